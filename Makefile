@@ -1,0 +1,66 @@
+# All that a fresh clone needs is git, Python 3.10 or newer with venv, and a C++ compiler. Every target sets up what it
+# needs, once, in .venv.
+#
+#   make demo    compress a photograph and get it back
+#   make test    run the tests
+#   make lint    ruff and mypy
+#   make clean   remove .venv and everything that was built
+#
+# Variables, on the command line or in the environment (`make clean` first, if an environment is there already):
+#
+#   PYTHON       the Python to make the environment from
+#   VENV         where the environment is made
+#   TORCH_SPEC   which PyTorch to install, as pip wants it
+#   TORCH_INDEX  the package index to take PyTorch from, where it should not be pip's usual one, which on Linux gives a
+#                build for NVIDIA GPUs, several gigabytes large. PyTorch's "Get Started" page names an index for each
+#                kind of build, with CPU only or for one CUDA version: it is what follows --index-url there.
+
+PYTHON ?= python3
+VENV ?= .venv
+TORCH_SPEC ?= torch==2.13.0
+TORCH_INDEX ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: setup demo test lint clean
+.DELETE_ON_ERROR:
+
+setup: $(VENV)/.coder
+
+demo: setup
+	$(BIN)/python scripts/demo.py
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.packages
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "Python 3.10 or newer is needed: make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { echo "Python's venv is needed (Debian, Ubuntu: the package python3-venv), or: make PYTHON=..." >&2; exit 1; }
+	@touch $@
+
+# PyTorch comes first and alone, so that nothing else decides which build of it is taken.
+$(VENV)/.torch: $(VENV)/.created
+	@echo "Installing $(TORCH_SPEC) ..."
+	@$(PIP) install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH_SPEC)
+	@touch $@
+
+$(VENV)/.packages: $(VENV)/.torch setup.cfg setup.py
+	@echo "Installing dcacodec and what it needs ..."
+	@$(PIP) install --editable '.[dev]'
+	@touch $@
+
+# The compiled entropy coder is built at its first use; that is here, so that nobody waits for it later.
+$(VENV)/.coder: $(VENV)/.packages
+	@echo "Compiling the entropy coder ..."
+	@$(BIN)/python -c 'from dcacodec.coding import best_coder; best_coder()'
+	@touch $@

@@ -1,0 +1,133 @@
+"""The named errors of dcacodec.
+
+Whatever a user can cause (a damaged file, a picture that cannot be read, missing weights) raises a subclass of
+`DcaError` whose text is one line, fit to be shown as it is. Mistakes of a programmer raise `ValueError` or `TypeError`.
+"""
+
+__all__ = [
+    "BadChecksum",
+    "BadChunkTag",
+    "BadDimensions",
+    "BadHeader",
+    "BadLength",
+    "BadMagic",
+    "BadMode",
+    "BadQuality",
+    "BadSliceCount",
+    "BadSliceSize",
+    "BadVarint",
+    "BadVersion",
+    "DcaError",
+    "DuplicateChunk",
+    "FormatError",
+    "ImageError",
+    "NewerVersion",
+    "StreamError",
+    "SymbolMismatch",
+    "TooLarge",
+    "TrailingBytes",
+    "Truncated",
+    "UnknownChunk",
+    "UnknownModel",
+    "WeightsError",
+]
+
+
+class DcaError(Exception):
+    """Base of all errors that the command line prints as one line."""
+
+
+class FormatError(DcaError):
+    """The bytes are not a well-formed `.dca` file. Base of all errors that reading the container can raise."""
+
+
+class BadMagic(FormatError):
+    """The data does not start with the four magic bytes: it is not a `.dca` file."""
+
+
+class NewerVersion(FormatError):
+    """The file is of a container version that this release does not know yet."""
+
+
+class BadVersion(FormatError):
+    """The file names a container version that never existed."""
+
+
+class Truncated(FormatError):
+    """The file ends before its last byte: it was cut off, or a length inside was damaged."""
+
+
+class TrailingBytes(FormatError):
+    """There are bytes after the end of the container."""
+
+
+class BadChecksum(FormatError):
+    """The CRC-32 at the end of the file differs from that of the bytes before it: the file is damaged."""
+
+
+class BadLength(FormatError):
+    """A length in a file with a right checksum reaches past the end of the file, or is too long to be written."""
+
+
+class BadVarint(BadLength):
+    """A variable-length number is not in its shortest form, or is 2^32 or more."""
+
+
+class BadHeader(FormatError):
+    """A field of the header holds a value that the format does not allow. Base of the errors that name the field."""
+
+
+class BadDimensions(BadHeader):
+    """Width or height is zero or above the limit of the format for one side."""
+
+
+class BadMode(BadHeader):
+    """The colour mode is none of those that the format knows."""
+
+
+class BadQuality(BadHeader):
+    """The quality is not in 1..100."""
+
+
+class BadSliceSize(BadHeader):
+    """The binary logarithm of the slice size is neither 0 (one slice) nor in 8..14."""
+
+
+class BadSliceCount(BadHeader):
+    """The number of slices is not the one that follows from the dimensions and the slice size."""
+
+
+class BadChunkTag(FormatError):
+    """The tag of a chunk is not four ASCII letters."""
+
+
+class UnknownChunk(FormatError):
+    """The file holds a critical chunk (tag with an upper-case first letter) that this release does not know."""
+
+
+class DuplicateChunk(FormatError):
+    """Two chunks of a file have the same tag."""
+
+
+class TooLarge(DcaError):
+    """The picture has more pixels than the caller allows (see `max_pixels`)."""
+
+
+class UnknownModel(DcaError):
+    """No known weights have the fingerprint that the file or the caller asks for."""
+
+
+class StreamError(DcaError):
+    """A coded stream contradicts itself: it holds too few or too many bytes, or codes a value that cannot be."""
+
+
+class SymbolMismatch(DcaError):
+    """The decoded latents differ from those that were encoded (their checksum in the file tells)."""
+
+
+class ImageError(DcaError):
+    """A picture cannot be read or written, or is of a kind that is not supported."""
+
+
+class WeightsError(DcaError):
+    """A weights file is missing, damaged, or not the one it claims to be."""

@@ -1,0 +1,119 @@
+"""Exact arithmetic: the operations that the entropy model is made of.
+
+Every tensor of the entropy model is one of two things, told apart by its dtype alone:
+
+* ``float32``/``bfloat16``: an ordinary tensor, as in training. The functions below then do plain arithmetic.
+* ``float64``: a **fixed-point number** that happens to be stored in a double. Its operations are exact, or are single
+  IEEE-754 operations that every machine rounds alike; their results are snapped to the activation grid.
+
+Operand formats (``X.n``: an integer times ``2**-n``)::
+
+    activations            X.9   |a| <= 2**12          22 bits with sign
+    weights                X.12  |w| <  2**3           16 bits with sign
+    biases                 X.12  |b| <  2**19          32 bits with sign
+    per-quality scales     X.16  |s| <  2**15          32 bits with sign
+    products w * a         X.21
+    sums of products       X.21  < 2**53 when sum(|w|) < 2**11: checked when weights are published
+
+A sum of products below ``2**53`` units is exact in a double in *any* order of summation, so neither the BLAS, nor the
+number of threads, nor the memory layout, nor the device can change it. Used besides: +, -, *, min, max, comparison,
+round-half-even, gather from integer tables, and correctly rounded division and square root. Nothing else.
+(Balle et al., "Integer networks for data compression with latent-variable models", 2019, for the idea.)
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+ACTIVATION_BITS = 9
+WEIGHT_BITS = 12
+SCALE_BITS = 16
+ACTIVATION_LIMIT = float(2**12)
+"""Activations are clamped to this magnitude."""
+WEIGHT_SUM_LIMIT = float(2**11)
+"""Bound of ``sum(|w|)`` over one output: with it every accumulator stays below ``2**44`` units, far from ``2**53``."""
+
+LOGIT_BITS = 6
+EXP_TABLE_SIZE = 12 * 2**LOGIT_BITS
+"""Logits further than 12 below the largest one get the weight 0."""
+EXP_ONE = 2**16
+
+
+def is_exact(x: Tensor) -> bool:
+    """Whether ``x`` holds fixed-point numbers (see the module's docstring)."""
+    return x.dtype == torch.float64
+
+
+def snap(x: Tensor, bits: int = ACTIVATION_BITS) -> Tensor:
+    """Round half-even to multiples of ``2**-bits`` and clamp to ``ACTIVATION_LIMIT``; the identity in training."""
+    if not is_exact(x):
+        return x
+    # Multiplication by a power of two is exact, so this is one rounding.
+    return (x * 2.0**bits).round_().mul_(2.0**-bits).clamp_(-ACTIVATION_LIMIT, ACTIVATION_LIMIT)
+
+
+def hard_sigmoid(x: Tensor) -> Tensor:
+    """``clip(x/4 + 1/2, 0, 1)``: slopes are powers of two, so X.9 gives X.11 exactly (not snapped)."""
+    return (x * 0.25 + 0.5).clamp(0.0, 1.0)
+
+
+def hard_swish(x: Tensor) -> Tensor:
+    """``x * hard_sigmoid(x)``, snapped."""
+    return snap(x * hard_sigmoid(x))
+
+
+def rms_normalise(x: Tensor) -> Tensor:
+    """``x / sqrt(mean(x**2) + eps)`` over the last dimension, snapped; eps is about 2**-12.
+
+    The sum of squares is exact (X.18, below 2**53 for up to 2**9 channels at the clamp). One product, one square root
+    and one division follow, each correctly rounded.
+    """
+    channels = x.shape[-1]
+    energy = (x * x).sum(-1, keepdim=True)
+    return snap(x / torch.sqrt(energy * (1.0 / channels) + 2.0**-12))
+
+
+@lru_cache(maxsize=1)
+def exp_table() -> np.ndarray:
+    """``round(2**16 * exp(-n / 64))`` for n in 0..767, then a 0: int64 of shape (769,).
+
+    The entries were checked to be at least 1e-6 away from a rounding boundary, so any libm gives the same integers;
+    a test holds their CRC.
+    """
+    values = [round(EXP_ONE * math.exp(-n / 2**LOGIT_BITS)) for n in range(EXP_TABLE_SIZE)]
+    return np.array([*values, 0], dtype=np.int64)
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+    """Softmax attention.
+
+    Args:
+        query: (..., Q, D), ``key``: (..., K, D), ``value``: (..., K, E). K * 2**39 must stay below 2**53.
+        bias: added to the logits, broadcastable to (..., Q, K).
+        mask: boolean, True where a key must not be read; every query must have a key left.
+
+    Returns:
+        (..., Q, E), snapped. Exact mode: logits snapped to a 1/64 grid, exponentials from ``exp_table``, an exact
+        numerator (X.25) and denominator (X.16), one correctly rounded division.
+    """
+    # A power of two, so that it is exact; D is a power of 4 or the scale is the next one below.
+    scale = 2.0 ** -math.ceil(math.log2(query.shape[-1]) / 2)
+    logits = (query * scale) @ key.transpose(-1, -2)
+    if bias is not None:
+        logits = logits + bias
+    if not is_exact(query):
+        if mask is not None:
+            logits = logits.masked_fill(mask, -1e4)
+        return logits.float().softmax(-1).to(value.dtype) @ value
+    logits = (logits * 2.0**LOGIT_BITS).round_()
+    if mask is not None:
+        logits = logits.masked_fill(mask, -(2.0**40))
+    depth = (logits.amax(-1, keepdim=True) - logits).clamp_(max=float(EXP_TABLE_SIZE))
+    table = torch.from_numpy(exp_table()).to(device=query.device, dtype=torch.float64)
+    weights = table[depth.to(torch.int64)]
+    return snap((weights @ value) / weights.sum(-1, keepdim=True))

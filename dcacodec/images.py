@@ -1,0 +1,482 @@
+"""Pictures: what Pillow reads as 8-bit arrays, and arrays as lossless picture files.
+
+Nothing is changed behind the user's back. What a `Picture` cannot hold (16-bit samples, further frames, CMYK) is
+either refused by an `ImageError` or converted with an `ImageNotice`, a warning of one line.
+"""
+
+import errno
+import io
+import os
+import re
+import secrets
+import stat
+import struct
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from dcacodec.container import DEFAULT_MAX_PIXELS
+from dcacodec.errors import DcaError, ImageError, TooLarge
+
+Plane = NDArray[np.uint8]
+
+# Raster formats that start with a signature. Left out on purpose: formats that run other programs (EPS), that are
+# recognised by guessing (TGA), and those whose 16-bit samples Pillow drops without a trace (JPEG 2000, SGI).
+READABLE: Final = ("PNG", "JPEG", "TIFF", "WEBP", "AVIF", "PPM", "BMP", "GIF", "QOI")
+
+_EXIF_PREFIX: Final = b"Exif\0\0"
+_SHORT: Final = 3
+_SIXTEEN_BIT_MODES: Final = ("I;16", "I;16L", "I;16B", "I;16N")
+_WHITE_IS_ZERO: Final = 0
+# The tags of a TIFF file that tell about the picture; the others tell how that file was laid out.
+_DESCRIPTIVE_TAGS: Final = (
+    ExifTags.Base.ImageDescription,
+    ExifTags.Base.Make,
+    ExifTags.Base.Model,
+    ExifTags.Base.Software,
+    ExifTags.Base.DateTime,
+    ExifTags.Base.Artist,
+    ExifTags.Base.Copyright,
+)
+# Enough of a file to find how many bits its samples have (an AVIF tells it within its first boxes).
+_HEAD_BYTES: Final = 1 << 16
+_PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+# Length and name of the chunk, width, height, bit depth, colour type, compression, filter, interlace.
+_PNG_HEADER: Final = struct.Struct(">I4sIIBBBBB")
+
+
+class ImageNotice(UserWarning):
+    """Something about a picture was converted on reading or left out on writing. The text is one line."""
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A still picture of 8-bit samples, and what travels with it.
+
+    Attributes:
+        pixels: (height, width, 3), red, green and blue, not premultiplied. The three are equal where `gray`.
+        gray: whether this is a picture without colour.
+        alpha: (height, width), 0 transparent to 255 opaque; None for a picture that has no alpha plane.
+        icc: ICC profile that the samples are meant in; None for unknown, which is taken as sRGB.
+        exif: EXIF data as in the `eXIf` chunk of a PNG (without the prefix "Exif"), its orientation upright.
+
+    Raises:
+        ValueError: arrays of another type or shape, no pixels, or colour in a picture that is said to be gray.
+    """
+
+    pixels: Plane
+    gray: bool = False
+    alpha: Plane | None = None
+    icc: bytes | None = None
+    exif: bytes | None = None
+
+    def __post_init__(self) -> None:
+        if self.pixels.dtype != np.uint8 or self.pixels.ndim != 3 or self.pixels.shape[2] != 3:
+            raise ValueError(f"pixels must be uint8 (height, width, 3), not {self.pixels.dtype} {self.pixels.shape}")
+        if not self.pixels.size:
+            raise ValueError(f"a picture has at least one pixel, not {self.width}x{self.height}")
+        if self.alpha is not None and (self.alpha.dtype != np.uint8 or self.alpha.shape != self.pixels.shape[:2]):
+            raise ValueError(f"alpha must be uint8 (height, width), not {self.alpha.dtype} {self.alpha.shape}")
+        if self.gray and not all(np.array_equal(self.pixels[..., 0], self.pixels[..., band]) for band in (1, 2)):
+            raise ValueError("a gray picture needs three equal bands")
+
+    @property
+    def width(self) -> int:
+        """Pixels a row."""
+        return int(self.pixels.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return int(self.pixels.shape[0])
+
+
+# ---------------------------------------------------------------------------------------------------------- reading
+
+
+def read_picture(source: str | Path | BinaryIO, max_pixels: int | None = DEFAULT_MAX_PIXELS) -> Picture:
+    """Read a picture file: its first frame, turned upright as its EXIF orientation says.
+
+    Colour is kept as it is, with the ICC profile; only CMYK is converted to sRGB. Samples of 9 to 16 bits are reduced
+    to their upper 8. A transparent colour or palette entry becomes an alpha plane.
+
+    Args:
+        source: a path, or a file open for reading, which is read from its start if it can seek.
+        max_pixels: refuse larger pictures before they are unpacked; None for no limit but Pillow's own
+            (`PIL.Image.MAX_IMAGE_PIXELS`), which holds in any case.
+
+    Raises:
+        ImageError: not one of the `READABLE` formats, damaged, or of a kind that cannot become a `Picture`.
+        TooLarge: more pixels than allowed.
+        OSError: the file cannot be opened.
+
+    Warns:
+        ImageNotice: bits, frames, EXIF data or CMYK colours were lost.
+    """
+    if isinstance(source, str | Path):
+        with open(source, "rb") as file:
+            return _read(file, max_pixels)
+    return _read(source if source.seekable() else io.BytesIO(source.read()), max_pixels)
+
+
+def _read(file: BinaryIO, max_pixels: int | None) -> Picture:
+    file.seek(0)
+    head = file.read(_HEAD_BYTES)
+    try:
+        with Image.open(file, formats=READABLE) as image:
+            if max_pixels is not None and image.width * image.height > max_pixels:
+                raise TooLarge(
+                    f"a picture of {image.width}x{image.height} pixels is above the limit of {max_pixels} pixels"
+                )
+            return _unpack(image, _bits_per_sample(image, head))
+    except (DcaError, MemoryError, ImageNotice):
+        raise
+    except UnidentifiedImageError:
+        raise ImageError(
+            f"not a picture in one of the formats {', '.join(READABLE)}, or damaged at its start"
+        ) from None
+    except Image.DecompressionBombError as error:
+        raise TooLarge(str(error)) from None
+    except Exception as error:  # Pillow's readers raise nearly anything when the bytes are wrong
+        raise ImageError(f"the picture is damaged or of an unknown kind: {error}") from error
+
+
+def _bits_per_sample(image: Image.Image, head: bytes) -> int:
+    """Bits of a sample in the file, which Pillow's mode does not tell: it drops the lower half of 16-bit colour."""
+    if image.format == "PNG":
+        return _PNG_HEADER.unpack_from(head, len(_PNG_SIGNATURE))[4]  # type: ignore[no-any-return]
+    if image.format == "TIFF":
+        return max(image.tag_v2.get(258, (1,)))  # type: ignore[attr-defined, no-any-return]
+    if image.format == "PPM":
+        arguments = image.tile[0][3]  # type: ignore[attr-defined]
+        maximum = arguments[1] if isinstance(arguments, tuple) else 65535 if arguments == "I;16B" else 255
+        return 16 if maximum > 255 else 8
+    if image.format == "AVIF":
+        # Third byte of the decoder configuration: tier, high_bitdepth, twelve_bit, ...
+        flags = [head[box.end() + 2] for box in re.finditer(b"av1C", head[:-3])]
+        return max((12 if flag & 0x20 else 10 if flag & 0x40 else 8 for flag in flags), default=8)
+    return 8
+
+
+def _unpack(image: Image.Image, bits: int) -> Picture:
+    """The first frame of an opened file as a `Picture`."""
+    if getattr(image, "is_animated", False):
+        _notice("the file holds several pictures: only the first is used")
+    image.load()
+    exif = _turn_upright(image)
+    icc = image.info.get("icc_profile") or None
+    key = image.info.get("transparency")
+    alpha: Plane | None = None
+    if image.mode in _SIXTEEN_BIT_MODES or (image.mode == "I" and image.format == "PPM"):
+        # Pillow scales the gray of a PPM file to 16 bits whatever its maximum, so that its mode "I" is known to fit.
+        samples = np.asarray(image).astype(np.uint16)
+        alpha = _keyed_alpha(samples[..., np.newaxis], key)
+        if image.format == "TIFF" and image.tag_v2.get(262) == _WHITE_IS_ZERO:  # type: ignore[attr-defined]
+            samples = np.uint16((1 << bits) - 1) - samples
+        colour = (samples >> (bits - 8)).astype(np.uint8)
+    elif image.mode in ("1", "L"):
+        colour = np.array(image.convert("L"))
+        if key is not None and (image.mode == "1" or bits < 8):
+            # The key is in units of the file, the samples are spread to 0..255.
+            key = (255 if key else 0) if image.mode == "1" else key * 255 // ((1 << bits) - 1)
+        alpha = _keyed_alpha(colour[..., np.newaxis], key)
+    elif image.mode in ("LA", "La"):
+        bands = np.array(image.convert("LA"))
+        colour, alpha = bands[..., 0], bands[..., 1]
+    elif image.mode in ("RGB", "YCbCr"):
+        if key is not None and bits > 8:
+            raise ImageError(f"a {bits}-bit picture with a transparent colour is not supported")
+        colour = np.array(image.convert("RGB"))
+        alpha = _keyed_alpha(colour, key)
+    elif image.mode == "P" and not image.has_transparency_data:
+        colour = np.array(image.convert("RGB"))
+    elif image.mode in ("RGBA", "P", "PA"):
+        bands = np.array(image.convert("RGBA"))
+        colour, alpha = bands[..., :3], bands[..., 3]
+    elif image.mode == "CMYK":
+        colour, icc = np.array(_cmyk_to_srgb(image, icc)), None
+    else:
+        raise ImageError(f"pictures with samples of Pillow's mode {image.mode} are not supported")
+    if bits > 8:
+        _notice(f"samples of {bits} bits are reduced to their upper 8")
+
+    gray = colour.ndim == 2
+    pixels = np.repeat(colour[..., np.newaxis], 3, axis=2) if gray else np.ascontiguousarray(colour)
+    return Picture(pixels, gray, None if alpha is None else np.ascontiguousarray(alpha), icc, exif)
+
+
+def _keyed_alpha(samples: NDArray[Any], key: int | tuple[int, int, int] | None) -> Plane | None:
+    """Transparent where all bands of `samples` (height, width, bands) equal the key; None where there is no key."""
+    if key is None:
+        return None
+    return np.where((samples == key).all(axis=-1), 0, 255).astype(np.uint8)
+
+
+def _cmyk_to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
+    """Through the embedded profile where it is a sound one for CMYK, else by Pillow's rule of thumb."""
+    if icc is not None:
+        try:
+            profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+            converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        except (ImageCms.PyCMSError, OSError):
+            pass
+        else:
+            assert converted is not None  # it is only with inPlace
+            _notice("CMYK is converted to sRGB")
+            return converted
+    _notice("CMYK without a usable colour profile is converted to sRGB: colours are approximate")
+    return image.convert("RGB")
+
+
+def _turn_upright(image: Image.Image) -> bytes | None:
+    """Apply the orientation to a loaded image, in place, and give its EXIF data with an upright orientation."""
+    try:
+        raw = image.info.get("exif")
+        kept = _descriptive_exif(image.getexif()) if raw is None else _upright(raw.removeprefix(_EXIF_PREFIX))
+        ImageOps.exif_transpose(image, in_place=True)
+    except MemoryError:
+        raise
+    except Exception as error:  # as in _read: metadata are as damaged as their writers are many
+        _notice(f"the EXIF data are damaged and left out: {error}")
+        return None
+    return kept
+
+
+def _upright(exif: bytes) -> bytes:
+    """The same data with orientation 1. All else stays byte by byte: other offsets, maker's notes, the thumbnail."""
+    order = {b"II": "<", b"MM": ">"}[exif[:2]]
+    (start,) = struct.unpack_from(order + "I", exif, 4)
+    (count,) = struct.unpack_from(order + "H", exif, start)
+    upright = bytearray(exif)
+    for position in range(start + 2, start + 2 + 12 * count, 12):
+        (tag,) = struct.unpack_from(order + "H", exif, position)
+        if tag == ExifTags.Base.Orientation:
+            struct.pack_into(order + "HHIHH", upright, position, tag, _SHORT, 1, 1, 0)
+    return bytes(upright)
+
+
+def _descriptive_exif(tags: Image.Exif) -> bytes | None:
+    """EXIF data with what `tags` say about the picture, without what they say about the layout of a TIFF file."""
+    kept = Image.Exif()
+    for tag in _DESCRIPTIVE_TAGS:
+        if tag in tags:
+            kept[tag] = tags[tag]
+    for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+        entries = tags.get_ifd(directory)
+        if entries:
+            kept[directory] = dict(entries)
+    return kept.tobytes().removeprefix(_EXIF_PREFIX) if len(kept) else None
+
+
+def _notice(text: str) -> None:
+    warnings.warn(" ".join(text.split()), ImageNotice, stacklevel=2)
+
+
+# ------------------------------------------------------------------------------------------------------------ alpha
+
+
+def encode_alpha(alpha: Plane) -> bytes:
+    """A (height, width) alpha plane as a PNG of 8-bit gray: lossless, and readable by anything."""
+    buffer = io.BytesIO()
+    Image.fromarray(alpha).save(buffer, "PNG", compress_level=9)
+    return buffer.getvalue()
+
+
+def decode_alpha(data: bytes, width: int, height: int) -> Plane:
+    """The inverse of `encode_alpha`, for a plane whose size is known beforehand; no other is unpacked.
+
+    Raises:
+        ImageError: not a sound PNG of 8-bit gray, or not of this size.
+    """
+    if not data.startswith(_PNG_SIGNATURE) or len(data) < len(_PNG_SIGNATURE) + _PNG_HEADER.size:
+        raise ImageError("the alpha plane is not a PNG")
+    _, name, *size, bits, colour_type, _, _, _ = _PNG_HEADER.unpack_from(data, len(_PNG_SIGNATURE))
+    if name != b"IHDR":
+        raise ImageError("the alpha plane is not a PNG")
+    if size != [width, height]:
+        raise ImageError(f"the alpha plane has {size[0]}x{size[1]} pixels, the picture {width}x{height}")
+    if (bits, colour_type) != (8, 0):
+        raise ImageError("the alpha plane is not 8-bit gray")
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+            return np.array(image)
+    except MemoryError:
+        raise
+    except Exception as error:  # as in _read
+        raise ImageError(f"the alpha plane is damaged: {error}") from error
+
+
+# ---------------------------------------------------------------------------------------------------------- writing
+
+
+@dataclass(frozen=True)
+class OutputFormat:
+    """A lossless picture format.
+
+    Attributes:
+        pillow: Pillow's name of it.
+        suffixes: of file names, in lower case.
+        gray, colour, alpha, icc, exif: what it can hold.
+        max_side: the widest and tallest picture it can hold, in pixels; None for no limit worth a check.
+        options: for Pillow's writer.
+    """
+
+    pillow: str
+    suffixes: tuple[str, ...]
+    gray: bool = True
+    colour: bool = True
+    alpha: bool = True
+    icc: bool = True
+    exif: bool = True
+    max_side: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+FORMATS: Final[Mapping[str, OutputFormat]] = {
+    "png": OutputFormat("PNG", (".png",)),
+    "tiff": OutputFormat("TIFF", (".tif", ".tiff"), options={"compression": "tiff_adobe_deflate"}),
+    # `exact` keeps the colour of transparent pixels.
+    "webp": OutputFormat("WEBP", (".webp",), gray=False, max_side=16383, options={"lossless": True, "exact": True}),
+    "ppm": OutputFormat("PPM", (".ppm",), gray=False, alpha=False, icc=False, exif=False),
+    "pgm": OutputFormat("PPM", (".pgm",), colour=False, alpha=False, icc=False, exif=False),
+    # Pillow writes alpha into BMP, but most programs do not read it there.
+    "bmp": OutputFormat("BMP", (".bmp",), alpha=False, icc=False, exif=False),
+}
+"""The formats that `write_picture` knows, by name."""
+
+
+def format_for(path: str | Path) -> str:
+    """The name of the output format that the suffix of a file name stands for.
+
+    Raises:
+        ImageError: the suffix stands for none; the text lists those that do.
+    """
+    suffix = Path(path).suffix.lower()
+    for name, output in FORMATS.items():
+        if suffix in output.suffixes:
+            return name
+    known = ", ".join(suffix for output in FORMATS.values() for suffix in output.suffixes)
+    why = "is lossy" if suffix in (".jpg", ".jpeg", ".jpe", ".avif", ".heic") else "is not an output format"
+    raise ImageError(f"{suffix or 'a name without suffix'} {why}: pictures are written without loss, as {known}")
+
+
+def write_picture(picture: Picture, target: BinaryIO, format: str) -> None:
+    """Write a picture without loss. `target` need not be able to seek.
+
+    Args:
+        picture: what to write.
+        target: a file open for writing.
+        format: a key of `FORMATS`.
+
+    Raises:
+        ImageError: the format is unknown, or cannot hold the alpha plane, colour or size of the picture.
+        OSError: `target` cannot be written to.
+
+    Warns:
+        ImageNotice: the format cannot hold the ICC profile or the EXIF data; the file is written without.
+    """
+    if format not in FORMATS:
+        raise ImageError(f"{format} is not an output format; these are: {', '.join(FORMATS)}")
+    output, name = FORMATS[format], format.upper()
+    if picture.alpha is not None and not output.alpha:
+        keeping = ", ".join(other for other, properties in FORMATS.items() if properties.alpha)
+        raise ImageError(f"{name} cannot hold the alpha plane of this picture; these can: {keeping}")
+    if not picture.gray and not output.colour:
+        raise ImageError(f"{name} holds gray pictures only, and this one has colour")
+    if output.max_side is not None and max(picture.width, picture.height) > output.max_side:
+        raise ImageError(f"{name} holds up to {output.max_side} pixels a side, not {picture.width}x{picture.height}")
+
+    metadata: dict[str, bytes] = {}
+    gray = picture.gray and output.gray
+    if picture.icc is not None:
+        # A profile for gray says nothing about the three bands that gray becomes where a format has only those.
+        if output.icc and gray == picture.gray:
+            metadata["icc_profile"] = picture.icc
+        else:
+            _notice(f"{name} cannot hold the ICC profile of this picture: it is left out")
+    if picture.exif is not None:
+        exif = picture.exif if format != "tiff" else _exif_for_tiff(picture.exif)
+        if output.exif and exif is not None:
+            metadata["exif"] = exif
+        else:
+            _notice(f"{name} cannot hold the EXIF data of this picture: they are left out")
+
+    bands = picture.pixels[..., :1] if gray else picture.pixels
+    if picture.alpha is not None:
+        bands = np.dstack((bands, picture.alpha))
+    image = Image.fromarray(bands[..., 0] if bands.shape[2] == 1 else bands)
+    buffer = io.BytesIO()
+    image.save(buffer, output.pillow, **output.options, **metadata)
+    target.write(buffer.getbuffer())
+
+
+def _exif_for_tiff(exif: bytes) -> bytes | None:
+    """A TIFF file is itself EXIF data, so foreign tags about a layout must not get there. None where nothing fits."""
+    tags = Image.Exif()
+    try:
+        tags.load(_EXIF_PREFIX + exif)
+        return _descriptive_exif(tags)
+    except MemoryError:
+        raise
+    except Exception:  # as in _turn_upright; the data come from a file that anyone may have written
+        return None
+
+
+def write_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file so that the path holds either what it held before or all of the new content, never a part.
+
+    The content goes to a temporary file in the same folder, to the disk, and then to its name, with the permissions
+    of the file that was there. Any exception (Ctrl-C too) removes the temporary file and leaves all else as it was.
+    Symbolic links are followed. What is not a regular file (a terminal, a pipe, /dev/null) is written to directly.
+
+    Args:
+        path: of the file to write.
+        write: gets the file, open for writing, and writes the content.
+
+    Raises:
+        OSError: the file cannot be written; whatever `write` raises is passed on.
+    """
+    path = Path(path)
+    try:
+        old_mode = path.stat().st_mode
+    except FileNotFoundError:
+        old_mode = None
+    # Replacing what /dev/stdout stands for would take the file away under the one who redirected to it.
+    if (old_mode is not None and not stat.S_ISREG(old_mode)) or path.parent in _DESCRIPTOR_FOLDERS:
+        with open(path, "wb") as file:
+            write(file)
+        return
+    if old_mode is not None and not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    final = Path(os.path.realpath(path))
+    temporary = final.with_name(f".dcacodec-{secrets.token_hex(8)}.tmp")
+    try:
+        # The name is known before the file is there, so that no interrupt falls between its creation and this block.
+        with _create(temporary, path) as file:
+            if old_mode is not None:
+                os.chmod(temporary, stat.S_IMODE(old_mode))
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, final)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+_DESCRIPTOR_FOLDERS: Final = (Path("/dev"), Path("/dev/fd"), Path("/proc/self/fd"))
+
+
+def _create(temporary: Path, path: Path) -> BinaryIO:
+    """Create the temporary file; an error names the path that the user knows."""
+    try:
+        return open(temporary, "xb")
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(path)) from None

@@ -1,0 +1,92 @@
+"""The frozen description of a network; no torch here, so that `info` and the command line can read it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+QUALITIES = range(1, 101)
+LATENT_STRIDE = 16
+"""Pixels per element of y, in each direction."""
+REGIONAL_STRIDE = 64
+"""Pixels per element of z_r; pictures are padded to a multiple of it."""
+STEPS = 4
+"""Quadtree steps (paper section 3.2)."""
+
+
+@dataclass(frozen=True)
+class DCAConfig:
+    """Sizes and variants of a DCA network.
+
+    Attributes:
+        name: the preset's name.
+        width: N, channels of the transforms at 1/8 resolution.
+        latent: M, channels of y at 1/16 resolution; a multiple of 4 (quadtree groups).
+        context: C, channels of the features and of the contextualisation network.
+        analysis_blocks, synthesis_blocks: depth-conv blocks at 1/8 resolution.
+        latent_blocks: depth-conv blocks at 1/16 resolution, in the analysis and in the synthesis transform each.
+        regional: channels of z_r at 1/64 resolution.
+        local, local_width: channels of z_l at 1/16 resolution, and of the Swin blocks around it.
+        tokens, token_width: z_g is `tokens` vectors of `token_width` channels per slice.
+        window: side of the attention windows of the Swin blocks; a divisor of 4 keeps any padded picture whole.
+        order: which hyper latents there are (R regional, G global, L local) and in which order their features enter
+            the contextualisation. The paper's is "RGL"; its baseline is "R" (section 3.1, ablations).
+        adaptive: features enter anew at every step (the paper's step-adaptive contextualisation); if False they
+            are merged once and the steps share the bundle (the ablation).
+        anchors: number of quality anchors; gains between them are interpolated in the log domain.
+        lambda_min, lambda_max: trade-off at quality 1 and 100, loss ``bpp + lambda * 255**2 * MSE``.
+    """
+
+    name: str = "small"
+    width: int = 128
+    latent: int = 320
+    context: int = 128
+    analysis_blocks: int = 4
+    synthesis_blocks: int = 5
+    latent_blocks: int = 1
+    regional: int = 96
+    local: int = 8
+    local_width: int = 64
+    tokens: int = 8
+    token_width: int = 128
+    window: int = 4
+    order: str = "RGL"
+    adaptive: bool = True
+    anchors: int = 8
+    lambda_min: float = 0.0008
+    lambda_max: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.latent % STEPS:
+            raise ValueError(f"latent channels must be a multiple of {STEPS}, not {self.latent}")
+        if not self.order or set(self.order) - set("RGL") or len(set(self.order)) != len(self.order):
+            raise ValueError(f"order must name each of R, G, L at most once and one at least, not {self.order!r}")
+        if (REGIONAL_STRIDE // LATENT_STRIDE) % self.window:
+            raise ValueError(f"window must divide {REGIONAL_STRIDE // LATENT_STRIDE}, not {self.window}")
+
+    def trade_off(self, quality: float) -> float:
+        """Lambda of a quality in 1..100: log-linear from `lambda_min` to `lambda_max`."""
+        return self.lambda_min * (self.lambda_max / self.lambda_min) ** ((quality - 1) / 99)
+
+    def anchor_position(self, quality: float) -> float:
+        """Where a quality in 1..100 lies between the anchors: 0..anchors-1."""
+        return (quality - 1) / 99 * (self.anchors - 1)
+
+    def position_of(self, trade_off: float) -> float:
+        """The anchor position of a lambda: the inverse of `trade_off` on the anchors' scale."""
+        span = math.log(self.lambda_max / self.lambda_min)
+        return math.log(trade_off / self.lambda_min) / span * (self.anchors - 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+Preset = Literal["small", "base"]
+
+PRESETS: dict[str, DCAConfig] = {
+    "small": DCAConfig(),
+    "base": DCAConfig(name="base", width=192, context=192, regional=128, token_width=192, local_width=96,
+                      analysis_blocks=6, synthesis_blocks=8, latent_blocks=2),
+}

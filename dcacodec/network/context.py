@@ -1,0 +1,205 @@
+"""The entropy model: hyper synthesis, quadtree and contextualisation (paper section 3.2).
+
+::
+
+    y_hat of earlier steps --- start_i (1x1, one per step) --+
+                                                             v
+    phi_r (B, H, W, C) ------------------------------> stage R   add, depth-conv block
+    phi_g (B, tokens, C) ----------------------------> stage G   cross-attention, residual
+    phi_l (B, H, W, C) ------------------------------> stage L   add, depth-conv block
+                                                             |
+                                                           head (1x1) --> mean, scale level of step i
+
+The stages stand in the order of the config ("RGL") and are shared by the four steps. Everything in this module also runs
+in fixed point; what it computes is all that a decoder computes before the last symbol is decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dcacodec.fixedpoint import snap
+from dcacodec.network.config import STEPS, DCAConfig
+from dcacodec.network.hyper import SYNTHESES
+from dcacodec.network.layers import CrossAttention, DepthConvBlock, Linear, RMSNorm
+from dcacodec.network.priors import LEVELS_PER_E, SCALE_LEVELS
+
+STEP_XOR = (0, 3, 2, 1)
+"""At step s, group g of the channels is coded at position g XOR STEP_XOR[s] of every 2x2 cell (as in DCVC-DC).
+
+Positions are 0 (0,0), 1 (0,1), 2 (1,0), 3 (1,1). The map is its own inverse: position p codes group p XOR STEP_XOR[s],
+and group g at position p is coded in step STEP_XOR[p XOR g].
+"""
+
+
+def to_phases(x: Tensor) -> Tensor:
+    """(B, H, W, C) -> (4, B, H/2, W/2, C): the four positions of the 2x2 cells, apart."""
+    batch, height, width, channels = x.shape
+    cells = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
+    return cells.permute(2, 4, 0, 1, 3, 5).reshape(4, batch, height // 2, width // 2, channels)
+
+
+def from_phases(x: Tensor) -> Tensor:
+    """The inverse of `to_phases`."""
+    _, batch, height, width, channels = x.shape
+    cells = x.reshape(2, 2, batch, height, width, channels).permute(2, 3, 0, 4, 1, 5)
+    return cells.reshape(batch, 2 * height, 2 * width, channels)
+
+
+def take_step(y: Tensor, step: int) -> Tensor:
+    """The elements of y (B, H, W, M) that a step codes: (4, B, H/2, W/2, M/4), by position."""
+    phases = to_phases(y).unflatten(-1, (STEPS, -1))
+    return torch.stack([phases[p, :, :, :, p ^ STEP_XOR[step]] for p in range(4)])
+
+
+def join_steps(parts: list[Tensor]) -> Tensor:
+    """The inverse of `take_step` over all four steps: -> (B, H, W, M)."""
+    phases = [torch.cat([parts[STEP_XOR[p ^ g]][p] for g in range(STEPS)], -1) for p in range(4)]
+    return from_phases(torch.stack(phases))
+
+
+class Scales(NamedTuple):
+    """Per-quality, per-channel numbers that bring every channel to unit size for the network and back. Each (B, 1, 1, M).
+
+    Attributes:
+        inward: factor on y_hat before the network reads it. X.16
+        outward: factor on the network's mean. X.16
+        level: scale level that a network output of 0 stands for. X.9
+    """
+
+    inward: Tensor
+    outward: Tensor
+    level: Tensor
+
+
+class SpatialStage(nn.Module):
+    """Stage R or L: features of the same resolution are added, then a depth-conv block.
+
+    `carry` of the state plus `bring` of the features is a 1x1 convolution of both, split so that the features' part is
+    computed once for the four steps.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.carry = Linear(channels, channels)
+        self.bring = Linear(channels, channels, bias=False)
+        self.block = DepthConvBlock(channels)
+
+    def prepare(self, feature: Tensor) -> Tensor:
+        """phi (B, H, W, C) -> what `forward` takes, once for all steps."""
+        return self.bring(feature)
+
+    def forward(self, state: Tensor, prepared: Tensor) -> Tensor:
+        return self.block(snap(self.carry(state) + prepared))
+
+
+class GlobalStage(nn.Module):
+    """Stage G: every position reads the global tokens by cross-attention, residual."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = RMSNorm(channels)
+        self.read = CrossAttention(channels, channels, max(1, channels // 32))
+
+    def prepare(self, feature: Tensor) -> Tensor:
+        """phi_g (B, tokens, C) as it is."""
+        return feature
+
+    def forward(self, state: Tensor, prepared: Tensor) -> Tensor:
+        read = self.read(self.norm(state).flatten(1, 2), prepared)
+        return snap(state + read.unflatten(1, state.shape[1:3]))
+
+
+STAGES: dict[str, type[SpatialStage] | type[GlobalStage]] = {"R": SpatialStage, "G": GlobalStage, "L": SpatialStage}
+
+StepCoder = Callable[[int, Tensor, Tensor], Tensor]
+"""(step, mean, level) -> y_hat of the step; each (4, B, H/2, W/2, M/4). Estimates, encodes or decodes."""
+
+
+class EntropyModel(nn.Module):
+    """All of the network that must agree to the bit between encoder and decoder."""
+
+    def __init__(self, config: DCAConfig) -> None:
+        super().__init__()
+        c, m = config.context, config.latent
+        self.config = config
+        self.synthesis = nn.ModuleDict({letter: SYNTHESES[letter](config) for letter in config.order})
+        self.starts = nn.ModuleList(Linear(m, c) for _ in range(STEPS))
+        self.stages = nn.ModuleDict({letter: STAGES[letter](c) for letter in config.order})
+        if not config.adaptive:
+            self.bundle = nn.Parameter(torch.zeros(c))
+            self.merged = nn.ModuleList(SpatialStage(c) for letter in config.order if letter != "G")
+        self.head = Linear(c, 2 * m).zero()
+
+    def forward(self, latents: Mapping[str, Tensor], size: tuple[int, int], scales: Scales, code: StepCoder) -> Tensor:
+        """Run the four steps: the one iterator of estimation, encoding and decoding.
+
+        Args:
+            latents: quantised hyper latents by letter.
+            size: (H, W) of y, both even.
+            scales: of the picture's quality.
+            code: called once per step in order; turns mean and level into the step's y_hat.
+
+        Returns:
+            y_hat (B, H, W, M).
+        """
+        batch = next(iter(latents.values())).shape[0]
+        stages = self._prepare(latents, (batch, *size))
+        parts: list[Tensor] = []
+        inputs: list[Tensor] = []
+        for step in range(STEPS):
+            inward, outward, level = (_of_step(scale, step) for scale in scales)
+            state = self._start(step, inputs, (batch, *size))
+            for stage, prepared in stages:
+                state = stage(state, prepared)
+            weight, bias = self._by_position(self.head.weight, step), self._by_position(self.head.bias, step)
+            state = to_phases(state)
+            output = snap(torch.matmul(state.flatten(1, -2), weight.transpose(1, 2)) + bias[:, None])
+            mean, detail = output.unflatten(1, state.shape[1:-1]).chunk(2, -1)
+            mean = snap(mean * outward)
+            level = (detail * LEVELS_PER_E + level).clamp(0, SCALE_LEVELS - 1)
+            parts.append(code(step, mean, level))
+            inputs.append(snap(parts[-1] * inward))
+        return join_steps(parts)
+
+    def _prepare(self, latents: Mapping[str, Tensor], shape: tuple[int, int, int]) -> list[tuple[nn.Module, Tensor]]:
+        """The stages that every step runs through, each with its prepared features."""
+        stages: list[tuple[nn.Module, Tensor]] = []
+        for letter in self.config.order:
+            stage = self.stages[letter]
+            stages.append((stage, stage.prepare(self.synthesis[letter](latents[letter]))))  # type: ignore[operator]
+        if self.config.adaptive:
+            return stages
+        state = self.bundle.expand(*shape, -1)
+        for stage, prepared in stages:
+            state = stage(state, prepared)
+        return [(stage, stage.prepare(state)) for stage in self.merged]  # type: ignore[operator]
+
+    def _start(self, step: int, inputs: list[Tensor], shape: tuple[int, int, int]) -> Tensor:
+        """The step's own 1x1 convolution of y_hat, zero where nothing is coded yet: (B, H, W, C)."""
+        start = self.starts[step]
+        if not inputs:
+            return start.bias.expand(*shape, -1)
+        # Zeros need no multiplication: of each position only the groups that are known enter.
+        groups = start.weight.unflatten(1, (STEPS, -1))
+        weight = torch.stack(
+            [torch.cat([groups[:, p ^ STEP_XOR[earlier]] for earlier in range(step)], -1) for p in range(4)]
+        )
+        known = torch.cat(inputs, -1)
+        state = torch.matmul(known.flatten(1, -2), weight.transpose(1, 2)) + start.bias
+        return from_phases(snap(state).unflatten(1, known.shape[1:-1]))
+
+    def _by_position(self, parameter: Tensor, step: int) -> Tensor:
+        """Rows of the head (2*M, ...) that a step needs at each position: (4, 2*M/4, ...)."""
+        groups = parameter.unflatten(0, (2, STEPS, -1))
+        return torch.stack([groups[:, p ^ STEP_XOR[step]].flatten(0, 1) for p in range(4)])
+
+
+def _of_step(scale: Tensor, step: int) -> Tensor:
+    """(B, 1, 1, M) -> (4, B, 1, 1, M/4): the channels that a step codes at each position."""
+    groups = scale.unflatten(-1, (STEPS, -1))
+    return torch.stack([groups[..., p ^ STEP_XOR[step], :] for p in range(4)])

@@ -1,0 +1,135 @@
+"""The three hyper latents: analysis transforms l_a, r_a, g_a and synthesis transforms l_s, r_s, g_s (paper section 3.1).
+
+::
+
+    y (B, H, W, M) --+-- r_a: Swin, merge, Swin, merge ----> z_r (B, H/4, W/4, 96) -- r_s --> phi_r (B, H, W, C)
+                     +-- l_a: 1x1, shifted-window Swin ----> z_l (B, H, W, 8) ------- l_s --> phi_l (B, H, W, C)
+                     '-- g_a: learned queries read all ----> z_g (B, 8, 128) -------- g_s --> phi_g (B, 8, C)
+
+The analysis side is ordinary floating point. The synthesis side belongs to the entropy model: it also runs in fixed point.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from dcacodec.network.config import DCAConfig
+from dcacodec.network.layers import (
+    CrossAttention,
+    GatedLinear,
+    Linear,
+    PatchExpand,
+    PatchMerge,
+    RMSNorm,
+    swin_pair,
+)
+
+QUIET_START = 0.05
+"""Factor on the last layer of every hyper analysis: the latents start near zero rate and earn what they cost."""
+
+
+def _quiet(layer: Linear) -> Linear:
+    with torch.no_grad():
+        layer.weight.mul_(QUIET_START)
+        layer.bias.zero_()
+    return layer
+
+
+class RegionalAnalysis(nn.Module):
+    """r_a: (B, H, W, M) -> z_r (B, H/4, W/4, regional), unquantised."""
+
+    def __init__(self, config: DCAConfig) -> None:
+        super().__init__()
+        c = config.context
+        self.reduce = Linear(config.latent, c)
+        self.swin1 = swin_pair(c, config.window)
+        self.merge1 = PatchMerge(c, c)
+        self.swin2 = swin_pair(c, config.window)
+        self.merge2 = PatchMerge(c, config.regional)
+        _quiet(self.merge2.linear)
+
+    def forward(self, y: Tensor) -> Tensor:
+        x = self.merge1(self.swin1(self.reduce(y)))
+        return self.merge2(self.swin2(x))
+
+
+class RegionalSynthesis(nn.Module):
+    """r_s: z_r (B, H/4, W/4, regional) -> phi_r (B, H, W, C)."""
+
+    def __init__(self, config: DCAConfig) -> None:
+        super().__init__()
+        c = config.context
+        self.expand1 = PatchExpand(config.regional, c)
+        self.swin1 = swin_pair(c, config.window)
+        self.expand2 = PatchExpand(c, c)
+        self.swin2 = swin_pair(c, config.window)
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = self.swin1(self.expand1(z))
+        return self.swin2(self.expand2(x))
+
+
+class LocalAnalysis(nn.Module):
+    """l_a: (B, H, W, M) -> z_l (B, H, W, local), unquantised; one vector per 16x16 pixels."""
+
+    def __init__(self, config: DCAConfig) -> None:
+        super().__init__()
+        self.reduce = Linear(config.latent, config.local_width)
+        self.swin = swin_pair(config.local_width, config.window)
+        self.out = _quiet(Linear(config.local_width, config.local))
+
+    def forward(self, y: Tensor) -> Tensor:
+        return self.out(self.swin(self.reduce(y)))
+
+
+class LocalSynthesis(nn.Module):
+    """l_s: z_l (B, H, W, local) -> phi_l (B, H, W, C)."""
+
+    def __init__(self, config: DCAConfig) -> None:
+        super().__init__()
+        self.expand = Linear(config.local, config.local_width)
+        self.swin = swin_pair(config.local_width, config.window)
+        self.out = Linear(config.local_width, config.context)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.out(self.swin(self.expand(z)))
+
+
+class GlobalAnalysis(nn.Module):
+    """g_a: learned queries read the whole latent by cross-attention, at linear cost: (B, H, W, M) -> z_g (B, tokens, width).
+
+    (After Informer, Kim et al. 2022, the same authors' global hyperprior.)
+    """
+
+    def __init__(self, config: DCAConfig) -> None:
+        super().__init__()
+        c = config.token_width
+        self.queries = nn.Parameter(torch.randn(config.tokens, c) * c**-0.5)
+        self.reduce = Linear(config.latent, c)
+        self.norm = RMSNorm(c)
+        self.read = CrossAttention(c, c, max(1, c // 32))
+        nn.init.xavier_uniform_(self.read.out.weight)  # no residual carries a picture past it, so it must not start at zero
+        self.feed = GatedLinear(c, c)
+        self.out = _quiet(Linear(c, c))
+
+    def forward(self, y: Tensor) -> Tensor:
+        source = self.norm(self.reduce(y)).flatten(1, 2)
+        x = self.queries.expand(y.shape[0], -1, -1).to(source.dtype)
+        x = x + self.read(x, source)
+        return self.out(x + self.feed(x))
+
+
+class GlobalSynthesis(nn.Module):
+    """g_s: z_g (B, tokens, width) -> phi_g (B, tokens, C), which the contextualisation reads by cross-attention."""
+
+    def __init__(self, config: DCAConfig) -> None:
+        super().__init__()
+        self.linear = Linear(config.token_width, config.context)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.linear(z)
+
+
+ANALYSES: dict[str, type[nn.Module]] = {"R": RegionalAnalysis, "G": GlobalAnalysis, "L": LocalAnalysis}
+SYNTHESES: dict[str, type[nn.Module]] = {"R": RegionalSynthesis, "G": GlobalSynthesis, "L": LocalSynthesis}

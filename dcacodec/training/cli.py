@@ -1,0 +1,53 @@
+"""The commands `dcacodec train` and `dcacodec publish`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command(context_settings={"show_default": True})
+@click.argument("sources", nargs=-1, required=True)
+@click.option("--run", "folder", type=click.Path(path_type=Path, file_okay=False), required=True,
+              help="Folder for the checkpoint and the log; a checkpoint found there is gone on from.")
+@click.option("--preset", default="small", help="Which network: small or base.")
+@click.option("--max-minutes", "minutes", type=float, default=0.0,
+              help="Length of the schedule in minutes of training time, all parts of a resumed run together.")
+@click.option("--steps", type=int, default=0, help="Length of the schedule in steps, if no minutes are given.")
+@click.option("--batch", type=click.IntRange(1), default=8, help="Crops per step.")
+@click.option("--crop", type=click.IntRange(64), default=192, help="Side of the crops in pixels, a multiple of 64.")
+@click.option("--rate", type=float, default=2e-3, help="Peak learning rate of the entropy model.")
+@click.option("--transform-share", type=float, default=0.4, help="The transforms' learning rate as a share of it.")
+@click.option("--ema", type=click.FloatRange(0, 1), default=0.999, help="Decay of the moving average of the weights.")
+@click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto",
+              help="Arithmetic of the products; auto: bfloat16 where it is fast.")
+@click.option("--validation", multiple=True, help="Pictures to validate on: folders, tar shards or files.")
+@click.option("--validation-pictures", type=click.IntRange(1), default=8, help="How many of them.")
+@click.option("--validate-every", type=float, default=20.0, help="Minutes between validations.")
+@click.option("--save-every", type=float, default=5.0, help="Minutes between checkpoints.")
+@click.option("--resume", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+              help="A checkpoint of another run to start from, with a fresh schedule.")
+@click.option("--seed", type=int, default=0, help="Seed of weights, crops and qualities.")
+@click.option("--threads", type=click.IntRange(1), help="Processor threads.")
+@click.option("--quiet", is_flag=True, help="No progress bars.")
+def train(sources: tuple[str, ...], folder: Path, threads: int | None, validation: tuple[str, ...],
+          validation_pictures: int, resume: Path | None, quiet: bool, **settings: object) -> None:
+    """Train a network on SOURCES: folders of pictures, tar shards, or single pictures.
+
+    Goes on where the run folder's checkpoint stands. Example:
+
+        dcacodec train photos/*.tar --run runs/first --max-minutes 120 --validation valid.tar
+    """
+    import torch
+
+    from dcacodec.errors import DcaError
+    from dcacodec.training.loop import TrainingOptions
+    from dcacodec.training.loop import train as run
+
+    if threads:
+        torch.set_num_threads(threads)
+    try:
+        run(sources, folder, TrainingOptions(**settings), validation, resume, validation_pictures, quiet)  # type: ignore[arg-type]
+    except (ValueError, FileNotFoundError, FloatingPointError) as error:
+        raise DcaError(str(error)) from error

@@ -1,0 +1,66 @@
+"""The Karhunen-Loeve start: the transforms' linear skeleton is set to principal components, not to noise.
+
+First the PCA of 8x8x3 patches, then that of 2x2 groups of their coefficients; the synthesis gets the transpose. Every
+residual block is the identity when made, so the fresh network is a working transform codec: its gain is the high-rate
+optimum of the loss, and the entropy model starts from each channel's measured spread.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dcacodec.network.config import STEPS
+from dcacodec.network.dca import DCA
+from dcacodec.network.transforms import CELL
+
+GAIN = 50.0
+"""Gain per sqrt(lambda): at it the step 1/gain balances slope of rate and of distortion, D = step**2 / 12."""
+
+
+def _cells(x: NDArray[np.float64], side: int) -> NDArray[np.float64]:
+    height, width, channels = x.shape
+    x = x[: height // side * side, : width // side * side]
+    x = x.reshape(height // side, side, width // side, side, channels).transpose(0, 2, 1, 3, 4)
+    return x.reshape(height // side, width // side, side * side * channels)
+
+
+def _components(samples: NDArray[np.float64], count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Principal directions (count, D) of the second moment about 0 (not about the mean: there is no bias to carry it), variances."""
+    values, vectors = np.linalg.eigh(samples.T @ samples / len(samples))
+    order = np.argsort(values)[::-1][:count]
+    return vectors[:, order].T, values[order]
+
+
+def initialise(model: DCA, pictures: Iterable[NDArray[np.uint8]], patches: int = 200_000, seed: int = 0) -> None:
+    """Set the skeleton, gains and spreads of a fresh model from pictures (each H, W, 3)."""
+    config, random = model.config, np.random.default_rng(seed)
+    grids = [_cells(picture.astype(np.float64) / 255 - 0.5, CELL) for picture in pictures]
+    flat = np.concatenate([grid.reshape(-1, grid.shape[-1]) for grid in grids])
+    first, _ = _components(flat[random.permutation(len(flat))[:patches]], config.width)
+    pairs = [_cells(grid @ first.T, 2) for grid in grids]
+    flat = np.concatenate([grid.reshape(-1, grid.shape[-1]) for grid in pairs])
+    second, variances = _components(flat, config.latent)
+    # Strong and weak channels alike in every quadtree group: channel k of the ranking goes to group k mod 4.
+    spread = np.argsort(np.arange(config.latent) % STEPS, kind="stable")
+    second, variances = second[spread], variances[spread]
+
+    def put(target: torch.Tensor, value: NDArray[np.float64] | float) -> None:
+        target.copy_(torch.as_tensor(value, dtype=target.dtype))
+
+    with torch.no_grad():
+        for layer, matrix in ((model.analysis.patch, first), (model.analysis.down, second)):
+            put(layer.weight, matrix)
+            put(layer.bias, 0.0)
+        for layer, matrix in ((model.synthesis.patch, first.T), (model.synthesis.up, second.T)):
+            put(layer.weight, matrix)
+            put(layer.bias, 0.0)
+        for anchor in range(config.anchors):
+            trade_off = config.trade_off(1 + 99 * anchor / (config.anchors - 1))
+            gain = GAIN * math.sqrt(trade_off)
+            model.gain.values[anchor] = math.log(gain)
+            put(model.spread.values[anchor], np.log(gain * np.sqrt(variances) + 0.05))

@@ -1,0 +1,118 @@
+"""Published weights: one safetensors file that holds all a codec needs, integers where they must be exact.
+
+========================  =========  ===================================================================================
+name                      dtype      meaning
+========================  =========  ===================================================================================
+entropy.*.weight          int16      X.12, matrices and filters of the entropy model
+entropy.* (all others)    int32      X.12, biases and gains of the entropy model
+scales.inward, .outward   int32      X.16 (100, M), see `Scales`; one row per quality
+scales.level              int32      X.9 (100, M)
+table.y.*                 int32      the `CdfTable` of y, one row per scale level
+table.R.*, .G.*, .L.*     int32      those of the hyper latents, rows anchor by anchor, channel by channel
+all others                float16/32 transforms, hyper analysis, gains, priors: ordinary floating point
+========================  =========  ===================================================================================
+
+The file's SHA-256 is its identity: the first four bytes are the fingerprint that a `.dca` file names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from torch import Tensor
+
+from dcacodec.coding import CdfTable
+from dcacodec.errors import WeightsError
+from dcacodec.fixedpoint import ACTIVATION_BITS, SCALE_BITS, WEIGHT_BITS
+from dcacodec.network.config import DCAConfig
+from dcacodec.network.context import Scales
+from dcacodec.network.dca import DCA
+
+FORMAT = "dcacodec-weights-1"
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """A network ready to code with.
+
+    Attributes:
+        config: its sizes.
+        network: `entropy` in fixed point (float64), the rest in float32; in evaluation mode.
+        scale_tables: inward, outward, level: int32 (100, M), row q-1 for quality q.
+        y_table: rows by scale level.
+        z_tables: by letter; rows anchor * channels + channel.
+        fingerprint: 4 bytes.
+    """
+
+    config: DCAConfig
+    network: DCA
+    scale_tables: tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]
+    y_table: CdfTable
+    z_tables: Mapping[str, CdfTable]
+    fingerprint: bytes
+
+    def scales(self, quality: int, device: torch.device) -> Scales:
+        """The fixed-point scales of a quality, each (1, 1, 1, M) float64."""
+        inward, outward, level = (
+            torch.from_numpy(table[quality - 1].astype(np.float64) * 2.0**-bits).to(device)[None, None, None]
+            for table, bits in zip(self.scale_tables, (SCALE_BITS, SCALE_BITS, ACTIVATION_BITS), strict=True)
+        )
+        return Scales(inward, outward, level)
+
+
+def fingerprint(data: bytes) -> bytes:
+    """The first four bytes of the SHA-256 of a weights file."""
+    return hashlib.sha256(data).digest()[:4]
+
+
+def read_weights(path: Path, digest: str | None = None) -> Weights:
+    """Read a weights file.
+
+    Args:
+        path: the safetensors file.
+        digest: the SHA-256 that it must have, in hex.
+
+    Raises:
+        WeightsError: the file cannot be read, is not one of ours or is damaged.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{path.name}: {error.strerror or error}") from error
+    if digest is not None and hashlib.sha256(data).hexdigest() != digest:
+        raise WeightsError(f"{path.name} is damaged: its SHA-256 is not the published one")
+    try:
+        tensors = load_tensors(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+        if header["format"] != FORMAT:
+            raise WeightsError(f"{path.name} has the format {header['format']}, not {FORMAT}")
+        config = DCAConfig(**json.loads(header["config"]))
+        return _assemble(config, tensors, fingerprint(data))
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise WeightsError(f"{path.name} is not a weights file of this program: {error}") from error
+
+
+def _assemble(config: DCAConfig, tensors: dict[str, Tensor], identity: bytes) -> Weights:
+    def table(name: str) -> CdfTable:
+        return CdfTable(*(tensors.pop(f"table.{name}.{part}").numpy() for part in ("cdf", "low", "shift")))
+
+    y_table, z_tables = table("y"), {letter: table(letter) for letter in config.order}
+    inward, outward, level = (tensors.pop(f"scales.{name}").numpy() for name in Scales._fields)
+    with torch.device("meta"):  # no time is spent on values that are about to be replaced
+        network = DCA(config)
+    state = {
+        name: value.double() * 2.0**-WEIGHT_BITS if name.startswith("entropy.") else value.float()
+        for name, value in tensors.items()
+    }
+    network.load_state_dict(state, assign=True)
+    network.requires_grad_(False).eval()
+    return Weights(config, network, (inward, outward, level), y_table, z_tables, identity)

@@ -1,0 +1,476 @@
+"""The `.dca` container: layout, round trips, every malformed case; and docs/format.md, whose examples are run."""
+
+import json
+import re
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dcacodec import container as dca
+from dcacodec import errors
+from dcacodec.coding import CdfTable, PythonCoder, encode_values
+from dcacodec.container import Chunk, Container, Header, Slice, describe, pack, parse
+
+SPECIFICATION = Path(__file__).parents[1] / "docs" / "format.md"
+FINGERPRINT = bytes.fromhex("c0ffee01")
+
+HEADER = Header(FINGERPRINT, width=768, height=512, mode="RGB", quality=50)
+STREAMS = (b"R", b"", b"LL", b"1111", b"222", b"33", b"4")
+ONE_SLICE = Container(HEADER, (Slice(STREAMS, latent_crc=0x01020304),))
+WITH_CHUNKS = Container(
+    HEADER, ONE_SLICE.slices, (Chunk("ALPH", b"plane"), Chunk("icCP", b""), Chunk("xyZW", b"\0later\xff"))
+)
+SIX_SLICES = Container(
+    Header(FINGERPRINT, width=513, height=300, mode="L", quality=1, slice_log2=8),
+    tuple(Slice((b"r", b"g", b"l", bytes([index]) * index, b"", b"", b"4"), latent_crc=index) for index in range(6)),
+)
+EXAMPLES = [ONE_SLICE, WITH_CHUNKS, SIX_SLICES]
+each_example = pytest.mark.parametrize("container", EXAMPLES, ids=["one_slice", "with_chunks", "six_slices"])
+
+
+def seal(body: bytes) -> bytes:
+    """A file of this body with a right checksum."""
+    return body + zlib.crc32(body).to_bytes(4, "little")
+
+
+def written(
+    *,
+    magic: bytes = b"\x89DCA",
+    version: bytes = b"\x01",
+    width: bytes = b"\x03",
+    height: bytes = b"\x02",
+    layout: bytes = b"\x00",
+    quality: bytes = b"\x32",
+    count: bytes = b"",
+    table: bytes = b"\1\0\0\0\0\0\0" + b"\xaa\xbb\xcc\xdd",
+    streams: bytes = b"R",
+    chunks: bytes = b"\0",
+) -> bytes:
+    """A file written field by field, without `pack`; every field can be made wrong, the checksum is right."""
+    return seal(magic + version + FINGERPRINT + width + height + layout + quality + count + table + streams + chunks)
+
+
+# Round trips and layout.
+
+
+def test_file_written_by_hand_is_what_pack_writes() -> None:
+    header = Header(FINGERPRINT, width=3, height=2, mode="RGB", quality=50)
+    container = Container(header, (Slice((b"R", b"", b"", b"", b"", b"", b""), latent_crc=0xDDCCBBAA),))
+    assert pack(container) == written()
+    assert parse(written()) == container
+
+
+def test_sliced_file_written_by_hand_is_what_pack_writes() -> None:
+    header = Header(FINGERPRINT, width=257, height=256, mode="L", quality=100, slice_log2=8)
+    left = Slice((b"a", b"", b"", b"", b"", b"", b"b"), latent_crc=1)
+    right = Slice((b"", b"c", b"", b"", b"", b"", b""), latent_crc=2)
+    data = written(
+        width=b"\x81\x02",
+        height=b"\x80\x02",
+        layout=b"\x18",
+        quality=b"\x64",
+        count=b"\x02",
+        table=b"\1\0\0\0\0\0\1" + b"\1\0\0\0" + b"\0\1\0\0\0\0\0" + b"\2\0\0\0",
+        streams=b"abc",
+        chunks=b"eXIF\x02II\0",
+    )
+    container = Container(header, (left, right), (Chunk("eXIF", b"II"),))
+    assert pack(container) == data
+    assert parse(data) == container
+
+
+@each_example
+def test_parse_undoes_pack(container: Container) -> None:
+    assert parse(pack(container)) == container
+
+
+def tags(first: str) -> st.SearchStrategy[str]:
+    return st.from_regex(rf"\A[{first}][A-Za-z]{{3}}\Z")
+
+
+@st.composite
+def containers(draw: st.DrawFn) -> Container:
+    slice_log2 = draw(st.sampled_from(dca.SLICE_LOG2))
+    size = 1 << slice_log2
+    if slice_log2:
+        columns, rows = draw(st.integers(1, 3)), draw(st.integers(1, 2))
+        width = draw(st.integers((columns - 1) * size + 1, columns * size))
+        height = draw(st.integers((rows - 1) * size + 1, rows * size))
+    else:
+        columns = rows = 1
+        width = draw(st.integers(1, dca.MAX_SIDE))
+        height = draw(st.integers(1, dca.MAX_SIDE))
+    header = Header(
+        fingerprint=draw(st.binary(min_size=4, max_size=4)),
+        width=width,
+        height=height,
+        mode=draw(st.sampled_from(dca.MODES)),
+        quality=draw(st.integers(1, 100)),
+        slice_log2=slice_log2,
+    )
+    stream = st.one_of(st.binary(max_size=8), st.integers(120, 140).map(bytes))
+    slices = st.builds(Slice, st.tuples(*[stream] * 7), st.integers(0, 2**32 - 1))
+    names = draw(st.lists(st.one_of(st.just("ALPH"), tags("a-z")), max_size=3, unique=True))
+    return Container(
+        header,
+        tuple(draw(st.lists(slices, min_size=columns * rows, max_size=columns * rows))),
+        tuple(Chunk(name, draw(stream)) for name in names),
+    )
+
+
+@given(containers())
+def test_parse_undoes_pack_for_any_container(container: Container) -> None:
+    assert parse(pack(container), max_pixels=None) == container
+
+
+@pytest.mark.parametrize("value", [0, 1, 127, 128, 16383, 16384, 2**21 - 1, 2**21, 2**28 - 1, 2**28, 2**32 - 1])
+def test_varint_takes_seven_bits_a_byte(value: int) -> None:
+    encoded = dca._varint(value)
+    assert len(encoded) == max(1, -(-value.bit_length() // 7))
+    reader = dca._Reader(encoded, 0, len(encoded))
+    assert (reader.varint(), reader.position) == (value, len(encoded))
+
+
+def test_numbers_of_2_to_the_32_cannot_be_written() -> None:
+    with pytest.raises(errors.BadLength, match="2\\^32 - 1"):
+        dca._varint(2**32)
+
+
+def test_overhead_of_a_one_slice_picture_is_38_bytes() -> None:
+    """Kodak at about 0.1 bpp: streams of a few hundred bytes, so two bytes for each length."""
+    streams = tuple(bytes([index]) * size for index, size in enumerate((130, 200, 300, 1500, 1100, 900, 800)))
+    data = pack(Container(HEADER, (Slice(streams, latent_crc=0xFFFFFFFF),)))
+    assert len(data) - sum(map(len, streams)) == 38
+
+
+def test_least_overhead_is_29_bytes() -> None:
+    data = pack(Container(Header(FINGERPRINT, 1, 1, "L", 1), (Slice((b"",) * 7, latent_crc=0),)))
+    assert len(data) == 29
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "slice_log2", "grid"),
+    [
+        (1, 1, 0, (1, 1)),
+        (2**20, 2**20, 0, (1, 1)),
+        (1, 1, 8, (1, 1)),
+        (256, 257, 8, (1, 2)),
+        (257, 256, 8, (2, 1)),
+        (2**20, 1, 14, (64, 1)),
+        (2**20, 2**20, 8, (4096, 4096)),
+        (1025, 3073, 10, (2, 4)),
+    ],
+)
+def test_slice_grid(width: int, height: int, slice_log2: int, grid: tuple[int, int]) -> None:
+    header = Header(FINGERPRINT, width, height, "RGB", 50, slice_log2)
+    assert header.slice_grid == grid
+    assert header.slice_count == grid[0] * grid[1]
+
+
+def test_unknown_ancillary_chunk_is_kept_and_packed_again() -> None:
+    data = pack(WITH_CHUNKS)
+    again = parse(data)
+    assert again.chunk("xyZW") == b"\0later\xff"
+    assert again.chunk("exIF") is None
+    assert pack(again) == data
+
+
+# Malformed files: one named error each.
+
+CASES: dict[str, tuple[type[errors.DcaError], bytes, str]] = {
+    "another_file": (errors.BadMagic, b"\x89PNG\r\n\x1a\n" + bytes(50), "not a .dca file"),
+    "short_other_file": (errors.BadMagic, b"\x89P", "not a .dca file"),
+    "newer_version": (errors.NewerVersion, written(version=b"\x02"), "container version 2: .* up to version 1"),
+    "version_zero": (errors.BadVersion, written(version=b"\x00"), "container version 0 does not exist"),
+    "zero_width": (errors.BadDimensions, written(width=b"\x00"), "0x2 pixels"),
+    "zero_height": (errors.BadDimensions, written(height=b"\x00"), "3x0 pixels"),
+    "side_too_long": (errors.BadDimensions, written(height=b"\x81\x80\x40"), "3x1048577 pixels"),
+    "too_many_pixels": (errors.TooLarge, written(width=b"\x80\x80\x40", height=b"\x80\x80\x40"), "limit of 178956970"),
+    "unknown_mode": (errors.BadMode, written(layout=b"\x20"), "colour mode number 2 is not one of RGB, L"),
+    "quality_zero": (errors.BadQuality, written(quality=b"\x00"), "quality 0 is not"),
+    "quality_above_100": (errors.BadQuality, written(quality=b"\x65"), "quality 101 is not"),
+    "slices_too_small": (errors.BadSliceSize, written(layout=b"\x07"), "slice size code 7"),
+    "slices_too_large": (errors.BadSliceSize, written(layout=b"\x0f"), "slice size code 15"),
+    "too_many_slices": (errors.BadSliceCount, written(layout=b"\x08", count=b"\x02"), "2 slices .* has 1x1"),
+    "no_slices": (errors.BadSliceCount, written(layout=b"\x08", count=b"\x00"), "0 slices .* has 1x1"),
+    "billions_of_slices": (errors.BadSliceCount, written(layout=b"\x08", count=b"\xff\xff\xff\xff\x0f"), "4294967295"),
+    "stream_longer_than_file": (errors.BadLength, written(streams=b""), "reaches past its end"),
+    "stream_of_4_gib": (
+        errors.BadLength,
+        written(table=b"\xff\xff\xff\xff\x0f\0\0\0\0\0\0" + bytes(4)),
+        "reaches past its end",
+    ),
+    "table_longer_than_file": (
+        errors.BadLength,
+        written(width=b"\x80\x80\x01", height=b"\x80\x40", layout=b"\x08", count=b"\x80\x10"),
+        "reaches past its end",
+    ),
+    "chunk_longer_than_file": (errors.BadLength, written(chunks=b"icCP\x09abc\0"), "reaches past its end"),
+    "end_of_chunks_missing": (errors.BadLength, written(chunks=b""), "reaches past its end"),
+    "chunk_tag_longer_than_file": (errors.BadLength, written(chunks=b"ic"), "reaches past its end"),
+    "varint_not_shortest": (errors.BadVarint, written(width=b"\x83\x00"), "not in its shortest form"),
+    "varint_of_six_bytes": (errors.BadVarint, written(width=b"\x83\x80\x80\x80\x80\x01"), "2\\^32 or more"),
+    "varint_of_33_bits": (errors.BadVarint, written(width=b"\x83\x80\x80\x80\x10"), "2\\^32 or more"),
+    "bad_chunk_tag": (errors.BadChunkTag, written(chunks=b"ic\x80P\0\0"), "'ic\\\\x80P' is not four ASCII letters"),
+    "chunk_tag_with_line_break": (errors.BadChunkTag, written(chunks=b"a\nbc\0\0"), "'a\\\\nbc' is not four"),
+    "unknown_critical_chunk": (errors.UnknownChunk, written(chunks=b"NEWs\0\0"), "needs chunk NEWs"),
+    "duplicate_chunk": (errors.DuplicateChunk, written(chunks=b"icCP\0icCP\1x\0"), "icCP is there twice"),
+    "bytes_before_checksum": (errors.TrailingBytes, written(chunks=b"\0more"), "4 bytes between"),
+    "bytes_after_checksum": (errors.TrailingBytes, written() + b"\n", "1 bytes after the end"),
+    "file_twice": (errors.TrailingBytes, written() * 2, f"{len(written())} bytes after the end"),
+    "wrong_checksum": (errors.BadChecksum, written()[:-1] + b"?", "the file is damaged"),
+    "damaged_stream": (errors.BadChecksum, written().replace(b"R", b"r"), "the file is damaged"),
+    "damaged_header": (errors.BadChecksum, b"\x89DCA\x01" + written(width=b"\x00")[5:-1] + b"?", "the file is damaged"),
+}
+
+
+@pytest.mark.parametrize(("error", "data", "message"), CASES.values(), ids=CASES.keys())
+def test_malformed_file_raises_its_own_error(error: type[errors.DcaError], data: bytes, message: str) -> None:
+    with pytest.raises(errors.DcaError, match=message) as caught:
+        parse(data)
+    assert caught.type is error
+    text = str(caught.value)
+    assert text.isascii() and text.isprintable() and len(text) <= 120
+
+
+@each_example
+def test_every_prefix_is_truncated(container: Container) -> None:
+    data = pack(container)
+    for length in range(len(data)):
+        with pytest.raises(errors.Truncated, match=f"more than its {length} bytes"):
+            parse(data[:length])
+
+
+@each_example
+def test_every_change_of_one_byte_is_noticed(container: Container) -> None:
+    data = pack(container)
+    expected = {errors.BadMagic, errors.BadVersion, errors.NewerVersion, errors.BadChecksum, errors.Truncated}
+    seen = set()
+    for position in range(len(data)):
+        for change in range(1, 256):
+            damaged = bytearray(data)
+            damaged[position] ^= change
+            with pytest.raises(errors.FormatError) as caught:
+                parse(bytes(damaged))
+            seen.add(caught.type)
+    assert seen == expected
+
+
+@given(st.binary(max_size=200))
+def test_random_bytes_raise_named_errors(data: bytes) -> None:
+    with pytest.raises(errors.DcaError):
+        parse(data)
+
+
+@settings(max_examples=300)
+@given(st.binary(max_size=60))
+def test_random_bytes_under_a_right_checksum_are_refused_or_understood(content: bytes) -> None:
+    check_refused_or_understood(seal(b"\x89DCA\x01" + content))
+
+
+@settings(max_examples=500)
+@given(
+    st.sampled_from(EXAMPLES),
+    st.lists(st.tuples(st.integers(5, 40), st.integers(0, 3), st.binary(max_size=3)), min_size=1, max_size=3),
+)
+def test_edited_files_under_a_right_checksum_are_refused_or_understood(
+    container: Container, edits: list[tuple[int, int, bytes]]
+) -> None:
+    body = pack(container)[:-4]
+    for position, removed, inserted in edits:
+        body = body[:position] + inserted + body[position + removed :]
+    check_refused_or_understood(seal(body))
+
+
+def check_refused_or_understood(data: bytes) -> None:
+    """There are no two ways to write one container: what parses is what `pack` writes."""
+    try:
+        container = parse(data, max_pixels=None)
+    except errors.FormatError:
+        return
+    assert pack(container) == data
+
+
+def test_pixel_limit() -> None:
+    data = pack(ONE_SLICE)
+    assert parse(data, max_pixels=768 * 512) == ONE_SLICE
+    with pytest.raises(errors.TooLarge, match="768x512 pixels is above the limit of 393215 pixels"):
+        parse(data, max_pixels=768 * 512 - 1)
+
+
+def test_no_pixel_limit_leaves_that_of_the_format() -> None:
+    container = Container(Header(FINGERPRINT, dca.MAX_SIDE, dca.MAX_SIDE, "RGB", 50), ONE_SLICE.slices)
+    assert parse(pack(container), max_pixels=None) == container
+    with pytest.raises(errors.BadDimensions):
+        parse(written(width=b"\x81\x80\x40"), max_pixels=None)
+
+
+# Values that no file can hold.
+
+
+@pytest.mark.parametrize(
+    ("error", "build"),
+    [
+        (errors.BadDimensions, lambda: Header(FINGERPRINT, 0, 1, "RGB", 50)),
+        (errors.BadDimensions, lambda: Header(FINGERPRINT, 1, -1, "RGB", 50)),
+        (errors.BadDimensions, lambda: Header(FINGERPRINT, dca.MAX_SIDE + 1, 1, "RGB", 50)),
+        (errors.BadMode, lambda: Header(FINGERPRINT, 1, 1, "RGBA", 50)),
+        (errors.BadQuality, lambda: Header(FINGERPRINT, 1, 1, "RGB", 0)),
+        (errors.BadQuality, lambda: Header(FINGERPRINT, 1, 1, "RGB", 101)),
+        (errors.BadSliceSize, lambda: Header(FINGERPRINT, 1, 1, "RGB", 50, slice_log2=7)),
+        (errors.BadSliceSize, lambda: Header(FINGERPRINT, 1, 1, "RGB", 50, slice_log2=15)),
+        (ValueError, lambda: Header(b"abc", 1, 1, "RGB", 50)),
+        (ValueError, lambda: Slice((b"",) * 6, 0)),
+        (ValueError, lambda: Slice((b"",) * 7, -1)),
+        (ValueError, lambda: Slice((b"",) * 7, 2**32)),
+        (errors.BadSliceCount, lambda: Container(HEADER, ())),
+        (errors.BadSliceCount, lambda: Container(HEADER, ONE_SLICE.slices * 2)),
+        (errors.BadChunkTag, lambda: Chunk("abc", b"")),
+        (errors.BadChunkTag, lambda: Chunk("abcde", b"")),
+        (errors.BadChunkTag, lambda: Chunk("abc1", b"")),
+        (errors.BadChunkTag, lambda: Chunk("abc\u00e9", b"")),
+        (errors.UnknownChunk, lambda: Container(HEADER, ONE_SLICE.slices, (Chunk("NEWs", b""),))),
+        (errors.DuplicateChunk, lambda: Container(HEADER, ONE_SLICE.slices, (Chunk("exIF", b""), Chunk("exIF", b"")))),
+    ],
+)
+def test_invalid_value_cannot_be_built(error: type[Exception], build: Callable[[], Any]) -> None:
+    with pytest.raises(error) as caught:
+        build()
+    assert caught.type is error
+
+
+# Description.
+
+
+def test_describe() -> None:
+    data = pack(WITH_CHUNKS)
+    described = describe(parse(data), len(data))
+    assert described == {
+        "version": 1,
+        "fingerprint": "c0ffee01",
+        "width": 768,
+        "height": 512,
+        "mode": "RGB",
+        "alpha": True,
+        "quality": 50,
+        "slices": 1,
+        "slice_size": 0,
+        "streams": {"z_r": 1, "z_g": 0, "z_l": 2, "y_1": 4, "y_2": 3, "y_3": 2, "y_4": 1},
+        "chunks": [{"tag": "ALPH", "bytes": 5}, {"tag": "icCP", "bytes": 0}, {"tag": "xyZW", "bytes": 7}],
+        "overhead_bytes": 46,
+        "file_bytes": 71,
+        "bpp": 71 * 8 / (768 * 512),
+    }
+    assert json.loads(json.dumps(described)) == described
+
+
+def test_describe_slices() -> None:
+    data = pack(SIX_SLICES)
+    described = describe(SIX_SLICES, len(data))
+    assert described["slices"] == 6
+    assert described["slice_size"] == 256
+    assert described["alpha"] is False
+    assert described["chunks"] == []
+    assert described["streams"] == {"z_r": 6, "z_g": 6, "z_l": 6, "y_1": 15, "y_2": 0, "y_3": 0, "y_4": 6}
+    assert described["overhead_bytes"] == len(data) - 39 == 16 + 6 * 11 + 5
+
+
+# Errors.
+
+
+def test_every_error_is_exported_documented_and_a_dca_error() -> None:
+    classes = {name: value for name, value in vars(errors).items() if isinstance(value, type)}
+    assert sorted(classes) == errors.__all__
+    for value in classes.values():
+        assert issubclass(value, errors.DcaError)
+        assert value.__doc__ and value.__doc__.endswith(".")
+
+
+def test_container_is_read_without_torch_and_numpy() -> None:
+    program = "import sys, dcacodec.container; print(sorted({'torch', 'numpy', 'PIL', 'click'} & sys.modules.keys()))"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert (result.stdout, result.stderr) == ("[]\n", "")
+
+
+# The specification.
+
+
+def blocks(language: str) -> list[str]:
+    """The fenced blocks of this language in docs/format.md."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", SPECIFICATION.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def test_worked_example_of_the_specification() -> None:
+    (hexadecimal,) = blocks("hex")
+    data = bytes.fromhex("".join(line.split("|")[0] for line in hexadecimal.splitlines()))
+    names: dict[str, Any] = {}
+    for program in blocks("python"):
+        exec(compile(program, str(SPECIFICATION), "exec"), names)
+    assert pack(names["container"]) == data
+    assert parse(data) == names["container"]
+
+
+def test_varints_of_the_specification() -> None:
+    rows = re.findall(r"^ *\| (\d+) \| `([0-9a-f ]+)` \|$", SPECIFICATION.read_text("utf-8"), re.MULTILINE)
+    assert [(int(number), bytes.fromhex(encoded)) for number, encoded in rows] == [
+        (number, dca._varint(number)) for number in (0, 127, 128, 300, 2**32 - 1)
+    ]
+
+
+def specified_decoder() -> Callable[..., list[int]]:
+    """`decode_chunk` of docs/format.md."""
+    names: dict[str, Any] = {}
+    (program,) = (block for block in blocks("python") if "def decode_chunk" in block)
+    exec(compile(program, str(SPECIFICATION), "exec"), names)
+    decoder: Callable[..., list[int]] = names["decode_chunk"]
+    return decoder
+
+
+@settings(max_examples=50)
+@given(st.data())
+def test_decoder_of_the_specification_reads_what_the_encoder_writes(data: st.DataObject) -> None:
+    symbols, rows = data.draw(st.integers(2, 9)), data.draw(st.integers(1, 3))
+    inner = st.lists(st.integers(1, 65535), min_size=symbols - 1, max_size=symbols - 1, unique=True).map(sorted)
+    cdf = [[0, *data.draw(inner), 65536] for _ in range(rows)]
+    low = [data.draw(st.integers(-20, 20)) for _ in range(rows)]
+    shift = [data.draw(st.sampled_from([0, 0, 1, 9])) for _ in range(rows)]
+    # Mostly regular symbols, some escapes up to the limits of the format.
+    value = st.one_of(st.integers(-25, 25), st.integers(-25 << 9, 25 << 9), st.sampled_from([-32767, 32767]))
+    coded = data.draw(st.lists(st.tuples(value, st.integers(0, rows - 1)), min_size=1, max_size=60))
+    values, used = [value for value, _ in coded], [row for _, row in coded]
+    table = CdfTable(np.array(cdf, np.int32), np.array(low, np.int32), np.array(shift, np.uint8))
+    stream = encode_values(np.array(values), np.array(used), table, PythonCoder())
+    assert specified_decoder()(stream, used, cdf, low, shift) == values
+
+
+def test_chunks_of_a_stream_are_as_the_specification_says() -> None:
+    cdf, low, shift = [[0, 1, 65535, 65536]], [-1], [0]
+    values = np.zeros(2**18 + 2, np.int64)
+    values[[0, -1]] = -1, 7
+    rows = np.zeros(values.size, np.int64)
+    table = CdfTable(np.array(cdf, np.int32), np.array(low, np.int32), np.array(shift, np.uint8))
+    stream = encode_values(values, rows, table, PythonCoder())
+    reader = dca._Reader(stream, 0, len(stream))
+    first = reader.take(reader.varint())
+    rest = reader.take(len(stream) - reader.position)
+    decode = specified_decoder()
+    assert decode(first, rows[: 2**18].tolist(), cdf, low, shift) == values[: 2**18].tolist()
+    assert decode(rest, [0, 0], cdf, low, shift) == [0, 7]
+    assert encode_values(values[:0], rows[:0], table, PythonCoder()) == b""
+
+
+def test_specification_names_every_error_and_limit() -> None:
+    text = SPECIFICATION.read_text("utf-8")
+    for name, value in vars(errors).items():
+        if isinstance(value, type) and issubclass(value, errors.FormatError | errors.TooLarge):
+            assert f"`{name}`" in text
+    assert f"{dca.DEFAULT_MAX_PIXELS:,}" in text
+    assert " ".join(f"{byte:02x}" for byte in dca.MAGIC) in text

@@ -1,0 +1,901 @@
+"""Pictures in and out: every supported kind to the sample, every unsupported one to its error."""
+
+import base64
+import io
+import os
+import signal
+import stat
+import struct
+import subprocess
+import sys
+import threading
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageCms
+
+from dcacodec.errors import ImageError, TooLarge
+from dcacodec.images import (
+    FORMATS,
+    ImageNotice,
+    Picture,
+    decode_alpha,
+    encode_alpha,
+    format_for,
+    read_picture,
+    write_atomically,
+    write_picture,
+)
+
+Array = NDArray[Any]
+
+
+def noise(*shape: int, seed: int = 1) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def saved(array: Array | Image.Image, format: str, **options: Any) -> io.BytesIO:
+    """A picture file made by Pillow."""
+    image = array if isinstance(array, Image.Image) else Image.fromarray(array)
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer
+
+
+def png(header: tuple[int, int, int, int], rows: bytes, *extra: tuple[bytes, bytes]) -> io.BytesIO:
+    """A PNG put together by hand: (width, height, bit depth, colour type) and rows that start with a filter byte."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    chunks = [
+        (b"IHDR", struct.pack(">IIBB", *header) + b"\0\0\0"),
+        *extra,
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    ]
+    return io.BytesIO(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*each) for each in chunks))
+
+
+def tiff(width: int, height: int, data: bytes, bits: tuple[int, ...], photometric: int) -> io.BytesIO:
+    """An uncompressed little-endian TIFF put together by hand."""
+    entries = [
+        (256, 4, width),
+        (257, 4, height),
+        (259, 3, 1),
+        (262, 3, photometric),
+        (277, 3, len(bits)),
+        (278, 4, height),
+    ]
+    entries += [(273, 4, 300), (279, 4, len(data))]
+    depths = struct.pack(f"<{len(bits)}H", *bits)
+    fields = {tag: struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries}
+    inline = depths.ljust(4, b"\0") if len(depths) <= 4 else struct.pack("<I", 200)
+    fields[258] = struct.pack("<HHI", 258, 3, len(bits)) + inline
+    directory = struct.pack("<H", len(fields)) + b"".join(fields[tag] for tag in sorted(fields)) + b"\0\0\0\0"
+    head = (b"II*\0\x08\0\0\0" + directory).ljust(200, b"\0") + depths
+    return io.BytesIO(head.ljust(300, b"\0") + data)
+
+
+def gray(plane: Array) -> Array:
+    return np.stack([plane] * 3, axis=-1)
+
+
+def assert_same(left: Picture, right: Picture) -> None:
+    assert np.array_equal(left.pixels, right.pixels)
+    assert left.gray == right.gray
+    assert (left.alpha is None) == (right.alpha is None)
+    assert left.alpha is None or right.alpha is None or np.array_equal(left.alpha, right.alpha)
+    assert (left.icc, left.exif) == (right.icc, right.exif)
+
+
+def read_silently(source: BinaryIO | Path | str) -> Picture:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return read_picture(source)
+
+
+def read_with_notice(source: BinaryIO, text: str) -> Picture:
+    with pytest.warns(ImageNotice) as caught:
+        picture = read_picture(source)
+    assert [str(each.message) for each in caught] == [text]
+    return picture
+
+
+# ---------------------------------------------------------------------------------------------------------- Picture
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"pixels": np.zeros((2, 3), np.uint8)}, "pixels must be uint8 (height, width, 3), not uint8 (2, 3)"),
+        ({"pixels": np.zeros((2, 3, 4), np.uint8)}, "pixels must be uint8 (height, width, 3), not uint8 (2, 3, 4)"),
+        ({"pixels": np.zeros((2, 3, 3))}, "pixels must be uint8 (height, width, 3), not float64 (2, 3, 3)"),
+        ({"pixels": np.zeros((0, 3, 3), np.uint8)}, "a picture has at least one pixel, not 3x0"),
+        (
+            {"pixels": np.zeros((2, 3, 3), np.uint8), "alpha": np.zeros((3, 2), np.uint8)},
+            "alpha must be uint8 (height, width), not uint8 (3, 2)",
+        ),
+        ({"pixels": noise(2, 3, 3), "gray": True}, "a gray picture needs three equal bands"),
+    ],
+)
+def test_a_picture_is_checked_when_it_is_made(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        Picture(**fields)
+    assert str(caught.value) == message
+
+
+# ---------------------------------------------------------------------------------------------------------- reading
+
+COLOUR, PLANE, ALPHA = noise(5, 7, 3), noise(5, 7, seed=2), noise(5, 7, seed=3)
+BITS = PLANE > 127
+
+
+def test_rgb() -> None:
+    for format in ("PNG", "TIFF", "PPM", "BMP", "QOI"):
+        assert_same(read_silently(saved(COLOUR, format)), Picture(COLOUR))
+    assert_same(read_silently(saved(COLOUR, "WEBP", lossless=True)), Picture(COLOUR))
+
+
+def test_jpeg_is_read_as_pillow_reads_it() -> None:
+    file = saved(COLOUR, "JPEG")
+    assert_same(read_silently(file), Picture(np.array(Image.open(file))))
+    file = saved(PLANE, "JPEG")
+    assert_same(read_silently(file), Picture(gray(np.array(Image.open(file))), gray=True))
+
+
+def test_gray() -> None:
+    for format in ("PNG", "TIFF", "PPM", "BMP"):
+        assert_same(read_silently(saved(PLANE, format)), Picture(gray(PLANE), gray=True))
+
+
+def test_one_bit() -> None:
+    for format in ("PNG", "TIFF", "PPM", "BMP"):
+        expected = Picture(gray(np.where(BITS, 255, 0).astype(np.uint8)), gray=True)
+        assert_same(read_silently(saved(Image.fromarray(BITS), format)), expected)
+
+
+def test_alpha_is_kept() -> None:
+    for format in ("PNG", "TIFF"):
+        assert_same(read_silently(saved(np.dstack((COLOUR, ALPHA)), format)), Picture(COLOUR, alpha=ALPHA))
+        assert_same(read_silently(saved(np.dstack((PLANE, ALPHA)), format)), Picture(gray(PLANE), True, ALPHA))
+    webp = saved(np.dstack((COLOUR, ALPHA)), "WEBP", lossless=True, exact=True)
+    assert_same(read_silently(webp), Picture(COLOUR, alpha=ALPHA))
+
+
+def test_an_opaque_alpha_plane_is_kept_too() -> None:
+    opaque = np.full((5, 7), 255, np.uint8)
+    assert_same(read_silently(saved(np.dstack((COLOUR, opaque)), "PNG")), Picture(COLOUR, alpha=opaque))
+
+
+def test_premultiplied_gray() -> None:
+    file = saved(np.dstack((np.full((5, 7), 60, np.uint8), np.full((5, 7), 128, np.uint8))), "TIFF")
+    data = bytearray(file.getvalue())
+    extra = data.index(struct.pack("<HHI", 338, 3, 1)) + 8
+    assert data[extra] == 2  # unassociated
+    data[extra] = 1
+    expected = Picture(np.full((5, 7, 3), 60 * 255 // 128, np.uint8), True, np.full((5, 7), 128, np.uint8))
+    assert_same(read_silently(io.BytesIO(data)), expected)
+
+
+PALETTE = noise(256, 3, seed=4)
+
+
+def with_palette() -> Image.Image:
+    image = Image.frombytes("P", (7, 5), PLANE.tobytes())
+    image.putpalette(PALETTE.tobytes())
+    return image
+
+
+def test_palette() -> None:
+    for format in ("PNG", "GIF", "TIFF", "BMP"):
+        assert_same(read_silently(saved(with_palette(), format)), Picture(PALETTE[PLANE]))
+
+
+def test_palette_with_one_transparent_entry() -> None:
+    key = int(PLANE[2, 3])
+    alpha = np.where(key == PLANE, 0, 255).astype(np.uint8)
+    for format in ("PNG", "GIF"):
+        assert_same(
+            read_silently(saved(with_palette(), format, transparency=key)), Picture(PALETTE[PLANE], alpha=alpha)
+        )
+
+
+def test_palette_with_an_alpha_for_each_entry() -> None:
+    alphas = noise(256, seed=5)
+    file = saved(with_palette(), "PNG", transparency=alphas.tobytes())
+    assert_same(read_silently(file), Picture(PALETTE[PLANE], alpha=alphas[PLANE]))
+
+
+def test_palette_with_an_alpha_plane() -> None:
+    image = with_palette().convert("PA")
+    image.putalpha(Image.fromarray(ALPHA))
+    assert_same(read_silently(saved(image, "TIFF")), Picture(PALETTE[PLANE], alpha=ALPHA))
+
+
+def test_transparent_colour() -> None:
+    key = tuple(int(each) for each in COLOUR[2, 3])
+    alpha = np.where(np.equal(COLOUR, key).all(-1), 0, 255).astype(np.uint8)
+    assert np.count_nonzero(alpha == 0) == 1
+    assert_same(read_silently(saved(COLOUR, "PNG", transparency=key)), Picture(COLOUR, alpha=alpha))
+
+
+def test_transparent_gray() -> None:
+    key = int(PLANE[2, 3])
+    alpha = np.where(key == PLANE, 0, 255).astype(np.uint8)
+    assert_same(read_silently(saved(PLANE, "PNG", transparency=key)), Picture(gray(PLANE), True, alpha))
+
+
+@pytest.mark.parametrize(("bits", "rows"), [(1, b"\0\xa0"), (2, b"\0\x1b"), (4, b"\0\x3c\x07")])
+def test_transparent_gray_of_few_bits(bits: int, rows: bytes) -> None:
+    samples = {1: [1, 0, 1, 0], 2: [0, 1, 2, 3], 4: [3, 12, 0, 7]}[bits]
+    for key in (0, 1, samples[-1]):
+        picture = read_silently(png((4, 1, bits, 0), rows, (b"tRNS", struct.pack(">H", key))))
+        assert picture.gray
+        assert picture.pixels[0, :, 0].tolist() == [each * 255 // (2**bits - 1) for each in samples]
+        assert picture.alpha is not None
+        assert picture.alpha[0].tolist() == [0 if each == key else 255 for each in samples]
+
+
+def test_ycbcr() -> None:
+    image = Image.fromarray(COLOUR).convert("YCbCr")
+    assert_same(read_silently(saved(image, "TIFF")), Picture(np.array(image.convert("RGB"))))
+
+
+APPROXIMATE = "CMYK without a usable colour profile is converted to sRGB: colours are approximate"
+
+
+def test_cmyk_without_a_profile() -> None:
+    image = Image.fromarray(np.dstack((COLOUR, PLANE)), "CMYK")
+    for icc in (None, ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(), b"no profile"):
+        picture = read_with_notice(saved(image, "TIFF", icc_profile=icc), APPROXIMATE)
+        assert_same(picture, Picture(np.array(image.convert("RGB"))))
+
+
+def cmyk_profile() -> bytes:
+    """A CMYK profile for which black ink makes the lightness and the other inks do nothing."""
+    ramp = bytes(range(256))
+    corners = b"".join(bytes((0 if corner & 1 else 255, 128, 128)) for corner in range(16))  # Lab, K varies fastest
+    table = (
+        b"mft1" + bytes(4) + bytes((4, 3, 2, 0)) + struct.pack(">9i", *(65536 if i % 4 == 0 else 0 for i in range(9)))
+    )
+    table += ramp * 4 + corners + ramp * 3
+    table += bytes(-len(table) % 4)
+    header = struct.pack(">I4sI4s4s4s", 128 + 16 + len(table), b"lcms", 0x02400000, b"prtr", b"CMYK", b"Lab ")
+    header += struct.pack(">6H4s", 2026, 1, 1, 0, 0, 0, b"acsp") + bytes(28) + struct.pack(">3i", 63190, 65536, 54061)
+    return header.ljust(128, b"\0") + struct.pack(">I4sII", 1, b"A2B0", 144, len(table)) + table
+
+
+def test_cmyk_with_a_profile() -> None:
+    inks = np.zeros((1, 3, 4), np.uint8)
+    inks[0, 1, 3], inks[0, 2, :3] = 255, 200  # paper, black, and much of all colours, which this profile ignores
+    picture = read_with_notice(
+        saved(Image.fromarray(inks, "CMYK"), "TIFF", icc_profile=cmyk_profile()), "CMYK is converted to sRGB"
+    )
+    assert_same(picture, Picture(np.array([[[255] * 3, [0] * 3, [255] * 3]], np.uint8)))
+
+
+# 16 bits
+
+WIDE = np.random.default_rng(6).integers(0, 1 << 16, (5, 7, 4), dtype=np.uint16)
+UPPER = (WIDE >> 8).astype(np.uint8)
+REDUCED = "samples of 16 bits are reduced to their upper 8"
+
+
+def rows(samples: Array) -> bytes:
+    """Big-endian rows of a PNG."""
+    return b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
+
+
+def test_16_bit_gray_png() -> None:
+    picture = read_with_notice(saved(WIDE[..., 0], "PNG"), REDUCED)
+    assert_same(picture, Picture(gray(UPPER[..., 0]), gray=True))
+
+
+def test_16_bit_gray_png_with_transparent_gray() -> None:
+    samples = WIDE[..., 0].copy()
+    samples[0, :2] = 0x1234, 0x1235  # equal once reduced, so that the key must be compared before
+    picture = read_with_notice(png((7, 5, 16, 0), rows(samples), (b"tRNS", b"\x12\x34")), REDUCED)
+    expected = np.full((5, 7), 255, np.uint8)
+    expected[0, 0] = 0
+    assert_same(picture, Picture(gray((samples >> 8).astype(np.uint8)), True, expected))
+
+
+@pytest.mark.parametrize(("colour_type", "bands"), [(2, 3), (4, 2), (6, 4)])
+def test_16_bit_png_with_several_bands(colour_type: int, bands: int) -> None:
+    picture = read_with_notice(png((7, 5, 16, colour_type), rows(WIDE[..., :bands])), REDUCED)
+    if bands == 2:  # which Pillow takes for colour
+        assert_same(picture, Picture(gray(UPPER[..., 0]), False, UPPER[..., 1]))
+    else:
+        assert_same(picture, Picture(UPPER[..., :3], alpha=UPPER[..., 3] if bands == 4 else None))
+
+
+def test_16_bit_colour_png_with_transparent_colour_is_refused() -> None:
+    with pytest.raises(ImageError) as caught:
+        read_picture(png((7, 5, 16, 2), rows(WIDE[..., :3]), (b"tRNS", bytes(6))))
+    assert str(caught.value) == "a 16-bit picture with a transparent colour is not supported"
+
+
+def test_16_bit_gray_tiff() -> None:
+    for mode, order in (("I;16", "<u2"), ("I;16B", ">u2")):
+        image = Image.frombytes(mode, (7, 5), WIDE[..., 0].astype(order).tobytes())
+        assert_same(read_with_notice(saved(image, "TIFF"), REDUCED), Picture(gray(UPPER[..., 0]), gray=True))
+
+
+def test_16_bit_gray_tiff_where_white_is_zero() -> None:
+    picture = read_with_notice(tiff(7, 5, WIDE[..., 0].astype("<u2").tobytes(), (16,), 0), REDUCED)
+    assert_same(picture, Picture(gray(255 - UPPER[..., 0]), gray=True))
+
+
+def test_12_bit_gray_tiff() -> None:
+    samples = WIDE[0, :6, 0] >> 4
+    packed = b"".join(
+        bytes((first >> 4, (first & 15) << 4 | second >> 8, second & 255))
+        for first, second in samples.reshape(3, 2).tolist()
+    )
+    picture = read_with_notice(tiff(6, 1, packed, (12,), 1), "samples of 12 bits are reduced to their upper 8")
+    assert_same(picture, Picture(gray((samples >> 4).astype(np.uint8)[np.newaxis]), gray=True))
+
+
+def test_16_bit_colour_tiff() -> None:
+    picture = read_with_notice(tiff(7, 5, WIDE[..., :3].astype("<u2").tobytes(), (16, 16, 16), 2), REDUCED)
+    assert_same(picture, Picture(UPPER[..., :3]))
+
+
+def test_16_bit_pgm() -> None:
+    file = io.BytesIO(b"P5 7 5 65535\n" + WIDE[..., 0].astype(">u2").tobytes())
+    assert_same(read_with_notice(file, REDUCED), Picture(gray(UPPER[..., 0]), gray=True))
+
+
+def test_pgm_of_an_odd_maximum() -> None:
+    file = io.BytesIO(b"P5 3 1 1000\n" + np.array([0, 500, 1000], ">u2").tobytes())
+    assert read_with_notice(file, REDUCED).pixels[0, :, 0].tolist() == [0, 128, 255]
+
+
+def test_16_bit_ppm() -> None:
+    picture = read_with_notice(io.BytesIO(b"P6 2 1 65535\n" + bytes.fromhex("0000 8080 ffff ffff 0101 7f7f")), REDUCED)
+    assert_same(picture, Picture(np.array([[[0, 128, 255], [255, 1, 127]]], np.uint8)))
+
+
+def test_10_bit_avif() -> None:
+    # 16x16 pixels of gray, made by avifenc -d 10.
+    file = base64.b64decode(
+        "AAAAHGZ0eXBhdmlmAAAAAGF2aWZtaWYxbWlhZgAAAPBtZXRhAAAAAAAAAChoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAbGliYXZpZgAA"
+        "AAAOcGl0bQAAAAAAAQAAAB5pbG9jAAAAAEQAAAEAAQAAAAEAAAEUAAAAHgAAAChpaW5mAAAAAAABAAAAGmluZmUCAAAAAAEAAGF2MDFDb2xv"
+        "cgAAAABoaXBycAAAAElpcGNvAAAAFGlzcGUAAAAAAAAAEAAAABAAAAAOcGl4aQAAAAABCgAAAAxhdjFDgQBcAAAAABNjb2xybmNseAABAA0A"
+        "BoAAAAAXaXBtYQAAAAAAAAABAAEEAQKDBAAAACZtZGF0EgAKCBgM//ngIaDUMhAXgAABAASDqBW45/+Ltg7g"
+    )
+    picture = read_with_notice(io.BytesIO(file), "samples of 10 bits are reduced to their upper 8")
+    assert picture.pixels.shape == (16, 16, 3)
+
+
+def test_8_bit_avif() -> None:
+    file = saved(COLOUR, "AVIF")
+    assert_same(read_silently(file), Picture(np.array(Image.open(file))))
+
+
+@pytest.mark.parametrize(
+    ("file", "mode"),
+    [
+        (saved(Image.new("F", (7, 5)), "TIFF"), "F"),
+        (saved(Image.new("I", (7, 5)), "TIFF"), "I"),
+        (saved(Image.new("LAB", (7, 5)), "TIFF"), "LAB"),
+        (io.BytesIO(b"Pf 7 5 -1.0\n" + bytes(140)), "F"),
+    ],
+)
+def test_unsupported_samples_are_refused(file: BinaryIO, mode: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        read_picture(file)
+    assert str(caught.value) == f"pictures with samples of Pillow's mode {mode} are not supported"
+
+
+SEVERAL = "the file holds several pictures: only the first is used"
+
+
+@pytest.mark.parametrize(("format", "options"), [("GIF", {}), ("PNG", {}), ("TIFF", {}), ("WEBP", {"lossless": True})])
+def test_first_of_several_frames(format: str, options: dict[str, Any]) -> None:
+    first, second = with_palette(), Image.fromarray(noise(5, 7, seed=8))
+    if format == "WEBP":
+        first = first.convert("RGB")
+    file = saved(first, format, save_all=True, append_images=[second], **options)
+    assert_same(read_with_notice(file, SEVERAL), Picture(PALETTE[PLANE]))
+
+
+# Sources
+
+
+def test_a_path_and_a_stream_that_cannot_seek(tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    path.write_bytes(saved(COLOUR, "PNG").getvalue())
+    assert_same(read_silently(path), Picture(COLOUR))
+    assert_same(read_silently(str(path)), Picture(COLOUR))
+    with subprocess.Popen(["cat", str(path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert_same(read_silently(process.stdout), Picture(COLOUR))  # type: ignore[arg-type]
+
+
+def test_a_missing_file_is_an_os_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_picture(tmp_path / "missing.png")
+
+
+NOT_A_PICTURE = (
+    "not a picture in one of the formats PNG, JPEG, TIFF, WEBP, AVIF, PPM, BMP, GIF, QOI, or damaged at its start"
+)
+
+
+@pytest.mark.parametrize("data", [b"", b"text", b"\x89PNG\r\n\x1a\n", b"P6 0 0 255\n", b"GIF89a" + bytes(20)])
+def test_what_is_not_a_picture(data: bytes) -> None:
+    with pytest.raises(ImageError) as caught:
+        read_picture(io.BytesIO(data))
+    assert str(caught.value) == NOT_A_PICTURE
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF", "WEBP", "AVIF", "PPM", "BMP", "GIF", "QOI"])
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, about the missing end
+def test_a_truncated_picture_is_an_error(format: str) -> None:
+    data = saved(noise(40, 50, 3), format).getvalue()
+    for length in range(0, len(data) * 9 // 10, max(1, len(data) // 40)):
+        with pytest.raises(ImageError):
+            read_picture(io.BytesIO(data[:length]))
+
+
+def test_a_damaged_png_is_an_error_of_one_line() -> None:
+    data = bytearray(saved(noise(40, 50, 3), "PNG").getvalue())
+    data[len(data) // 2] ^= 0xFF
+    with pytest.raises(ImageError, match=r"\Athe picture is damaged or of an unknown kind: .+\Z"):
+        read_picture(io.BytesIO(data))
+
+
+def test_the_limit_of_pixels() -> None:
+    file = saved(COLOUR, "PNG")
+    assert_same(read_picture(file, max_pixels=35), Picture(COLOUR))
+    with pytest.raises(TooLarge) as caught:
+        read_picture(file, max_pixels=34)
+    assert str(caught.value) == "a picture of 7x5 pixels is above the limit of 34 pixels"
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_the_limit_holds_before_anything_is_unpacked() -> None:
+    with pytest.raises(TooLarge) as caught:
+        read_picture(png((10000, 10000, 8, 2), b""), max_pixels=10**8 - 1)
+    assert str(caught.value) == "a picture of 10000x10000 pixels is above the limit of 99999999 pixels"
+
+
+def test_pillows_limit_is_named_too() -> None:
+    with pytest.raises(TooLarge, match=r"\AImage size \(400000000 pixels\) exceeds limit of .+\Z"):
+        read_picture(png((20000, 20000, 8, 2), b""))
+
+
+# Metadata
+
+
+def exif_with(orientation: int, order: str = "<") -> bytes:
+    """EXIF data of two tags, Make and Orientation, put together by hand."""
+    entries = struct.pack(order + "HHI4s", 271, 2, 4, b"Me!\0") + struct.pack(
+        order + "HHIHH", 274, 3, 1, orientation, 0
+    )
+    mark = {"<": b"II", ">": b"MM"}[order]
+    return mark + struct.pack(order + "HI", 42, 8) + struct.pack(order + "H", 2) + entries + bytes(4)
+
+
+# What the stored rows and columns are, by the definition of each orientation, and how to turn them upright.
+TURNS: dict[int, Callable[[Array], Array]] = {
+    1: lambda stored: stored,
+    2: lambda stored: stored[:, ::-1],
+    3: lambda stored: stored[::-1, ::-1],
+    4: lambda stored: stored[::-1],
+    5: lambda stored: stored.swapaxes(0, 1),
+    6: lambda stored: stored.swapaxes(0, 1)[:, ::-1],
+    7: lambda stored: stored.swapaxes(0, 1)[::-1, ::-1],
+    8: lambda stored: stored.swapaxes(0, 1)[::-1],
+}
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("orientation", TURNS)
+@pytest.mark.parametrize(("format", "options"), [("PNG", {}), ("JPEG", {}), ("WEBP", {"lossless": True})])
+def test_orientation(format: str, options: dict[str, Any], orientation: int, order: str) -> None:
+    stored = np.array(Image.open(saved(COLOUR, format, **options)))
+    picture = read_silently(saved(COLOUR, format, exif=b"Exif\0\0" + exif_with(orientation, order), **options))
+    assert_same(picture, Picture(TURNS[orientation](stored), exif=exif_with(1, order)))
+
+
+@pytest.mark.parametrize("orientation", TURNS)
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+def test_orientation_of_tiff(orientation: int, compression: str | None) -> None:
+    file = saved(np.dstack((COLOUR, ALPHA)), "TIFF", tiffinfo={274: orientation}, compression=compression)
+    turn = TURNS[orientation]
+    assert_same(read_silently(file), Picture(turn(COLOUR), alpha=turn(ALPHA)))
+
+
+def test_orientation_of_gray_16_bit_and_palette() -> None:
+    exif = b"Exif\0\0" + exif_with(6)
+    picture = read_with_notice(saved(WIDE[..., 0], "PNG", exif=exif), REDUCED)
+    assert_same(picture, Picture(gray(TURNS[6](UPPER[..., 0])), True, exif=exif_with(1)))
+    picture = read_silently(saved(with_palette(), "PNG", exif=exif, transparency=b"\x80" * 256))
+    assert_same(picture, Picture(TURNS[6](PALETTE[PLANE]), alpha=np.full((7, 5), 128, np.uint8), exif=exif_with(1)))
+
+
+def test_exif_of_tiff_is_what_tells_about_the_picture() -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = "Maker"
+    exif[ExifTags.IFD.Exif] = {ExifTags.Base.FNumber: 2.5}
+    exif[ExifTags.IFD.GPSInfo] = {ExifTags.GPS.GPSLatitudeRef: "N"}
+    picture = read_silently(saved(COLOUR, "TIFF", exif=exif.tobytes()))
+    assert picture.exif is not None
+    kept = Image.Exif()
+    kept.load(picture.exif)
+    assert set(kept) == {ExifTags.Base.Make, ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo}
+    assert kept[ExifTags.Base.Make] == "Maker"
+    assert kept.get_ifd(ExifTags.IFD.Exif) == {ExifTags.Base.FNumber: 2.5}
+    assert kept.get_ifd(ExifTags.IFD.GPSInfo) == {ExifTags.GPS.GPSLatitudeRef: "N"}
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0junk", b"Exif\0\0" + exif_with(6)[:30]])
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning", "ignore:Truncated File Read:UserWarning")
+def test_damaged_exif_is_left_out_with_a_notice(exif: bytes) -> None:
+    with pytest.warns(ImageNotice, match=r"\Athe EXIF data are damaged and left out: .+\Z"):
+        picture = read_picture(saved(COLOUR, "PNG", exif=exif))
+    assert_same(picture, Picture(COLOUR))
+
+
+def srgb() -> bytes:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def test_icc_profile() -> None:
+    for format in ("PNG", "TIFF", "JPEG", "WEBP"):
+        assert read_silently(saved(COLOUR, format, icc_profile=srgb())).icc == srgb()
+
+
+# ------------------------------------------------------------------------------------------------------------ alpha
+
+PLANES = st.tuples(st.integers(1, 40), st.integers(1, 40)).flatmap(lambda shape: arrays(np.uint8, shape))
+
+
+@given(PLANES)
+@settings(max_examples=50, deadline=None)
+def test_alpha_comes_back(alpha: NDArray[np.uint8]) -> None:
+    assert np.array_equal(decode_alpha(encode_alpha(alpha), alpha.shape[1], alpha.shape[0]), alpha)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "the alpha plane is not a PNG"),
+        (b"\x89PNG\r\n\x1a\n", "the alpha plane is not a PNG"),
+        (saved(PLANE, "BMP").getvalue(), "the alpha plane is not a PNG"),
+        (encode_alpha(PLANE).replace(b"IHDR", b"IDAT"), "the alpha plane is not a PNG"),
+        (encode_alpha(PLANE.T), "the alpha plane has 5x7 pixels, the picture 7x5"),
+        (png((60000, 60000, 8, 0), b"").getvalue(), "the alpha plane has 60000x60000 pixels, the picture 7x5"),
+        (saved(COLOUR, "PNG").getvalue(), "the alpha plane is not 8-bit gray"),
+        (saved(WIDE[..., 0], "PNG").getvalue(), "the alpha plane is not 8-bit gray"),
+        (encode_alpha(PLANE)[:-40], "the alpha plane is damaged: image file is truncated"),
+    ],
+)
+def test_a_bad_alpha_plane_is_an_error(data: bytes, message: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        decode_alpha(data, 7, 5)
+    assert str(caught.value).startswith(message)
+
+
+# ---------------------------------------------------------------------------------------------------------- writing
+
+
+def written(picture: Picture, format: str) -> io.BytesIO:
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        write_picture(picture, buffer, format)
+    return buffer
+
+
+@st.composite
+def pictures(draw: st.DrawFn) -> Picture:
+    height, width = draw(st.integers(1, 20)), draw(st.integers(1, 20))
+    is_gray = draw(st.booleans())
+    pixels = draw(arrays(np.uint8, (height, width) if is_gray else (height, width, 3)))
+    alpha = draw(st.none() | arrays(np.uint8, (height, width)))
+    icc = srgb() if draw(st.booleans()) else None
+    return Picture(
+        gray(pixels) if is_gray else pixels, is_gray, alpha, icc, draw(st.sampled_from([None, exif_with(1)]))
+    )
+
+
+@given(pictures())
+@settings(max_examples=100, deadline=None)
+def test_png_gives_back_everything(picture: Picture) -> None:
+    assert_same(read_silently(written(picture, "png")), picture)
+
+
+@given(pictures())
+@settings(max_examples=100, deadline=None)
+def test_tiff_gives_back_everything(picture: Picture) -> None:
+    back = read_silently(written(picture, "tiff"))
+    assert (back.exif is None) == (picture.exif is None)
+    if back.exif is not None:
+        tags = Image.Exif()
+        tags.load(back.exif)
+        assert dict(tags) == {ExifTags.Base.Make: "Me!"}
+    assert_same(back, Picture(picture.pixels, picture.gray, picture.alpha, picture.icc, back.exif))
+
+
+@given(pictures())
+@settings(max_examples=100, deadline=None)
+def test_webp_gives_back_all_but_that_it_was_gray(picture: Picture) -> None:
+    if picture.gray:
+        picture = Picture(picture.pixels, True, picture.alpha, None, picture.exif)
+    # Where alpha is opaque throughout, a WebP holds none.
+    alpha = None if picture.alpha is None or (picture.alpha == 255).all() else picture.alpha
+    back = read_silently(written(picture, "webp"))
+    assert_same(back, Picture(picture.pixels, False, alpha, picture.icc, picture.exif))
+
+
+@given(arrays(np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 20), st.just(3))))
+@settings(max_examples=50, deadline=None)
+def test_formats_for_colour_alone(pixels: NDArray[np.uint8]) -> None:
+    for format in ("ppm", "bmp"):
+        assert_same(read_silently(written(Picture(pixels), format)), Picture(pixels))
+
+
+@given(PLANES)
+@settings(max_examples=50, deadline=None)
+def test_formats_for_gray_alone(plane: NDArray[np.uint8]) -> None:
+    picture = Picture(gray(plane), gray=True)
+    for format in ("pgm", "bmp"):
+        assert_same(read_silently(written(picture, format)), picture)
+    assert_same(read_silently(written(picture, "ppm")), Picture(gray(plane)))
+
+
+def test_pnm_files_to_the_byte() -> None:
+    pixels = np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8)
+    assert written(Picture(pixels), "ppm").getvalue() == b"P6\n2 1\n255\n\1\2\3\4\5\6"
+    assert written(Picture(gray(pixels[..., 0]), gray=True), "pgm").getvalue() == b"P5\n2 1\n255\n\1\4"
+
+
+def test_writing_needs_no_seek() -> None:
+    for format in ("png", "tiff", "webp", "ppm", "bmp"):
+        with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdin is not None and process.stdout is not None
+            write_picture(Picture(COLOUR), process.stdin, format)  # type: ignore[arg-type]
+            process.stdin.close()
+            assert process.stdout.read() == written(Picture(COLOUR), format).getvalue()
+
+
+@pytest.mark.parametrize(
+    ("picture", "format", "message"),
+    [
+        (Picture(COLOUR), "jpeg", "jpeg is not an output format; these are: png, tiff, webp, ppm, pgm, bmp"),
+        (Picture(COLOUR), "pgm", "PGM holds gray pictures only, and this one has colour"),
+        *(
+            (
+                Picture(gray(PLANE), True, ALPHA),
+                format,
+                f"{format.upper()} cannot hold the alpha plane of this picture; these can: png, tiff, webp",
+            )
+            for format in ("ppm", "pgm", "bmp")
+        ),
+        (
+            Picture(np.zeros((1, 16384, 3), np.uint8)),
+            "webp",
+            "WEBP holds up to 16383 pixels a side, not 16384x1",
+        ),
+    ],
+)
+def test_what_a_format_cannot_hold_is_refused(picture: Picture, format: str, message: str) -> None:
+    buffer = io.BytesIO()
+    with pytest.raises(ImageError) as caught:
+        write_picture(picture, buffer, format)
+    assert str(caught.value) == message
+    assert buffer.getvalue() == b""
+
+
+@pytest.mark.parametrize(
+    ("picture", "format", "lost"),
+    [
+        (Picture(COLOUR, icc=srgb(), exif=exif_with(1)), "ppm", ["ICC profile", "EXIF data"]),
+        (Picture(COLOUR, icc=srgb(), exif=exif_with(1)), "bmp", ["ICC profile", "EXIF data"]),
+        (Picture(gray(PLANE), True, icc=srgb()), "pgm", ["ICC profile"]),
+        (Picture(gray(PLANE), True, icc=srgb()), "webp", ["ICC profile"]),
+        (Picture(COLOUR, exif=b"junk"), "tiff", ["EXIF data"]),
+        (Picture(COLOUR, exif=b""), "tiff", ["EXIF data"]),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")
+def test_metadata_that_a_format_cannot_hold_are_left_out_with_a_notice(
+    picture: Picture, format: str, lost: list[str]
+) -> None:
+    buffer = io.BytesIO()
+    with pytest.warns(ImageNotice) as caught:
+        write_picture(picture, buffer, format)
+    texts = [str(each.message) for each in caught]
+    assert len(texts) == len(lost)
+    for text, what in zip(texts, lost, strict=True):
+        assert text.startswith(f"{format.upper()} cannot hold the {what} of this picture: ")
+    assert buffer.getvalue() == written(Picture(picture.pixels, picture.gray), format).getvalue()
+
+
+def test_layout_tags_in_exif_do_not_reach_a_tiff() -> None:
+    foreign = Image.Exif()
+    foreign[ExifTags.Base.Make] = "Maker"
+    foreign[ExifTags.Base.ImageWidth] = 1
+    foreign[ExifTags.Base.StripOffsets] = 3
+    foreign[ExifTags.Base.Compression] = 99
+    picture = Picture(COLOUR, exif=foreign.tobytes().removeprefix(b"Exif\0\0"))
+    file = written(picture, "tiff")
+    assert np.array_equal(read_silently(file).pixels, COLOUR)
+    assert Image.open(file).tag_v2[259] == 8  # type: ignore[attr-defined]
+
+
+def test_format_by_suffix() -> None:
+    for name, output in FORMATS.items():
+        for suffix in output.suffixes:
+            assert format_for("a.b/picture" + suffix) == name
+            assert format_for(Path("picture" + suffix.upper())) == name
+
+
+@pytest.mark.parametrize(
+    ("path", "start"),
+    [
+        ("x.jpg", ".jpg is lossy"),
+        ("x.gif", ".gif is not an output format"),
+        ("x", "a name without suffix is not an output format"),
+    ],
+)
+def test_a_suffix_that_is_no_output_format(path: str, start: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        format_for(path)
+    assert str(caught.value) == (
+        f"{start}: pictures are written without loss, as .png, .tif, .tiff, .webp, .ppm, .pgm, .bmp"
+    )
+
+
+# --------------------------------------------------------------------------------------------------- write_atomically
+
+
+def put(data: bytes) -> Callable[[BinaryIO], object]:
+    return lambda file: file.write(data)
+
+
+@pytest.fixture
+def umask() -> Iterator[None]:
+    old = os.umask(0o027)
+    yield
+    os.umask(old)
+
+
+def test_a_new_file_gets_the_usual_permissions(tmp_path: Path, umask: None) -> None:
+    path = tmp_path / "new"
+    write_atomically(path, put(b"content"))
+    assert path.read_bytes() == b"content"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_was_there_keeps_its_permissions(tmp_path: Path, umask: None) -> None:
+    path = tmp_path / "old"
+    path.write_bytes(b"old")
+    path.chmod(0o604)
+    write_atomically(str(path), put(b"new"))
+    assert path.read_bytes() == b"new"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o604
+
+
+def test_the_longest_of_names(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 255)
+    write_atomically(path, put(b"content"))
+    assert path.read_bytes() == b"content"
+
+
+@pytest.mark.parametrize("error", [OSError("no space"), KeyboardInterrupt(), SystemExit(143), MemoryError()])
+@pytest.mark.parametrize("old", [None, b"old"])
+def test_an_exception_leaves_all_as_it_was(tmp_path: Path, error: BaseException, old: bytes | None) -> None:
+    path = tmp_path / "file"
+    if old is not None:
+        path.write_bytes(old)
+
+    def write(file: BinaryIO) -> None:
+        file.write(b"a part")
+        file.flush()
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        write_atomically(path, write)
+    assert caught.value is error
+    assert [(each, each.read_bytes()) for each in tmp_path.iterdir()] == ([] if old is None else [(path, old)])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_all_as_it_was(tmp_path: Path, number: signal.Signals) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    script = (
+        "import signal, sys, time; from dcacodec.images import write_atomically\n"
+        "def stop(number, frame): sys.exit(9)\n"
+        "signal.signal(signal.SIGTERM, stop); signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "def write(file): file.write(b'part'); file.flush(); print('ready', flush=True); time.sleep(60)\n"
+        "write_atomically(sys.argv[1], write)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        assert len(list(tmp_path.iterdir())) == 2
+        process.send_signal(number)
+        assert process.wait(30) in (9, -signal.SIGINT)
+    assert [(each, each.read_bytes()) for each in tmp_path.iterdir()] == [(path, b"old")]
+
+
+def test_a_symbolic_link_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    real, link = tmp_path / "folder" / "real", tmp_path / "link"
+    link.symlink_to(real)
+    for content in (b"first", b"second"):
+        write_atomically(link, put(content))
+        assert link.is_symlink()
+        assert real.read_bytes() == content
+    assert list((tmp_path / "folder").iterdir()) == [real]
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "missing" / "file"
+    with pytest.raises(FileNotFoundError) as caught:
+        write_atomically(path, put(b""))
+    assert caught.value.filename == str(path)
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError):
+        write_atomically(tmp_path, put(b""))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
+def test_a_write_protected_file_stays(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    path.chmod(0o400)
+    with pytest.raises(PermissionError):
+        write_atomically(path, put(b"new"))
+    assert path.read_bytes() == b"old"
+
+
+def test_a_pipe_is_written_to_directly(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    got: list[bytes] = []
+    reader = threading.Thread(target=lambda: got.append(path.read_bytes()))
+    reader.start()
+    write_atomically(path, put(b"content"))
+    reader.join(30)
+    assert got == [b"content"]
+    assert stat.S_ISFIFO(path.stat().st_mode)
+
+
+def test_devices_stay_devices() -> None:
+    write_atomically("/dev/null", put(b"content"))
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+
+
+def test_standard_output_that_is_a_file_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    script = (
+        "from dcacodec.images import write_atomically\n"
+        "write_atomically('/dev/stdout', lambda file: file.write(b'content'))"
+    )
+    with open(path, "wb") as file:
+        inode = path.stat().st_ino
+        subprocess.run([sys.executable, "-c", script], stdout=file, check=True)
+    assert path.read_bytes() == b"content"
+    assert path.stat().st_ino == inode
