@@ -51,7 +51,7 @@ $(VENV)/.created:
 # PyTorch comes first and alone, so that nothing else decides which build of it is taken.
 $(VENV)/.torch: $(VENV)/.created
 	@echo "Installing $(TORCH_SPEC) ..."
-	@$(PIP) install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH_SPEC)
+	@$(PIP) install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) '$(TORCH_SPEC)'
 	@touch $@
 
 $(VENV)/.packages: $(VENV)/.torch setup.cfg setup.py

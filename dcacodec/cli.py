@@ -274,6 +274,7 @@ def info(source: str, as_json: bool) -> None:
     data = _read(source)
     with _about(source):
         facts = describe(parse(data, max_pixels=None), len(data))
+    facts["weights"] = _weights_name(facts["fingerprint"])
     if as_json:
         click.echo(json.dumps(facts))
         return
@@ -282,7 +283,7 @@ def info(source: str, as_json: bool) -> None:
     slices = f"{facts['slices']} of up to {size}x{size} pixels" if size else "1, the whole picture"
     rows = [
         ("format", f"version {facts['version']}"),
-        ("model", f"fingerprint {facts['fingerprint']}"),
+        ("weights", f"{facts['fingerprint']}, {facts['weights'] or 'which this installation does not have'}"),
         ("picture", f"{facts['width']}x{facts['height']} {facts['mode']}{alpha}, quality {facts['quality']}"),
         ("file", f"{facts['file_bytes']} bytes, {facts['bpp']:.3f} bpp"),
         ("slices", slices),
@@ -292,6 +293,16 @@ def info(source: str, as_json: bool) -> None:
     ]
     for name, value in rows:
         click.echo(f"{name:<12}{value}")
+
+
+def _weights_name(fingerprint: str) -> str | None:
+    """The name of the weights file of this fingerprint (8 hex digits), None where this installation has none."""
+    from dcacodec.zoo import by_fingerprint
+
+    try:
+        return by_fingerprint(fingerprint).path.name
+    except DcaError:
+        return None
 
 
 def _check_files(source: str, target: str) -> None:

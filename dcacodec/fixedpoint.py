@@ -17,7 +17,8 @@ Operand formats (``X.n``: an integer times ``2**-n``)::
 
 A sum of products below ``2**53`` units is exact in a double in *any* order of summation, so neither the BLAS, nor the
 number of threads, nor the memory layout, nor the device can change it. Used besides: +, -, *, min, max, comparison,
-round-half-even, gather from integer tables, and correctly rounded division and square root. Nothing else.
+round-half-even, gather from integer tables, and correctly rounded division. Nothing else; the square root of a
+normalisation is one of integers.
 (Balle et al., "Integer networks for data compression with latent-variable models", 2019, for the idea.)
 """
 
@@ -28,6 +29,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 ACTIVATION_BITS = 9
@@ -37,6 +39,9 @@ ACTIVATION_LIMIT = float(2**12)
 """Activations are clamped to this magnitude."""
 WEIGHT_SUM_LIMIT = float(2**11)
 """Bound of ``sum(|w|)`` over one output: with it every accumulator stays below ``2**44`` units, far from ``2**53``."""
+
+ROOT_BITS = 14
+"""Square roots are multiples of ``2**-14``."""
 
 LOGIT_BITS = 6
 EXP_TABLE_SIZE = 12 * 2**LOGIT_BITS
@@ -49,17 +54,26 @@ def is_exact(x: Tensor) -> bool:
     return x.dtype == torch.float64
 
 
-def snap(x: Tensor, bits: int = ACTIVATION_BITS) -> Tensor:
-    """Round half-even to multiples of ``2**-bits`` and clamp to ``ACTIVATION_LIMIT``; the identity in training."""
+_ROUNDER = 1.5 * 2.0 ** (52 - ACTIVATION_BITS)
+"""Adding it leaves a double no bits below 2**-9, so the addition itself rounds, half to even; subtracting it is exact."""
+
+
+def snap(x: Tensor) -> Tensor:
+    """Round half-even to multiples of ``2**-9`` and clamp to ``ACTIVATION_LIMIT``; the identity in training.
+
+    A fixed-point ``x`` (magnitude below 2**42) is overwritten: pass a tensor that nothing else reads.
+    """
     if not is_exact(x):
         return x
-    # Multiplication by a power of two is exact, so this is one rounding.
-    return (x * 2.0**bits).round_().mul_(2.0**-bits).clamp_(-ACTIVATION_LIMIT, ACTIVATION_LIMIT)
+    return x.add_(_ROUNDER).sub_(_ROUNDER).clamp_(-ACTIVATION_LIMIT, ACTIVATION_LIMIT)
+
+
+_HALF = torch.tensor(0.5)
 
 
 def hard_sigmoid(x: Tensor) -> Tensor:
     """``clip(x/4 + 1/2, 0, 1)``: slopes are powers of two, so X.9 gives X.11 exactly (not snapped)."""
-    return (x * 0.25 + 0.5).clamp(0.0, 1.0)
+    return F.hardtanh(torch.add(_HALF, x, alpha=0.25), 0.0, 1.0, inplace=True)
 
 
 def hard_swish(x: Tensor) -> Tensor:
@@ -68,14 +82,31 @@ def hard_swish(x: Tensor) -> Tensor:
 
 
 def rms_normalise(x: Tensor) -> Tensor:
-    """``x / sqrt(mean(x**2) + eps)`` over the last dimension, snapped; eps is about 2**-12.
+    """``x / sqrt(mean(x**2) + eps)`` over the last dimension, snapped; eps is 2**-12.
 
-    The sum of squares is exact (X.18, below 2**53 for up to 2**9 channels at the clamp). One product, one square root
-    and one division follow, each correctly rounded.
+    The sum of squares is exact (X.18, below 2**53 for up to 2**10 channels at the clamp). One product, one sum, the
+    root and one division follow, each correctly rounded or, the root, exact.
     """
     channels = x.shape[-1]
     energy = (x * x).sum(-1, keepdim=True)
-    return snap(x / torch.sqrt(energy * (1.0 / channels) + 2.0**-12))
+    return snap(x / square_root(energy * (1.0 / channels) + 2.0**-12))
+
+
+def square_root(x: Tensor) -> Tensor:
+    """The square root of ``x`` >= 2**-12; in exact mode the largest multiple of 2**-14 that is not above it.
+
+    That is an integer problem for ``x`` below 2**25, and solved as one: no library is trusted with a rounding. PyTorch
+    takes the root from MKL, which is often wrong in the last bit, and can be wrong from the 26th on where threads race
+    for its first call (https://github.com/pytorch/pytorch/issues/188792).
+    """
+    if not is_exact(x):
+        return torch.sqrt(x)
+    square = torch.floor(x * 2.0 ** (2 * ROOT_BITS))
+    root = torch.sqrt(square)
+    root = torch.floor((root + square / root) * 0.5)  # a step of Newton's method: now wrong by one at most
+    root -= (root * root > square).to(root.dtype)
+    root += ((root + 1) * (root + 1) <= square).to(root.dtype)
+    return root * 2.0**-ROOT_BITS
 
 
 @lru_cache(maxsize=1)

@@ -97,7 +97,7 @@ class Picture:
         return int(self.pixels.shape[0])
 
 
-# ---------------------------------------------------------------------------------------------------------- reading
+# -------------------------------------------------------------------------------------------------------------- reading
 
 
 def read_picture(source: str | Path | BinaryIO, max_pixels: int | None = DEFAULT_MAX_PIXELS) -> Picture:
@@ -181,23 +181,23 @@ def _unpack(image: Image.Image, bits: int) -> Picture:
             samples = np.uint16((1 << bits) - 1) - samples
         colour = (samples >> (bits - 8)).astype(np.uint8)
     elif image.mode in ("1", "L"):
-        colour = np.array(image.convert("L"))
+        colour = _samples(image, "L")
         if key is not None and (image.mode == "1" or bits < 8):
             # The key is in units of the file, the samples are spread to 0..255.
             key = (255 if key else 0) if image.mode == "1" else key * 255 // ((1 << bits) - 1)
         alpha = _keyed_alpha(colour[..., np.newaxis], key)
     elif image.mode in ("LA", "La"):
-        bands = np.array(image.convert("LA"))
+        bands = _samples(image, "LA")
         colour, alpha = bands[..., 0], bands[..., 1]
     elif image.mode in ("RGB", "YCbCr"):
         if key is not None and bits > 8:
             raise ImageError(f"a {bits}-bit picture with a transparent colour is not supported")
-        colour = np.array(image.convert("RGB"))
+        colour = _samples(image, "RGB")
         alpha = _keyed_alpha(colour, key)
     elif image.mode == "P" and not image.has_transparency_data:
-        colour = np.array(image.convert("RGB"))
+        colour = _samples(image, "RGB")
     elif image.mode in ("RGBA", "P", "PA"):
-        bands = np.array(image.convert("RGBA"))
+        bands = _samples(image, "RGBA")
         colour, alpha = bands[..., :3], bands[..., 3]
     elif image.mode == "CMYK":
         colour, icc = np.array(_cmyk_to_srgb(image, icc)), None
@@ -209,6 +209,11 @@ def _unpack(image: Image.Image, bits: int) -> Picture:
     gray = colour.ndim == 2
     pixels = np.repeat(colour[..., np.newaxis], 3, axis=2) if gray else np.ascontiguousarray(colour)
     return Picture(pixels, gray, None if alpha is None else np.ascontiguousarray(alpha), icc, exif)
+
+
+def _samples(image: Image.Image, mode: str) -> Plane:
+    """(height, width[, bands]) in a Pillow mode of 8-bit samples. What has that mode already is not copied first."""
+    return np.array(image if image.mode == mode else image.convert(mode))
 
 
 def _keyed_alpha(samples: NDArray[Any], key: int | tuple[int, int, int] | None) -> Plane | None:
@@ -278,7 +283,7 @@ def _notice(text: str) -> None:
     warnings.warn(" ".join(text.split()), ImageNotice, stacklevel=2)
 
 
-# ------------------------------------------------------------------------------------------------------------ alpha
+# ---------------------------------------------------------------------------------------------------------------- alpha
 
 
 def encode_alpha(alpha: Plane) -> bytes:
@@ -312,7 +317,7 @@ def decode_alpha(data: bytes, width: int, height: int) -> Plane:
         raise ImageError(f"the alpha plane is damaged: {error}") from error
 
 
-# ---------------------------------------------------------------------------------------------------------- writing
+# -------------------------------------------------------------------------------------------------------------- writing
 
 
 @dataclass(frozen=True)

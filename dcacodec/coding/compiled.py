@@ -103,13 +103,14 @@ def best_coder() -> Coder:
 
 
 def _gather(cdf: Integers, rows: Integers) -> NDArray[np.int16]:
-    """A row for each symbol, as the unsigned 16-bit numbers that the C++ code reads out of signed ones.
+    """A row for each symbol, as the unsigned 16-bit numbers that the C++ code takes in the guise of signed ones.
 
     The last column wraps from 65536 to 0; the C++ code knows its value and does not read it.
     """
     if rows.size * cdf.shape[1] >= 1 << 31:
         raise ValueError(f"{rows.size} symbols at once are more than torchac can count")
-    return (cdf & 0xFFFF).astype(np.uint16).view(np.int16)[rows]
+    # The C++ code takes for granted that rows lie one after the other; NumPy promises no order for what it gathers.
+    return np.ascontiguousarray((cdf & 0xFFFF).astype(np.uint16).view(np.int16)[rows])
 
 
 def _backend() -> ModuleType:
@@ -223,16 +224,15 @@ def _alone(lock: Path) -> Iterator[bool]:
 
 
 def _lock(file: int, deadline: float) -> bool:
-    if sys.platform == "win32":
-        return False
-    while time.monotonic() < deadline:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            time.sleep(0.2)
-        except OSError:  # a file system without locks
-            return False
+    if sys.platform != "win32":
+        while time.monotonic() < deadline:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except BlockingIOError:
+                time.sleep(0.2)
+            except OSError:  # a file system without locks
+                return False
     return False
 
 

@@ -151,9 +151,7 @@ def _split(
     return symbols, codes, widths
 
 
-def _merge(
-    symbols: NDArray[np.int64], rows: NDArray[np.int64], table: CdfTable, chunk: bytes
-) -> NDArray[np.int32]:
+def _merge(symbols: NDArray[np.int64], rows: NDArray[np.int64], table: CdfTable, chunk: bytes) -> NDArray[np.int32]:
     """The values of symbols and of the raw bits at the end of the chunk; the inverse of `_split`."""
     bits = np.unpackbits(np.frombuffer(chunk, np.uint8)[::-1], bitorder="little")
     shift = table.shift[rows].astype(np.int32)

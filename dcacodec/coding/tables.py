@@ -84,9 +84,7 @@ class CdfTable:
         return self.alphabet - 1
 
 
-def table_from_probabilities(
-    probabilities: ArrayLike, escape: ArrayLike, low: ArrayLike, shift: ArrayLike
-) -> CdfTable:
+def table_from_probabilities(probabilities: ArrayLike, escape: ArrayLike, low: ArrayLike, shift: ArrayLike) -> CdfTable:
     """The table of the given models, with the counts that make the expected code length as short as it can be.
 
     Every symbol gets a count of at least 1, however improbable it is.

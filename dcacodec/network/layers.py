@@ -53,7 +53,7 @@ class DepthwiseConv(nn.Module):
         for row in range(3):
             for column in range(3):
                 window = padded[:, row : row + height, column : column + width]
-                total += window * self.weight[:, 0, row, column]
+                total.addcmul_(window, self.weight[:, 0, row, column])
         return snap(total)
 
 

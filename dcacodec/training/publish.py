@@ -69,7 +69,7 @@ def prior_table(prior: FactorizedPrior) -> CdfTable:
     regular = edges.diff(dim=1)
     escape = 1 - (edges[:, -1] - edges[:, 0])
     return table_from_probabilities(
-        regular.clamp(min=0).numpy(), escape.clamp(min=0).numpy(), reach[low].to(torch.int64).numpy(), np.zeros(len(low))
+        regular.clamp(min=0).numpy(), escape.clamp(min=0).numpy(), reach[low].to(torch.int64).numpy(), np.zeros(len(low), int)
     )
 
 

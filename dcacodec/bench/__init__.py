@@ -1,0 +1,1 @@
+"""How well the codec does: metrics and comparisons with other codecs."""

@@ -1,0 +1,500 @@
+"""The command: what it prints where, how it exits, and what it leaves behind."""
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from numpy.typing import NDArray
+from PIL import Image
+
+from dcacodec import cli as cli_module
+from dcacodec._version import __version__
+from dcacodec.cli import cli
+from dcacodec.container import Chunk, Container, Header, Slice, pack
+from dcacodec.images import Picture, encode_alpha, read_picture
+
+FILE = pack(
+    Container(
+        Header(b"\x01\x02\xff\x04", 640, 480, "RGB", 73, 9),
+        (Slice((b"r", b"", b"lll", b"1", b"22", b"", b"4444"), 5), Slice((b"",) * 7, 6)),
+        (Chunk("ALPH", b"alpha"), Chunk("icCP", b"profile"), Chunk("teSt", b"")),
+    )
+)
+
+
+@pytest.fixture(autouse=True)
+def _pillow_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`encode` lifts Pillow's limit for its process; here that is the process of the tests."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+
+
+def call(*arguments: str | Path, stdin: bytes = b"") -> Result:
+    return CliRunner().invoke(cli, [str(each) for each in arguments], input=stdin, prog_name="dcacodec")
+
+
+def command(*arguments: str | Path) -> list[str]:
+    """The command in a process of its own."""
+    return [sys.executable, "-m", "dcacodec", *map(str, arguments)]
+
+
+def assert_fails(result: Result, code: int, message: str) -> None:
+    assert (result.exit_code, result.stdout, result.stderr) == (code, "", f"dcacodec: error: {message}\n")
+
+
+def photo(height: int = 48, width: int = 80, bands: int = 3) -> NDArray[np.uint8]:
+    """Smooth colours with some texture."""
+    y, x, band = np.mgrid[:height, :width, :bands]
+    wave = 127 + 60 * np.sin(x / 9 + band) + 50 * np.cos(y / 7 - band) + np.random.default_rng(0).normal(0, 3, y.shape)
+    texture: NDArray[np.uint8] = wave.clip(0, 255).astype(np.uint8)
+    return texture
+
+
+def png(array: NDArray[np.uint8], **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "PNG", **options)
+    return buffer.getvalue()
+
+
+# ---------------------------------------------------------------------------------------------- help, and what it costs
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["--help"], ["-h"], ["--version"], ["encode", "--help"], ["decode", "--help"], ["info", "--help"], ["info"]],
+)
+def test_nothing_heavy_is_imported_for_help_and_info(arguments: list[str], tmp_path: Path) -> None:
+    if arguments == ["info"]:
+        (tmp_path / "file.dca").write_bytes(FILE)
+        arguments = ["info", str(tmp_path / "file.dca")]
+    script = (
+        "import atexit, sys\n"
+        "heavy = ('torch', 'numpy', 'PIL', 'torchac', 'safetensors', 'tqdm')\n"
+        "atexit.register(lambda: print(sorted(set(heavy) & set(sys.modules)), file=sys.stderr))\n"
+        "from dcacodec.cli import main\n"
+        "sys.argv[0] = 'dcacodec'\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1] == "[]"
+    assert done.returncode == (0 if arguments else 2)
+
+
+def test_version() -> None:
+    result = call("--version")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, f"dcacodec {__version__}\n", "")
+
+
+def test_help_lists_commands_examples_and_exit_codes() -> None:
+    text = call("--help").stdout
+    for part in ("encode", "decode", "info", "train", "publish", "Examples:", "Exit codes:", "130"):
+        assert part in text
+    for name in ("encode", "decode", "info"):
+        assert "Examples:" in call(name, "--help").stdout
+
+
+@pytest.mark.parametrize("name", cli_module._LAZY_COMMANDS)
+def test_lazy_commands_are_there(name: str) -> None:
+    found = cli.get_command(click.Context(cli), name)
+    assert found is not None
+    assert found.name == name
+    result = call(name, "--help")
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"Usage: dcacodec {name} ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nonsense"], "No such command 'nonsense'."),
+        (["encode"], "Missing argument 'IN'."),
+        (["encode", "in.png"], "Missing argument 'OUT'."),
+        (["encode", "-q", "0", "in.png", "out.dca"], "0 is not in the range 1<=x<=100."),
+        (["encode", "-q", "101", "in.png", "out.dca"], "101 is not in the range 1<=x<=100."),
+        (["encode", "--device", "tpu", "in.png", "out.dca"], "'tpu' is not one of 'auto', 'cpu', 'cuda'."),
+        (["encode", "--preset", "huge", "in.png", "out.dca"], "'huge' is not one of 'small', 'base'."),
+        (["decode", "--max-pixels", "-1", "in.dca", "out.png"], "-1 is not in the range x>=0."),
+        (["decode", "--format", "jpeg", "in.dca", "-"], "jpeg is not one of png, tiff, webp, ppm, pgm, bmp."),
+    ],
+)
+def test_a_wrong_command_line(arguments: list[str], message: str) -> None:
+    result = call(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("Usage: dcacodec")
+    assert message in result.stderr
+
+
+# ----------------------------------------------------------------------------------------------------------------- info
+
+
+def test_info_as_text(tmp_path: Path) -> None:
+    path = tmp_path / "file.dca"
+    path.write_bytes(FILE)
+    result = call("info", path)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == (
+        "format      version 1\n"
+        "weights     0102ff04, which this installation does not have\n"
+        "picture     640x480 RGB with alpha, quality 73\n"
+        f"file        {len(FILE)} bytes, {len(FILE) * 8 / (640 * 480):.3f} bpp\n"
+        "slices      2 of up to 512x512 pixels\n"
+        "stream z_r  1 bytes\n"
+        "stream z_g  0 bytes\n"
+        "stream z_l  3 bytes\n"
+        "stream y_1  1 bytes\n"
+        "stream y_2  2 bytes\n"
+        "stream y_3  0 bytes\n"
+        "stream y_4  4 bytes\n"
+        "chunk ALPH  5 bytes\n"
+        "chunk icCP  7 bytes\n"
+        "chunk teSt  0 bytes\n"
+        f"overhead    {len(FILE) - 23} bytes\n"
+    )
+
+
+def test_info_of_a_picture_in_one_slice() -> None:
+    data = pack(Container(Header(bytes(4), 7, 5, "L", 1), (Slice((b"",) * 7, 0),)))
+    lines = call("info", "-", stdin=data).stdout.splitlines()
+    assert lines[2] == "picture     7x5 L, quality 1"
+    assert lines[4] == "slices      1, the whole picture"
+
+
+def test_info_as_json_from_standard_input() -> None:
+    result = call("info", "--json", "-", stdin=FILE)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert json.loads(result.stdout) == {
+        "version": 1,
+        "fingerprint": "0102ff04",
+        "weights": None,
+        "width": 640,
+        "height": 480,
+        "mode": "RGB",
+        "alpha": True,
+        "quality": 73,
+        "slices": 2,
+        "slice_size": 512,
+        "streams": {"z_r": 1, "z_g": 0, "z_l": 3, "y_1": 1, "y_2": 2, "y_3": 0, "y_4": 4},
+        "chunks": [{"tag": "ALPH", "bytes": 5}, {"tag": "icCP", "bytes": 7}, {"tag": "teSt", "bytes": 0}],
+        "overhead_bytes": len(FILE) - 23,
+        "file_bytes": len(FILE),
+        "bpp": len(FILE) * 8 / (640 * 480),
+    }
+
+
+def test_info_needs_no_limit_of_pixels() -> None:
+    data = pack(Container(Header(bytes(4), 1 << 20, 1 << 20, "RGB", 50), (Slice((b"",) * 7, 0),)))
+    assert "picture     1048576x1048576 RGB, quality 50\n" in call("info", "-", stdin=data).stdout
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"GIF89a", "not a .dca file: it does not start with the bytes 89 44 43 41"),
+        (FILE[:-5], f"the file is cut off or damaged: more than its {len(FILE) - 5} bytes are needed"),
+        (FILE + b"x", "1 bytes after the end of the picture"),
+        (FILE[:5] + b"\0" + FILE[6:], "the file is damaged: its checksum does not match its content"),
+    ],
+)
+def test_a_malformed_file_is_an_error(data: bytes, message: str, tmp_path: Path) -> None:
+    assert_fails(call("info", "-", stdin=data), 1, f"standard input: {message}")
+    path = tmp_path / "file.dca"
+    path.write_bytes(data)
+    assert_fails(call("info", path), 1, f"{path}: {message}")
+    assert_fails(call("decode", path, tmp_path / "out.png"), 1, f"{path}: {message}")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+# ----------------------------------------------------------------------------------------------------- files and errors
+
+
+def test_a_missing_input(tmp_path: Path) -> None:
+    path = tmp_path / "missing"
+    for name, target in (("info", []), ("encode", [tmp_path / "out.dca"]), ("decode", [tmp_path / "out.png"])):
+        assert_fails(call(name, path, *target), 1, f"{path}: No such file or directory")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_as_input(tmp_path: Path) -> None:
+    for name in ("info", "encode", "decode"):
+        target = [] if name == "info" else [tmp_path / "out.png"]
+        assert_fails(call(name, tmp_path, *target), 1, f"{tmp_path}: Is a directory")
+
+
+def test_a_missing_output_folder_is_told_before_any_work(tmp_path: Path) -> None:
+    folder = tmp_path / "missing"
+    for name in ("encode", "decode"):
+        assert_fails(call(name, "neither-is-this", folder / "out.png"), 1, f"{folder}: No such file or directory")
+
+
+@pytest.mark.parametrize("name", ["encode", "decode"])
+def test_in_and_out_must_differ(name: str, tmp_path: Path) -> None:
+    path, link = tmp_path / "file.png", tmp_path / "link.png"
+    path.write_bytes(b"content")
+    link.symlink_to(path)
+    for target in (path, link, tmp_path / "." / "file.png"):
+        result = call(name, path, target)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr.endswith("Error: IN and OUT are the same file.\n")
+    assert path.read_bytes() == b"content"
+
+
+def test_a_bad_picture_leaves_the_output_as_it_was(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.png", tmp_path / "out.dca"
+    source.write_bytes(png(photo())[:-50])
+    target.write_bytes(b"old")
+    assert_fails(
+        call("encode", source, target),
+        1,
+        f"{source}: the picture is damaged or of an unknown kind: image file is truncated",
+    )
+    assert target.read_bytes() == b"old"
+    result = call("encode", "-", target, stdin=b"text")
+    assert result.exit_code == 1
+    assert re.fullmatch(r"dcacodec: error: standard input: not a picture in one of .+\n", result.stderr)
+    assert sorted(tmp_path.iterdir()) == [source, target]
+
+
+def test_other_packages_warnings_are_not_shown() -> None:
+    tiff = io.BytesIO()
+    Image.fromarray(photo()).save(tiff, "TIFF")
+    result = call("encode", "-", "-", stdin=tiff.getvalue()[:-30])  # Pillow warns about it first
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_the_limit_of_pixels() -> None:
+    message = "a picture of 80x48 pixels is above the limit of 3839 pixels"
+    assert_fails(call("encode", "--max-pixels", "3839", "-", "-", stdin=png(photo())), 1, f"standard input: {message}")
+    message = "a picture of 640x480 pixels is above the limit of 307199 pixels"
+    assert_fails(call("decode", "--max-pixels", "307199", "-", "-", stdin=FILE), 1, f"standard input: {message}")
+
+
+def test_a_limit_above_pillows_own_holds_for_encode(tmp_path: Path) -> None:
+    """Pillow refuses 200 million pixels with words of its own; here the limit is ours alone."""
+    picture = bytearray(png(photo()))
+    picture[16:24] = (20000).to_bytes(4, "big") + (10000).to_bytes(4, "big")
+    picture[29:33] = zlib.crc32(picture[12:29]).to_bytes(4, "big")
+    result = call("encode", "-", "-", stdin=bytes(picture))
+    assert_fails(result, 1, "standard input: a picture of 20000x10000 pixels is above the limit of 178956970 pixels")
+
+
+def test_an_output_format_that_is_not_one(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.dca", tmp_path / "out.jpg"
+    source.write_bytes(FILE)
+    assert_fails(
+        call("decode", source, target),
+        1,
+        f"{target}: .jpg is lossy: pictures are written without loss, as .png, .tif, .tiff, .webp, .ppm, .pgm, .bmp",
+    )
+
+
+def test_unknown_weights(tmp_path: Path) -> None:
+    result = call("decode", "-", tmp_path / "out.png", stdin=FILE)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert re.fullmatch(r"dcacodec: error: standard input: .*0102ff04.*\n", result.stderr)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (
+            RuntimeError("two\n lines"),
+            3,
+            "internal error: RuntimeError: two lines ('dcacodec --debug ...' shows where)",
+        ),
+        (MemoryError(), 1, "not enough memory"),
+        (OSError(28, "No space left on device", "file"), 1, "file: No space left on device"),
+        (OSError(5, "Input/output error"), 1, "Input/output error"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_every_failure_is_one_line(
+    error: BaseException, code: int, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli_module, "parse", fail)
+    assert_fails(call("info", "-", stdin=FILE), code, message)
+
+
+def test_debug_shows_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = RuntimeError("why")
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli_module, "parse", fail)
+    assert call("--debug", "info", "-", stdin=FILE).exception is error
+
+
+def test_a_pipe_that_nobody_reads_is_no_news() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(command("info", "-"), input=FILE, stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_binary_output_to_a_terminal_is_refused() -> None:
+    keyboard, terminal = os.openpty()
+    done = subprocess.run(command("encode", "-", "-"), input=png(photo()), stdout=terminal, stderr=subprocess.PIPE)
+    os.close(terminal)
+    os.close(keyboard)
+    assert done.returncode == 2
+    assert done.stderr.endswith(b"Error: OUT is '-', but standard output is a terminal.\n")
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "message"),
+    [(signal.SIGINT, 130, b"dcacodec: error: interrupted\n"), (signal.SIGTERM, 143, b""), (signal.SIGHUP, 129, b"")],
+)
+def test_a_signal_ends_it_quietly(number: signal.Signals, code: int, message: bytes, tmp_path: Path) -> None:
+    target = tmp_path / "out.dca"
+    target.write_bytes(b"old")
+    with subprocess.Popen(command("encode", "-", target), stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None and process.stderr is not None
+        process.stdin.write(bytes(1 << 20))  # more than a pipe holds: once it is taken, the command is at work
+        process.stdin.flush()
+        time.sleep(0.5)  # until it waits for more: Python looks at signals when a call that waits is interrupted
+        process.send_signal(number)
+        assert process.wait(30) == code
+        assert process.stderr.read() == message
+    assert [(each, each.read_bytes()) for each in tmp_path.iterdir()] == [(target, b"old")]
+
+
+# -------------------------------------------------------------------------------------------------- with the real codec
+
+
+def psnr(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> float:
+    return float(10 * np.log10(255**2 / np.mean((left.astype(float) - right.astype(float)) ** 2)))
+
+
+def decoded(path: Path) -> Picture:
+    return read_picture(path)
+
+
+def test_a_picture_there_and_back(tmp_path: Path) -> None:
+    source, coded, back = tmp_path / "in.png", tmp_path / "out.dca", tmp_path / "back.png"
+    source.write_bytes(png(photo()))
+    for target in (coded, back):
+        target.write_bytes(b"old")
+
+    result = call("encode", "--device", "cpu", source, coded)
+    assert (result.exit_code, result.stdout) == (0, "")
+    size = coded.stat().st_size
+    line = rf"{source} -> {coded} {size} bytes {size * 8 / (48 * 80):.3f} bpp \d+\.\d\d s\n"
+    assert re.fullmatch(line, result.stderr)
+
+    result = call("decode", "--device", "cpu", coded, back)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert re.fullmatch(rf"{coded} -> {back} 80x48 pixels \d+\.\d\d s\n", result.stderr)
+    assert psnr(decoded(back).pixels, photo()) > 25
+    assert sorted(tmp_path.iterdir()) == sorted([source, coded, back])
+
+    facts = json.loads(call("info", "--json", coded).stdout)
+    assert (facts["width"], facts["height"], facts["mode"], facts["quality"]) == (80, 48, "RGB", 50)
+    assert facts["weights"] is not None
+
+
+def test_pipes_carry_the_same_as_files(tmp_path: Path) -> None:
+    source, coded, back = tmp_path / "in.png", tmp_path / "out.dca", tmp_path / "back.ppm"
+    source.write_bytes(png(photo()))
+    assert call("encode", "--device", "cpu", source, coded).exit_code == 0
+    assert call("decode", "--device", "cpu", coded, back).exit_code == 0
+
+    piped = call("encode", "--device", "cpu", "-", "-", stdin=source.read_bytes())
+    assert piped.stdout_bytes == coded.read_bytes()
+    assert re.fullmatch(r"stdin -> stdout \d+ bytes .+\n", piped.stderr)
+    piped = call("decode", "--device", "cpu", "--format", "ppm", "-", "-", stdin=coded.read_bytes())
+    assert piped.stdout_bytes == back.read_bytes()
+    piped = call("decode", "--device", "cpu", "-", "-", stdin=coded.read_bytes())
+    assert piped.stdout_bytes.startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def test_standard_output_is_clean_in_a_fresh_process(tmp_path: Path) -> None:
+    source, coded = tmp_path / "in.png", tmp_path / "out.dca"
+    source.write_bytes(png(photo()))
+    assert call("encode", "--device", "cpu", source, coded).exit_code == 0
+    done = subprocess.run(command("encode", "--device", "cpu", "-", "-"), input=png(photo()), capture_output=True)
+    assert (done.returncode, done.stdout) == (0, coded.read_bytes())
+    assert re.fullmatch(rb"stdin -> stdout \d+ bytes .+\n", done.stderr)
+
+
+def test_what_travels_with_a_picture(tmp_path: Path) -> None:
+    alpha = photo(bands=4)[..., 3]
+    exif = b"II*\0\x08\0\0\0\1\0\x0f\1\2\0\4\0\0\0Me!\0\0\0\0\0"
+    source, coded, back = tmp_path / "in.png", tmp_path / "out.dca", tmp_path / "back.png"
+    source.write_bytes(png(np.dstack((photo(), alpha)), exif=exif, icc_profile=b"a profile"))
+    assert call("encode", "--device", "cpu", source, coded).exit_code == 0
+    assert call("decode", "--device", "cpu", coded, back).exit_code == 0
+    picture = decoded(back)
+    assert picture.alpha is not None
+    assert np.array_equal(picture.alpha, alpha)
+    assert (picture.icc, picture.exif, picture.gray) == (b"a profile", exif, False)
+
+    bitmap = tmp_path / "back.bmp"
+    message = "BMP cannot hold the alpha plane of this picture; these can: png, tiff, webp"
+    assert_fails(call("decode", "--device", "cpu", coded, bitmap), 1, f"{bitmap}: {message}")
+    assert not bitmap.exists()
+
+
+def test_a_gray_picture_stays_gray(tmp_path: Path) -> None:
+    source, coded, back = tmp_path / "in.png", tmp_path / "out.dca", tmp_path / "back.pgm"
+    source.write_bytes(png(photo(bands=1)[..., 0]))
+    assert call("encode", "--device", "cpu", source, coded).exit_code == 0
+    assert call("decode", "--device", "cpu", coded, back).exit_code == 0
+    assert back.read_bytes().startswith(b"P5\n80 48\n255\n")
+    assert psnr(decoded(back).pixels[..., 0], photo(bands=1)[..., 0]) > 25
+
+
+def test_a_notice_is_one_line(tmp_path: Path) -> None:
+    wide = Image.fromarray(photo(bands=1)[..., 0].astype(np.uint16) * 257)
+    buffer = io.BytesIO()
+    wide.save(buffer, "PNG")
+    result = call("encode", "--device", "cpu", "-", tmp_path / "out.dca", stdin=buffer.getvalue())
+    assert result.exit_code == 0
+    notice, summary = result.stderr.splitlines()
+    assert notice == "dcacodec: notice: samples of 16 bits are reduced to their upper 8"
+    assert summary.startswith("stdin -> ")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: data[:-7], "the file is cut off or damaged: more than its"),
+        (lambda data: data[:40] + bytes([data[40] ^ 1]) + data[41:], "the file is damaged: its checksum"),
+    ],
+)
+def test_a_damaged_file_leaves_no_picture(change: Callable[[bytes], bytes], message: str, tmp_path: Path) -> None:
+    coded = tmp_path / "out.dca"
+    assert call("encode", "--device", "cpu", "-", coded, stdin=png(photo())).exit_code == 0
+    coded.write_bytes(change(coded.read_bytes()))
+    result = call("decode", "--device", "cpu", coded, tmp_path / "back.png")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"dcacodec: error: {coded}: {message}")
+    assert len(result.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == [coded]
+
+
+def test_an_alpha_plane_of_another_size_is_an_error(tmp_path: Path) -> None:
+    from dcacodec.container import parse
+
+    whole = parse(call("encode", "--device", "cpu", "-", "-", stdin=png(photo())).stdout_bytes)
+    chunks = (Chunk("ALPH", encode_alpha(np.zeros((3, 2), np.uint8))),)
+    data = pack(Container(whole.header, whole.slices, chunks))
+    result = call("decode", "--device", "cpu", "-", "-", stdin=data)
+    assert_fails(result, 1, "standard input: the alpha plane has 2x3 pixels, the picture 80x48")

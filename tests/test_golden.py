@@ -1,0 +1,130 @@
+"""Golden files: what was written once is decoded to the same integers for ever, and the integers give the same bytes."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from oracle import SKIP_BELOW, Oracle
+from tiny import GOLDEN, WEIGHTS
+
+from dcacodec.codec import Codec, Symbols
+from dcacodec.coding import Coder
+from dcacodec.container import Container, Slice, pack, parse
+from dcacodec.weights import Weights
+
+FILES = {
+    "130x70-L-q50": "7f28a25d747b1ca1",
+    "130x70-RGB-q1": "83bc91cf554c32bc",
+    "130x70-RGBA-q100": "e79993b29efc2396",
+    "17x5-L-q1": "fbf0c34a221992b6",
+    "17x5-RGB-q100": "aa7b1ea31c77b288",
+    "17x5-RGBA-q50": "aef127dbcea4b44b",
+    "1x1-L-q50": "89d5b86019090907",
+    "1x1-RGB-q1": "bde52d45ee0552fa",
+    "1x1-RGBA-q100": "41a81c6870ad90b1",
+    "64x64-L-q100": "6b008a93c9f6a439",
+    "64x64-RGB-q50": "2decbb2193f5eed9",
+    "64x64-RGBA-q1": "a7016e332e39b35b",
+}
+"""Name and the first 16 digits of the SHA-256 of each file, so that none is replaced unnoticed."""
+WEIGHTS_DIGEST = "d4584d4bbb377ff6f95c353a8f22ba8fbe78842e72cbb9c7030357a809ca1fc2"
+
+Arrays = dict[str, NDArray[np.integer]]
+each_file = pytest.mark.parametrize("name", FILES)
+
+
+def path_of(name: str) -> Path:
+    return GOLDEN / f"{name}.dca"
+
+
+def recorded(name: str) -> Arrays:
+    with np.load(GOLDEN / f"{name}.npz", allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def assert_recorded(symbols: Symbols, expected: Arrays) -> None:
+    latent = (symbols.latent[0] * 512).numpy()
+    found: Arrays = {"latent": latent.astype(np.int64), **symbols.hyper}
+    assert (found["latent"] == latent).all()
+    for step, (values, levels) in enumerate(zip(symbols.steps, symbols.rows, strict=True)):
+        found |= {f"step_{step}": values, f"level_{step}": levels}
+    assert found.keys() == expected.keys()
+    for name, values in found.items():
+        np.testing.assert_array_equal(values, expected[name], err_msg=name)
+
+
+def test_nothing_was_replaced() -> None:
+    assert hashlib.sha256(WEIGHTS.read_bytes()).hexdigest() == WEIGHTS_DIGEST
+    assert {path.stem for path in GOLDEN.glob("*.dca")} == set(FILES)
+    assert {name: hashlib.sha256(path_of(name).read_bytes()).hexdigest()[:16] for name in FILES} == FILES
+
+
+@each_file
+def test_decoded_integers_are_the_recorded_ones(name: str, weights: Weights, each_coder: Coder) -> None:
+    container = parse(path_of(name).read_bytes())
+    header, (coded,) = container.header, container.slices
+    symbols = Codec(weights, coder=each_coder).read_streams(coded.streams, header.width, header.height, header.quality)
+    assert_recorded(symbols, recorded(name))
+    assert symbols.checksum() == coded.latent_crc
+
+
+@each_file
+def test_recorded_integers_give_the_same_bytes(name: str, weights: Weights, each_coder: Coder) -> None:
+    """From the recorded arrays alone, in streams and in the whole file."""
+    data, arrays = path_of(name).read_bytes(), recorded(name)
+    container = parse(data)
+    codec = Codec(weights, coder=each_coder)
+    symbols = Symbols(
+        {letter: arrays[letter].astype(np.int32) for letter in "RGL"},
+        [arrays[f"step_{step}"].astype(np.int32) for step in range(4)],
+        [arrays[f"level_{step}"].astype(np.int64) for step in range(4)],
+        torch.from_numpy(arrays["latent"] / 512)[None],
+    )
+    streams = codec.streams_of(symbols, container.header.quality)
+    assert streams == container.slices[0].streams
+    assert pack(Container(container.header, (Slice(streams, symbols.checksum()),), container.chunks)) == data
+
+
+@each_file
+def test_oracle_decodes_the_recorded_integers(name: str) -> None:
+    data, expected = path_of(name).read_bytes(), recorded(name)
+    decoded = Oracle(WEIGHTS.read_bytes()).decode(data)
+    np.testing.assert_array_equal(decoded.latent, expected["latent"])
+    for letter, values in decoded.hyper.items():
+        np.testing.assert_array_equal(values, expected[letter])
+    for step in range(4):
+        np.testing.assert_array_equal(decoded.steps[step], expected[f"step_{step}"])
+        np.testing.assert_array_equal(decoded.levels[step], expected[f"level_{step}"])
+    assert decoded.checksum() == parse(data).slices[0].latent_crc
+
+
+@each_file
+def test_decodes_to_a_picture_of_the_kind_in_its_name(name: str, codec: Codec) -> None:
+    size, mode, _ = name.split("-")
+    picture = codec.decode(path_of(name).read_bytes())
+    assert f"{picture.width}x{picture.height}" == size
+    assert (picture.gray, picture.alpha is not None) == (mode == "L", mode == "RGBA")
+
+
+def test_golden_files_hold_what_can_go_wrong(weights: Weights) -> None:
+    """Skipped elements, escapes and raw bits, fractional means, many levels: a test of files without would be weak."""
+    table = weights.y_table
+    skipped = escaped = raw = 0
+    levels: set[int] = set()
+    fractions: set[int] = set()
+    for name in FILES:
+        arrays = recorded(name)
+        skipped += arrays["latent"].size - sum(arrays[f"step_{step}"].size for step in range(4))
+        for step in range(4):
+            values, rows = arrays[f"step_{step}"], arrays[f"level_{step}"]
+            symbols = (values >> table.shift[rows]) - table.low[rows]
+            escaped += int(((symbols < 0) | (symbols >= table.escape)).sum())
+            raw += int((table.shift[rows] > 0).sum())
+            levels |= set(rows.tolist())
+        fractions |= set((arrays["latent"] % 512).reshape(-1).tolist())
+    assert skipped > 200 and escaped > 10 and raw > 1000
+    assert min(levels) == SKIP_BELOW and max(levels) == 127 and len(levels) > 100
+    assert len(fractions) == 512
