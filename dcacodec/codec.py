@@ -120,7 +120,8 @@ class Codec:
         """
         if not 1 <= quality <= 100:
             raise ValueError(f"quality must be 1 to 100, not {quality}")
-        header = Header(self.weights.fingerprint, picture.width, picture.height, "L" if picture.gray else "RGB", quality)
+        mode = "L" if picture.gray else "RGB"
+        header = Header(self.weights.fingerprint, picture.width, picture.height, mode, quality)
         symbols = self.symbols_of(self._to_tensor(picture.pixels), quality)
         coded = Slice(self.streams_of(symbols, quality), symbols.checksum())
         chunks = []
@@ -206,7 +207,7 @@ class Codec:
     # Symbols and streams
 
     def _hyper_rows(self, letter: str, shape: tuple[int, ...], quality: int) -> NDArray[np.int64]:
-        """The row of the prior's table for each element of a hyper latent: that of its channel at the nearest anchor."""
+        """The row of the prior's table for each element of a hyper latent: its channel at the nearest anchor."""
         anchor = round(self.weights.config.anchor_position(quality))
         return np.broadcast_to(anchor * shape[-1] + np.arange(shape[-1]), shape).reshape(-1)
 

@@ -55,7 +55,7 @@ def is_exact(x: Tensor) -> bool:
 
 
 _ROUNDER = 1.5 * 2.0 ** (52 - ACTIVATION_BITS)
-"""Adding it leaves a double no bits below 2**-9, so the addition itself rounds, half to even; subtracting it is exact."""
+"""Adding it leaves a double no bits below 2**-9: the addition itself rounds, half to even. Subtracting it is exact."""
 
 
 def snap(x: Tensor) -> Tensor:

@@ -1,10 +1,10 @@
 """The exact path of the codec a second time, from docs/format.md: NumPy integers, no PyTorch, no code of the network.
 
 It computes what a decoder computes before the last symbol is decoded, in int64 arithmetic with explicit rounding, and
-asserts on the way that no sum could leave the range in which doubles are exact. Three things are done in another way than
-in `dcacodec.network`, so that one cannot be wrong like the other: the quadtree steps are masks over the whole latent
-(there are no phases), window attention is attention over all positions of the latent in which those of other windows
-are hidden, and all contexts are whole arrays in which zeros stand for what is not known yet.
+asserts on the way that no sum could leave the range in which doubles are exact. Three things are done in another way
+than in `dcacodec.network`, so that one cannot be wrong like the other: the quadtree steps are masks over the whole
+latent (there are no phases), window attention is attention over all positions of the latent in which those of other
+windows are hidden, and all contexts are whole arrays in which zeros stand for what is not known yet.
 
 Slow: for small pictures and small networks.
 """
@@ -31,7 +31,7 @@ Mask = NDArray[np.bool_]
 Code = Callable[[int, Mask, Int, Int], Int]
 """(step, which elements (H, W, M) it codes, means in units of 2**-9, levels) -> residuals; the last three (H, W, M)."""
 
-ACTIVATION, WEIGHT, SCALE, LOGIT = 9, 12, 16, 6
+ACTIVATION, WEIGHT, SCALE, ROOT, LOGIT = 9, 12, 16, 14, 6
 CLAMP = 1 << 12 + ACTIVATION
 EXACT = 1 << 53
 STEP_POSITIONS = ((0, 1, 2, 3), (3, 2, 1, 0), (2, 3, 0, 1), (1, 0, 3, 2))
@@ -128,7 +128,7 @@ def step_mask(step: int, height: int, width: int, channels: int) -> Mask:
 
 @dataclass(frozen=True)
 class Decoded:
-    """hyper: by letter; steps, levels: of the coded elements of each step; latent: y_hat (H, W, M) in units of 2**-9."""
+    """hyper by letter; steps and levels of what each step codes; latent is y_hat (H, W, M) in units of 2**-9."""
 
     hyper: dict[str, Int]
     steps: list[Int]
@@ -197,11 +197,11 @@ class Oracle:
         channels = x.units.shape[-1]
         energy = (x.units * x.units).sum(-1, keepdims=True)
         assert energy.max() < EXACT
-        # From here on single operations of doubles. Scaling by a power of two rounds nothing.
-        mean = energy.astype(np.float64) * 2.0 ** (-2 * x.bits) * (1.0 / channels)
-        root = np.sqrt(mean + 2.0**-12)
-        quotient = x.units.astype(np.float64) * 2.0**-x.bits / root
-        normalised = Fixed(np.rint(quotient * 2.0**ACTIVATION).astype(np.int64).clip(-CLAMP, CLAMP))
+        # Two single operations of doubles (scaling by a power of two rounds nothing), a root of integers, one division.
+        mean = energy.astype(np.float64) * 2.0 ** (-2 * x.bits) * (1.0 / channels) + 2.0**-12
+        square = np.floor(mean * 2.0 ** (2 * ROOT)).astype(np.int64)
+        root = np.array([math.isqrt(value) for value in square.reshape(-1).tolist()], np.int64).reshape(square.shape)
+        normalised = snap_quotient(x.units << ROOT + ACTIVATION - x.bits, root)
         return snap(product(normalised, Fixed(self.parameters[f"{name}.gain"], WEIGHT)))
 
     def window_attention(self, name: str, x: Fixed, shifted: bool) -> Fixed:

@@ -16,18 +16,18 @@ from dcacodec.container import Container, Slice, pack, parse
 from dcacodec.weights import Weights
 
 FILES = {
-    "130x70-L-q50": "7f28a25d747b1ca1",
-    "130x70-RGB-q1": "83bc91cf554c32bc",
-    "130x70-RGBA-q100": "e79993b29efc2396",
-    "17x5-L-q1": "fbf0c34a221992b6",
-    "17x5-RGB-q100": "aa7b1ea31c77b288",
-    "17x5-RGBA-q50": "aef127dbcea4b44b",
-    "1x1-L-q50": "89d5b86019090907",
-    "1x1-RGB-q1": "bde52d45ee0552fa",
-    "1x1-RGBA-q100": "41a81c6870ad90b1",
-    "64x64-L-q100": "6b008a93c9f6a439",
-    "64x64-RGB-q50": "2decbb2193f5eed9",
-    "64x64-RGBA-q1": "a7016e332e39b35b",
+    "130x70-L-q50": "5693c66be5dd24b9",
+    "130x70-RGB-q1": "86b4b3a328246430",
+    "130x70-RGBA-q100": "d1c216ea41451b56",
+    "17x5-L-q1": "4412f980559add03",
+    "17x5-RGB-q100": "fd41e62ac6c5983e",
+    "17x5-RGBA-q50": "1469a6ac8e9f1fb9",
+    "1x1-L-q50": "4b0bb22702167974",
+    "1x1-RGB-q1": "7e409f997353ed01",
+    "1x1-RGBA-q100": "07c556962558ff90",
+    "64x64-L-q100": "6760d9c57488a59f",
+    "64x64-RGB-q50": "85661e6038ba1891",
+    "64x64-RGBA-q1": "89856b6fd367274f",
 }
 """Name and the first 16 digits of the SHA-256 of each file, so that none is replaced unnoticed."""
 WEIGHTS_DIGEST = "d4584d4bbb377ff6f95c353a8f22ba8fbe78842e72cbb9c7030357a809ca1fc2"

@@ -10,8 +10,8 @@
                                                              |
                                                            head (1x1) --> mean, scale level of step i
 
-The stages stand in the order of the config ("RGL") and are shared by the four steps. Everything in this module also runs
-in fixed point; what it computes is all that a decoder computes before the last symbol is decoded.
+The stages stand in the order of the config ("RGL") and are shared by the four steps. Everything in this module also
+runs in fixed point; what it computes is all that a decoder computes before the last symbol is decoded.
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ def join_steps(parts: list[Tensor]) -> Tensor:
 
 
 class Scales(NamedTuple):
-    """Per-quality, per-channel numbers that bring every channel to unit size for the network and back. Each (B, 1, 1, M).
+    """Per-quality, per-channel numbers that bring every channel to unit size for the network and back.
+
+    Each is (B, 1, 1, M).
 
     Attributes:
         inward: factor on y_hat before the network reads it. X.16
@@ -182,6 +184,7 @@ class EntropyModel(nn.Module):
     def _start(self, step: int, inputs: list[Tensor], shape: tuple[int, int, int]) -> Tensor:
         """The step's own 1x1 convolution of y_hat, zero where nothing is coded yet: (B, H, W, C)."""
         start = self.starts[step]
+        assert isinstance(start, Linear)
         if not inputs:
             return start.bias.expand(*shape, -1)
         # Zeros need no multiplication: of each position only the groups that are known enter.

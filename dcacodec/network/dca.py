@@ -4,7 +4,7 @@
 
     picture -- f_a --(* gain)--> y --(/ scale)--> r_a, g_a, l_a --> round --> z_r, z_g, z_l      (factorised priors)
                                  |                                             |
-                                 |                                      entropy model: 4 steps  (Gaussian, mean and scale)
+                                 |                                      entropy model: 4 steps (Gaussian, mean and scale)
                                  '------------ y - mean, round, + mean <-------'
                                                      |
                                                    y_hat --(/ gain)--> f_s --> picture
@@ -73,7 +73,10 @@ class DCA(nn.Module):
         return Scales(inward, torch.exp(spread), level)
 
     def analyse(self, picture: Tensor, position: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Picture (B, H, W, 3) in 0..1, H and W multiples of 64 -> y (B, H/16, W/16, M) and unquantised hyper latents."""
+        """y (B, H/16, W/16, M) and the unquantised hyper latents of a picture.
+
+        The picture is (B, H, W, 3) in 0..1, H and W multiples of 64.
+        """
         y = self.analysis(picture, position) * self.gain(position).exp()
         normalised = y * self.scales(position).inward
         return y, {letter: transform(normalised) for letter, transform in self.hyper_analysis.items()}

@@ -1,4 +1,4 @@
-"""The three hyper latents: analysis transforms l_a, r_a, g_a and synthesis transforms l_s, r_s, g_s (paper section 3.1).
+"""The three hyper latents: analysis l_a, r_a, g_a and synthesis l_s, r_s, g_s (paper section 3.1).
 
 ::
 
@@ -6,7 +6,8 @@
                      +-- l_a: 1x1, shifted-window Swin ----> z_l (B, H, W, 8) ------- l_s --> phi_l (B, H, W, C)
                      '-- g_a: learned queries read all ----> z_g (B, 8, 128) -------- g_s --> phi_g (B, 8, C)
 
-The analysis side is ordinary floating point. The synthesis side belongs to the entropy model: it also runs in fixed point.
+The analysis side is ordinary floating point. The synthesis side belongs to the entropy model: it also runs in fixed
+point.
 """
 
 from __future__ import annotations
@@ -97,9 +98,9 @@ class LocalSynthesis(nn.Module):
 
 
 class GlobalAnalysis(nn.Module):
-    """g_a: learned queries read the whole latent by cross-attention, at linear cost: (B, H, W, M) -> z_g (B, tokens, width).
+    """g_a: learned queries read the whole latent by cross-attention: (B, H, W, M) -> z_g (B, tokens, width).
 
-    (After Informer, Kim et al. 2022, the same authors' global hyperprior.)
+    The cost is linear in the picture. (After Informer, Kim et al. 2022, the same authors' global hyperprior.)
     """
 
     def __init__(self, config: DCAConfig) -> None:
@@ -109,7 +110,8 @@ class GlobalAnalysis(nn.Module):
         self.reduce = Linear(config.latent, c)
         self.norm = RMSNorm(c)
         self.read = CrossAttention(c, c, max(1, c // 32))
-        nn.init.xavier_uniform_(self.read.out.weight)  # no residual carries a picture past it, so it must not start at zero
+        # No residual carries the picture past this layer, so it must not start at zero.
+        nn.init.xavier_uniform_(self.read.out.weight)
         self.feed = GatedLinear(c, c)
         self.out = _quiet(Linear(c, c))
 

@@ -10,7 +10,7 @@
        v * gain(q)
        y (B, H/16, W/16, M)                       f_s mirrors it, dividing by the gain first
 
-The linear skeleton starts as a Karhunen-Loeve transform (see :mod:`dcacodec.training.klt`); the blocks start as identities.
+The linear skeleton starts as a Karhunen-Loeve transform (see :mod:`dcacodec.training.klt`), the blocks as identities.
 Ordinary floating point: nothing here takes part in entropy decoding. Only convolutions: the receptive field is finite.
 """
 

@@ -51,3 +51,31 @@ def train(sources: tuple[str, ...], folder: Path, threads: int | None, validatio
         run(sources, folder, TrainingOptions(**settings), validation, resume, validation_pictures, quiet)  # type: ignore[arg-type]
     except (ValueError, FileNotFoundError, FloatingPointError) as error:
         raise DcaError(str(error)) from error
+
+
+@click.command(context_settings={"show_default": True})
+@click.argument("checkpoint", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--models", type=click.Path(path_type=Path, file_okay=False), required=True,
+              help="Folder of published weights; its index.json is brought up to date.")
+@click.option("--check", multiple=True, required=True,
+              help="Pictures to run in fixed point before publishing, to find activations out of range.")
+@click.option("--measure", multiple=True, help="Pictures for the card's rate-distortion table, coded as real files.")
+@click.option("--replace", is_flag=True,
+              help="Remove the preset's previous weights file; only for one that no release has had.")
+def publish(checkpoint: Path, models: Path, check: tuple[str, ...], measure: tuple[str, ...], replace: bool) -> None:
+    """Turn a training CHECKPOINT into a weights file with a model card.
+
+    The moving average of the weights is quantised, its ranges are checked, integer tables are made. Example:
+
+        dcacodec publish runs/first/checkpoint.pt --models models --check valid.tar --measure kodak
+    """
+    from dcacodec.training.card import write_card
+    from dcacodec.training.data import load_pictures
+    from dcacodec.training.publish import load_checkpoint
+    from dcacodec.training.publish import publish as run
+
+    model, state = load_checkpoint(checkpoint)
+    path = run(model, models, load_pictures(check), replace)
+    card = write_card(path, state, load_pictures(measure) if measure else [])
+    click.echo(path)
+    click.echo(card)

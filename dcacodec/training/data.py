@@ -40,7 +40,7 @@ def load_pictures(sources: Sequence[str | Path], quiet: bool = False) -> list[ND
     Raises:
         FileNotFoundError: a source is not there, or holds no picture.
     """
-    pictures = []
+    pictures: list[NDArray[np.uint8]] = []
     with tqdm(desc="reading pictures", unit="picture", disable=quiet) as bar:
         for source in map(Path, sources):
             before = len(pictures)
@@ -59,7 +59,9 @@ class CropSampler:
     Each pixel of the set is about equally likely: a picture is drawn in proportion to its area.
     """
 
-    def __init__(self, pictures: Sequence[NDArray[np.uint8]], crop: int, device: torch.device, seed: int) -> None:
+    def __init__(
+        self, pictures: Sequence[NDArray[np.uint8]], crop: int, device: torch.device, seed: int | Sequence[int]
+    ) -> None:
         fitting = [picture for picture in pictures if min(picture.shape[:2]) >= crop]
         if not fitting:
             raise ValueError(f"no picture is as large as the crop, {crop} pixels")

@@ -30,7 +30,7 @@ def _cells(x: NDArray[np.float64], side: int) -> NDArray[np.float64]:
 
 
 def _components(samples: NDArray[np.float64], count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Principal directions (count, D) of the second moment about 0 (not about the mean: there is no bias to carry it), variances."""
+    """Principal directions (count, D) and variances, about 0 and not about the mean: no bias could carry that."""
     values, vectors = np.linalg.eigh(samples.T @ samples / len(samples))
     order = np.argsort(values)[::-1][:count]
     return vectors[:, order].T, values[order]

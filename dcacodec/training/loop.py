@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
@@ -79,15 +80,58 @@ def fast_bfloat16(device: torch.device) -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported())
 
 
+@dataclass(frozen=True)
+class Workers:
+    """The processes that train one model together, each on crops of its own; their gradients are averaged.
+
+    `torchrun --nproc-per-node N` starts N of them; a process started otherwise is alone.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    @classmethod
+    def join(cls, device: torch.device) -> Workers:
+        """Meet the other processes, if `torchrun` started some."""
+        if "WORLD_SIZE" not in os.environ:
+            return cls()
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        return cls(dist.get_rank(), dist.get_world_size())
+
+    def mean(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by its mean over the processes."""
+        if self.count == 1:
+            return
+        flat = torch.cat([tensor.flatten() for tensor in tensors])
+        dist.all_reduce(flat)
+        flat /= self.count
+        for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(part.view_as(tensor))
+
+    def leave(self) -> None:
+        """Part from the other processes."""
+        if self.count > 1:
+            dist.destroy_process_group()
+
+
 class Trainer:
     """One run: model, optimiser, moving average and where it is saved."""
 
-    def __init__(self, options: TrainingOptions, folder: Path, config: DCAConfig, device: torch.device) -> None:
+    def __init__(
+        self,
+        options: TrainingOptions,
+        folder: Path,
+        config: DCAConfig,
+        device: torch.device,
+        workers: Workers | None = None,
+    ) -> None:
         self.options, self.folder, self.config, self.device = options, folder, config, device
+        self.workers = workers or Workers()
         torch.manual_seed(options.seed)
         self.model = DCA(config).to(device)
         self.average = DCA(config).to(device).eval()
-        transforms = [*self.model.analysis.parameters(), *self.model.synthesis.parameters(), *self.model.gain.parameters()]
+        movers = (self.model.analysis, self.model.synthesis, self.model.gain)
+        transforms = [parameter for module in movers for parameter in module.parameters()]
         known = {id(parameter) for parameter in transforms}
         others = [parameter for parameter in self.model.parameters() if id(parameter) not in known]
         groups = [{"params": transforms, "share": options.transform_share}, {"params": others, "share": 1.0}]
@@ -136,7 +180,8 @@ class Trainer:
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.seconds, self.pixels = state["step"], state["seconds"], state["pixels"]
-        torch.set_rng_state(state["torch_random"].cpu())
+        if self.workers.rank == 0:
+            torch.set_rng_state(state["torch_random"].cpu())
 
     # Steps
 
@@ -152,16 +197,17 @@ class Trainer:
         loss = rate_distortion_loss(bpp, error, trade_offs(self.config, position))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        self.workers.mean([p.grad for p in self.model.parameters() if p.grad is not None])
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), options.clip)
         if not torch.isfinite(norm):
             raise FloatingPointError(f"the loss or its gradient is not finite at step {self.step}")
         self.optimiser.step()
         decay = min(options.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            averages = list(self.average.parameters())
+            averages: list[Tensor] = list(self.average.parameters())
             torch._foreach_lerp_(averages, [p.detach() for p in self.model.parameters()], 1 - decay)
         self.step += 1
-        self.pixels += picture.shape[0] * picture.shape[1] * picture.shape[2]
+        self.pixels += picture.shape[0] * picture.shape[1] * picture.shape[2] * self.workers.count
         return {"loss": loss.item(), "bpp": bpp.mean().item(), "norm": norm.item()}
 
     @torch.no_grad()
@@ -203,10 +249,16 @@ def train(
     otherwise the run starts from the Karhunen-Loeve transform.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    trainer = Trainer(options, folder, PRESETS[options.preset], device)
+    device = torch.device("cpu")
+    if torch.cuda.is_available():
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    workers = Workers.join(device)
+    leads = workers.rank == 0
+    quiet = quiet or not leads
+    trainer = Trainer(options, folder, PRESETS[options.preset], device, workers)
     pictures = load_pictures(sources, quiet)
-    held_out = load_pictures(validation, quiet)[:validation_pictures] if validation else []
+    held_out = load_pictures(validation, quiet)[:validation_pictures] if validation and leads else []
     if trainer.checkpoint.exists():
         trainer.load(trainer.checkpoint)
     elif resume:
@@ -215,10 +267,16 @@ def train(
     else:
         trainer.start(pictures[:: max(1, len(pictures) // 200)])
     # The draw of crops is seeded by where the run stands, so that a resumed run does not see the same crops again.
-    sampler = CropSampler(pictures, options.crop, device, seed=options.seed + trainer.step)
+    seed = (options.seed, trainer.step, workers.rank)
+    sampler = CropSampler(pictures, options.crop, device, seed)
+    if not leads:
+        torch.manual_seed(hash(seed))  # the noise of the rate estimate must differ, the weights above must not
 
     def log(kind: str, record: dict[str, Any]) -> None:
-        head = {"kind": kind, "step": trainer.step, "minutes": round(trainer.seconds / 60, 2), "pixels": trainer.pixels}
+        if not leads:
+            return
+        minutes = round(trainer.seconds / 60, 2)
+        head = {"kind": kind, "step": trainer.step, "minutes": minutes, "pixels": trainer.pixels}
         with open(folder / "log.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(head | record) + "\n")
 
@@ -227,7 +285,8 @@ def train(
             rows = trainer.validate(held_out, quiet)
             log("validation", {"loss": round(float(np.mean([row["loss"] for row in rows])), 5), "qualities": rows})
 
-    log("start", {"options": asdict(options), "threads": torch.get_num_threads(), "bfloat16": trainer.autocast})
+    facts = {"threads": torch.get_num_threads(), "processes": workers.count, "bfloat16": trainer.autocast}
+    log("start", {"options": asdict(options), **facts})
     saved = validated = trainer.seconds
     recent: list[dict[str, float]] = []
     with tqdm(total=1000, desc="training", unit="per mille", disable=quiet) as bar:
@@ -236,7 +295,9 @@ def train(
             rate = options.learning_rate(trainer.step, trainer.seconds)
             position = torch.from_numpy(draw_positions(trainer.config, options.batch, sampler.random)).to(device)
             recent.append(trainer.train_step(sampler.batch(options.batch), position, rate))
-            trainer.seconds += time.perf_counter() - began
+            spent = torch.tensor([time.perf_counter() - began])
+            workers.mean([spent])  # all processes must agree on where the schedule stands
+            trainer.seconds += spent.item()
             if len(recent) == 100:
                 means = {name: round(float(np.mean([r[name] for r in recent])), 5) for name in recent[0]}
                 log("train", {"rate": round(rate, 7), **means})
@@ -245,12 +306,15 @@ def train(
             bar.update(int(progress * 1000) - bar.n)
             if trainer.seconds - saved > 60 * options.save_every:
                 saved = trainer.seconds
-                trainer.save()
+                if leads:
+                    trainer.save()
             if trainer.seconds - validated > 60 * options.validate_every:
                 validated = trainer.seconds
                 validate()
-    trainer.save()
+    if leads:
+        trainer.save()
     validate()
     log("end", {})
+    workers.leave()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -30,8 +32,8 @@ def draw_positions(config: DCAConfig, count: int, random: np.random.Generator) -
 
 def trade_offs(config: DCAConfig, position: Tensor) -> Tensor:
     """Lambda of anchor positions (B,)."""
-    ratio = config.lambda_max / config.lambda_min
-    return config.lambda_min * torch.pow(torch.as_tensor(ratio, device=position.device), position / (config.anchors - 1))
+    span = math.log(config.lambda_max / config.lambda_min)
+    return config.lambda_min * torch.exp(position * (span / (config.anchors - 1)))
 
 
 def loss_terms(estimate: Estimate, picture: Tensor, full_token_cost: bool) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +68,9 @@ def prior_table(prior: FactorizedPrior) -> CdfTable:
     edges = below.gather(1, low[:, None] + torch.arange(ALPHABET))
     regular = edges.diff(dim=1)
     escape = 1 - (edges[:, -1] - edges[:, 0])
+    first = reach[low].to(torch.int64).numpy()
     return table_from_probabilities(
-        regular.clamp(min=0).numpy(), escape.clamp(min=0).numpy(), reach[low].to(torch.int64).numpy(), np.zeros(len(low), int)
+        regular.clamp(min=0).numpy(), escape.clamp(min=0).numpy(), first, np.zeros(len(first), int)
     )
 
 
@@ -78,11 +79,8 @@ def gaussian_levels() -> CdfTable:
     return gaussian_table(SCALE_MIN * np.exp(np.arange(SCALE_LEVELS) / LEVELS_PER_E), ALPHABET)
 
 
-def export(model: DCA, notes: Mapping[str, str] | None = None) -> bytes:
+def export(model: DCA) -> bytes:
     """A trained network as the bytes of a weights file (layout: :mod:`dcacodec.weights`).
-
-    Args:
-        notes: further metadata, text by name.
 
     Raises:
         WeightsError: a weight does not fit its fixed-point format.
@@ -105,7 +103,7 @@ def export(model: DCA, notes: Mapping[str, str] | None = None) -> bytes:
         scales = model.cpu().scales(position)
     for name, value, bits in zip(Scales._fields, scales, (SCALE_BITS, SCALE_BITS, ACTIVATION_BITS), strict=True):
         tensors[f"scales.{name}"] = (value[:, 0, 0].double() * 2.0**bits).round().to(torch.int32)
-    metadata = {"format": FORMAT, "config": json.dumps(config.to_dict()), **(notes or {})}
+    metadata = {"format": FORMAT, "config": json.dumps(config.to_dict())}
     return save_tensors({name: value.contiguous() for name, value in sorted(tensors.items())}, metadata)
 
 
@@ -149,15 +147,16 @@ def load_checkpoint(path: Path) -> tuple[DCA, dict[str, Any]]:
     return model.eval(), state
 
 
-def publish(model: DCA, folder: Path, pictures: Sequence[NDArray[np.uint8]], notes: Mapping[str, str]) -> Path:
+def publish(model: DCA, folder: Path, pictures: Sequence[NDArray[np.uint8]], replace: bool = False) -> Path:
     """Write a model's weights into a folder of published weights and make them its preset's newest.
 
-    The file is written, read back and run on ``pictures`` before the index names it.
+    The file is written, read back and run on ``pictures`` before the index names it. With ``replace`` the preset's
+    previous file and card are removed: right only for weights that no release has had.
 
     Returns:
         The path of the weights file.
     """
-    data = export(model, notes)
+    data = export(model)
     name = model.config.name
     identity = fingerprint(data).hex()
     folder.mkdir(parents=True, exist_ok=True)
@@ -170,6 +169,11 @@ def publish(model: DCA, folder: Path, pictures: Sequence[NDArray[np.uint8]], not
         raise
     listing = folder / "index.json"
     index = json.loads(listing.read_text("utf-8")) if listing.exists() else {"presets": {}, "files": {}}
+    previous = index["presets"].get(name)
+    if replace and previous not in (None, identity):
+        old = folder / index["files"].pop(previous)["file"]
+        old.unlink(missing_ok=True)
+        old.with_suffix(".md").unlink(missing_ok=True)
     index["presets"][name] = identity
     index["files"][identity] = {"file": path.name, "sha256": hashlib.sha256(data).hexdigest()}
     _replace(listing, (json.dumps(index, indent=1, sort_keys=True) + "\n").encode())
