@@ -123,8 +123,8 @@ def parse_qualities(text: str) -> list[int]:
     """
     qualities: set[int] = set()
     for part in text.split(","):
-        first, _, last = part.partition("-")
-        qualities.update(range(int(first), int(last or first) + 1))
+        first, dash, last = part.partition("-")
+        qualities.update(range(int(first), int(last if dash else first) + 1))
     if not qualities or min(qualities) < 1 or max(qualities) > 100:
         raise ValueError(f"{text!r} are not qualities from 1 to 100")
     return sorted(qualities)

@@ -9,7 +9,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -66,6 +67,17 @@ def _raster(packed: Tensor) -> Tensor:
     return from_phases(packed)[0]
 
 
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Torch says "out of memory" by errors of its own; say it as Python does."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+            raise MemoryError(str(error)) from error
+        raise
+
+
 @dataclass(frozen=True, eq=False)
 class Codec:
     """Weights on a device, ready for any number of calls from any number of threads."""
@@ -108,6 +120,7 @@ class Codec:
 
     # Pictures and files
 
+    @_memory_errors()
     def encode(self, picture: Picture, quality: int = 50) -> bytes:
         """A picture as the bytes of a `.dca` file.
 
@@ -117,6 +130,7 @@ class Codec:
 
         Raises:
             ValueError: the quality is out of range.
+            MemoryError: the picture is too large for the memory there is.
         """
         if not 1 <= quality <= 100:
             raise ValueError(f"quality must be 1 to 100, not {quality}")
@@ -130,6 +144,7 @@ class Codec:
         chunks += [Chunk(tag, data) for tag, data in (("icCP", picture.icc), ("exIF", picture.exif)) if data]
         return pack(Container(header, (coded,), tuple(chunks)))
 
+    @_memory_errors()
     def decode(self, data: bytes, max_pixels: int | None = DEFAULT_MAX_PIXELS) -> Picture:
         """The picture of a `.dca` file.
 

@@ -26,6 +26,7 @@ __all__ = [
     "SymbolMismatch",
     "TooLarge",
     "TrailingBytes",
+    "TrainingError",
     "Truncated",
     "UnknownChunk",
     "UnknownModel",
@@ -127,6 +128,10 @@ class SymbolMismatch(DcaError):
 
 class ImageError(DcaError):
     """A picture cannot be read or written, or is of a kind that is not supported."""
+
+
+class TrainingError(DcaError):
+    """A training run cannot start or go on: its pictures do not suffice, or its loss is no finite number any more."""
 
 
 class WeightsError(DcaError):

@@ -4,7 +4,7 @@
 
     picture -- f_a --(* gain)--> y --(/ scale)--> r_a, g_a, l_a --> round --> z_r, z_g, z_l      (factorised priors)
                                  |                                             |
-                                 |                                      entropy model: 4 steps (Gaussian, mean and scale)
+                                 |                                      entropy model: 4 steps (Gaussian: mean, scale)
                                  '------------ y - mean, round, + mean <-------'
                                                      |
                                                    y_hat --(/ gain)--> f_s --> picture
@@ -103,7 +103,8 @@ class DCA(nn.Module):
         for letter, z in hyper.items():
             z = z.float()
             latents[letter] = round_through(z)
-            bits[f"z_{letter.lower()}"] = self.priors[letter].bits(self._for_rate(z), anchor).flatten(1).sum(1)  # type: ignore[operator]
+            each = self.priors[letter].bits(self._for_rate(z), anchor)  # type: ignore[operator]
+            bits[f"z_{letter.lower()}"] = each.flatten(1).sum(1)
 
         surprise: list[Tensor] = []
 

@@ -43,7 +43,8 @@ def gaussian_bits(residual: Tensor, level: Tensor) -> Tensor:
 class FactorizedPrior(nn.Module):
     """One learned density per channel and quality anchor: a mixture of three logistics.
 
-    (The paper's "learned factorised model"; the form is ours.) The anchor nearest to the picture's quality is used. Starts narrow, so that a latent that says nothing costs little.
+    (The paper's "learned factorised model"; the form is ours.) The anchor nearest to the picture's quality
+    is used. Starts narrow, so that a latent that says nothing costs little.
     """
 
     def __init__(self, anchors: int, channels: int) -> None:

@@ -5,71 +5,91 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
+
+from dcacodec.errors import DcaError, ImageError, TrainingError
+from dcacodec.images import read_picture
 
 SUFFIXES = {".avif", ".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
 
-def _encoded(source: Path) -> Iterator[bytes]:
-    """The encoded pictures of a folder (recursively), of a tar shard, or a single picture."""
+def _wanted(name: str) -> bool:
+    """Whether a file in a folder or shard is a picture, as its name tells; hidden files are not."""
+    path = PurePosixPath(name)
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def _encoded(source: Path) -> Iterator[tuple[str, bytes]]:
+    """Name and content of the pictures of a folder (recursively), of a tar shard, or of a single picture."""
     if source.is_dir():
         for path in sorted(source.rglob("*")):
-            if path.suffix.lower() in SUFFIXES:
-                yield path.read_bytes()
+            if _wanted(path.name) and path.is_file():
+                yield str(path), path.read_bytes()
     elif source.suffix == ".tar":
-        with tarfile.open(source) as archive:
-            for member in archive:
-                if member.isfile() and Path(member.name).suffix.lower() in SUFFIXES:
-                    content = archive.extractfile(member)
+        try:
+            with tarfile.open(source) as archive:
+                for member in archive:
+                    content = archive.extractfile(member) if member.isfile() and _wanted(member.name) else None
                     if content is not None:
-                        yield content.read()
+                        yield f"{source}: {member.name}", content.read()
+        except tarfile.TarError as error:
+            raise ImageError(f"{source}: the tar file cannot be read: {error}") from error
     else:
-        yield source.read_bytes()
+        yield str(source), source.read_bytes()
 
 
 def load_pictures(sources: Sequence[str | Path], quiet: bool = False) -> list[NDArray[np.uint8]]:
-    """All pictures of tar shards, folders and files, each (H, W, 3) uint8.
+    """All pictures of tar shards, folders and files, each (H, W, 3) uint8, as the codec reads them.
+
+    Of folders and shards, files that no picture's name ends (`SUFFIXES`) are left out.
 
     Raises:
-        FileNotFoundError: a source is not there, or holds no picture.
+        ImageError: a picture or a shard cannot be read.
+        TrainingError: a folder or shard holds no picture.
+        OSError: a source is not there.
     """
     pictures: list[NDArray[np.uint8]] = []
     with tqdm(desc="reading pictures", unit="picture", disable=quiet) as bar:
         for source in map(Path, sources):
             before = len(pictures)
-            for data in _encoded(source):
-                with Image.open(io.BytesIO(data)) as image:
-                    pictures.append(np.array(image.convert("RGB")))
+            for name, data in _encoded(source):
+                try:
+                    pictures.append(read_picture(io.BytesIO(data)).pixels)
+                except DcaError as error:
+                    raise ImageError(f"{name}: {error}") from error
                 bar.update()
             if len(pictures) == before:
-                raise FileNotFoundError(f"no pictures in {source}")
+                raise TrainingError(f"{source}: no pictures in it")
     return pictures
 
 
 class CropSampler:
     """Random square crops with flips and transposition, cut on the device that holds the pictures.
 
-    Each pixel of the set is about equally likely: a picture is drawn in proportion to its area.
+    Each pixel of the set is about equally likely: a picture is drawn in proportion to its area. Pictures that are
+    smaller than a crop are left out.
+
+    Raises:
+        TrainingError: all of them are.
     """
 
     def __init__(
-        self, pictures: Sequence[NDArray[np.uint8]], crop: int, device: torch.device, seed: int | Sequence[int]
+        self, pictures: Sequence[NDArray[np.uint8]], crop: int, device: torch.device, random: np.random.Generator
     ) -> None:
         fitting = [picture for picture in pictures if min(picture.shape[:2]) >= crop]
         if not fitting:
-            raise ValueError(f"no picture is as large as the crop, {crop} pixels")
+            raise TrainingError(f"no picture is as large as the crop, {crop} pixels")
         self.pictures = [torch.from_numpy(picture).to(device) for picture in fitting]
         areas = np.array([picture.shape[0] * picture.shape[1] for picture in fitting], dtype=np.float64)
         self.chances = areas / areas.sum()
         self.crop = crop
-        self.random = np.random.default_rng(seed)
+        self.random = random
 
     def batch(self, count: int) -> Tensor:
         """(count, crop, crop, 3) float32 in 0..1."""

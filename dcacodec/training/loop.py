@@ -1,14 +1,30 @@
-"""The training loop: AdamW, warm-up and cosine, EMA, validation, checkpoints, a JSON-lines log."""
+"""The training loop: AdamW, warm-up and cosine, EMA, validation, checkpoints, a JSON-lines log.
+
+The log has one JSON object a line. All have "kind", "step", "minutes" (of training time) and "pixels" (seen in all);
+besides, by kind:
+
+* "start", at the beginning and whenever a run is gone on with: "options" (`TrainingOptions`), "threads", "processes",
+  "bfloat16".
+* "train", every 100 steps and for what is left at the end: "rate" (learning rate) and means of "loss", "bpp" and "norm"
+  (of the gradient, before clipping).
+* "validation": "loss" and "qualities", a row for each of `VALIDATION_QUALITIES`, see `Trainer.validate`.
+* "end", when the schedule is done, or "interrupted".
+
+A run that was killed is gone on with from its checkpoint, so the steps after that are logged twice.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 import os
+import signal
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -18,13 +34,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from dcacodec.errors import TrainingError, WeightsError
 from dcacodec.network.config import PRESETS, REGIONAL_STRIDE, DCAConfig
 from dcacodec.network.dca import DCA
+from dcacodec.training.checkpoint import opened_checkpoint, write_checkpoint
 from dcacodec.training.data import CropSampler, load_pictures
 from dcacodec.training.klt import initialise
 from dcacodec.training.loss import draw_positions, loss_terms, rate_distortion_loss, trade_offs
 
 VALIDATION_QUALITIES = (5, 20, 35, 50, 65, 80, 95)
+LOG_EVERY = 100
+"""Steps that a line of the log sums up."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +52,22 @@ class TrainingOptions:
     """What a run is asked to do.
 
     Attributes:
+        preset: which network, see `PRESETS`.
         minutes: length of the schedule in minutes of training time (all parts of a resumed run together); 0 = by steps.
         steps: length of the schedule in steps, when minutes is 0.
+        batch: crops per step and process.
         crop: side of the crops, a multiple of 64.
         rate: peak learning rate of the entropy model; falls as a cosine to a hundredth of it.
         transform_share: the transforms' learning rate as a share of it; they start near their goal and dislike shaking.
+        warm_up: steps over which the learning rate rises.
         ema: decay of the weights' moving average, which is what is validated and published.
+        clip: the gradient's norm is clipped to this.
         validate_every, save_every: minutes of training time between validations and between checkpoints.
         precision: "float32", "bfloat16" or "auto" (bfloat16 where the processor or GPU multiplies it fast).
+        seed: of weights, crops, qualities and noise.
+
+    Raises:
+        ValueError: an option is out of range, or neither minutes nor steps are given.
     """
 
     preset: str = "small"
@@ -58,10 +86,16 @@ class TrainingOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.crop % REGIONAL_STRIDE:
+        if self.preset not in PRESETS:
+            raise ValueError(f"the preset must be one of {', '.join(PRESETS)}, not {self.preset!r}")
+        if self.crop % REGIONAL_STRIDE or self.crop <= 0:
             raise ValueError(f"the crop must be a multiple of {REGIONAL_STRIDE}, not {self.crop}")
-        if not self.minutes and not self.steps:
+        if min(self.minutes, self.steps) < 0 or not self.minutes and not self.steps:
             raise ValueError("a run needs a length: minutes or steps")
+        if min(self.batch, self.warm_up) < 1:
+            raise ValueError("batch and warm-up must be 1 at least")
+        if self.precision not in ("auto", "float32", "bfloat16"):
+            raise ValueError(f"the precision must be auto, float32 or bfloat16, not {self.precision!r}")
 
     def progress(self, step: int, seconds: float) -> float:
         """How much of the schedule is done, 0..1."""
@@ -108,10 +142,60 @@ class Workers:
         for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(part.view_as(tensor))
 
+    def take_first(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by that of the first process."""
+        if self.count > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, 0)
+
     def leave(self) -> None:
         """Part from the other processes."""
-        if self.count > 1:
+        if dist.is_initialized():
             dist.destroy_process_group()
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal ended a run early. All that was done is in its checkpoint.
+
+    Attributes:
+        number: of the signal.
+    """
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.number = number
+
+
+class Signals:
+    """Keeps signals that end a process until the loop looks, so that no step is torn.
+
+    A second signal does not wait. Signals that the process was told to ignore stay ignored.
+
+    Attributes:
+        number: of the signal that came; 0 before.
+    """
+
+    NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._before: dict[int, Any] = {}
+
+    def _keep(self, number: int, frame: FrameType | None) -> None:
+        if self.number:
+            raise KeyboardInterrupt
+        self.number = number
+
+    def __enter__(self) -> Signals:
+        if threading.current_thread() is threading.main_thread():  # Python allows it to no other
+            for number in (getattr(signal, name) for name in self.NAMES if hasattr(signal, name)):
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                    self._before[number] = signal.signal(number, self._keep)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
 
 class Trainer:
@@ -127,6 +211,7 @@ class Trainer:
     ) -> None:
         self.options, self.folder, self.config, self.device = options, folder, config, device
         self.workers = workers or Workers()
+        self.random = np.random.default_rng((options.seed, 0, self.workers.rank))
         torch.manual_seed(options.seed)
         self.model = DCA(config).to(device)
         self.average = DCA(config).to(device).eval()
@@ -154,7 +239,11 @@ class Trainer:
         self.average.load_state_dict(self.model.state_dict())
 
     def save(self) -> None:
-        """Write the checkpoint beside the old one, then put it in its place."""
+        """Put the state in place of the old checkpoint.
+
+        Raises:
+            OSError: it cannot be written; the old one is as it was.
+        """
         state = {
             "config": self.config.to_dict(),
             "options": asdict(self.options),
@@ -165,28 +254,55 @@ class Trainer:
             "seconds": self.seconds,
             "pixels": self.pixels,
             "torch_random": torch.get_rng_state(),
+            "numpy_random": self.random.bit_generator.state,
         }
-        partial = self.checkpoint.with_suffix(".part")
-        with open(partial, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, self.checkpoint)
+        write_checkpoint(self.checkpoint, state)
 
     def load(self, path: Path) -> None:
-        """Go on from a checkpoint."""
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.step, self.seconds, self.pixels = state["step"], state["seconds"], state["pixels"]
-        if self.workers.rank == 0:
-            torch.set_rng_state(state["torch_random"].cpu())
+        """Go on from a checkpoint.
+
+        On a processor a run by steps then ends just as if it had never been stopped. (Of several processes only the
+        first does: the others draw anew. So does one from a checkpoint that is older than "numpy_random".)
+
+        Raises:
+            WeightsError: the file is no checkpoint, or one of another network.
+            OSError: it cannot be read.
+        """
+        with opened_checkpoint(path, self.device) as state:
+            if DCAConfig(**state["config"]) != self.config:
+                raise WeightsError(f"{path}: a checkpoint of another network than the preset {self.config.name!r}")
+            self.model.load_state_dict(state["model"])
+            self.average.load_state_dict(state["average"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.step, self.seconds, self.pixels = state["step"], state["seconds"], state["pixels"]
+            # Seeded by where the run stands, so that it does not see the same crops again.
+            self.random = np.random.default_rng((self.options.seed, self.step, self.workers.rank))
+            if self.workers.rank == 0:
+                torch.set_rng_state(state["torch_random"].cpu())
+                if "numpy_random" in state:
+                    self.random.bit_generator.state = state["numpy_random"]
+
+    def restart(self) -> None:
+        """Begin the schedule, and the draw of crops, anew from what was loaded."""
+        self.step, self.seconds = 0, 0.0
+        self.random = np.random.default_rng((self.options.seed, 0, self.workers.rank))
 
     # Steps
 
     def train_step(self, picture: Tensor, position: Tensor, rate: float) -> dict[str, float]:
-        """One optimiser step on a batch; returns what is worth logging."""
+        """One optimiser step on a batch.
+
+        Args:
+            picture: (B, H, W, 3) in 0..1, H and W multiples of 64.
+            position: (B,) anchor positions.
+            rate: learning rate of the entropy model.
+
+        Returns:
+            What is worth logging, see the module's docstring.
+
+        Raises:
+            TrainingError: the gradient is not finite. The weights are as they were.
+        """
         options = self.options
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["share"]
@@ -200,7 +316,7 @@ class Trainer:
         self.workers.mean([p.grad for p in self.model.parameters() if p.grad is not None])
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), options.clip)
         if not torch.isfinite(norm):
-            raise FloatingPointError(f"the loss or its gradient is not finite at step {self.step}")
+            raise TrainingError(f"the loss or its gradient is not finite at step {self.step}")
         self.optimiser.step()
         decay = min(options.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
@@ -211,27 +327,34 @@ class Trainer:
         return {"loss": loss.item(), "bpp": bpp.mean().item(), "norm": norm.item()}
 
     @torch.no_grad()
-    def validate(self, pictures: Sequence[NDArray[np.uint8]], quiet: bool = False) -> list[dict[str, Any]]:
-        """Estimated rate and PSNR of the moving average, per quality: means over the pictures."""
-        rows = []
-        for quality in tqdm(VALIDATION_QUALITIES, desc="validating", leave=False, disable=quiet):
-            position = torch.tensor([self.config.anchor_position(quality)], device=self.device)
-            total: dict[str, float] = {}
-            for picture in pictures:
-                height, width = (side // REGIONAL_STRIDE * REGIONAL_STRIDE for side in picture.shape[:2])
-                x = torch.from_numpy(picture[:height, :width]).to(self.device)[None].float() / 255
-                estimate = self.average(x, position)
-                rounded = (estimate.picture.clamp(0, 1) * 255).round() / 255
-                psnr = -10 * math.log10(max(1e-10, (rounded - x).square().mean().item()))
-                values = {name: bits.item() / (height * width) for name, bits in estimate.bits.items()}
-                values |= {"psnr": psnr, "bpp": sum(values.values())}
-                values |= {f"surprise_{i + 1}": value for i, value in enumerate(estimate.surprise.tolist())}
-                bpp, error = loss_terms(estimate, x, full_token_cost=True)
-                values["loss"] = rate_distortion_loss(bpp, error, trade_offs(self.config, position)).item()
-                for name, value in values.items():
-                    total[name] = total.get(name, 0.0) + value / len(pictures)
-            rows.append({"quality": quality, **{name: round(value, 5) for name, value in total.items()}})
-        return rows
+    def validate(self, pictures: Sequence[NDArray[np.uint8]], quality: int) -> dict[str, Any]:
+        """Estimates of the moving average at a quality, means over the pictures.
+
+        Args:
+            pictures: each (H, W, 3), 64 pixels at least to each side; of other sizes than multiples of 64 the last
+                rows and columns are left out.
+            quality: 1..100.
+
+        Returns:
+            "quality"; bits per pixel in all ("bpp") and by stream ("z_r", .., "y_4"); "psnr" in dB, over RGB of the
+            8-bit picture; "surprise_1" to "surprise_4", the mean of |y - mean| / sigma of each step; "loss".
+        """
+        position = torch.tensor([self.config.anchor_position(quality)], device=self.device)
+        total: dict[str, float] = {}
+        for picture in pictures:
+            height, width = (side // REGIONAL_STRIDE * REGIONAL_STRIDE for side in picture.shape[:2])
+            x = torch.from_numpy(picture[:height, :width]).to(self.device)[None].float() / 255
+            estimate = self.average(x, position)
+            rounded = (estimate.picture.clamp(0, 1) * 255).round() / 255
+            psnr = -10 * math.log10(max(1e-10, (rounded - x).square().mean().item()))
+            values = {name: bits.item() / (height * width) for name, bits in estimate.bits.items()}
+            values |= {"psnr": psnr, "bpp": sum(values.values())}
+            values |= {f"surprise_{i + 1}": value for i, value in enumerate(estimate.surprise.tolist())}
+            bpp, error = loss_terms(estimate, x, full_token_cost=True)
+            values["loss"] = rate_distortion_loss(bpp, error, trade_offs(self.config, position)).item()
+            for name, value in values.items():
+                total[name] = total.get(name, 0.0) + value / len(pictures)
+        return {"quality": quality, **{name: round(value, 5) for name, value in total.items()}}
 
 
 def train(
@@ -247,6 +370,21 @@ def train(
 
     A checkpoint in ``folder`` is gone on from; otherwise ``resume`` names one to start from with a fresh schedule;
     otherwise the run starts from the Karhunen-Loeve transform.
+
+    Args:
+        sources, validation: folders of pictures, tar shards, single pictures; see `load_pictures`.
+        folder: of the run; made where there is none.
+        options: what to do.
+        resume: a checkpoint of another run.
+        validation_pictures: how many of ``validation``, from its start.
+        quiet: no progress bars.
+
+    Raises:
+        TrainingError: the pictures do not suffice, or the loss is not finite; the last checkpoint is as it was.
+        ImageError: a picture cannot be read.
+        WeightsError: a checkpoint cannot be used.
+        OSError: a file cannot be read or written.
+        Interrupted: SIGINT, SIGTERM or SIGHUP came. The state after the last whole step is saved.
     """
     folder.mkdir(parents=True, exist_ok=True)
     device = torch.device("cpu")
@@ -254,23 +392,42 @@ def train(
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
     workers = Workers.join(device)
+    try:
+        _train(sources, folder, options, validation, resume, validation_pictures, quiet, device, workers)
+    finally:
+        workers.leave()
+
+
+def _train(
+    sources: Sequence[str],
+    folder: Path,
+    options: TrainingOptions,
+    validation: Sequence[str],
+    resume: Path | None,
+    validation_pictures: int,
+    quiet: bool,
+    device: torch.device,
+    workers: Workers,
+) -> None:
     leads = workers.rank == 0
     quiet = quiet or not leads
     trainer = Trainer(options, folder, PRESETS[options.preset], device, workers)
     pictures = load_pictures(sources, quiet)
     held_out = load_pictures(validation, quiet)[:validation_pictures] if validation and leads else []
+    if any(min(picture.shape[:2]) < REGIONAL_STRIDE for picture in held_out):
+        raise TrainingError(f"pictures to validate on need {REGIONAL_STRIDE} pixels at least to each side")
     if trainer.checkpoint.exists():
         trainer.load(trainer.checkpoint)
     elif resume:
         trainer.load(resume)
-        trainer.seconds, trainer.step = 0.0, 0
+        trainer.restart()
     else:
         trainer.start(pictures[:: max(1, len(pictures) // 200)])
-    # The draw of crops is seeded by where the run stands, so that a resumed run does not see the same crops again.
-    seed = (options.seed, trainer.step, workers.rank)
-    sampler = CropSampler(pictures, options.crop, device, seed)
+    workers.take_first([*trainer.model.state_dict().values(), *trainer.average.state_dict().values()])
+    sampler = CropSampler(pictures, options.crop, device, trainer.random)
     if not leads:
-        torch.manual_seed(hash(seed))  # the noise of the rate estimate must differ, the weights above must not
+        # The noise of the rate estimate must differ, the weights above must not.
+        torch.manual_seed(hash((options.seed, trainer.step, workers.rank)))
 
     def log(kind: str, record: dict[str, Any]) -> None:
         if not leads:
@@ -280,29 +437,40 @@ def train(
         with open(folder / "log.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(head | record) + "\n")
 
+    recent: list[dict[str, float]] = []
+
+    def log_recent(rate: float) -> None:
+        means = {name: round(float(np.mean([record[name] for record in recent])), 5) for name in recent[0]}
+        log("train", {"rate": round(rate, 7), **means})
+        bar.set_postfix(step=trainer.step, loss=means["loss"], bpp=means["bpp"])
+        recent.clear()
+
     def validate() -> None:
-        if held_out:
-            rows = trainer.validate(held_out, quiet)
+        rows = []
+        for quality in tqdm(VALIDATION_QUALITIES if held_out else (), desc="validating", leave=False, disable=quiet):
+            if signals.number:
+                return
+            rows.append(trainer.validate(held_out, quality))
+        if rows:
             log("validation", {"loss": round(float(np.mean([row["loss"] for row in rows])), 5), "qualities": rows})
 
     facts = {"threads": torch.get_num_threads(), "processes": workers.count, "bfloat16": trainer.autocast}
     log("start", {"options": asdict(options), **facts})
     saved = validated = trainer.seconds
-    recent: list[dict[str, float]] = []
-    with tqdm(total=1000, desc="training", unit="per mille", disable=quiet) as bar:
-        while (progress := options.progress(trainer.step, trainer.seconds)) < 1:
+    rate, stop = 0.0, False
+    with Signals() as signals, tqdm(total=1000, desc="training", unit="per mille", disable=quiet) as bar:
+        while not stop and (progress := options.progress(trainer.step, trainer.seconds)) < 1:
             began = time.perf_counter()
             rate = options.learning_rate(trainer.step, trainer.seconds)
-            position = torch.from_numpy(draw_positions(trainer.config, options.batch, sampler.random)).to(device)
+            position = torch.from_numpy(draw_positions(trainer.config, options.batch, trainer.random)).to(device)
             recent.append(trainer.train_step(sampler.batch(options.batch), position, rate))
-            spent = torch.tensor([time.perf_counter() - began])
-            workers.mean([spent])  # all processes must agree on where the schedule stands
-            trainer.seconds += spent.item()
-            if len(recent) == 100:
-                means = {name: round(float(np.mean([r[name] for r in recent])), 5) for name in recent[0]}
-                log("train", {"rate": round(rate, 7), **means})
-                bar.set_postfix(step=trainer.step, loss=means["loss"], bpp=means["bpp"])
-                recent.clear()
+            # All processes must agree on where the schedule stands, and whether to stop.
+            shared = torch.tensor([time.perf_counter() - began, float(signals.number)], device=device)
+            workers.mean([shared])
+            trainer.seconds += shared[0].item()
+            stop = shared[1].item() > 0
+            if len(recent) == LOG_EVERY:
+                log_recent(rate)
             bar.update(int(progress * 1000) - bar.n)
             if trainer.seconds - saved > 60 * options.save_every:
                 saved = trainer.seconds
@@ -311,10 +479,13 @@ def train(
             if trainer.seconds - validated > 60 * options.validate_every:
                 validated = trainer.seconds
                 validate()
-    if leads:
-        trainer.save()
-    validate()
+        if recent:
+            log_recent(rate)
+        if leads:
+            trainer.save()
+        validate()
+        if stop or signals.number:
+            log("interrupted", {})
+            number = signals.number or signal.SIGTERM  # another process may have got the signal
+            raise Interrupted(f"interrupted at step {trainer.step}, which {trainer.checkpoint} holds", number)
     log("end", {})
-    workers.leave()
-
-

@@ -1,0 +1,370 @@
+"""What a decoder computes is the same everywhere: in an independent program of integers, with any number of threads, with
+any library, memory layout, batch and order of summation, and on a GPU.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import replace
+from functools import cache, partial
+from typing import Any
+
+import cuda_exactness
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from oracle import SKIP_BELOW, Int, Mask, Oracle
+from tiny import TINY, WEIGHTS, Run, drawn_latents, drawn_model, photo, run_entropy
+from torch import Tensor
+
+from dcacodec.codec import Codec
+from dcacodec.coding import PythonCoder
+from dcacodec.container import parse
+from dcacodec.fixedpoint import ACTIVATION_LIMIT
+from dcacodec.images import Picture
+from dcacodec.network.context import Scales, join_steps, to_phases
+from dcacodec.training.publish import export
+from dcacodec.weights import Weights, read_weights
+
+CPU = torch.device("cpu")
+WIDE = replace(TINY, context=64, latent=32, local_width=64, token_width=32, regional=12)
+"""Two heads of attention, and products large enough to be shared by threads."""
+
+VARIANTS: dict[str, Callable[[], bytes]] = {
+    "kept": WEIGHTS.read_bytes,
+    "wide": lambda: export(drawn_model(WIDE, 11)),
+    "odd sizes": lambda: export(
+        drawn_model(replace(TINY, latent=20, context=40, local_width=20, token_width=12, tokens=5, window=2), 12)
+    ),
+    "loud": lambda: export(drawn_model(TINY, 13, loudness=6.0)),
+    "R": lambda: export(drawn_model(replace(TINY, order="R"), 14)),
+    "LGR": lambda: export(drawn_model(replace(TINY, order="LGR"), 15)),
+    "GRL": lambda: export(drawn_model(replace(TINY, order="GRL"), 16)),
+    "merged": lambda: export(drawn_model(replace(TINY, adaptive=False), 17)),
+    "merged GL": lambda: export(drawn_model(replace(TINY, adaptive=False, order="GL"), 18)),
+}
+
+
+@pytest.fixture(scope="module")
+def variant(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Weights, Oracle]]:
+    """A variant's weights as the codec and as the oracle read them."""
+
+    @cache
+    def make(name: str) -> tuple[Weights, Oracle]:
+        data = VARIANTS[name]()
+        path = tmp_path_factory.mktemp("weights") / "variant.safetensors"
+        path.write_bytes(data)
+        return read_weights(path), Oracle(data)
+
+    return make
+
+
+# ----------------------------------------------------------------------------------------------------------- the oracle
+
+
+def oracle_run(oracle: Oracle, hyper: dict[str, Tensor], y: Tensor, quality: int) -> tuple[Int, Int, Int]:
+    """The oracle as an encoder of y: means in units of 2**-9, levels, y_hat in units of 2**-9; each (H, W, M)."""
+    target = y[0].numpy()
+    means = np.zeros(target.shape, np.int64)
+    levels = np.zeros(target.shape, np.int64)
+
+    def code(step: int, mask: Mask, mean: Int, level: Int) -> Int:
+        means[mask], levels[mask] = mean[mask], level[mask]
+        residual = np.rint(target - mean * 2.0**-9).astype(np.int64)
+        return np.where(mask & (level >= SKIP_BELOW), residual, 0)
+
+    integers = {letter: z[0].numpy().astype(np.int64) for letter, z in hyper.items()}
+    return means, levels, oracle.run(integers, target.shape[:2], quality, code)
+
+
+def assert_equals_oracle(run: Run, expected: tuple[Int, Int, Int]) -> None:
+    for found, units, bits in zip((run.mean, run.level.round(), run.latent), expected, (9, 0, 9), strict=True):
+        np.testing.assert_array_equal(found[0].numpy() * 2.0**bits, units)
+
+
+@pytest.mark.parametrize("quality", [1, 37, 100])
+@pytest.mark.parametrize("name", VARIANTS)
+def test_oracle_computes_the_same(
+    name: str, quality: int, variant: Callable[[str], tuple[Weights, Oracle]]
+) -> None:
+    """Means, levels and y_hat of all four steps, for drawn latents of several sizes."""
+    weights, oracle = variant(name)
+    for seed, cells in enumerate([(1, 1), (2, 3), (3, 1)]):
+        hyper, y = drawn_latents(weights.config, cells, seed=100 * quality + seed, size=10.0)
+        run = run_entropy(weights.network.entropy, hyper, y, weights.scales(quality, CPU))
+        assert_equals_oracle(run, oracle_run(oracle, hyper, y, quality))
+
+
+@pytest.mark.parametrize("quality", [1, 37, 100])
+def test_oracle_computes_the_same_of_the_largest_latents(
+    quality: int, variant: Callable[[str], tuple[Weights, Oracle]]
+) -> None:
+    """Everything at the limit of what a file can hold; the oracle asserts that no sum comes near to 2**53."""
+    weights, oracle = variant("loud")
+    random = np.random.default_rng(quality)
+    hyper, y = drawn_latents(weights.config, (2, 2), seed=quality, size=1.0)
+    hyper = {letter: torch.from_numpy(random.choice([-32767.0, 32767.0], z.shape)) for letter, z in hyper.items()}
+    y = 36000 * y.sign()
+    run = run_entropy(weights.network.entropy, hyper, y, weights.scales(quality, CPU))
+    assert_equals_oracle(run, oracle_run(oracle, hyper, y, quality))
+
+
+def test_loud_variant_reaches_the_clamp(variant: Callable[[str], tuple[Weights, Oracle]]) -> None:
+    weights, _ = variant("loud")
+    clamped: set[str] = set()
+
+    def note(name: str, module: Any, arguments: Any, output: Tensor) -> None:
+        if (output.abs() == ACTIVATION_LIMIT).any():
+            clamped.add(name)
+
+    entropy = deepcopy(weights.network.entropy)
+    for name, module in entropy.named_modules():
+        module.register_forward_hook(partial(note, name))
+    hyper, y = drawn_latents(weights.config, (2, 2), seed=0, size=10.0)
+    run_entropy(entropy, hyper, y, weights.scales(50, CPU))
+    assert {"stages.R.carry", "stages.L.block.feed.out", "stages.L"} <= clamped
+
+
+@pytest.mark.parametrize("name", ["kept", "R", "LGR", "merged"])
+def test_oracle_decodes_what_the_codec_encodes(
+    name: str, variant: Callable[[str], tuple[Weights, Oracle]]
+) -> None:
+    """From pictures, through files: another program, started from the file's bytes, finds the same integers."""
+    weights, oracle = variant(name)
+    codec = Codec(weights, coder=PythonCoder())
+    for quality, (height, width) in ((3, (70, 40)), (50, (1, 129)), (98, (64, 64))):
+        pixels = photo(height, width, seed=quality)
+        data = codec.encode(Picture(pixels, False, None, None, None), quality)
+        encoded = codec.symbols_of(codec._to_tensor(pixels), quality)
+        decoded = oracle.decode(data)
+        assert list(decoded.hyper) == [letter for letter in "RGL" if letter in weights.config.order]
+        for letter, values in decoded.hyper.items():
+            np.testing.assert_array_equal(values, encoded.hyper[letter])
+        for step in range(4):
+            np.testing.assert_array_equal(decoded.steps[step], encoded.steps[step])
+            np.testing.assert_array_equal(decoded.levels[step], encoded.rows[step])
+        np.testing.assert_array_equal(decoded.latent, encoded.latent[0].numpy() * 512)
+        assert decoded.checksum() == encoded.checksum() == parse(data).slices[0].latent_crc
+
+
+@pytest.mark.parametrize("anchors", range(2, 17))
+def test_rule_for_the_nearest_anchor(anchors: int) -> None:
+    """The integer rule of docs/format.md is what the codec does, at every quality."""
+    config = replace(TINY, anchors=anchors)
+    rule = [(2 * (quality - 1) * (anchors - 1) + 99) // 198 for quality in range(1, 101)]
+    assert [round(config.anchor_position(quality)) for quality in range(1, 101)] == rule
+    assert [rule[0], rule[-1]] == [0, anchors - 1]
+
+
+# ------------------------------------------------------------------------------------------- settings, layouts, batches
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def without_onednn() -> Any:
+    return torch.backends.mkldnn.flags(enabled=False)
+
+
+SETTINGS: dict[str, Callable[[], Any]] = {
+    "1 thread": lambda: threads(1),
+    "2 threads": lambda: threads(2),
+    "4 threads": lambda: threads(4),
+    "no oneDNN": without_onednn,
+}
+each_setting = pytest.mark.parametrize("setting", SETTINGS)
+
+
+def assert_equal_runs(first: Run, second: Run) -> None:
+    for one, other in zip(first, second, strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.fixture(scope="module")
+def wide(variant: Callable[[str], tuple[Weights, Oracle]]) -> Weights:
+    return variant("wide")[0]
+
+
+@pytest.fixture(scope="module")
+def latents(wide: Weights) -> tuple[dict[str, Tensor], Tensor]:
+    return drawn_latents(wide.config, (6, 5), seed=5, size=10.0)
+
+
+@pytest.fixture(scope="module")
+def reference(wide: Weights, latents: tuple[dict[str, Tensor], Tensor]) -> Run:
+    with threads(1):
+        return run_entropy(wide.network.entropy, *latents, wide.scales(50, CPU))
+
+
+def test_the_reference_says_something(reference: Run) -> None:
+    """Else the comparisons below would be empty."""
+    assert reference.mean.unique().numel() > 5000
+    assert reference.level.round().unique().numel() > 60
+
+
+@each_setting
+def test_network_under_every_setting(
+    setting: str, wide: Weights, latents: tuple[dict[str, Tensor], Tensor], reference: Run
+) -> None:
+    with SETTINGS[setting]():
+        assert_equal_runs(run_entropy(wide.network.entropy, *latents, wide.scales(50, CPU)), reference)
+
+
+@pytest.fixture(scope="module")
+def coded(weights: Weights) -> tuple[bytes, Any]:
+    """A file, and the symbols that its encoder put into it."""
+    codec = Codec(weights, coder=PythonCoder())
+    pixels = photo(200, 300, seed=9)
+    with threads(1):
+        data = codec.encode(Picture(pixels, False, None, None, None), 60)
+        return data, codec.symbols_of(codec._to_tensor(pixels), 60)
+
+
+@each_setting
+def test_files_under_every_setting(setting: str, weights: Weights, coded: tuple[bytes, Any]) -> None:
+    """One file decodes to its encoder's symbols, and these are coded to the same bytes."""
+    data, expected = coded
+    codec = Codec(weights, coder=PythonCoder())
+    with SETTINGS[setting]():
+        symbols = cuda_exactness.decoded_symbols(codec, data)
+        cuda_exactness.assert_same_symbols(symbols, expected)
+        assert codec.streams_of(symbols, 60) == parse(data).slices[0].streams
+
+
+@each_setting
+def test_encoder_and_decoder_agree_under_every_setting(setting: str, weights: Weights) -> None:
+    """The analysis may differ between settings. What one setting encodes is then decoded under another."""
+    codec = Codec(weights, coder=PythonCoder())
+    pixels = photo(150, 140, seed=10)
+    with SETTINGS[setting]():
+        data = codec.encode(Picture(pixels, False, None, None, None), 80)
+        encoded = codec.symbols_of(codec._to_tensor(pixels), 80)
+    for other in SETTINGS.values():
+        with other():
+            cuda_exactness.assert_same_symbols(cuda_exactness.decoded_symbols(codec, data), encoded)
+
+
+def channels_first(x: Tensor) -> Tensor:
+    """The same tensor, stored channel by channel."""
+    return x.movedim(-1, 1).contiguous().movedim(1, -1)
+
+
+def every_second(x: Tensor) -> Tensor:
+    """The same tensor as a view into one twice as wide."""
+    return x.repeat_interleave(2, -1)[..., ::2]
+
+
+def backwards_stored(x: Tensor) -> Tensor:
+    """The same tensor with the strides of its transpose."""
+    return x.permute(*reversed(range(x.dim()))).contiguous().permute(*reversed(range(x.dim())))
+
+
+@pytest.mark.parametrize("layout", [channels_first, every_second, backwards_stored])
+def test_memory_layouts(
+    layout: Callable[[Tensor], Tensor], wide: Weights, latents: tuple[dict[str, Tensor], Tensor], reference: Run
+) -> None:
+    """Of the latents, of the scales and of every parameter."""
+    hyper, y = latents
+    entropy = deepcopy(wide.network.entropy)
+    for parameter in entropy.parameters():
+        parameter.data = layout(parameter.data) if parameter.dim() > 1 else every_second(parameter.data)
+    scales = Scales(*(layout(scale) for scale in wide.scales(50, CPU)))
+    moved = {letter: layout(z) for letter, z in hyper.items()}
+    assert not any(z.is_contiguous() for z in moved.values())
+    assert_equal_runs(run_entropy(entropy, moved, layout(y), scales), reference)
+
+
+def test_batch_of_two(wide: Weights, latents: tuple[dict[str, Tensor], Tensor], reference: Run) -> None:
+    hyper, y = latents
+    other_hyper, other_y = drawn_latents(wide.config, (6, 5), seed=6, size=10.0)
+    both = {letter: torch.cat([z, other_hyper[letter]]) for letter, z in hyper.items()}
+    scales = wide.scales(50, CPU)
+    found = run_entropy(wide.network.entropy, both, torch.cat([y, other_y]), scales)
+    assert_equal_runs(Run(*(x[:1] for x in found)), reference)
+    assert_equal_runs(Run(*(x[1:] for x in found)), run_entropy(wide.network.entropy, other_hyper, other_y, scales))
+
+
+def test_order_of_summation_matters_to_floats_only(
+    wide: Weights, latents: tuple[dict[str, Tensor], Tensor], reference: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Why there is fixed point: the same sums in another order leave it as it is, and change float32."""
+    hyper, y = latents
+    floats = deepcopy(wide.network.entropy).float()
+    inexact = partial(
+        run_entropy,
+        floats,
+        {letter: z.float() for letter, z in hyper.items()},
+        y.float(),
+        Scales(*(scale.float() for scale in wide.scales(50, CPU))),
+    )
+    before = inexact()
+    assert_equal_runs(inexact(), before)
+    linear = F.linear
+
+    def backwards(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        return linear(x.flip(-1), weight.flip(-1), bias)
+
+    monkeypatch.setattr(F, "linear", backwards)
+    assert_equal_runs(run_entropy(wide.network.entropy, *latents, wide.scales(50, CPU)), reference)
+    assert (inexact().mean != before.mean).sum() > 1000
+
+
+# ------------------------------------------------------------------------------------------------ the rules themselves
+
+
+def test_raster_order_of_a_step(codec: Codec) -> None:
+    """Row, column, channel within the group that is coded there."""
+    config = codec.weights.config
+    pixels = photo(70, 130, seed=3)
+    symbols = codec.symbols_of(codec._to_tensor(pixels), 100)
+    height, width, quarter = 8, 12, config.latent // 4
+    hyper = {letter: torch.from_numpy(z).double()[None] for letter, z in symbols.hyper.items()}
+    residuals: list[Tensor] = []
+    taken: list[Tensor] = []
+
+    def code(step: int, mean: Tensor, level: Tensor) -> Tensor:
+        taken.append(level.round())
+        phases = to_phases(symbols.latent).unflatten(-1, (4, quarter))
+        group = [(0, 1, 2, 3), (3, 2, 1, 0), (2, 3, 0, 1), (1, 0, 3, 2)][step]  # at position 0, 1, 2, 3
+        part = torch.stack([phases[p, ..., group[p], :] for p in range(4)])
+        residuals.append(part - mean)
+        return part
+
+    with torch.inference_mode():
+        codec.weights.network.entropy(hyper, (height, width), codec.weights.scales(100, CPU), code)
+    plane, level = (join_steps(parts)[0].numpy() for parts in (residuals, taken))
+    for step in range(4):
+        expected = []
+        for row in range(height):
+            for column in range(width):
+                position = 2 * (row % 2) + column % 2
+                group = position ^ (0, 3, 2, 1)[step]
+                for channel in range(group * quarter, (group + 1) * quarter):
+                    if level[row, column, channel] >= SKIP_BELOW:
+                        expected.append(plane[row, column, channel])
+        assert symbols.steps[step].tolist() == expected
+
+
+# ----------------------------------------------------------------------------------------------------------------- CUDA
+
+
+def test_the_gpu_check_itself() -> None:
+    """The check that runs on machines with a GPU, here between the CPU and the CPU; and it finds a difference."""
+    assert cuda_exactness.compare(read_weights(WEIGHTS), read_weights(WEIGHTS), CPU) > 90_000
+    other = read_weights(WEIGHTS)
+    other.network.entropy.head.bias[5] += 2.0**-9
+    with pytest.raises(AssertionError):
+        cuda_exactness.compare(read_weights(WEIGHTS), other, CPU)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_cuda_computes_the_same() -> None:
+    assert cuda_exactness.compare_all(torch.device("cuda")) > 1_000_000

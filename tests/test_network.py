@@ -1,0 +1,396 @@
+"""The network's structure: quadtree, causality, attention, the Karhunen-Loeve start, and what the config allows."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from tiny import TINY, drawn_latents, drawn_model, photo, published, run_entropy
+from torch import Tensor
+
+from dcacodec.codec import Codec
+from dcacodec.coding import PythonCoder
+from dcacodec.container import Slice, pack, parse
+from dcacodec.errors import StreamError
+from dcacodec.images import Picture
+from dcacodec.network.config import PRESETS, DCAConfig
+from dcacodec.network.context import STEP_XOR, from_phases, join_steps, take_step, to_phases
+from dcacodec.network.dca import DCA
+from dcacodec.network.layers import (
+    DepthConvBlock,
+    SwinBlock,
+    WindowAttention,
+    depth_to_space,
+    space_to_depth,
+)
+from dcacodec.training.klt import GAIN, initialise
+from dcacodec.weights import Weights
+
+CPU = torch.device("cpu")
+
+# ------------------------------------------------------------------------------------------------------------- quadtree
+
+DCVC_DC_MASKS = ((0, 1, 2, 3), (3, 2, 1, 0), (2, 3, 0, 1), (1, 0, 3, 2))
+"""Which 2x2 mask the channel groups 0..3 have in each step, as in the four-part model of DCVC-DC: m0 is the top left
+position of a cell, m1 the top right, m2 the bottom left and m3 the bottom right one.
+"""
+
+
+def numbered(batch: int, height: int, width: int, channels: int) -> Tensor:
+    """Every element another number."""
+    return torch.arange(batch * height * width * channels).view(batch, height, width, channels)
+
+
+shapes = st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 4), st.integers(1, 3)).map(
+    lambda s: (s[0], 2 * s[1], 2 * s[2], 4 * s[3])
+)
+
+
+@given(shapes)
+def test_steps_and_phases_are_joined_to_what_they_were_taken_from(shape: tuple[int, int, int, int]) -> None:
+    y = numbered(*shape)
+    assert torch.equal(from_phases(to_phases(y)), y)
+    assert torch.equal(join_steps([take_step(y, step) for step in range(4)]), y)
+
+
+@given(shapes)
+def test_each_element_is_coded_once(shape: tuple[int, int, int, int]) -> None:
+    y = numbered(*shape)
+    steps = [take_step(y, step) for step in range(4)]
+    assert {step.shape for step in steps} == {(4, shape[0], shape[1] // 2, shape[2] // 2, shape[3] // 4)}
+    assert torch.equal(torch.stack(steps).flatten().sort().values, y.flatten())
+
+
+@given(shapes)
+def test_steps_are_those_of_dcvc_dc(shape: tuple[int, int, int, int]) -> None:
+    """Element by element, and the rule that the table comes from."""
+    y, quarter = numbered(*shape), shape[3] // 4
+    for step, masks in enumerate(DCVC_DC_MASKS):
+        assert masks == tuple(group ^ STEP_XOR[step] for group in range(4))
+        taken = take_step(y, step)
+        for group, position in enumerate(masks):
+            row, column = divmod(position, 2)
+            part = y[:, row::2, column::2, group * quarter : (group + 1) * quarter]
+            assert torch.equal(taken[position], part)
+
+
+@given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 5), st.sampled_from([1, 2, 8]))
+def test_space_and_depth(height: int, width: int, channels: int, side: int) -> None:
+    x = numbered(2, height * side, width * side, channels)
+    deep = space_to_depth(x, side)
+    assert torch.equal(depth_to_space(deep, side), x)
+    row, column = height - 1, width // 2
+    cell = x[1, row * side : (row + 1) * side, column * side : (column + 1) * side]
+    assert torch.equal(deep[1, row, column], cell.flatten())  # row, column, channel
+
+
+# ------------------------------------------------------------------------------------------------------------ causality
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["adaptive", "merged"])
+def variant(request: pytest.FixtureRequest, weights: Weights) -> Weights:
+    return weights if request.param else published(drawn_model(replace(TINY, adaptive=False), 21))
+
+
+def by_step(x: Tensor) -> list[Tensor]:
+    return [take_step(x, step) for step in range(4)]
+
+
+@pytest.mark.parametrize("step", range(4))
+def test_a_step_depends_on_those_before_it_only(step: int, variant: Weights) -> None:
+    """y changed where a step codes it: what is predicted for this step and before stays, for later steps changes."""
+    hyper, y = drawn_latents(variant.config, (2, 2), seed=step, size=10.0)
+    parts = by_step(y)
+    parts[step] = parts[step] + torch.from_numpy(np.random.default_rng(step).normal(0, 20, parts[step].shape))
+    scales = variant.scales(60, CPU)
+    before = run_entropy(variant.network.entropy, hyper, y, scales)
+    after = run_entropy(variant.network.entropy, hyper, join_steps(parts), scales)
+    for name in ("mean", "level"):
+        one, other = by_step(getattr(before, name)), by_step(getattr(after, name))
+        same = [torch.equal(a, b) for a, b in zip(one, other, strict=True)]
+        assert same == [index <= step for index in range(4)]
+    assert [torch.equal(a, b) for a, b in zip(by_step(before.latent), by_step(after.latent), strict=True)] == [
+        index < step for index in range(4)
+    ]
+
+
+@pytest.mark.parametrize("letter", "RGL")
+def test_every_hyper_latent_reaches_every_step(letter: str, variant: Weights) -> None:
+    hyper, y = drawn_latents(variant.config, (1, 2), seed=4, size=10.0)
+    scales = variant.scales(60, CPU)
+    before = run_entropy(variant.network.entropy, hyper, y, scales)
+    hyper[letter] = -hyper[letter]
+    after = run_entropy(variant.network.entropy, hyper, y, scales)
+    for a, b in zip(by_step(before.mean), by_step(after.mean), strict=True):
+        assert (a != b).float().mean() > 0.5
+
+
+def test_global_tokens_reach_every_position(weights: Weights) -> None:
+    """One number of one token: every position of the picture hears of it."""
+    hyper, y = drawn_latents(weights.config, (2, 3), seed=4, size=10.0)
+    scales = weights.scales(60, CPU)
+    before = run_entropy(weights.network.entropy, hyper, y, scales)
+    hyper["G"][0, 1, 2] += 9
+    after = run_entropy(weights.network.entropy, hyper, y, scales)
+    assert (before.mean != after.mean).any(-1).all()
+
+
+# ------------------------------------------------------------------------------------------------------------ attention
+
+
+def naive_window_attention(layer: WindowAttention, x: Tensor) -> Tensor:
+    """Query by query, over the keys of its window."""
+    batch, height, width, channels = x.shape
+    side, heads = layer.window, layer.heads
+    triple = F.linear(x, layer.triple.weight, layer.triple.bias).unflatten(-1, (3, heads, -1))
+    read = torch.zeros(batch, height, width, heads, channels // heads)
+
+    def window(row: int, column: int) -> tuple[int, int]:
+        return (row + layer.offset) // side, (column + layer.offset) // side
+
+    places = [(row, column) for row in range(height) for column in range(width)]
+    for row, column in places:
+        seen = [place for place in places if window(*place) == window(row, column)]
+        keys = torch.stack([triple[:, r, c, 1] for r, c in seen], 1)  # (B, K, heads, D)
+        values = torch.stack([triple[:, r, c, 2] for r, c in seen], 1)
+        at = [(row - r + side - 1) * (2 * side - 1) + column - c + side - 1 for r, c in seen]
+        scale = 2.0 ** -math.ceil(math.log2(channels // heads) / 2)
+        logits = (triple[:, row, column, 0][:, None] * keys).sum(-1)  # (B, K, heads)
+        logits = logits * scale + layer.position[:, at].T
+        read[:, row, column] = (logits.softmax(1)[..., None] * values).sum(1)
+    return F.linear(read.flatten(-2), layer.out.weight, layer.out.bias)
+
+
+@pytest.mark.parametrize("shifted", [False, True])
+@pytest.mark.parametrize(("height", "width"), [(4, 4), (8, 12), (2, 2), (6, 10), (1, 5)])
+@pytest.mark.parametrize(("window", "channels"), [(4, 64), (2, 12)])
+def test_window_attention(window: int, channels: int, height: int, width: int, shifted: bool) -> None:
+    """Against the definition; sides need not be multiples of the window."""
+    torch.manual_seed(window + height)
+    layer = WindowAttention(channels, window, max(1, channels // 32), shifted)
+    for parameter in layer.parameters():
+        torch.nn.init.normal_(parameter, std=0.4)
+    x = torch.randn(2, height, width, channels)
+    with torch.no_grad():
+        expected = naive_window_attention(layer, x)
+        torch.testing.assert_close(layer(x), expected, atol=1e-3, rtol=1e-4)
+    assert expected.std() > 0.5
+
+
+def test_shifted_windows_see_across_the_borders_of_the_others() -> None:
+    """Which positions an output reads: its window, and with the shifted block behind it those of all it touches."""
+    torch.manual_seed(0)
+    blocks = [SwinBlock(8, 4, shifted) for shifted in (False, True)]
+    for block in blocks:
+        for parameter in block.parameters():
+            torch.nn.init.normal_(parameter, std=0.5)
+
+    def reads(layer: torch.nn.Module) -> NDArray[np.bool_]:
+        x = torch.randn(1, 12, 12, 8, requires_grad=True)
+        layer(x)[0, 5, 5].sum().backward()
+        assert x.grad is not None
+        return (x.grad[0] != 0).any(-1).numpy()
+
+    def square(first: int, last: int) -> NDArray[np.bool_]:
+        inside = np.zeros((12, 12), bool)
+        inside[first:last, first:last] = True
+        return inside
+
+    np.testing.assert_array_equal(reads(blocks[0]), square(4, 8))
+    np.testing.assert_array_equal(reads(blocks[1]), square(2, 6))
+    np.testing.assert_array_equal(reads(torch.nn.Sequential(*blocks)), square(0, 8))
+
+
+def test_fresh_blocks_are_identities() -> None:
+    """In training and in fixed point; and no argument is overwritten."""
+    x = torch.randn(2, 8, 8, 64)
+    for block in (DepthConvBlock(64), SwinBlock(64, 4, True)):
+        assert torch.equal(block(x), x)
+        exact, kept = x.double(), x.double()
+        assert torch.equal(block.double()(exact), exact.mul(512).round().div(512))
+        assert torch.equal(exact, kept)
+
+
+# --------------------------------------------------------------------------------------------- the Karhunen-Loeve start
+
+
+def cells(x: NDArray[np.float64], side: int) -> NDArray[np.float64]:
+    """(h * side, w * side, c) -> (h, w, side * side * c)."""
+    height, width = x.shape[0] // side, x.shape[1] // side
+    parts = [x[row::side, column::side] for row in range(side) for column in range(side)]
+    return np.concatenate(parts, -1).reshape(height, width, -1)
+
+
+def second_moment(samples: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    flat = np.concatenate([grid.reshape(-1, grid.shape[-1]) for grid in samples])
+    moment: NDArray[np.float64] = flat.T @ flat / len(flat)
+    return moment
+
+
+@pytest.fixture(scope="module")
+def fresh() -> tuple[DCA, list[NDArray[np.uint8]]]:
+    pictures = [photo(96, 128, seed) for seed in range(4)]
+    model = DCA(replace(TINY, width=40, latent=64))
+    initialise(model, pictures)
+    return model.eval(), pictures
+
+
+def reconstruct(model: DCA, picture: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+    """The picture, and what comes back from its unquantised latent."""
+    position = torch.tensor([1.3])
+    x = torch.from_numpy(picture).float()[None] / 255
+    with torch.no_grad():
+        y = model.analysis(x, position) * model.gain(position).exp()
+        return x, model.synthesise(y, position)
+
+
+def test_karhunen_loeve_start_loses_what_it_leaves_out(fresh: tuple[DCA, list[NDArray[np.uint8]]]) -> None:
+    """Without quantisation, the error is the variance of the components that were dropped, by their eigenvalues."""
+    model, pictures = fresh
+    n, m = model.config.width, model.config.latent
+    grids = [cells(picture / 255 - 0.5, 8) for picture in pictures]
+    values, vectors = np.linalg.eigh(second_moment(grids))
+    kept = vectors[:, ::-1][:, :n]
+    pairs = np.linalg.eigvalsh(second_moment([cells(grid @ kept, 2) for grid in grids]))
+    lost = 4 * values[::-1][n:].sum() + pairs[::-1][m:].sum()  # of the 768 samples of 16x16 pixels
+    errors = [(a - b).square().mean().item() for a, b in (reconstruct(model, picture) for picture in pictures)]
+    assert np.mean(errors) == pytest.approx(lost / 768, rel=1e-4)
+    assert 25 < -10 * math.log10(lost / 768) < 45
+
+
+def test_karhunen_loeve_start_is_a_projection(fresh: tuple[DCA, list[NDArray[np.uint8]]]) -> None:
+    """On pictures it has not seen, too: orthonormal, so projecting twice is projecting once."""
+    model, _ = fresh
+    for layer in (model.analysis.patch, model.analysis.down):
+        torch.testing.assert_close(layer.weight @ layer.weight.T, torch.eye(len(layer.weight)), atol=1e-5, rtol=0)
+    first = model.analysis.patch.weight.detach().numpy().astype(np.float64)
+    second = model.analysis.down.weight.detach().numpy().astype(np.float64)
+    unseen = photo(64, 64, seed=99)
+    _, once = reconstruct(model, unseen)
+    grid = cells(unseen / 255 - 0.5, 8) @ first.T
+    projected = cells(grid, 2) @ second.T @ second  # (h, w, 4 * n)
+    halves = np.zeros_like(grid)
+    for index, (row, column) in enumerate(((0, 0), (0, 1), (1, 0), (1, 1))):
+        halves[row::2, column::2] = projected[..., index * first.shape[0] : (index + 1) * first.shape[0]]
+    expected = cells(once[0].numpy() - 0.5, 8)
+    np.testing.assert_allclose(halves @ first, expected, atol=1e-5)
+
+
+def test_karhunen_loeve_start_codes_at_the_rate_of_the_loss(fresh: tuple[DCA, list[NDArray[np.uint8]]]) -> None:
+    """The gain of each anchor is 50 sqrt(lambda); the spreads are the channels' sizes in quantisation steps."""
+    model, pictures = fresh
+    config = model.config
+    for anchor in range(config.anchors):
+        position = torch.tensor([float(anchor)])
+        trade_off = config.trade_off(1 + 99 * anchor / (config.anchors - 1))
+        gains = model.gain(position)[0, 0, 0].exp().tolist()
+        assert gains == pytest.approx([GAIN * math.sqrt(trade_off)] * config.latent, rel=1e-5)
+        batch = torch.stack([torch.from_numpy(picture).float() / 255 for picture in pictures])
+        with torch.no_grad():
+            y = model.analysis(batch, position) * model.gain(position).exp()
+        size = y.square().mean((0, 1, 2)).sqrt() + 0.05
+        torch.testing.assert_close(model.spread(position)[0, 0, 0].exp(), size, rtol=2e-3, atol=0)
+
+
+def test_channels_are_spread_over_the_groups(fresh: tuple[DCA, list[NDArray[np.uint8]]]) -> None:
+    """Each quadtree group gets its share of strong channels: the ranking goes round the groups."""
+    model, _ = fresh
+    ranking = model.spread.values[0].argsort(descending=True)
+    assert [int(channel) // (model.config.latent // 4) for channel in ranking] == [0, 1, 2, 3] * 16
+
+
+# --------------------------------------------------------------------------------------------------- config and variants
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"latent": 18}, "latent channels must be a multiple of 4, not 18"),
+        ({"order": ""}, "order must name each of R, G, L at most once and one at least, not ''"),
+        ({"order": "RR"}, "order must name each of R, G, L at most once and one at least, not 'RR'"),
+        ({"order": "RX"}, "order must name each of R, G, L at most once and one at least, not 'RX'"),
+        ({"window": 3}, "window must divide 4, not 3"),
+        ({"window": 8}, "window must divide 4, not 8"),
+    ],
+)
+def test_config_errors(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as error:
+        DCAConfig(**change)
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize("config", [*PRESETS.values(), TINY], ids=lambda config: config.name)
+def test_quality_and_lambda(config: DCAConfig) -> None:
+    assert config.trade_off(1) == config.lambda_min
+    assert config.trade_off(100) == pytest.approx(config.lambda_max, rel=1e-12)
+    assert (config.anchor_position(1), config.anchor_position(100)) == (0, config.anchors - 1)
+    for quality in (1, 17, 50, 99.5):
+        assert config.position_of(config.trade_off(quality)) == pytest.approx(config.anchor_position(quality))
+    assert DCAConfig(**config.to_dict()) == config
+
+
+STREAM_OF = {"R": "z_r", "G": "z_g", "L": "z_l"}
+
+
+@pytest.mark.parametrize("adaptive", [True, False], ids=["adaptive", "merged"])
+@pytest.mark.parametrize("order", ["R", "G", "L", "RG", "LGR", "RGL"])
+def test_variants_have_the_streams_of_their_hyper_latents(order: str, adaptive: bool) -> None:
+    """Estimated and in the file; and a stream that the model has no latent for is refused."""
+    model = drawn_model(replace(TINY, order=order, adaptive=adaptive), 31)
+    picture = photo(64, 64, seed=1)
+    with torch.no_grad():
+        estimate = model(torch.from_numpy(picture)[None].float() / 255, torch.tensor([1.0]))
+    assert set(estimate.bits) == {*(STREAM_OF[letter] for letter in order), "y_1", "y_2", "y_3", "y_4"}
+    assert all((bits > 0).all() for bits in estimate.bits.values())
+
+    codec = Codec(published(model), coder=PythonCoder())
+    data = codec.encode(Picture(picture, False, None, None, None), 50)
+    container = parse(data)
+    streams = container.slices[0].streams
+    assert [bool(stream) for stream in streams] == [*(letter in order for letter in "RGL"), True, True, True, True]
+    codec.decode(data)
+    for index, letter in enumerate("RGL"):
+        if letter not in order:
+            extra = Slice((*streams[:index], b"\0", *streams[index + 1 :]), container.slices[0].latent_crc)
+            with pytest.raises(StreamError) as error:
+                codec.decode(pack(replace(container, slices=(extra,))))
+            assert str(error.value) == (
+                f"the file has a stream for the hyper latent {letter}, which its model does not have"
+            )
+
+
+@pytest.mark.parametrize("order", ["RGL", "LGR"])
+def test_estimate_in_evaluation_is_what_is_coded(order: str) -> None:
+    """The network in floats estimates the symbols that the codec codes: its y_hat is the codec's but for few elements."""
+    model = drawn_model(replace(TINY, order=order), 32)
+    codec = Codec(published(model), coder=PythonCoder())
+    pixels = photo(128, 128, seed=2)
+    picture = torch.from_numpy(pixels)[None].float() / 255
+    with torch.no_grad():
+        estimate = model(picture, torch.tensor([model.config.anchor_position(60)]))
+    decoded = codec.decode(codec.encode(Picture(pixels, False, None, None, None), 60)).pixels
+    difference = (estimate.picture[0].clamp(0, 1) * 255).numpy() - decoded
+    print(np.abs(difference).mean()); assert np.abs(difference).mean() < 1.0
+
+
+@settings(max_examples=20)
+@given(st.integers(1, 2), st.integers(1, 2), st.floats(0, 3))
+def test_shapes(down: int, across: int, position: float) -> None:
+    model = DCA(TINY).eval()
+    x = torch.rand(2, 64 * down, 64 * across, 3)
+    with torch.no_grad():
+        estimate = model(x, torch.tensor([position, 0.0]))
+        y, hyper = model.analyse(x, torch.tensor([position, 0.0]))
+    assert estimate.picture.shape == x.shape
+    assert estimate.surprise.shape == (4,)
+    assert y.shape == (2, 4 * down, 4 * across, TINY.latent)
+    assert hyper["R"].shape == (2, down, across, TINY.regional)
+    assert hyper["G"].shape == (2, TINY.tokens, TINY.token_width)
+    assert hyper["L"].shape == (2, 4 * down, 4 * across, TINY.local)
+    assert all(bits.shape == (2,) for bits in estimate.bits.values())

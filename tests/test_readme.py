@@ -1,0 +1,141 @@
+"""The README: its Python runs, and its commands exist."""
+
+import hashlib
+import importlib
+import json
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+from PIL import Image
+from tiny import WEIGHTS, photo
+
+from dcacodec import Codec, zoo
+from dcacodec._paths import models_dir
+from dcacodec.cli import cli
+from dcacodec.images import FORMATS, READABLE
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+DOCUMENTS = {path: path.read_text("utf-8") for path in (ROOT / "README.md", ROOT / "docs" / "training.md")}
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """The fenced code blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+def commands() -> list[list[str]]:
+    """The command lines of all documents, each as words, without comments and redirections."""
+    lines = [line for text in DOCUMENTS.values() for block in blocks(text, "sh") for line in block.splitlines()]
+    found = []
+    for line in lines:
+        words = shlex.split(line, comments=True)
+        ends = [place for place, word in enumerate(words) if word in "<>|"]
+        found.append(words[: min(ends, default=None)])
+    return found
+
+
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The published weights; where the default preset has none yet, the tiny model in its place."""
+    listing = models_dir() / "index.json"
+    if listing.exists() and "small" in json.loads(listing.read_text("utf-8"))["presets"]:
+        return
+    folder = tmp_path / "models"
+    folder.mkdir()
+    shutil.copy(WEIGHTS, folder)
+    digest = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
+    files = {digest[:8]: {"file": WEIGHTS.name, "sha256": digest}}
+    (folder / "index.json").write_text(json.dumps({"presets": {"small": digest[:8]}, "files": files}), "utf-8")
+    monkeypatch.setattr(zoo, "models_dir", lambda: folder)
+
+
+def test_python_runs(
+    published: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    original = photo(70, 90)
+    Image.fromarray(original).save("photo.png")
+    codes = blocks(README, "python")
+    assert len(codes) == 3
+    for number, code in enumerate(codes):
+        exec(compile(code, f"README.md, block {number + 1}", "exec"), {"__name__": "readme"})
+
+    assert sorted(path.name for path in work.iterdir()) == ["again.png", "back.png", "photo.dca", "photo.png"]
+    codec = Codec.load()
+    data = (work / "photo.dca").read_bytes()
+    assert np.array_equal(np.array(Image.open("back.png")), codec.decode(data).pixels)
+    better = np.array(Image.open("again.png"))
+    assert better.shape == original.shape
+    errors = [np.square(original - pixels.astype(float)).mean() for pixels in (better, codec.decode(data).pixels)]
+    assert errors[0] < errors[1]  # quality 80 and 50
+    line = r"the file is cut off or damaged: more than its \d+ bytes are needed\n"
+    assert re.fullmatch(line, capsys.readouterr().out)
+
+
+def test_the_documents_have_commands() -> None:
+    assert {words[0] for words in commands()} == {"make", "pip", "dcacodec", "python", "torchrun"}
+
+
+def command_lines(program: str) -> Iterator[list[str]]:
+    return (words for words in commands() if words[0] == program)
+
+
+@pytest.mark.parametrize("words", command_lines("dcacodec"), ids=" ".join)
+def test_commands_exist(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for word in words[2:]:  # what the command wants to be there, is there
+        path = tmp_path / word
+        (path.parent if path.suffix else path).mkdir(parents=True, exist_ok=True)
+        if path.suffix:
+            path.touch()
+    command = cli.get_command(click.Context(cli), words[1])
+    assert command is not None
+    command.make_context(words[1], words[2:])  # parses them, and runs nothing
+
+
+@pytest.mark.parametrize("words", command_lines("python"), ids=" ".join)
+def test_benchmarks_exist(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    path = ROOT / words[1]
+    monkeypatch.syspath_prepend(path.parent)
+    module = importlib.import_module(path.stem)
+    assert Path(str(module.__file__)) == path
+    assert isinstance(module.main, click.Command)
+    known = {name for parameter in module.main.params for name in parameter.opts}
+    assert {word for word in words[2:] if word.startswith("-")} <= known
+
+
+@pytest.mark.parametrize("words", command_lines("make"), ids=" ".join)
+def test_targets_exist(words: list[str]) -> None:
+    assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+
+
+def test_links_lead_somewhere() -> None:
+    for path in (*DOCUMENTS, ROOT / "docs" / "model.md", ROOT / "docs" / "format.md", ROOT / "models" / "README.md"):
+        text = path.read_text("utf-8")
+        for target in re.findall(r"\]\(([^)]+)\)", text):
+            file, _, heading = target.partition("#")
+            if "://" in target:
+                continue
+            linked = (path.parent / file).resolve() if file else path
+            assert linked.exists(), f"{path.name}: {target}"
+            if heading:
+                titles = re.findall(r"^#+ (.+)$", linked.read_text("utf-8"), re.MULTILINE)
+                anchors = {re.sub(r"[^\w -]", "", title).strip().lower().replace(" ", "-") for title in titles}
+                assert heading in anchors, f"{path.name}: {target}"
+
+
+def test_formats_are_those_of_the_program() -> None:
+    sentence = re.search(r"\(best\)\. (.*) are read; pictures are written\nwithout loss as (.*)\. Gray", README)
+    assert sentence is not None
+    read, written = (set(re.split(r", | and | or ", names)) for names in sentence.groups())
+    assert {name.upper() for name in read} == set(READABLE)
+    assert {name.lower() for name in written} == set(FORMATS)
