@@ -3,7 +3,7 @@
 Every picture is coded at every quality into a file, whose size counts, and decoded from that file, whose pixels count.
 The metrics and their conventions are those of :mod:`dcacodec.bench.metrics`: bits per pixel of the whole file, PSNR
 over all RGB samples of the 8-bit picture, and a point of the curve is the mean of both over the pictures. Anchors are
-files of CompressAI's results format; what this writes with --out is one, too. Needs the package bjontegaard::
+files of CompressAI's results format; what this writes with --out is one, too. Needs the extra `bench`::
 
     python benchmarks/kodak.py kodak/ --qualities 5,20,35,50,65,80,95 --anchor vtm.json --anchor jpeg.json
 

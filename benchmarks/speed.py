@@ -8,6 +8,10 @@ to do than with trained ones, as random weights make small latents. ::
     python benchmarks/speed.py --threads 2
     python benchmarks/speed.py --weights other.safetensors --picture photo.png --json
 
+Several threads need cores of their own: PyTorch's threads wait for each other in loops many times a picture, and where
+another program has one of the cores, that takes many times as long as the work (and dcacodec, with its many small
+operations, suffers more). With OMP_WAIT_POLICY=PASSIVE in the environment they sleep instead. The setting is printed.
+
 To install CompressAI into an environment that has dcacodec, without a second PyTorch::
 
     pip install --no-deps compressai
@@ -205,13 +209,15 @@ def main(threads: int, rounds: int, preset: str, weights: Path | None, quality: 
         what: [theirs / ours for ours, theirs in zip(times[names[0]][what], times[names[1]][what], strict=True)]
         for what in ("encode", "decode")
     }
+    waiting = os.environ.get("OMP_WAIT_POLICY", "not set")
     if as_json:
-        setting = {"threads": threads, "cores": os.cpu_count(), "torch": torch.__version__, "coder": codec.coder.name,
-                   "quality": quality, "size": SIZE}
+        setting = {"threads": threads, "cores": os.cpu_count(), "OMP_WAIT_POLICY": waiting, "torch": torch.__version__,
+                   "coder": codec.coder.name, "quality": quality, "size": SIZE}
         click.echo(json.dumps({"setting": setting, "bpp": bpp, "seconds": times, "ratio": ratios}, indent=1))
         return
-    click.echo(f"{SIZE[0]}x{SIZE[1]}, {threads} threads on {os.cpu_count()} cores ({platform.machine()}), PyTorch "
-               f"{torch.__version__}, entropy coder of dcacodec: {codec.coder.name}; {rounds} rounds in turns\n")
+    click.echo(f"{SIZE[0]}x{SIZE[1]}, {threads} threads on {os.cpu_count()} cores ({platform.machine()}), "
+               f"OMP_WAIT_POLICY {waiting}, PyTorch {torch.__version__}")
+    click.echo(f"dcacodec at quality {quality}, entropy coder {codec.coder.name}; {rounds} rounds in turns\n")
     click.echo(f"{'ms':<22}{'bpp':>7}" + "".join(f"{what:>10}{'min':>8}{'max':>8}" for what in ("encode", "decode")))
     for name in names:
         cells = "".join(_cells([1000 * value for value in times[name][what]], 0) for what in ("encode", "decode"))

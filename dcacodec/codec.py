@@ -20,11 +20,12 @@ from torch import Tensor
 
 from dcacodec.coding import VALUE_LIMIT, Coder, best_coder, decode_values, encode_values
 from dcacodec.container import DEFAULT_MAX_PIXELS, Chunk, Container, Header, Slice, pack, parse
-from dcacodec.errors import DcaError, StreamError, SymbolMismatch
+from dcacodec.errors import DcaError, StreamError, SymbolMismatch, UnknownModel
 from dcacodec.fixedpoint import ACTIVATION_BITS
 from dcacodec.images import Picture, decode_alpha, encode_alpha
 from dcacodec.network.config import LATENT_STRIDE, REGIONAL_STRIDE
 from dcacodec.network.context import StepCoder, from_phases, take_step, to_phases
+from dcacodec.network.precision import fast_bfloat16, transform_precision
 from dcacodec.network.priors import SKIP_BELOW
 from dcacodec.weights import Weights, read_weights
 from dcacodec.zoo import Published, by_fingerprint, by_preset
@@ -156,7 +157,7 @@ class Codec:
         container = parse(data, max_pixels)
         header = container.header
         if header.fingerprint != self.weights.fingerprint:
-            raise DcaError(
+            raise UnknownModel(
                 f"the file needs weights {header.fingerprint.hex()}, this codec has {self.weights.fingerprint.hex()}"
             )
         alpha = container.chunk("ALPH")
@@ -186,7 +187,8 @@ class Codec:
     @torch.inference_mode()
     def symbols_of(self, picture: Tensor, quality: int) -> Symbols:
         """Analyse and quantise: (1, H, W, 3) in 0..1, sides multiples of 64 -> symbols."""
-        y, hyper = self.weights.network.analyse(picture, self._position(quality))
+        with transform_precision(self.device, fast_bfloat16(self.device)):
+            y, hyper = self.weights.network.analyse(picture, self._position(quality))
         y = y.double()
         latents = {letter: z.double().round().clamp(-VALUE_LIMIT, VALUE_LIMIT) for letter, z in hyper.items()}
 
@@ -208,7 +210,8 @@ class Codec:
     @torch.inference_mode()
     def pixels_of(self, latent: Tensor, quality: int) -> NDArray[np.uint8]:
         """y_hat (1, H/16, W/16, M) -> (H, W, 3) uint8."""
-        picture = self.weights.network.synthesise(latent.float(), self._position(quality))
+        with transform_precision(self.device, fast_bfloat16(self.device)):
+            picture = self.weights.network.synthesise(latent.float(), self._position(quality))
         return (picture[0] * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
 
     def _run_steps(self, latents: dict[str, Tensor], size: tuple[int, int], quality: int, code: StepCoder) -> Tensor:

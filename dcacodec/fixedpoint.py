@@ -38,7 +38,8 @@ SCALE_BITS = 16
 ACTIVATION_LIMIT = float(2**12)
 """Activations are clamped to this magnitude."""
 WEIGHT_SUM_LIMIT = float(2**11)
-"""Bound of ``sum(|w|)`` over one output: with it every accumulator stays below ``2**44`` units, far from ``2**53``."""
+"""Bound of ``sum(|w|)`` over one output: with it every accumulator stays below ``2**44`` units, or ``2**47`` where
+hyper latents (magnitudes up to ``2**15``) or a start state (X.12) enter: far from ``2**53``."""
 
 ROOT_BITS = 14
 """Square roots are multiples of ``2**-14``."""

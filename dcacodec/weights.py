@@ -98,7 +98,8 @@ def read_weights(path: Path, digest: str | None = None) -> Weights:
         config = DCAConfig(**json.loads(header["config"]))
         return _assemble(config, tensors, fingerprint(data))
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise WeightsError(f"{path.name} is not a weights file of this program: {error}") from error
+        reason = str(error).partition("\n")[0]  # a state that does not fit is listed tensor by tensor
+        raise WeightsError(f"{path.name} is not a weights file of this program: {reason}") from error
 
 
 def _assemble(config: DCAConfig, tensors: dict[str, Tensor], identity: bytes) -> Weights:

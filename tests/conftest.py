@@ -1,11 +1,15 @@
 """Fixtures that several test modules share."""
 
 import pytest
+from hypothesis import settings
 from tiny import WEIGHTS
 
 from dcacodec.codec import Codec
 from dcacodec.coding import Coder, CoderUnavailable, PythonCoder, TorchacCoder
 from dcacodec.weights import Weights, read_weights
+
+settings.register_profile("patient", deadline=None)  # that a machine is busy is no failure
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

@@ -54,7 +54,8 @@ def shift_right(units: Int, bits: int) -> Int:
         return units
     floor, rest, half = units >> bits, units & (1 << bits) - 1, 1 << bits - 1
     up = (rest > half) | ((rest == half) & (floor & 1 == 1))
-    return floor + up
+    rounded: Int = floor + up
+    return rounded
 
 
 def snap(x: Fixed) -> Fixed:
@@ -123,7 +124,8 @@ def step_mask(step: int, height: int, width: int, channels: int) -> Mask:
     """Which elements of the latent a step codes."""
     row, column, channel = np.ogrid[:height, :width, :channels]
     group = channel // (channels // 4)
-    return np.asarray(STEP_POSITIONS[step])[group] == 2 * (row % 2) + column % 2
+    mask: Mask = np.asarray(STEP_POSITIONS[step])[group] == 2 * (row % 2) + column % 2
+    return mask
 
 
 @dataclass(frozen=True)
@@ -216,7 +218,10 @@ class Oracle:
         place = np.where(hidden, 0, (down + side - 1) * (2 * side - 1) + across + side - 1)
         heads, position = max(1, channels // 32), self.parameters[f"{name}.position"]
         triple = self.linear(f"{name}.triple", x).units.reshape(height * width, 3, heads, -1)
-        parts = [attention(*triple[:, :, h].swapaxes(0, 1), position[h][place], hidden) for h in range(heads)]
+        parts = [
+            attention(triple[:, 0, h], triple[:, 1, h], triple[:, 2, h], position[h][place], hidden)
+            for h in range(heads)
+        ]
         return self.linear(f"{name}.out", Fixed(np.concatenate(parts, -1).reshape(height, width, channels)))
 
     def swin_pair(self, name: str, x: Fixed) -> Fixed:
@@ -226,6 +231,9 @@ class Oracle:
             x = add(x, self.window_attention(f"{block}.attention", inner, shifted))
             x = add(x, self.gated(f"{block}.feed", self.normalise(f"{block}.norm2", x)))
         return x
+
+    def expand(self, name: str, x: Fixed) -> Fixed:
+        return Fixed(depth_to_space(self.linear(f"{name}.linear", x).units))
 
     def cross_attention(self, name: str, x: Fixed, source: Fixed) -> Fixed:
         """x (Q, C), source (K, C)."""
@@ -245,10 +253,7 @@ class Oracle:
             return self.linear(f"{name}.linear", x)
         if letter == "L":
             return self.linear(f"{name}.out", self.swin_pair(f"{name}.swin", self.linear(f"{name}.expand", x)))
-        for number in (1, 2):
-            x = Fixed(depth_to_space(self.linear(f"{name}.expand{number}.linear", x).units))
-            x = self.swin_pair(f"{name}.swin{number}", x)
-        return x
+        return self.expand(f"{name}.expand2", self.swin_pair(f"{name}.swin", self.expand(f"{name}.expand1", x)))
 
     def spatial_stage(self, name: str, state: Fixed, feature: Fixed) -> Fixed:
         joined = add(self.linear(f"{name}.carry", state), self.linear(f"{name}.bring", feature))
@@ -303,7 +308,8 @@ class Oracle:
 
     def table_row(self, quality: int) -> int:
         """The quality anchor nearest to a quality; no quality is as near to two."""
-        return (2 * (quality - 1) * (self.config["anchors"] - 1) + 99) // 198
+        anchors: int = self.config["anchors"]
+        return (2 * (quality - 1) * (anchors - 1) + 99) // 198
 
     def decode(self, data: bytes) -> Decoded:
         """The integers of a file of one slice."""

@@ -1,5 +1,5 @@
-"""What a decoder computes is the same everywhere: in an independent program of integers, with any number of threads, with
-any library, memory layout, batch and order of summation, and on a GPU.
+"""What a decoder computes is the same everywhere: in an independent program of integers, with any number of threads,
+with any library, memory layout, batch and order of summation, and on a GPU.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ from dcacodec.training.publish import export
 from dcacodec.weights import Weights, read_weights
 
 CPU = torch.device("cpu")
-WIDE = replace(TINY, context=64, latent=32, local_width=64, token_width=32, regional=12)
+WIDE = replace(TINY, context=64, context_hidden=48, latent=32, local_width=64, token_width=32, regional=12)
 """Two heads of attention, and products large enough to be shared by threads."""
 
 VARIANTS: dict[str, Callable[[], bytes]] = {
@@ -155,6 +155,14 @@ def test_rule_for_the_nearest_anchor(anchors: int) -> None:
     rule = [(2 * (quality - 1) * (anchors - 1) + 99) // 198 for quality in range(1, 101)]
     assert [round(config.anchor_position(quality)) for quality in range(1, 101)] == rule
     assert [rule[0], rule[-1]] == [0, anchors - 1]
+
+
+def test_scales_keep_all_their_bits(weights: Weights) -> None:
+    """31 of them: more than a float32 holds."""
+    table = np.arange(1600, dtype=np.int32).reshape(100, 16) + (2**31 - 1600)
+    scales = replace(weights, scale_tables=(table, table, table)).scales(37, CPU)
+    for scale, bits in zip(scales, (16, 16, 9), strict=True):
+        assert [value * 2**bits for value in scale.flatten().tolist()] == table[36].tolist()
 
 
 # ------------------------------------------------------------------------------------------- settings, layouts, batches

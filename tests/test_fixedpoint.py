@@ -28,6 +28,7 @@ from dcacodec.fixedpoint import (
     square_root,
 )
 from dcacodec.network.dca import DCA
+from dcacodec.network.layers import Linear
 from dcacodec.training.publish import export
 
 LIMIT = 1 << 21
@@ -129,9 +130,9 @@ def test_square_root_is_the_largest_multiple_below(squares: list[int]) -> None:
     assert fractions(square_root(doubles(squares, 28))) == expected
 
 
-@pytest.mark.parametrize("error", [2.0**-52, -(2.0**-52), 1e-8, -1e-8])
+@pytest.mark.parametrize("error", [2.0**-52, -(2.0**-52), 1e-6, -1e-6])
 def test_square_root_trusts_no_library(error: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The library's root may be off in the last bit (MKL's is) or from the 26th on (MKL's, if threads race for it)."""
+    """The library's root may be off in the last bit (MKL's is) or far more (MKL's, if threads race for it)."""
     random = np.random.default_rng(0)
     roots = np.concatenate([[256, 257, 1 << 26, (1 << 26) - 1], random.integers(1 << 8, 1 << 26, 2000)])
     squares = (roots[:, None] ** 2 + np.array([-1, 0, 1, 7])).clip(1 << 16, 1 << 52).reshape(-1)
@@ -184,8 +185,8 @@ def test_attention_is_what_is_defined(queries: int, keys: int, width: int, seed:
     hidden[:, random.integers(keys)] = False
     tensors = [torch.from_numpy(array * 2.0**-bits) for array, bits in ((q, 9), (k, 9), (v, 9), (bias, 12))]
     rows = [[[Fraction(x) for x in row] for row in t.tolist()] for t in tensors]
-    found = attend(*tensors, mask=torch.from_numpy(hidden))
-    assert fractions(found) == softmax_attention(*rows, hidden.tolist())
+    found = attend(tensors[0], tensors[1], tensors[2], tensors[3], torch.from_numpy(hidden))
+    assert fractions(found) == softmax_attention(rows[0], rows[1], rows[2], rows[3], hidden.tolist())
 
 
 def test_attention_is_a_softmax() -> None:
@@ -203,7 +204,7 @@ def test_attention_is_a_softmax() -> None:
 def test_table_of_exponentials() -> None:
     """Its integers, and that they are so far from a rounding boundary that every library finds the same."""
     table = exp_table()
-    assert (table.dtype, table.shape) == (np.int64, (EXP_TABLE_SIZE + 1,))
+    assert table.dtype == np.int64 and table.shape == (EXP_TABLE_SIZE + 1,)
     assert zlib.crc32(table.astype("<i4").tobytes()) == 0xE3AC03A9
     assert np.array_equal(table, EXPONENTIALS)
     with localcontext() as context:
@@ -239,19 +240,18 @@ def altered(name: str, change: float) -> DCA:
 
 def test_weights_beyond_16_bits_are_not_published() -> None:
     export(altered("entropy.head.weight", 32767 / 4096))
-    with pytest.raises(WeightsError, match="entropy.head.weight does not fit 16 bits: the largest weight is 8.00"):
+    with pytest.raises(WeightsError, match=r"^entropy\.head\.weight does not fit 16 bits"):
         export(altered("entropy.head.weight", 8.0))
 
 
 def test_biases_beyond_32_bits_are_not_published() -> None:
-    with pytest.raises(WeightsError, match="entropy.head.bias does not fit 32 bits"):
+    with pytest.raises(WeightsError, match=r"^entropy\.head\.bias does not fit 32 bits"):
         export(altered("entropy.head.bias", 2.0**19))
 
 
 def test_weights_that_add_up_to_too_much_are_not_published() -> None:
     model = drawn_model(TINY, seed=3)
-    head = model.entropy.head
-    model.entropy.head = torch.nn.Linear(512, head.out_features)
+    model.entropy.head = Linear(512, model.entropy.head.out_features)
     torch.nn.init.constant_(model.entropy.head.weight, 4.0)
-    with pytest.raises(WeightsError, match="entropy.head.weight: the weights of an output add up to 2048 or more"):
+    with pytest.raises(WeightsError, match=r"^entropy\.head\.weight: the weights of an output"):
         export(model)

@@ -1,5 +1,5 @@
-"""Small networks with drawn parameters, made-up pictures and latents: what the tests run on, so that they are quick and no
-retraining changes them. `golden/tiny.safetensors` holds the one that is kept for ever (see `golden/make.py`).
+"""Small networks with drawn parameters, made-up pictures and latents: what the tests run on, so that they are quick and
+no retraining changes them. `golden/tiny.safetensors` holds the one that is kept for ever (see `golden/make.py`).
 
 Needs nothing but torch, numpy, safetensors and pillow.
 """
@@ -32,6 +32,7 @@ TINY = DCAConfig(
     width=12,
     latent=16,
     context=16,
+    context_hidden=24,
     analysis_blocks=1,
     synthesis_blocks=1,
     latent_blocks=1,
@@ -125,7 +126,9 @@ def published(model: DCA) -> Weights:
         return read_weights(path)
 
 
-def drawn_latents(config: DCAConfig, cells: tuple[int, int], seed: int, size: float) -> tuple[dict[str, Tensor], Tensor]:
+def drawn_latents(
+    config: DCAConfig, cells: tuple[int, int], seed: int, size: float
+) -> tuple[dict[str, Tensor], Tensor]:
     """Hyper latents by letter and y, for a picture of ``64 * cells`` pixels: float64, batch of 1.
 
     Args:

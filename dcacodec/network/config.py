@@ -24,6 +24,8 @@ class DCAConfig:
         width: N, channels of the transforms at 1/8 resolution.
         latent: M, channels of y at 1/16 resolution; a multiple of 4 (quadtree groups).
         context: C, channels of the features and of the contextualisation network.
+        context_hidden: channels inside the feed-forward of its blocks. They run four times in double precision, and are
+            most of what coding costs.
         analysis_blocks, synthesis_blocks: depth-conv blocks at 1/8 resolution.
         latent_blocks: depth-conv blocks at 1/16 resolution, in the analysis and in the synthesis transform each.
         regional: channels of z_r at 1/64 resolution.
@@ -42,6 +44,7 @@ class DCAConfig:
     width: int = 128
     latent: int = 320
     context: int = 128
+    context_hidden: int = 128
     analysis_blocks: int = 4
     synthesis_blocks: int = 5
     latent_blocks: int = 1
@@ -87,6 +90,16 @@ Preset = Literal["small", "base"]
 
 PRESETS: dict[str, DCAConfig] = {
     "small": DCAConfig(),
-    "base": DCAConfig(name="base", width=192, context=192, regional=128, token_width=192, local_width=96,
-                      analysis_blocks=6, synthesis_blocks=8, latent_blocks=2),
+    "base": DCAConfig(
+        name="base",
+        width=192,
+        context=192,
+        context_hidden=192,
+        regional=128,
+        token_width=192,
+        local_width=96,
+        analysis_blocks=6,
+        synthesis_blocks=8,
+        latent_blocks=2,
+    ),
 }

@@ -85,11 +85,12 @@ class SpatialStage(nn.Module):
     computed once for the four steps.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, config: DCAConfig) -> None:
         super().__init__()
+        channels = config.context
         self.carry = Linear(channels, channels)
         self.bring = Linear(channels, channels, bias=False)
-        self.block = DepthConvBlock(channels)
+        self.block = DepthConvBlock(channels, config.context_hidden)
 
     def prepare(self, feature: Tensor) -> Tensor:
         """phi (B, H, W, C) -> what `forward` takes, once for all steps."""
@@ -102,8 +103,9 @@ class SpatialStage(nn.Module):
 class GlobalStage(nn.Module):
     """Stage G: every position reads the global tokens by cross-attention, residual."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, config: DCAConfig) -> None:
         super().__init__()
+        channels = config.context
         self.norm = RMSNorm(channels)
         self.read = CrossAttention(channels, channels, max(1, channels // 32))
 
@@ -131,10 +133,10 @@ class EntropyModel(nn.Module):
         self.config = config
         self.synthesis = nn.ModuleDict({letter: SYNTHESES[letter](config) for letter in config.order})
         self.starts = nn.ModuleList(Linear(m, c) for _ in range(STEPS))
-        self.stages = nn.ModuleDict({letter: STAGES[letter](c) for letter in config.order})
+        self.stages = nn.ModuleDict({letter: STAGES[letter](config) for letter in config.order})
         if not config.adaptive:
             self.bundle = nn.Parameter(torch.zeros(c))
-            self.merged = nn.ModuleList(SpatialStage(c) for letter in config.order if letter != "G")
+            self.merged = nn.ModuleList(SpatialStage(config) for letter in config.order if letter != "G")
         self.head = Linear(c, 2 * m).zero()
 
     def forward(self, latents: Mapping[str, Tensor], size: tuple[int, int], scales: Scales, code: StepCoder) -> Tensor:

@@ -56,19 +56,20 @@ class RegionalAnalysis(nn.Module):
 
 
 class RegionalSynthesis(nn.Module):
-    """r_s: z_r (B, H/4, W/4, regional) -> phi_r (B, H, W, C)."""
+    """r_s: z_r (B, H/4, W/4, regional) -> phi_r (B, H, W, C).
+
+    It mirrors r_a but for the Swin blocks at the resolution of y, which every decoder would have to wait for.
+    """
 
     def __init__(self, config: DCAConfig) -> None:
         super().__init__()
         c = config.context
         self.expand1 = PatchExpand(config.regional, c)
-        self.swin1 = swin_pair(c, config.window)
+        self.swin = swin_pair(c, config.window)
         self.expand2 = PatchExpand(c, c)
-        self.swin2 = swin_pair(c, config.window)
 
     def forward(self, z: Tensor) -> Tensor:
-        x = self.swin1(self.expand1(z))
-        return self.swin2(self.expand2(x))
+        return self.expand2(self.swin(self.expand1(z)))
 
 
 class LocalAnalysis(nn.Module):

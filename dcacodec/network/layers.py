@@ -81,15 +81,16 @@ class DepthConvBlock(nn.Module):
         x --+-- mix --- hard_swish --- depthwise 3x3 --- merge --(+)--+-- gated feed-forward --(+)--> out
             '----------------------------------------------------'    '-------------------------'
 
-    (B, H, W, C) -> the same. Receptive field: one element to each side. (After DCVC-DC/RT's DepthConvBlock.)
+    (B, H, W, C) -> the same; `hidden` channels in the feed-forward. Receptive field: one element to each side.
+    (After DCVC-DC/RT's DepthConvBlock.)
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
         self.mix = Linear(channels, channels)
         self.depthwise = DepthwiseConv(channels)
         self.merge = Linear(channels, channels).zero()
-        self.feed = GatedLinear(channels, 2 * channels)
+        self.feed = GatedLinear(channels, hidden)
 
     def forward(self, x: Tensor) -> Tensor:
         x = snap(x + self.merge(self.depthwise(hard_swish(self.mix(x)))))

@@ -50,9 +50,9 @@ class Analysis(nn.Module):
         n, m = config.width, config.latent
         self.patch = nn.Linear(3 * CELL * CELL, n)
         self.scale = QualityTable(config.anchors, n)
-        self.blocks = nn.Sequential(*(DepthConvBlock(n) for _ in range(config.analysis_blocks)))
+        self.blocks = nn.Sequential(*(DepthConvBlock(n, 2 * n) for _ in range(config.analysis_blocks)))
         self.down = nn.Linear(4 * n, m)
-        self.latent_blocks = nn.Sequential(*(DepthConvBlock(m) for _ in range(config.latent_blocks)))
+        self.latent_blocks = nn.Sequential(*(DepthConvBlock(m, 2 * m) for _ in range(config.latent_blocks)))
 
     def forward(self, picture: Tensor, position: Tensor) -> Tensor:
         # The skeleton stays out of bfloat16: its rounding would be the noise floor of the high qualities.
@@ -72,11 +72,11 @@ class Synthesis(nn.Module):
         super().__init__()
         n, m = config.width, config.latent
         self.latent_scale = QualityTable(config.anchors, m)
-        self.latent_blocks = nn.Sequential(*(DepthConvBlock(m) for _ in range(config.latent_blocks)))
+        self.latent_blocks = nn.Sequential(*(DepthConvBlock(m, 2 * m) for _ in range(config.latent_blocks)))
         self.up = nn.Linear(m, 4 * n)
         self.shift = QualityTable(config.anchors, n)
         self.scale = QualityTable(config.anchors, n)
-        self.blocks = nn.Sequential(*(DepthConvBlock(n) for _ in range(config.synthesis_blocks)))
+        self.blocks = nn.Sequential(*(DepthConvBlock(n, 2 * n) for _ in range(config.synthesis_blocks)))
         self.patch = nn.Linear(n, 3 * CELL * CELL)
 
     def forward(self, latent: Tensor, position: Tensor) -> Tensor:

@@ -13,14 +13,14 @@ from tqdm import tqdm
 from dcacodec.bench.metrics import psnr
 from dcacodec.codec import Codec
 from dcacodec.container import STREAMS, parse
-from dcacodec.images import Picture
+from dcacodec.images import Picture, write_atomically
 from dcacodec.weights import read_weights
 
 CARD_QUALITIES = (1, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
 
 
 def rate_distortion(codec: Codec, pictures: Sequence[NDArray[np.uint8]], quality: int) -> dict[str, float]:
-    """Means over the pictures of real files: bpp, PSNR in dB, and bpp of each stream."""
+    """Means over the pictures of real files: bpp of the file, PSNR in dB, and bpp of each stream."""
     rows = []
     for pixels in pictures:
         data = codec.encode(Picture(pixels), quality)
@@ -31,12 +31,13 @@ def rate_distortion(codec: Codec, pictures: Sequence[NDArray[np.uint8]], quality
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
-def write_card(path: Path, state: dict[str, Any], pictures: Sequence[NDArray[np.uint8]]) -> Path:
+def write_card(path: Path, state: dict[str, Any], trained_on: str, pictures: Sequence[NDArray[np.uint8]]) -> Path:
     """Write a weights file's card beside it.
 
     Args:
         path: the published weights file.
-        state: of the checkpoint it was made from.
+        state: of the checkpoint it was made from, see `load_checkpoint`.
+        trained_on: the training pictures, in words.
         pictures: for the rate-distortion table; none for a card without one.
 
     Returns:
@@ -59,7 +60,7 @@ def write_card(path: Path, state: dict[str, Any], pictures: Sequence[NDArray[np.
         f"| last schedule | {state['seconds'] / 60:.0f} minutes, {state['step']:,} steps, "
         f"batch {options['batch']} a process, crops of {options['crop']} pixels |",
         f"| pixels seen in all | {state['pixels'] / 1e6:,.0f} million |",
-        "| training pictures | 1789 photographs, 873 megapixels, of mixed public sources; Kodak is not among them |",
+        f"| training pictures | {trained_on} |",
         "| licence | MIT, as the program |",
     ]
     if pictures:
@@ -75,5 +76,6 @@ def write_card(path: Path, state: dict[str, Any], pictures: Sequence[NDArray[np.
             streams = " | ".join(f"{row[name]:.4f}" for name in STREAMS)
             lines.append(f"| {quality} | {row['bpp']:.4f} | {row['psnr']:.2f} | {streams} |")
     card = path.with_suffix(".md")
-    card.write_text("\n".join(lines) + "\n", "utf-8")
+    text = "\n".join(lines) + "\n"
+    write_atomically(card, lambda file: file.write(text.encode()))
     return card

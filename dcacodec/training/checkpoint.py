@@ -41,5 +41,4 @@ def opened_checkpoint(path: Path, device: torch.device) -> Iterator[dict[str, An
     except (DcaError, OSError, MemoryError):
         raise
     except Exception as error:  # PyTorch raises nearly anything where bytes are wrong or tensors do not fit
-        reason = str(error).strip().partition("\n")[0]
-        raise WeightsError(f"{path}: not a checkpoint of such a network: {reason}") from error
+        raise WeightsError(f"{path}: not a checkpoint, or one of a network that this version does not have") from error

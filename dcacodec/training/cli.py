@@ -6,68 +6,89 @@ from pathlib import Path
 
 import click
 
+from dcacodec.errors import TrainingError
+from dcacodec.network.config import PRESETS
 
-@click.command(context_settings={"show_default": True})
+
+@click.command(
+    context_settings={"show_default": True},
+    epilog="""\b
+Examples:
+  dcacodec train photos/ --run runs/first --max-minutes 120 --validation held-out/
+  torchrun --nproc-per-node 2 -m dcacodec train photos/ --run runs/first --max-minutes 120
+""",
+)
 @click.argument("sources", nargs=-1, required=True)
 @click.option("--run", "folder", type=click.Path(path_type=Path, file_okay=False), required=True,
               help="Folder for the checkpoint and the log; a checkpoint found there is gone on from.")
-@click.option("--preset", default="small", help="Which network: small or base.")
-@click.option("--max-minutes", "minutes", type=float, default=0.0,
+@click.option("--preset", type=click.Choice(list(PRESETS)), default="small", help="Which network.")
+@click.option("--max-minutes", "minutes", type=click.FloatRange(0), default=0.0,
               help="Length of the schedule in minutes of training time, all parts of a resumed run together.")
-@click.option("--steps", type=int, default=0, help="Length of the schedule in steps, if no minutes are given.")
-@click.option("--batch", type=click.IntRange(1), default=8, help="Crops per step.")
+@click.option("--steps", type=click.IntRange(0), default=0,
+              help="Length of the schedule in steps, if no minutes are given.")
+@click.option("--batch", type=click.IntRange(1), default=8, help="Crops per step (and process).")
 @click.option("--crop", type=click.IntRange(64), default=192, help="Side of the crops in pixels, a multiple of 64.")
-@click.option("--rate", type=float, default=2e-3, help="Peak learning rate of the entropy model.")
-@click.option("--transform-share", type=float, default=0.4, help="The transforms' learning rate as a share of it.")
+@click.option("--rate", type=click.FloatRange(0), default=2e-3, help="Peak learning rate of the entropy model.")
+@click.option("--transform-share", type=click.FloatRange(0), default=0.4,
+              help="The transforms' learning rate as a share of it.")
 @click.option("--ema", type=click.FloatRange(0, 1), default=0.999, help="Decay of the moving average of the weights.")
 @click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto",
               help="Arithmetic of the products; auto: bfloat16 where it is fast.")
 @click.option("--validation", multiple=True, help="Pictures to validate on: folders, tar shards or files.")
 @click.option("--validation-pictures", type=click.IntRange(1), default=8, help="How many of them.")
-@click.option("--validate-every", type=float, default=20.0, help="Minutes between validations.")
-@click.option("--save-every", type=float, default=5.0, help="Minutes between checkpoints.")
+@click.option("--validate-every", type=click.FloatRange(0), default=20.0, help="Minutes between validations.")
+@click.option("--save-every", type=click.FloatRange(0), default=5.0, help="Minutes between checkpoints.")
 @click.option("--resume", type=click.Path(path_type=Path, exists=True, dir_okay=False),
               help="A checkpoint of another run to start from, with a fresh schedule.")
-@click.option("--seed", type=int, default=0, help="Seed of weights, crops and qualities.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Seed of weights, crops, qualities and noise.")
 @click.option("--threads", type=click.IntRange(1), help="Processor threads.")
 @click.option("--quiet", is_flag=True, help="No progress bars.")
 def train(sources: tuple[str, ...], folder: Path, threads: int | None, validation: tuple[str, ...],
           validation_pictures: int, resume: Path | None, quiet: bool, **settings: object) -> None:
     """Train a network on SOURCES: folders of pictures, tar shards, or single pictures.
 
-    Goes on where the run folder's checkpoint stands. Example:
-
-        dcacodec train photos/*.tar --run runs/first --max-minutes 120 --validation valid.tar
+    Goes on where the run folder's checkpoint stands; Ctrl-C and a request to end the process save it first.
+    Pictures are kept in memory, unpacked.
     """
     import torch
 
-    from dcacodec.errors import DcaError
-    from dcacodec.training.loop import TrainingOptions
+    from dcacodec.training.loop import Interrupted, TrainingOptions
     from dcacodec.training.loop import train as run
 
     if threads:
         torch.set_num_threads(threads)
     try:
-        run(sources, folder, TrainingOptions(**settings), validation, resume, validation_pictures, quiet)  # type: ignore[arg-type]
-    except (ValueError, FileNotFoundError, FloatingPointError) as error:
-        raise DcaError(str(error)) from error
+        options = TrainingOptions(**settings)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise TrainingError(str(error)) from error
+    try:
+        run(sources, folder, options, validation, resume, validation_pictures, quiet)
+    except Interrupted as interrupted:
+        click.echo(f"dcacodec: {interrupted}", err=True)
+        raise SystemExit(128 + interrupted.number) from None
 
 
-@click.command(context_settings={"show_default": True})
+@click.command(
+    context_settings={"show_default": True},
+    epilog="""\b
+Examples:
+  dcacodec publish runs/first/checkpoint.pt --models models --check held-out/ --measure kodak/
+""",
+)
 @click.argument("checkpoint", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--models", type=click.Path(path_type=Path, file_okay=False), required=True,
               help="Folder of published weights; its index.json is brought up to date.")
 @click.option("--check", multiple=True, required=True,
               help="Pictures to run in fixed point before publishing, to find activations out of range.")
 @click.option("--measure", multiple=True, help="Pictures for the card's rate-distortion table, coded as real files.")
+@click.option("--trained-on", default="not recorded", help="What it was trained on, in words, for the card.")
 @click.option("--replace", is_flag=True,
               help="Remove the preset's previous weights file; only for one that no release has had.")
-def publish(checkpoint: Path, models: Path, check: tuple[str, ...], measure: tuple[str, ...], replace: bool) -> None:
+def publish(checkpoint: Path, models: Path, check: tuple[str, ...], measure: tuple[str, ...], trained_on: str,
+            replace: bool) -> None:
     """Turn a training CHECKPOINT into a weights file with a model card.
 
-    The moving average of the weights is quantised, its ranges are checked, integer tables are made. Example:
-
-        dcacodec publish runs/first/checkpoint.pt --models models --check valid.tar --measure kodak
+    The moving average of the weights is quantised, its ranges are checked, integer tables are made.
     """
     from dcacodec.training.card import write_card
     from dcacodec.training.data import load_pictures
@@ -75,7 +96,8 @@ def publish(checkpoint: Path, models: Path, check: tuple[str, ...], measure: tup
     from dcacodec.training.publish import publish as run
 
     model, state = load_checkpoint(checkpoint)
-    path = run(model, models, load_pictures(check), replace)
-    card = write_card(path, state, load_pictures(measure) if measure else [])
+    checked, measured = load_pictures(check), load_pictures(measure)
+    path = run(model, models, checked, replace)
+    card = write_card(path, state, trained_on, measured)
     click.echo(path)
     click.echo(card)

@@ -39,7 +39,7 @@ def _encoded(source: Path) -> Iterator[tuple[str, bytes]]:
                     if content is not None:
                         yield f"{source}: {member.name}", content.read()
         except tarfile.TarError as error:
-            raise ImageError(f"{source}: the tar file cannot be read: {error}") from error
+            raise ImageError(f"{source}: not a tar file, or a damaged one") from error
     else:
         yield str(source), source.read_bytes()
 

@@ -21,7 +21,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
@@ -37,6 +38,7 @@ from tqdm import tqdm
 from dcacodec.errors import TrainingError, WeightsError
 from dcacodec.network.config import PRESETS, REGIONAL_STRIDE, DCAConfig
 from dcacodec.network.dca import DCA
+from dcacodec.network.precision import fast_bfloat16, transform_precision
 from dcacodec.training.checkpoint import opened_checkpoint, write_checkpoint
 from dcacodec.training.data import CropSampler, load_pictures
 from dcacodec.training.klt import initialise
@@ -86,8 +88,6 @@ class TrainingOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.preset not in PRESETS:
-            raise ValueError(f"the preset must be one of {', '.join(PRESETS)}, not {self.preset!r}")
         if self.crop % REGIONAL_STRIDE or self.crop <= 0:
             raise ValueError(f"the crop must be a multiple of {REGIONAL_STRIDE}, not {self.crop}")
         if min(self.minutes, self.steps) < 0 or not self.minutes and not self.steps:
@@ -107,13 +107,6 @@ class TrainingOptions:
         return self.rate * min(1.0, (step + 1) / self.warm_up) * (0.01 + 0.99 * cosine)
 
 
-def fast_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 products are faster than float32 on this device."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return bool(torch.cpu._is_avx512_bf16_supported())
-
-
 @dataclass(frozen=True)
 class Workers:
     """The processes that train one model together, each on crops of its own; their gradients are averaged.
@@ -125,12 +118,17 @@ class Workers:
     count: int = 1
 
     @classmethod
-    def join(cls, device: torch.device) -> Workers:
-        """Meet the other processes, if `torchrun` started some."""
+    @contextmanager
+    def joined(cls, device: torch.device) -> Iterator[Workers]:
+        """Meet the other processes, if `torchrun` started some, and part from them at the end of the block."""
         if "WORLD_SIZE" not in os.environ:
-            return cls()
+            yield cls()
+            return
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        return cls(dist.get_rank(), dist.get_world_size())
+        try:
+            yield cls(dist.get_rank(), dist.get_world_size())
+        finally:
+            dist.destroy_process_group()
 
     def mean(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its mean over the processes."""
@@ -146,12 +144,7 @@ class Workers:
         """Replace each tensor by that of the first process."""
         if self.count > 1:
             for tensor in tensors:
-                dist.broadcast(tensor, 0)
-
-    def leave(self) -> None:
-        """Part from the other processes."""
-        if dist.is_initialized():
-            dist.destroy_process_group()
+                dist.broadcast(tensor.detach(), 0)  # it shares memory, and autograd need not know
 
 
 class Interrupted(KeyboardInterrupt):
@@ -238,12 +231,18 @@ class Trainer:
         initialise(self.model, pictures)
         self.average.load_state_dict(self.model.state_dict())
 
+    def agree(self) -> None:
+        """Take over the first process's weights: the start need not be the same on every machine."""
+        self.workers.take_first([*self.model.parameters(), *self.average.parameters()])
+
     def save(self) -> None:
-        """Put the state in place of the old checkpoint.
+        """Put the state in place of the old checkpoint. Only the first process does.
 
         Raises:
             OSError: it cannot be written; the old one is as it was.
         """
+        if self.workers.rank:
+            return
         state = {
             "config": self.config.to_dict(),
             "options": asdict(self.options),
@@ -287,6 +286,15 @@ class Trainer:
         self.step, self.seconds = 0, 0.0
         self.random = np.random.default_rng((self.options.seed, 0, self.workers.rank))
 
+    def log(self, kind: str, **record: object) -> None:
+        """Add a line to the log, see the module's docstring. Only the first process does."""
+        if self.workers.rank:
+            return
+        minutes = round(self.seconds / 60, 2)
+        head = {"kind": kind, "step": self.step, "minutes": minutes, "pixels": self.pixels}
+        with open(self.folder / "log.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(head | record) + "\n")
+
     # Steps
 
     def train_step(self, picture: Tensor, position: Tensor, rate: float) -> dict[str, float]:
@@ -307,7 +315,7 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["share"]
         self.model.train()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+        with transform_precision(self.device, self.autocast):
             estimate = self.model(picture, position)
         bpp, error = loss_terms(estimate, picture, full_token_cost=False)
         loss = rate_distortion_loss(bpp, error, trade_offs(self.config, position))
@@ -386,62 +394,43 @@ def train(
         OSError: a file cannot be read or written.
         Interrupted: SIGINT, SIGTERM or SIGHUP came. The state after the last whole step is saved.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     device = torch.device("cpu")
     if torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
-    workers = Workers.join(device)
-    try:
-        _train(sources, folder, options, validation, resume, validation_pictures, quiet, device, workers)
-    finally:
-        workers.leave()
+    with Workers.joined(device) as workers:
+        quiet = quiet or workers.rank > 0
+        trainer = Trainer(options, folder, PRESETS[options.preset], device, workers)
+        pictures = load_pictures(sources, quiet)
+        held_out = load_pictures(validation, quiet)[:validation_pictures] if validation and not workers.rank else []
+        if any(min(picture.shape[:2]) < REGIONAL_STRIDE for picture in held_out):
+            raise TrainingError(f"pictures to validate on need {REGIONAL_STRIDE} pixels at least to each side")
+        if trainer.checkpoint.exists():
+            trainer.load(trainer.checkpoint)
+        elif resume:
+            trainer.load(resume)
+            trainer.restart()
+        else:
+            trainer.start(pictures[:: max(1, len(pictures) // 200)])
+        trainer.agree()
+        if workers.rank:
+            # The noise of the rate estimate must differ between processes, the weights above must not.
+            torch.manual_seed(hash((options.seed, trainer.step, workers.rank)))
+        sampler = CropSampler(pictures, options.crop, device, trainer.random)
+        folder.mkdir(parents=True, exist_ok=True)
+        _run_schedule(trainer, sampler, held_out, quiet)
 
 
-def _train(
-    sources: Sequence[str],
-    folder: Path,
-    options: TrainingOptions,
-    validation: Sequence[str],
-    resume: Path | None,
-    validation_pictures: int,
-    quiet: bool,
-    device: torch.device,
-    workers: Workers,
+def _run_schedule(
+    trainer: Trainer, sampler: CropSampler, held_out: Sequence[NDArray[np.uint8]], quiet: bool
 ) -> None:
-    leads = workers.rank == 0
-    quiet = quiet or not leads
-    trainer = Trainer(options, folder, PRESETS[options.preset], device, workers)
-    pictures = load_pictures(sources, quiet)
-    held_out = load_pictures(validation, quiet)[:validation_pictures] if validation and leads else []
-    if any(min(picture.shape[:2]) < REGIONAL_STRIDE for picture in held_out):
-        raise TrainingError(f"pictures to validate on need {REGIONAL_STRIDE} pixels at least to each side")
-    if trainer.checkpoint.exists():
-        trainer.load(trainer.checkpoint)
-    elif resume:
-        trainer.load(resume)
-        trainer.restart()
-    else:
-        trainer.start(pictures[:: max(1, len(pictures) // 200)])
-    workers.take_first([*trainer.model.state_dict().values(), *trainer.average.state_dict().values()])
-    sampler = CropSampler(pictures, options.crop, device, trainer.random)
-    if not leads:
-        # The noise of the rate estimate must differ, the weights above must not.
-        torch.manual_seed(hash((options.seed, trainer.step, workers.rank)))
-
-    def log(kind: str, record: dict[str, Any]) -> None:
-        if not leads:
-            return
-        minutes = round(trainer.seconds / 60, 2)
-        head = {"kind": kind, "step": trainer.step, "minutes": minutes, "pixels": trainer.pixels}
-        with open(folder / "log.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps(head | record) + "\n")
-
+    """Steps to the end of the schedule, with all that is logged and saved on the way."""
+    options, workers = trainer.options, trainer.workers
     recent: list[dict[str, float]] = []
 
-    def log_recent(rate: float) -> None:
+    def log_recent() -> None:
         means = {name: round(float(np.mean([record[name] for record in recent])), 5) for name in recent[0]}
-        log("train", {"rate": round(rate, 7), **means})
+        trainer.log("train", rate=round(rate, 7), **means)
         bar.set_postfix(step=trainer.step, loss=means["loss"], bpp=means["bpp"])
         recent.clear()
 
@@ -452,40 +441,40 @@ def _train(
                 return
             rows.append(trainer.validate(held_out, quality))
         if rows:
-            log("validation", {"loss": round(float(np.mean([row["loss"] for row in rows])), 5), "qualities": rows})
+            trainer.log("validation", loss=round(float(np.mean([row["loss"] for row in rows])), 5), qualities=rows)
 
     facts = {"threads": torch.get_num_threads(), "processes": workers.count, "bfloat16": trainer.autocast}
-    log("start", {"options": asdict(options), **facts})
+    trainer.log("start", options=asdict(options), **facts)
     saved = validated = trainer.seconds
-    rate, stop = 0.0, False
+    stop = False
     with Signals() as signals, tqdm(total=1000, desc="training", unit="per mille", disable=quiet) as bar:
         while not stop and (progress := options.progress(trainer.step, trainer.seconds)) < 1:
             began = time.perf_counter()
             rate = options.learning_rate(trainer.step, trainer.seconds)
-            position = torch.from_numpy(draw_positions(trainer.config, options.batch, trainer.random)).to(device)
-            recent.append(trainer.train_step(sampler.batch(options.batch), position, rate))
-            # All processes must agree on where the schedule stands, and whether to stop.
-            shared = torch.tensor([time.perf_counter() - began, float(signals.number)], device=device)
+            position = torch.from_numpy(draw_positions(trainer.config, options.batch, sampler.random))
+            recent.append(trainer.train_step(sampler.batch(options.batch), position.to(trainer.device), rate))
+            # All processes must agree on where the schedule stands, and on whether to stop.
+            shared = torch.tensor([time.perf_counter() - began, float(signals.number)], device=trainer.device)
             workers.mean([shared])
             trainer.seconds += shared[0].item()
             stop = shared[1].item() > 0
             if len(recent) == LOG_EVERY:
-                log_recent(rate)
+                log_recent()
             bar.update(int(progress * 1000) - bar.n)
             if trainer.seconds - saved > 60 * options.save_every:
                 saved = trainer.seconds
-                if leads:
-                    trainer.save()
+                trainer.save()
             if trainer.seconds - validated > 60 * options.validate_every:
                 validated = trainer.seconds
                 validate()
         if recent:
-            log_recent(rate)
-        if leads:
-            trainer.save()
+            log_recent()
+        trainer.save()
         validate()
         if stop or signals.number:
-            log("interrupted", {})
-            number = signals.number or signal.SIGTERM  # another process may have got the signal
-            raise Interrupted(f"interrupted at step {trainer.step}, which {trainer.checkpoint} holds", number)
-    log("end", {})
+            trainer.log("interrupted")
+            raise Interrupted(
+                f"interrupted at step {trainer.step}; {trainer.checkpoint} holds it, and the same command goes on",
+                signals.number or signal.SIGTERM,  # where only another process got the signal
+            )
+    trainer.log("end")

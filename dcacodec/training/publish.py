@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,12 @@ from dcacodec.fixedpoint import (
     WEIGHT_SUM_LIMIT,
     is_exact,
 )
-from dcacodec.images import Picture
+from dcacodec.images import Picture, write_atomically
 from dcacodec.network.config import QUALITIES, DCAConfig
-from dcacodec.network.context import Scales
+from dcacodec.network.context import Scales, StepCoder
 from dcacodec.network.dca import DCA
 from dcacodec.network.priors import LEVELS_PER_E, SCALE_LEVELS, SCALE_MIN, FactorizedPrior
+from dcacodec.training.checkpoint import opened_checkpoint
 from dcacodec.weights import FORMAT, Weights, fingerprint, read_weights
 
 ALPHABET = 33
@@ -39,18 +40,29 @@ KEEP_FLOAT32 = ("gain.", "spread.", "priors.", "analysis.patch.", "analysis.down
 RANGE_QUALITIES = (1, 25, 50, 75, 100)
 
 
+def _integers(name: str, value: Tensor, fraction: int, bits: int) -> Tensor:
+    """``round(value * 2**fraction)`` as signed integers of 16 or 32 bits. Of NaN no comparison is true."""
+    integer = (value.double() * 2.0**fraction).round()
+    if not integer.abs().max() < 2 ** (bits - 1):
+        raise WeightsError(f"{name} does not fit {bits} bits: its largest magnitude is {value.abs().max().item():.2f}")
+    return integer.to(torch.int16 if bits == 16 else torch.int32)
+
+
 def _fixed(name: str, value: Tensor) -> Tensor:
     """A parameter of the entropy model as an integer times 2**-12."""
-    integer = (value.double() * 2.0**WEIGHT_BITS).round()
     if not name.endswith(".weight"):
-        if integer.abs().max() >= 2**31:
-            raise WeightsError(f"{name} does not fit 32 bits")
-        return integer.to(torch.int32)
-    if integer.abs().max() >= 2**15:
-        raise WeightsError(f"{name} does not fit 16 bits: the largest weight is {value.abs().max().item():.2f}")
-    if value.abs().flatten(1).sum(1).max() >= WEIGHT_SUM_LIMIT:
-        raise WeightsError(f"{name}: the weights of an output add up to {WEIGHT_SUM_LIMIT:.0f} or more")
-    return integer.to(torch.int16)
+        return _integers(name, value, WEIGHT_BITS, 32)
+    if not value.abs().flatten(1).sum(1).max() < WEIGHT_SUM_LIMIT:
+        raise WeightsError(f"{name}: the weights of an output do not add up to less than {WEIGHT_SUM_LIMIT:.0f}")
+    return _integers(name, value, WEIGHT_BITS, 16)
+
+
+def _floating(name: str, value: Tensor) -> Tensor:
+    """Any other parameter: float32 for some, float16 for most."""
+    value = value.float() if name.startswith(KEEP_FLOAT32) else value.half()
+    if not value.isfinite().all():
+        raise WeightsError(f"{name} holds a value that is not finite, or beyond float16")
+    return value
 
 
 def prior_table(prior: FactorizedPrior) -> CdfTable:
@@ -83,16 +95,13 @@ def export(model: DCA) -> bytes:
     """A trained network as the bytes of a weights file (layout: :mod:`dcacodec.weights`).
 
     Raises:
-        WeightsError: a weight does not fit its fixed-point format.
+        WeightsError: a weight does not fit its format.
     """
     config = model.config
     tensors: dict[str, Tensor] = {}
     for name, value in model.state_dict().items():
         value = value.detach().cpu()
-        if name.startswith("entropy."):
-            tensors[name] = _fixed(name, value)
-        else:
-            tensors[name] = value.float() if name.startswith(KEEP_FLOAT32) else value.half()
+        tensors[name] = _fixed(name, value) if name.startswith("entropy.") else _floating(name, value)
     tables = {"y": gaussian_levels()}
     tables |= {letter: prior_table(model.priors[letter].cpu()) for letter in config.order}  # type: ignore[arg-type]
     for name, table in tables.items():
@@ -102,29 +111,43 @@ def export(model: DCA) -> bytes:
         position = torch.tensor([config.anchor_position(quality) for quality in QUALITIES])
         scales = model.cpu().scales(position)
     for name, value, bits in zip(Scales._fields, scales, (SCALE_BITS, SCALE_BITS, ACTIVATION_BITS), strict=True):
-        tensors[f"scales.{name}"] = (value[:, 0, 0].double() * 2.0**bits).round().to(torch.int32)
+        tensors[f"scales.{name}"] = _integers(f"scales.{name}", value[:, 0, 0], bits, 32)
     metadata = {"format": FORMAT, "config": json.dumps(config.to_dict())}
     return save_tensors({name: value.contiguous() for name, value in sorted(tensors.items())}, metadata)
 
 
 def activation_ranges(weights: Weights, pictures: Sequence[NDArray[np.uint8]]) -> dict[str, float]:
-    """Largest magnitude that each module of the entropy model puts out in fixed point, over pictures and qualities.
+    """Largest magnitudes in the entropy model in fixed point, over pictures and `RANGE_QUALITIES`.
+
+    Returns:
+        For each module inside, by name, that of its input and output; under "mean" that of the predicted means.
 
     Raises:
         WeightsError: one reaches the clamp at `ACTIVATION_LIMIT`.
     """
     largest: dict[str, float] = {}
 
-    def watch(name: str) -> Any:
-        def hook(module: nn.Module, args: Any, output: Any) -> None:
-            if isinstance(output, Tensor) and is_exact(output):
-                largest[name] = max(largest.get(name, 0.0), output.abs().max().item())
+    def note(name: str, *tensors: object) -> None:
+        for tensor in tensors:
+            if isinstance(tensor, Tensor) and is_exact(tensor):
+                largest[name] = max(largest.get(name, 0.0), tensor.abs().max().item())
 
-        return hook
+    def watch_module(name: str) -> Any:
+        return lambda module, arguments, output: note(name, *arguments, output)
+
+    def watch_means(module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        code: StepCoder = arguments[-1]
+
+        def noted(step: int, mean: Tensor, level: Tensor) -> Tensor:
+            note("mean", mean)
+            return code(step, mean, level)
+
+        return (*arguments[:-1], noted)
 
     entropy = weights.network.entropy
-    # The last result, y_hat, is not clamped: only the modules inside are watched.
-    hooks = [module.register_forward_hook(watch(name)) for name, module in entropy.named_modules() if name]
+    # Not the whole: its result, y_hat, is not clamped.
+    hooks = [module.register_forward_hook(watch_module(name)) for name, module in entropy.named_modules() if name]
+    hooks.append(entropy.register_forward_pre_hook(watch_means))
     try:
         codec = Codec(weights)
         for pixels in pictures:
@@ -135,52 +158,55 @@ def activation_ranges(weights: Weights, pictures: Sequence[NDArray[np.uint8]]) -
             hook.remove()
     for name, value in largest.items():
         if value >= ACTIVATION_LIMIT:
-            raise WeightsError(f"the output of {name} reaches the clamp at {ACTIVATION_LIMIT:.0f}")
+            raise WeightsError(f"{name} reaches the clamp of activations at {ACTIVATION_LIMIT:.0f}")
     return largest
 
 
 def load_checkpoint(path: Path) -> tuple[DCA, dict[str, Any]]:
-    """The averaged network of a training checkpoint, and the checkpoint's other entries."""
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    model = DCA(DCAConfig(**state["config"]))
-    model.load_state_dict(state.pop("average"))
-    return model.eval(), state
+    """The averaged network of a training checkpoint, and the checkpoint's other entries.
+
+    Raises:
+        WeightsError: the file is no checkpoint, or one of networks that this version does not have.
+        OSError: it cannot be read.
+    """
+    with opened_checkpoint(path, torch.device("cpu")) as state:
+        model = DCA(DCAConfig(**state["config"]))
+        model.load_state_dict(state.pop("average"))
+        return model.eval(), state
 
 
 def publish(model: DCA, folder: Path, pictures: Sequence[NDArray[np.uint8]], replace: bool = False) -> Path:
     """Write a model's weights into a folder of published weights and make them its preset's newest.
 
-    The file is written, read back and run on ``pictures`` before the index names it. With ``replace`` the preset's
+    The weights are read back and run on ``pictures`` before anything is written there. With ``replace`` the preset's
     previous file and card are removed: right only for weights that no release has had.
 
     Returns:
         The path of the weights file.
+
+    Raises:
+        WeightsError: a weight does not fit its format, or an activation reaches its clamp.
+        OSError: a file cannot be written.
     """
     data = export(model)
     name = model.config.name
     identity = fingerprint(data).hex()
+    with tempfile.TemporaryDirectory() as scratch:
+        candidate = Path(scratch, "weights.safetensors")
+        candidate.write_bytes(data)
+        activation_ranges(read_weights(candidate), pictures)
+
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}-{identity}.safetensors"
-    _replace(path, data)
-    try:
-        activation_ranges(read_weights(path), pictures)
-    except WeightsError:
-        path.unlink()
-        raise
-    listing = folder / "index.json"
+    path, listing = folder / f"{name}-{identity}.safetensors", folder / "index.json"
     index = json.loads(listing.read_text("utf-8")) if listing.exists() else {"presets": {}, "files": {}}
     previous = index["presets"].get(name)
-    if replace and previous not in (None, identity):
-        old = folder / index["files"].pop(previous)["file"]
-        old.unlink(missing_ok=True)
-        old.with_suffix(".md").unlink(missing_ok=True)
     index["presets"][name] = identity
     index["files"][identity] = {"file": path.name, "sha256": hashlib.sha256(data).hexdigest()}
-    _replace(listing, (json.dumps(index, indent=1, sort_keys=True) + "\n").encode())
+    old = folder / index["files"].pop(previous)["file"] if replace and previous not in (None, identity) else None
+    text = json.dumps(index, indent=1, sort_keys=True) + "\n"
+    write_atomically(path, lambda file: file.write(data))
+    write_atomically(listing, lambda file: file.write(text.encode()))
+    if old is not None:  # only now that nothing names it any more
+        old.unlink(missing_ok=True)
+        old.with_suffix(".md").unlink(missing_ok=True)
     return path
-
-
-def _replace(path: Path, data: bytes) -> None:
-    partial = path.with_suffix(".part")
-    partial.write_bytes(data)
-    os.replace(partial, path)

@@ -1,0 +1,21 @@
+"""In which floating-point arithmetic the transforms run, in training and in coding."""
+
+from __future__ import annotations
+
+import torch
+
+
+def fast_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 products are faster than float32 ones on this device."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return bool(torch.cpu._is_avx512_bf16_supported())
+
+
+def transform_precision(device: torch.device, bfloat16: bool) -> torch.autocast:
+    """Context in which the transforms' residual branches run: in bfloat16 or as they are.
+
+    Their linear skeleton stays in float32 either way (see :mod:`dcacodec.network.transforms`), and so does all that is
+    in float64, the entropy model among it.
+    """
+    return torch.autocast(device.type, torch.bfloat16, enabled=bfloat16)

@@ -1,0 +1,488 @@
+"""Pictures to bytes and back, with the kept tiny model: round trips, sizes of files, and all that can be wrong."""
+
+import hashlib
+import json
+import math
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from tiny import TINY, WEIGHTS, drawn_model, photo
+
+from dcacodec import zoo
+from dcacodec.codec import HYPER_ORDER, Codec, Symbols, choose_device
+from dcacodec.coding import PythonCoder, ideal_bits
+from dcacodec.container import Slice, pack, parse
+from dcacodec.errors import (
+    BadChecksum,
+    DcaError,
+    StreamError,
+    SymbolMismatch,
+    TooLarge,
+    UnknownModel,
+    WeightsError,
+)
+from dcacodec.images import Picture
+from dcacodec.training.publish import export
+from dcacodec.weights import fingerprint, read_weights
+from dcacodec.zoo import by_fingerprint, by_preset
+
+
+def picture(height: int, width: int, seed: int = 0, mode: str = "RGB") -> Picture:
+    pixels = photo(height, width, seed)
+    if mode == "L":
+        pixels = np.repeat(pixels[:, :, :1], 3, -1)
+    alpha = photo(height, width, seed + 1)[:, :, 1].copy() if mode == "RGBA" else None
+    return Picture(pixels, mode == "L", alpha, None, None)
+
+
+def psnr(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
+    error = np.square(one.astype(np.float64) - other).mean()
+    return 10 * math.log10(255**2 / error) if error else math.inf
+
+
+# ---------------------------------------------------------------------------------------------------------- round trips
+
+
+def encoded_symbols(codec: Codec, source: Picture, quality: int) -> Symbols:
+    return codec.symbols_of(codec._to_tensor(source.pixels), quality)
+
+
+def assert_round_trip(codec: Codec, source: Picture, quality: int) -> Picture:
+    """What is decoded is, to the last bit, what the encoder's symbols stand for. Returns it."""
+    data = codec.encode(source, quality)
+    container = parse(data)
+    header = container.header
+    expected = (source.width, source.height, "L" if source.gray else "RGB", quality)
+    assert (header.width, header.height, header.mode, header.quality) == expected
+    symbols = encoded_symbols(codec, source, quality)
+    found = codec.read_streams(container.slices[0].streams, source.width, source.height, quality)
+    assert torch.equal(found.latent, symbols.latent)
+    decoded = codec.decode(data)
+    pixels = codec.pixels_of(symbols.latent, quality)[: source.height, : source.width]
+    if source.gray:
+        pixels = np.repeat((pixels.astype(int).sum(-1, keepdims=True) * 2 + 3) // 6, 3, -1).astype(np.uint8)
+    np.testing.assert_array_equal(decoded.pixels, pixels)
+    assert (decoded.gray, decoded.icc, decoded.exif) == (source.gray, source.icc, source.exif)
+    if source.alpha is None:
+        assert decoded.alpha is None
+    else:
+        np.testing.assert_array_equal(decoded.alpha, source.alpha)
+    return decoded
+
+
+@settings(max_examples=25)
+@given(
+    st.integers(1, 150), st.integers(1, 150), st.integers(1, 100), st.sampled_from(["RGB", "L", "RGBA"]),
+    st.integers(0, 5),
+)
+def test_round_trip_of_any_size(codec: Codec, height: int, width: int, quality: int, mode: str, seed: int) -> None:
+    assert_round_trip(codec, picture(height, width, seed, mode), quality)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 150), (150, 1), (63, 65), (64, 64), (65, 64), (128, 129)])
+def test_round_trip_at_the_borders_of_the_padding(codec: Codec, size: tuple[int, int]) -> None:
+    assert_round_trip(codec, picture(*size, seed=7), 75)
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_round_trip_of_flat_pictures(codec: Codec, value: int) -> None:
+    source = Picture(np.full((40, 50, 3), value, np.uint8), False, None, None, None)
+    assert_round_trip(codec, source, 100)
+
+
+def test_round_trip_of_noise(codec: Codec) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
+    assert_round_trip(codec, Picture(noise, False, None, None, None), 100)
+
+
+def test_metadata_travel_along(codec: Codec) -> None:
+    source = replace(picture(20, 30, mode="RGBA"), icc=b"a profile", exif=b"II*\0 and so on")
+    decoded = codec.decode(codec.encode(source, 30))
+    assert (decoded.icc, decoded.exif) == (source.icc, source.exif)
+
+
+def test_decoded_picture_is_the_picture(codec: Codec) -> None:
+    """The tiny model is a poor codec, but it is one: its error is that of its few coefficients, and it aims at its own
+    picture, not at another's.
+    """
+    for seed in range(3):
+        source = picture(130, 150, seed)
+        decoded = codec.decode(codec.encode(source, 90)).pixels
+        assert psnr(decoded, source.pixels) > 20
+        assert psnr(decoded, photo(130, 150, seed + 1)) < 15
+
+
+def test_decoded_picture_fills_its_canvas(codec: Codec) -> None:
+    """The padding of the last cells is cut off on the right side, not on the left."""
+    source = picture(70, 130, seed=2)
+    decoded = codec.decode(codec.encode(source, 90)).pixels
+    shifted = codec.pixels_of(encoded_symbols(codec, source, 90).latent, 90)[-70:, -130:]
+    assert decoded.shape == source.pixels.shape
+    assert psnr(decoded, source.pixels) > psnr(shifted, source.pixels) + 3
+
+
+# ---------------------------------------------------------------------------------------------------- rate, determinism
+
+
+def estimated_bytes(codec: Codec, symbols: Symbols, quality: int) -> float:
+    weights, bits = codec.weights, 0.0
+    for letter, values in symbols.hyper.items():
+        rows = codec._hyper_rows(letter, values.shape, quality)
+        bits += ideal_bits(values.reshape(-1), rows, weights.z_tables[letter])
+    for values, rows in zip(symbols.steps, symbols.rows, strict=True):
+        bits += ideal_bits(values, rows, weights.y_table)
+    return bits / 8
+
+
+@pytest.mark.parametrize("quality", [1, 30, 60, 100])
+def test_files_are_as_long_as_estimated(codec: Codec, quality: int) -> None:
+    source = picture(260, 390, seed=4)
+    estimate = estimated_bytes(codec, encoded_symbols(codec, source, quality), quality)
+    size = len(codec.encode(source, quality))
+    assert estimate > 3000
+    assert estimate < size < 1.01 * estimate + 40
+
+
+@pytest.mark.parametrize("letter", ["R", "G", "L", "y"])
+def test_each_stream_is_as_long_as_estimated(codec: Codec, letter: str) -> None:
+    source = picture(260, 390, seed=5)
+    symbols = encoded_symbols(codec, source, 70)
+    streams = codec.streams_of(symbols, 70)
+    part = replace(
+        symbols,
+        hyper={name: values for name, values in symbols.hyper.items() if name == letter},
+        steps=symbols.steps if letter == "y" else [],
+        rows=symbols.rows if letter == "y" else [],
+    )
+    used = streams[3:] if letter == "y" else [streams[HYPER_ORDER.index(letter)]]
+    size, estimate = sum(map(len, used)), estimated_bytes(codec, part, 70)
+    assert estimate - 1 < size < 1.001 * estimate + 5 * len(used)
+
+
+def test_quality_is_a_knob(codec: Codec) -> None:
+    sizes = [len(codec.encode(picture(128, 128, seed=1), quality)) for quality in range(1, 101, 11)]
+    assert sizes == sorted(sizes) and sizes[-1] > 1.5 * sizes[0]
+
+
+def test_encoding_twice_gives_equal_bytes(codec: Codec) -> None:
+    source = picture(100, 90, seed=1, mode="RGBA")
+    first = codec.encode(source, 42)
+    assert codec.encode(source, 42) == first
+    other = Codec(read_weights(WEIGHTS), coder=PythonCoder())
+    assert other.encode(source, 42) == first
+
+
+def test_threads_share_a_codec(codec: Codec) -> None:
+    """Equal bytes and pictures as one after the other; both threads are at work at the same time."""
+    jobs = [(picture(60 + 10 * seed, 90, seed), 10 * seed + 5) for seed in range(6)]
+    files = [codec.encode(*job) for job in jobs]
+    pictures = [codec.decode(data).pixels for data in files]
+    start = threading.Barrier(2)
+
+    def work(indices: range) -> list[tuple[bytes, NDArray[np.uint8]]]:
+        start.wait(timeout=30)
+        return [(codec.encode(*jobs[index]), codec.decode(files[index]).pixels) for index in indices]
+
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(work, [range(6), range(5, -1, -1)]))
+    for index, (data, pixels) in enumerate(results[0]):
+        assert data == files[index]
+        np.testing.assert_array_equal(pixels, pictures[index])
+    for index, (data, pixels) in zip(range(5, -1, -1), results[1], strict=True):
+        assert data == files[index]
+        np.testing.assert_array_equal(pixels, pictures[index])
+
+
+# -------------------------------------------------------------------------------------------------------- damaged files
+
+
+@pytest.fixture(scope="module")
+def sound(codec: Codec) -> bytes:
+    return codec.encode(picture(70, 80, seed=3), 60)
+
+
+def altered(data: bytes, **changes: Any) -> bytes:
+    """A well-formed file whose slice has other contents."""
+    container = parse(data)
+    return pack(replace(container, slices=(replace(container.slices[0], **changes),)))
+
+
+def test_wrong_latent_checksum(codec: Codec, sound: bytes) -> None:
+    crc = parse(sound).slices[0].latent_crc
+    assert altered(sound, latent_crc=crc) == sound
+    for bit in (0, 31):
+        with pytest.raises(SymbolMismatch) as error:
+            codec.decode(altered(sound, latent_crc=crc ^ 1 << bit))
+        assert str(error.value) == "the decoded latents are not those that were encoded: the file is damaged"
+
+
+@pytest.mark.parametrize(("one", "other"), combinations(range(7), 2))
+def test_swapped_streams(codec: Codec, sound: bytes, one: int, other: int) -> None:
+    streams = list(parse(sound).slices[0].streams)
+    streams[one], streams[other] = streams[other], streams[one]
+    with pytest.raises((StreamError, SymbolMismatch)):
+        codec.decode(altered(sound, streams=tuple(streams)))
+
+
+def test_streams_of_another_picture(codec: Codec, sound: bytes) -> None:
+    """Sound streams of a picture of the same size under this file's checksum."""
+    other = parse(codec.encode(picture(70, 80, seed=4), 60)).slices[0]
+    with pytest.raises(SymbolMismatch):
+        codec.decode(altered(sound, streams=other.streams))
+
+
+@pytest.mark.parametrize("index", range(7))
+def test_cut_streams(codec: Codec, sound: bytes, index: int) -> None:
+    streams = list(parse(sound).slices[0].streams)
+    streams[index] = streams[index][:-1]
+    with pytest.raises((StreamError, SymbolMismatch)):
+        codec.decode(altered(sound, streams=tuple(streams)))
+
+
+@pytest.mark.parametrize("index", range(7))
+def test_streams_with_a_byte_too_many(codec: Codec, sound: bytes, index: int) -> None:
+    streams = list(parse(sound).slices[0].streams)
+    streams[index] += b"\0"
+    with pytest.raises((StreamError, SymbolMismatch)):
+        codec.decode(altered(sound, streams=tuple(streams)))
+
+
+@settings(max_examples=40)
+@given(st.data())
+def test_damaged_streams_never_make_a_picture(codec: Codec, sound: bytes, data: st.DataObject) -> None:
+    """Bytes of a stream changed, under a right checksum of the file."""
+    streams = [bytearray(stream) for stream in parse(sound).slices[0].streams]
+    index = data.draw(st.integers(0, 6))
+    place = data.draw(st.integers(0, len(streams[index]) - 1))
+    streams[index][place] ^= data.draw(st.integers(1, 255))
+    with pytest.raises((StreamError, SymbolMismatch)):
+        codec.decode(altered(sound, streams=tuple(map(bytes, streams))))
+
+
+@pytest.mark.parametrize("quality", [1, 59, 61, 100])
+def test_another_quality(codec: Codec, sound: bytes, quality: int) -> None:
+    """The quality of the header belongs to the probabilities: another one makes other symbols of the streams."""
+    container = parse(sound)
+    with pytest.raises((StreamError, SymbolMismatch)):
+        codec.decode(pack(replace(container, header=replace(container.header, quality=quality))))
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 140), (140, 70), (1, 1), (70, 64)])
+def test_other_dimensions(codec: Codec, sound: bytes, width: int, height: int) -> None:
+    container = parse(sound)
+    with pytest.raises((StreamError, SymbolMismatch)):
+        codec.decode(pack(replace(container, header=replace(container.header, width=width, height=height))))
+
+
+def test_damaged_file(codec: Codec, sound: bytes) -> None:
+    damaged = bytearray(sound)
+    damaged[len(sound) // 2] ^= 1
+    with pytest.raises(BadChecksum):
+        codec.decode(bytes(damaged))
+
+
+def test_too_many_pixels(codec: Codec, sound: bytes) -> None:
+    codec.decode(sound, max_pixels=70 * 80)
+    with pytest.raises(TooLarge):
+        codec.decode(sound, max_pixels=70 * 80 - 1)
+
+
+@pytest.mark.parametrize("quality", [0, 101, -1])
+def test_quality_out_of_range(codec: Codec, quality: int) -> None:
+    with pytest.raises(ValueError) as error:
+        codec.encode(picture(8, 8), quality)
+    assert str(error.value) == f"quality must be 1 to 100, not {quality}"
+
+
+# ------------------------------------------------------------------------------------------------------ weights, models
+
+
+@pytest.fixture(scope="module")
+def other_codec(tmp_path_factory: pytest.TempPathFactory) -> Codec:
+    path = tmp_path_factory.mktemp("other") / "other.safetensors"
+    path.write_bytes(export(drawn_model(TINY, seed=5)))
+    return Codec(read_weights(path), coder=PythonCoder())
+
+
+def test_weights_of_another_model(codec: Codec, other_codec: Codec, sound: bytes) -> None:
+    names = [each.weights.fingerprint.hex() for each in (codec, other_codec)]
+    with pytest.raises(UnknownModel) as error:
+        other_codec.decode(sound)
+    assert str(error.value) == f"the file needs weights {names[0]}, this codec has {names[1]}"
+
+
+def test_weights_of_another_model_under_the_right_name(codec: Codec, other_codec: Codec, sound: bytes) -> None:
+    """Should a fingerprint ever lie: no picture of noise."""
+    with pytest.raises((StreamError, SymbolMismatch)):
+        Codec(replace(other_codec.weights, fingerprint=codec.weights.fingerprint), coder=PythonCoder()).decode(sound)
+
+
+def test_fingerprint_is_that_of_the_file(codec: Codec) -> None:
+    data = WEIGHTS.read_bytes()
+    assert codec.weights.fingerprint == hashlib.sha256(data).digest()[:4] == fingerprint(data)
+
+
+@settings(max_examples=30)
+@given(st.data())
+def test_one_damaged_byte_of_the_weights_is_found(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    sound = WEIGHTS.read_bytes()
+    place = data.draw(st.one_of(st.integers(0, len(sound) - 1), st.sampled_from([0, 7, 8, len(sound) - 1])))
+    damaged = bytearray(sound)
+    damaged[place] ^= data.draw(st.integers(1, 255))
+    path = tmp_path_factory.mktemp("damaged") / "tiny.safetensors"
+    path.write_bytes(damaged)
+    with pytest.raises(WeightsError) as error:
+        read_weights(path, hashlib.sha256(sound).hexdigest())
+    assert str(error.value) == "tiny.safetensors is damaged: its SHA-256 is not the published one"
+
+
+def test_weights_with_the_right_digest_are_read() -> None:
+    assert read_weights(WEIGHTS, hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()).config == TINY
+
+
+def test_missing_weights(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError) as error:
+        read_weights(tmp_path / "none.safetensors")
+    assert str(error.value) == "none.safetensors: No such file or directory"
+
+
+def metadata_of(data: bytes) -> tuple[dict[str, Any], bytes]:
+    length = int.from_bytes(data[:8], "little")
+    return json.loads(data[8 : 8 + length]), data[8 + length :]
+
+
+def with_metadata(change: Callable[[dict[str, Any]], object]) -> bytes:
+    """The kept weights with something about their header changed."""
+    header, rest = metadata_of(WEIGHTS.read_bytes())
+    change(header)
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + rest
+
+
+def with_config(**changes: Any) -> bytes:
+    def change(header: dict[str, Any]) -> None:
+        config = json.loads(header["__metadata__"]["config"]) | changes
+        header["__metadata__"]["config"] = json.dumps(config)
+
+    return with_metadata(change)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\0" * 100,
+        WEIGHTS.read_bytes()[:-1],
+        WEIGHTS.read_bytes() + b"\0",
+        with_metadata(lambda header: header.pop("__metadata__")),
+        with_metadata(lambda header: header["__metadata__"].pop("config")),
+        with_metadata(lambda header: header["__metadata__"].update(config="{")),
+        with_metadata(lambda header: header["__metadata__"].update(config="[]")),
+        with_metadata(lambda header: header["__metadata__"].update(format="dcacodec-weights-2")),
+        with_config(latent=17),
+        with_config(latent=20),
+        with_config(context=32),
+        with_config(order="RG"),
+        with_config(surprise=1),
+    ],
+    ids=[
+        "empty", "zeros", "cut", "longer", "no metadata", "no config", "config no JSON", "config no object",
+        "another format", "config not valid", "another latent", "another context", "another order", "unknown field",
+    ],
+)
+def test_files_that_are_no_weights(data: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "strange.safetensors"
+    path.write_bytes(data)
+    with pytest.raises(WeightsError, match=r"^strange\.safetensors (is not|has the format)[^\n]*$"):
+        read_weights(path)
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of published weights, with two models of one preset; the second is the newest."""
+    index: dict[str, dict[str, Any]] = {"presets": {}, "files": {}}
+    for seed in (6, 7):
+        data = export(drawn_model(TINY, seed))
+        name = fingerprint(data).hex()
+        (tmp_path / f"{name}.safetensors").write_bytes(data)
+        index["files"][name] = {"file": f"{name}.safetensors", "sha256": hashlib.sha256(data).hexdigest()}
+        index["presets"]["tiny"] = name
+    (tmp_path / "index.json").write_text(json.dumps(index), "utf-8")
+    monkeypatch.setattr(zoo, "models_dir", lambda: tmp_path)
+    return tmp_path
+
+
+def test_published_models_are_found_by_preset_and_by_file(models: Path) -> None:
+    new = by_preset("tiny")
+    (old,) = (by_fingerprint(path.stem) for path in models.glob("*.safetensors") if path != new.path)
+    assert by_fingerprint(new.path.stem) == new
+    assert Codec.load("tiny", "cpu").weights.fingerprint.hex() == new.path.stem
+
+    source = picture(20, 20)
+    data = Codec.from_published(old, "cpu").encode(source, 50)
+    reader = Codec.load_for(data, "cpu")
+    assert reader.weights.fingerprint.hex() == old.path.stem
+    assert reader.decode(data).pixels.shape == source.pixels.shape
+
+
+def test_unknown_fingerprint(models: Path, sound: bytes) -> None:
+    name = read_weights(WEIGHTS).fingerprint.hex()
+    with pytest.raises(UnknownModel) as error:
+        Codec.load_for(sound)
+    assert str(error.value) == f"the file was made with weights {name}, which this installation does not have"
+
+
+def test_damaged_published_weights(models: Path) -> None:
+    path = by_preset("tiny").path
+    damaged = bytearray(path.read_bytes())
+    damaged[-1] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(WeightsError) as error:
+        Codec.load("tiny")
+    assert str(error.value) == f"{path.name} is damaged: its SHA-256 is not the published one"
+
+
+def test_unknown_preset(models: Path) -> None:
+    with pytest.raises(WeightsError) as error:
+        Codec.load("huge")
+    assert str(error.value) == "no weights are published for the preset 'huge'"
+
+
+@pytest.mark.parametrize("content", [None, "{"], ids=["missing", "no JSON"])
+def test_unreadable_list_of_weights(content: str | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "index.json").write_text(content)
+    with pytest.raises(WeightsError, match="^the list of weights, .*index.json, cannot be read: "):
+        by_preset("tiny", tmp_path)
+
+
+def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert {choose_device(name) for name in ("auto", "cpu")} == {torch.device("cpu")}
+    with pytest.raises(DcaError) as error:
+        choose_device("cuda")
+    assert str(error.value) == "no CUDA device was found; use --device cpu or auto"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert [choose_device(name).type for name in ("auto", "cpu", "cuda")] == ["cuda", "cpu", "cuda"]
+
+
+def test_slices_hold_what_the_codec_made(codec: Codec, sound: bytes) -> None:
+    """The file is the container of the symbols' streams and checksum, and nothing else."""
+    symbols = encoded_symbols(codec, picture(70, 80, seed=3), 60)
+    container = parse(sound)
+    assert container.slices == (Slice(codec.streams_of(symbols, 60), symbols.checksum()),)
+    assert container.header.fingerprint == codec.weights.fingerprint
+    assert container.header.slice_log2 == 0 and container.chunks == ()

@@ -1,0 +1,45 @@
+"""The script that measures what fixed point costs, on a network that was never trained for it."""
+
+import importlib
+import re
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+from tiny import WEIGHTS, photo
+
+from dcacodec.codec import Codec
+from dcacodec.container import parse
+from dcacodec.images import Picture
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    return importlib.import_module("fixed_point_loss")
+
+
+def test_costs_are_those_of_the_files(script: Any, codec: Codec) -> None:
+    pixels = photo(128, 192, seed=1)
+    floating = deepcopy(codec.weights.network).float()
+    for quality in (10, 90):
+        found = script.costs(codec, floating, pixels, quality)
+        container = parse(codec.encode(Picture(pixels, False, None, None, None), quality))
+        assert found.bytes == 8 * sum(map(len, container.slices[0].streams[3:]))
+        assert found.tables < found.bytes < 1.01 * found.tables + 4 * 40
+        assert abs(found.network / found.floating - 1) < 0.003
+        assert abs(found.levels / found.network - 1) < 0.003
+        assert found.elements == 8 * 12 * codec.weights.config.latent
+        assert abs(found.skipped - found.skipped_floating) < 0.01 * found.elements
+
+
+def test_command(script: Any, tmp_path: Path) -> None:
+    for index in range(2):
+        Image.fromarray(photo(64, 64, index)).save(tmp_path / f"{index}.png")
+    result = CliRunner().invoke(script.main, [str(WEIGHTS), str(tmp_path), "--qualities", "20,80", "--quiet"])
+    assert (result.exit_code, result.stderr) == (0, "")
+    rows = re.findall(r"^ *(\w+) +[\d.]+(?: +[+-][\d.]+){4}(?: +[\d.]+){2}$", result.stdout, re.MULTILINE)
+    assert rows == ["20", "80", "all"]

@@ -1,0 +1,963 @@
+"""Training: pictures and crops, loss, schedule, checkpoints and what may happen to them, signals, several processes."""
+
+import io
+import itertools
+import json
+import math
+import os
+import pickle
+import re
+import signal
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+from tiny import TINY, photo
+from torch import Tensor
+from training_worker import BATCH, OPTIONS, still
+from training_worker import steps as worker_steps
+from training_worker import tensors as all_tensors
+
+from dcacodec import images
+from dcacodec.cli import cli
+from dcacodec.container import STREAMS
+from dcacodec.errors import ImageError, TrainingError
+from dcacodec.network.config import PRESETS
+from dcacodec.network.dca import DCA, Estimate
+from dcacodec.training import cli as training_cli
+from dcacodec.training import loop
+from dcacodec.training.data import CropSampler, load_pictures
+from dcacodec.training.klt import initialise
+from dcacodec.training.loop import Interrupted, Signals, Trainer, TrainingOptions, Workers, train
+from dcacodec.training.loss import DRAWN, DRAWN_AT, draw_positions, loss_terms, rate_distortion_loss, trade_offs
+
+TESTS = Path(__file__).parent
+CPU = torch.device("cpu")
+ONE_STEP = ("--preset", "tiny", "--steps", "1", "--crop", "64", "--quiet")
+QUICK = TrainingOptions(preset="tiny", steps=6, batch=2, crop=64, warm_up=2, precision="float32", seed=3)
+
+
+@pytest.fixture(autouse=True)
+def _tiny_on_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes the tiny network a preset, and every run one on the processor, where it is reproducible."""
+    monkeypatch.setitem(PRESETS, "tiny", TINY)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    (option,) = (each for each in training_cli.train.params if each.name == "preset")
+    monkeypatch.setattr(option, "type", click.Choice(list(PRESETS)))
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of pictures of several sizes, all larger than a crop of 64."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for number, (height, width) in enumerate([(96, 128), (64, 80), (110, 70)]):
+        (folder / f"{number}.png").write_bytes(png(photo(height, width, number)))
+    return folder
+
+
+def png(pixels: NDArray[np.uint8], **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", **options)
+    return buffer.getvalue()
+
+
+def shard(path: Path, files: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w") as archive:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return path
+
+
+def call(*arguments: str | Path | float) -> Result:
+    return CliRunner().invoke(cli, [str(each) for each in arguments], prog_name="dcacodec")
+
+
+def assert_fails(result: Result, message: str) -> None:
+    assert (result.exit_code, result.stdout, result.stderr) == (1, "", f"dcacodec: error: {message}\n")
+
+
+def state_of(folder: Path) -> dict[str, Any]:
+    state = torch.load(folder / "checkpoint.pt", weights_only=True)
+    assert isinstance(state, dict)
+    return state
+
+
+def log_of(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text("utf-8").splitlines()]
+
+
+def same(left: object, right: object) -> bool:
+    """Equality to the bit of nested dictionaries and lists with tensors in them."""
+    if isinstance(left, Tensor):
+        return isinstance(right, Tensor) and left.dtype == right.dtype and torch.equal(left, right)
+    if isinstance(left, dict):
+        return isinstance(right, dict) and left.keys() == right.keys() and all(same(left[k], right[k]) for k in left)
+    if isinstance(left, list | tuple):
+        return isinstance(right, list | tuple) and len(left) == len(right) and all(map(same, left, right))
+    return left == right
+
+
+# ------------------------------------------------------------------------------------------------------------- pictures
+
+
+def test_folders_shards_and_single_files_give_the_same_pictures(tmp_path: Path) -> None:
+    arrays = [photo(9, 14, 0), photo(20, 6, 1), photo(1, 1, 2)]
+    names = ["a.png", "b/c.PNG", "b/d.png"]
+    files = {name: png(array) for name, array in zip(names, arrays, strict=True)}
+    others = {"notes.txt": b"text", "b/._d.png": b"what macOS leaves beside a picture", "picture": b"", "z.tar": b"x"}
+    folder = tmp_path / "folder"
+    (folder / "b").mkdir(parents=True)
+    (folder / "c.png").mkdir()  # a folder with a picture's name
+    for name, data in (files | others).items():
+        (folder / name).write_bytes(data)
+    tar = shard(tmp_path / "shard.tar", files | others)
+    with tarfile.open(tar, "a") as archive:
+        link = tarfile.TarInfo("link.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "missing.png"
+        archive.addfile(link)
+    for sources in ([folder], [tar], [str(folder / name) for name in names]):
+        loaded = load_pictures(sources, quiet=True)
+        assert [picture.dtype for picture in loaded] == [np.uint8] * 3
+        assert all(map(np.array_equal, loaded, arrays))
+    assert len(load_pictures([folder, tar, folder / "a.png"], quiet=True)) == 7
+
+
+def test_pictures_are_read_as_the_codec_reads_them(tmp_path: Path) -> None:
+    turned = Image.Exif()
+    turned[274] = 6
+    array = photo(5, 8)
+    (tmp_path / "a.png").write_bytes(png(array, exif=turned))
+    (tmp_path / "b.png").write_bytes(png(array[..., 0]))
+    (tmp_path / "c.png").write_bytes(png(np.dstack([array, array[..., :1]])))
+    first, second, third = load_pictures([tmp_path], quiet=True)
+    assert np.array_equal(first, np.rot90(array, -1))
+    assert np.array_equal(second, np.repeat(array[..., :1], 3, -1))
+    assert np.array_equal(third, array)
+
+
+def _missing(folder: Path) -> tuple[Path, str]:
+    return folder / "missing", f"{folder / 'missing'}: No such file or directory"
+
+
+def _missing_shard(folder: Path) -> tuple[Path, str]:
+    return folder / "missing.tar", f"{folder / 'missing.tar'}: No such file or directory"
+
+
+def _empty_folder(folder: Path) -> tuple[Path, str]:
+    (folder / "notes.txt").write_bytes(b"text")
+    return folder, f"{folder}: no pictures in it"
+
+
+def _empty_shard(folder: Path) -> tuple[Path, str]:
+    path = shard(folder / "empty.tar", {"notes.txt": b"text"})
+    return path, f"{path}: no pictures in it"
+
+
+def _no_shard(folder: Path) -> tuple[Path, str]:
+    (folder / "false.tar").write_bytes(b"text" * 200)
+    return folder / "false.tar", f"{folder / 'false.tar'}: not a tar file, or a damaged one"
+
+
+def _cut_shard(folder: Path) -> tuple[Path, str]:
+    path = shard(folder / "cut.tar", {"a.png": png(photo(70, 70)), "b.png": png(photo(70, 70))})
+    path.write_bytes(path.read_bytes()[:6000])
+    return path, f"{path}: not a tar file, or a damaged one"
+
+
+def _damaged_member(folder: Path) -> tuple[Path, str]:
+    path = shard(folder / "damaged.tar", {"in/a.png": png(photo(70, 70))[:-3000]})
+    return path, f"{path}: in/a.png: the picture is damaged or of an unknown kind: image file is truncated"
+
+
+def _damaged_file(folder: Path) -> tuple[Path, str]:
+    (folder / "a.png").write_bytes(png(photo(70, 70))[:-3000])
+    return folder, f"{folder / 'a.png'}: the picture is damaged or of an unknown kind: image file is truncated"
+
+
+def _small(folder: Path) -> tuple[Path, str]:
+    (folder / "a.png").write_bytes(png(photo(63, 200)))
+    return folder, "no picture is as large as the crop, 64 pixels"
+
+
+BAD_SOURCES = (
+    _missing, _missing_shard, _empty_folder, _empty_shard, _no_shard, _cut_shard, _damaged_member, _damaged_file, _small
+)
+
+
+@pytest.mark.parametrize("make", BAD_SOURCES)
+def test_bad_sources_are_one_line_and_no_run(make: Callable[[Path], tuple[Path, str]], tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    source, message = make(folder)
+    assert_fails(call("train", source, "--run", tmp_path / "run", *ONE_STEP), message)
+    assert not (tmp_path / "run").exists()
+    with pytest.raises((ImageError, TrainingError, FileNotFoundError)):
+        CropSampler(load_pictures([source], quiet=True), 64, CPU, np.random.default_rng(0))
+
+
+def test_a_bad_source_to_validate_on_is_found_before_training(pictures: Path, tmp_path: Path) -> None:
+    arguments = ["train", pictures, "--run", tmp_path / "run", *ONE_STEP]
+    missing = tmp_path / "missing"
+    assert_fails(call(*arguments, "--validation", missing), f"{missing}: No such file or directory")
+    (tmp_path / "small.png").write_bytes(png(photo(200, 63)))
+    message = "pictures to validate on need 64 pixels at least to each side"
+    assert_fails(call(*arguments, "--validation", tmp_path / "small.png"), message)
+    assert not (tmp_path / "run").exists()
+
+
+# ---------------------------------------------------------------------------------------------------------------- crops
+
+
+def unique_picture(height: int, width: int, number: int) -> NDArray[np.uint8]:
+    """Every pixel another colour: row, column, and the picture's number."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack([y, x, np.full_like(y, number)], -1).astype(np.uint8)
+
+
+Place = tuple[int, int, int, bool, bool, bool]
+
+
+def place_of(crop: NDArray[np.uint8]) -> Place:
+    """Picture, top, left, whether transposed, flipped up-down, flipped left-right; checks all of its pixels."""
+    size = len(crop)
+    transposed = crop[0, 0, 0] == crop[-1, 0, 0]  # the row is the same all the way down
+    whole = crop.transpose(1, 0, 2) if transposed else crop
+    down, across = whole[0, 0, 0] > whole[-1, 0, 0], whole[0, 0, 1] > whole[0, -1, 1]
+    whole = whole[:: -1 if down else 1, :: -1 if across else 1]
+    top, left, number = whole[0, 0].tolist()
+    expected = unique_picture(top + size, left + size, number)[top:, left:]
+    assert np.array_equal(whole, expected)
+    return number, top, left, bool(transposed), bool(down), bool(across)
+
+
+def test_crops_are_rectangles_of_pictures_in_all_eight_positions() -> None:
+    sizes = [(7, 9), (4, 30), (5, 5), (11, 5)]
+    sampler = CropSampler(
+        [unique_picture(*size, number) for number, size in enumerate(sizes)], 5, CPU, np.random.default_rng(0)
+    )
+    batch = sampler.batch(3000)
+    assert (batch.shape, batch.dtype) == ((3000, 5, 5, 3), torch.float32)
+    integers = (batch * 255).round()
+    assert torch.equal(integers / 255, batch)
+    places = {place_of(crop) for crop in integers.to(torch.uint8).numpy()}
+    # All that there are, and no other: the second picture is too small.
+    assert {place[3:] for place in places} == set(itertools.product((False, True), repeat=3))
+    origins = [(n, top, left) for n in (0, 2, 3) for top in range(sizes[n][0] - 4) for left in range(sizes[n][1] - 4)]
+    assert sorted({place[:3] for place in places}) == origins
+
+
+def test_a_picture_is_drawn_in_proportion_to_its_area() -> None:
+    sampler = CropSampler([photo(8, 8), photo(8, 24), photo(7, 90)], 8, CPU, np.random.default_rng(0))
+    assert sampler.chances.tolist() == [0.25, 0.75]
+
+
+def test_crops_follow_from_the_seed() -> None:
+    def drawn(seed: int) -> Tensor:
+        sampler = CropSampler([photo(40, 50, n) for n in range(3)], 8, CPU, np.random.default_rng(seed))
+        return torch.cat([sampler.batch(3), sampler.batch(2)])
+
+    assert torch.equal(drawn(1), drawn(1))
+    assert not torch.equal(drawn(1), drawn(2))
+
+
+# ----------------------------------------------------------------------------------------------------------------- loss
+
+
+class Fixed(np.random.Generator):
+    """Draws what it was told."""
+
+    def __init__(self, order: list[int], within: float) -> None:
+        super().__init__(np.random.PCG64(0))
+        self.order, self.within = order, within
+
+    def permutation(self, *arguments: Any, **options: Any) -> Any:
+        return np.array(self.order)
+
+    def random(self, *arguments: Any, **options: Any) -> Any:
+        return np.full(len(self.order), self.within)
+
+
+def test_positions_are_the_quantiles_of_the_draw() -> None:
+    config = replace(TINY, anchors=11)  # so that positions are tenths of the range
+    order = [2, 0, 3, 1]
+    # By hand: shares (order + 0.5) / 4 = 5/8, 1/8, 7/8, 3/8 between the points (0.07, 0.1), (0.86, 0.76), (1, 1).
+    expected = [
+        10 * (0.1 + 0.66 * (0.625 - 0.07) / 0.79),
+        10 * (0.1 + 0.66 * (0.125 - 0.07) / 0.79),
+        10 * (0.76 + 0.24 * (0.875 - 0.86) / 0.14),
+        10 * (0.1 + 0.66 * (0.375 - 0.07) / 0.79),
+    ]
+    positions = draw_positions(config, 4, Fixed(order, 0.5))
+    assert positions.dtype == np.float32
+    assert positions.tolist() == pytest.approx(expected, rel=1e-6)
+    assert draw_positions(config, 1, Fixed([0], 0.0)).tolist() == [0.0]
+    assert draw_positions(config, 1, Fixed([0], 1.0)).tolist() == [10.0]
+
+
+@given(st.integers(1, 40), st.integers(0, 2**32), st.integers(2, 9))
+def test_positions_are_stratified_and_within_range(count: int, seed: int, anchors: int) -> None:
+    config = replace(TINY, anchors=anchors)
+    positions = draw_positions(config, count, np.random.default_rng(seed))
+    assert ((positions >= 0) & (positions <= anchors - 1)).all()
+    shares = np.sort(np.interp(positions.astype(np.float64) / (anchors - 1), DRAWN_AT, DRAWN)) * count
+    assert (shares >= np.arange(count) - 1e-4).all()
+    assert (shares <= np.arange(count) + 1 + 1e-4).all()
+
+
+def test_lambda_of_a_position_is_the_inverse_of_the_configs() -> None:
+    position = torch.linspace(0, TINY.anchors - 1, 100, dtype=torch.float64)
+    values = trade_offs(TINY, position)
+    assert values[[0, -1]].tolist() == pytest.approx([TINY.lambda_min, TINY.lambda_max])
+    for quality, place, value in zip(range(1, 101), position.tolist(), values.tolist(), strict=True):
+        assert TINY.anchor_position(quality) == pytest.approx(place, abs=1e-12)
+        assert TINY.trade_off(quality) == pytest.approx(value)
+        assert TINY.position_of(value) == pytest.approx(place, abs=1e-9)
+
+
+def test_the_loss_by_hand() -> None:
+    picture = torch.zeros(2, 64, 128, 3)
+    decoded = picture.clone()
+    decoded[0, ..., 1] = 0.5  # a third of the samples is wrong by a half
+    decoded[1, :32] = -0.25  # half of them by a quarter
+    bits = {
+        "z_r": torch.tensor([1024.0, 0.0]),
+        "z_g": torch.tensor([96.0, 960.0]),
+        "z_l": torch.tensor([512.0, 2048.0]),
+        "y_1": torch.tensor([8192.0, 4096.0]),
+    }
+    estimate = Estimate(decoded, bits, torch.zeros(4))
+    full, error = loss_terms(estimate, picture, full_token_cost=True)
+    shared, _ = loss_terms(estimate, picture, full_token_cost=False)
+    assert error.tolist() == pytest.approx([1 / 12, 1 / 32])
+    assert full.tolist() == [(1024 + 96 + 512 + 8192) / 8192, (960 + 2048 + 4096) / 8192]
+    # 64x128 pixels are 1/48 of 768x512: so much of z_g's bits do they bear.
+    assert shared.tolist() == [(1024 + 2 + 512 + 8192) / 8192, (20 + 2048 + 4096) / 8192]
+    large = torch.zeros(1, 1024, 768, 3)  # no more than all of them
+    alone = Estimate(large, {"z_g": torch.tensor([1024.0 * 768])}, torch.zeros(4))
+    assert loss_terms(alone, large, full_token_cost=False)[0].item() == 1.0
+
+    value = rate_distortion_loss(torch.tensor([0.5, 2.0]), torch.tensor([0.001, 0.0]), torch.tensor([0.01, 1.0]))
+    assert value.item() == pytest.approx(((0.5 + 0.01 * 65025 * 0.001) / 0.01**0.4 + 2.0) / 2, rel=1e-6)
+
+
+# ------------------------------------------------------------------------------------------------------------- schedule
+
+
+def test_the_learning_rate_by_steps() -> None:
+    options = replace(QUICK, steps=400, rate=0.5, warm_up=100)
+    rate = [options.learning_rate(step, 1e9) for step in range(402)]
+    assert rate[0] == pytest.approx(0.5 / 100)
+    assert rate[49] == pytest.approx(0.25 * (0.01 + 0.99 * (1 + math.cos(math.pi * 49 / 400)) / 2))
+    assert rate[99] == pytest.approx(0.5 * (0.01 + 0.99 * (1 + math.cos(math.pi * 99 / 400)) / 2))
+    assert rate[100] == pytest.approx(0.5 * (0.01 + 0.99 * (1 + math.cos(math.pi / 4)) / 2))
+    assert rate[200] == pytest.approx(0.5 * 0.505)
+    assert rate[400] == rate[401] == pytest.approx(0.005)
+    assert [options.progress(step, 1e9) for step in (0, 100, 400, 999)] == [0, 0.25, 1, 1]
+
+
+def test_the_learning_rate_by_minutes() -> None:
+    options = replace(QUICK, minutes=2.0, steps=400, rate=0.5, warm_up=100)  # minutes count where both are given
+    assert options.learning_rate(99, 0.0) == pytest.approx(0.5)
+    assert options.learning_rate(9, 60.0) == pytest.approx(0.05 * 0.505)
+    assert options.learning_rate(500, 30.0) == pytest.approx(0.5 * (0.01 + 0.99 * (1 + math.cos(math.pi / 4)) / 2))
+    assert options.learning_rate(500, 60.0) == pytest.approx(0.5 * 0.505)
+    assert options.learning_rate(500, 120.0) == options.learning_rate(500, 1e9) == pytest.approx(0.005)
+    assert [options.progress(10**9, seconds) for seconds in (0, 30, 120, 999)] == [0, 0.25, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"crop": 100}, "the crop must be a multiple of 64, not 100"),
+        ({"crop": 0}, "the crop must be a multiple of 64, not 0"),
+        ({"steps": 0}, "a run needs a length: minutes or steps"),
+        ({"minutes": -1.0}, "a run needs a length: minutes or steps"),
+        ({"batch": 0}, "batch and warm-up must be 1 at least"),
+        ({"warm_up": 0}, "batch and warm-up must be 1 at least"),
+        ({"precision": "half"}, "the precision must be auto, float32 or bfloat16, not 'half'"),
+    ],
+)
+def test_options_that_make_no_run(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        replace(QUICK, **change)
+
+
+# ------------------------------------------------------------------------------------------------------------ the start
+
+
+def test_the_start_is_a_karhunen_loeve_transform() -> None:
+    model = DCA(TINY)
+    initialise(model, [photo(96, 128, number) for number in range(6)])
+    for down, up in ((model.analysis.patch, model.synthesis.patch), (model.analysis.down, model.synthesis.up)):
+        rows = down.weight.detach().double()
+        assert torch.allclose(rows @ rows.T, torch.eye(len(rows), dtype=torch.float64), atol=1e-6)
+        assert torch.equal(up.weight, down.weight.T)
+        assert not torch.cat([down.bias, up.bias]).any()
+    for anchor, gains in enumerate(model.gain.values.tolist()):
+        quality = 1 + 99 * anchor / (TINY.anchors - 1)
+        assert gains == pytest.approx([math.log(50 * math.sqrt(TINY.trade_off(quality)))] * TINY.latent, abs=1e-6)
+
+
+# ----------------------------------------------------------------------------------------------------- runs, and resume
+
+
+def stop_at(step: int, stop: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Call `stop` when the optimiser step with this number is about to be done."""
+    honest = Trainer.train_step
+
+    def watched(self: Trainer, picture: Tensor, position: Tensor, rate: float) -> dict[str, float]:
+        if self.step == step:
+            stop()
+        return honest(self, picture, position, rate)
+
+    monkeypatch.setattr(Trainer, "train_step", watched)
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def crash() -> None:
+    raise RuntimeError("the power failed")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The last state of a run of `QUICK` in one go."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PRESETS, "tiny", TINY)
+        patch.setattr(torch.cuda, "is_available", lambda: False)
+        train([str(pictures)], folder, QUICK, quiet=True)
+    return state_of(folder)
+
+
+@pytest.mark.parametrize(("stop", "error"), [(interrupt, Interrupted), (crash, RuntimeError)])
+def test_a_resumed_run_ends_just_as_one_in_one_go(
+    stop: Callable[[], None],
+    error: type[BaseException],
+    uninterrupted: dict[str, Any],
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    options = replace(QUICK, save_every=0.0)
+    with monkeypatch.context() as patch:
+        stop_at(3, stop, patch)
+        with pytest.raises(error):
+            train([str(pictures)], tmp_path, options, [str(pictures)], quiet=True)
+    half = state_of(tmp_path)
+    assert half["step"] == (4 if error is Interrupted else 3)
+    assert not same(half["model"], uninterrupted["model"])
+
+    train([str(pictures)], tmp_path, options, quiet=True)
+    whole = state_of(tmp_path)
+    assert whole.keys() == uninterrupted.keys()
+    for part in set(whole) - {"seconds", "options"}:
+        assert same(whole[part], uninterrupted[part]), part
+    assert whole["step"] == 6
+    assert whole["pixels"] == 6 * 2 * 64 * 64
+    steps = [(line["kind"], line["step"]) for line in log_of(tmp_path) if line["kind"] in ("start", "end")]
+    assert steps == [("start", 0), ("start", half["step"]), ("end", 6)]
+
+
+def test_a_checkpoint_without_the_state_of_the_draw_is_gone_on_from(
+    uninterrupted: dict[str, Any], pictures: Path, tmp_path: Path
+) -> None:
+    """As they were before they held it. It also shows that the test above would tell if the draw were not restored."""
+    train([str(pictures)], tmp_path, replace(QUICK, steps=3), quiet=True)
+    state = state_of(tmp_path)
+    del state["numpy_random"]
+    torch.save(state, tmp_path / "checkpoint.pt")
+    train([str(pictures)], tmp_path, QUICK, quiet=True)
+    assert state_of(tmp_path)["step"] == 6
+    assert not same(state_of(tmp_path)["model"], uninterrupted["model"])
+
+
+def test_another_runs_checkpoint_starts_a_fresh_schedule(
+    uninterrupted: dict[str, Any], pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save(uninterrupted, tmp_path / "other.pt")
+    first: dict[str, Any] = {}
+    honest = Trainer.train_step
+
+    def watched(self: Trainer, picture: Tensor, position: Tensor, rate: float) -> dict[str, float]:
+        model = {name: value.clone() for name, value in self.model.state_dict().items()}
+        first.setdefault("seen", (self.step, self.seconds, self.pixels, rate, model))
+        return honest(self, picture, position, rate)
+
+    monkeypatch.setattr(Trainer, "train_step", watched)
+    train([str(pictures)], tmp_path / "run", QUICK, resume=tmp_path / "other.pt", quiet=True)
+    assert first["seen"][:4] == (0, 0.0, uninterrupted["pixels"], QUICK.rate / 2)
+    assert same(first["seen"][4], uninterrupted["model"])
+    assert (state_of(tmp_path / "run")["step"], state_of(tmp_path / "run")["pixels"]) == (6, 2 * 6 * 2 * 64 * 64)
+
+
+def test_a_finished_run_stays_as_it_is(uninterrupted: dict[str, Any], pictures: Path, tmp_path: Path) -> None:
+    torch.save(uninterrupted, tmp_path / "checkpoint.pt")
+    train([str(pictures)], tmp_path, QUICK, quiet=True)
+    assert same(state_of(tmp_path), uninterrupted)
+
+
+class Trap:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_file_that_is_no_checkpoint(uninterrupted: dict[str, Any], pictures: Path, tmp_path: Path) -> None:
+    path = tmp_path / "other.pt"
+    whole = io.BytesIO()
+    torch.save(uninterrupted, whole)
+    partial = {name: value for name, value in uninterrupted.items() if name != "average"}
+    other = uninterrupted | {"average": uninterrupted["average"] | {"analysis.patch.weight": torch.zeros(3, 5)}}
+    unknown = uninterrupted | {"config": uninterrupted["config"] | {"depth": 5}}
+    contents = [b"", b"text", whole.getvalue()[:-5000], pickle.dumps(Trap(tmp_path / "trap"))]
+    for content in (*contents, [], {}, partial, other, unknown):
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            torch.save(content, path)
+        before = path.read_bytes()
+        for result in (
+            call("train", pictures, "--run", tmp_path / "run", *ONE_STEP, "--resume", path),
+            call("publish", path, "--models", tmp_path / "models", "--check", pictures),
+        ):
+            assert_fails(result, f"{path}: not a checkpoint, or one of a network that this version does not have")
+        assert path.read_bytes() == before
+        assert [each.name for each in tmp_path.iterdir()] == ["other.pt"]
+
+
+def test_a_checkpoint_of_another_preset(uninterrupted: dict[str, Any], pictures: Path, tmp_path: Path) -> None:
+    """Also one that differs in nothing that a tensor's shape shows."""
+    config = replace(TINY, order="LGR")
+    torch.save(uninterrupted | {"config": config.to_dict()}, tmp_path / "checkpoint.pt")
+    message = f"{tmp_path / 'checkpoint.pt'}: a checkpoint of another network than the preset 'tiny'"
+    assert_fails(call("train", pictures, "--run", tmp_path, *ONE_STEP), message)
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["train", pictures, "--run", tmp_path, *ONE_STEP]
+    assert call(*arguments, "--steps", 2).exit_code == 0
+    old = (tmp_path / "checkpoint.pt").read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(images.os, "fsync", full)
+        assert_fails(call(*arguments, "--steps", 4), "No space left on device")
+    assert (tmp_path / "checkpoint.pt").read_bytes() == old
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["checkpoint.pt", "log.jsonl"]
+    assert call(*arguments, "--steps", 4).exit_code == 0
+    assert state_of(tmp_path)["step"] == 4
+
+
+def test_a_process_killed_while_it_saves_leaves_the_old_checkpoint(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train([str(pictures)], tmp_path, replace(QUICK, steps=2), quiet=True)
+    old = (tmp_path / "checkpoint.pt").read_bytes()
+    parent = os.getpid()
+    child = os.fork()
+    if not child:  # as after SIGKILL: nothing that is under way gets the chance to clean up
+        try:
+            monkeypatch.setattr(images.os, "fsync", lambda descriptor: os._exit(9))
+            trainer = Trainer(QUICK, tmp_path, TINY, CPU)
+            trainer.load(tmp_path / "checkpoint.pt")
+            trainer.step = 99
+            trainer.save()
+        finally:
+            if os.getpid() != parent:
+                os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert len(list(tmp_path.iterdir())) == 3  # with a part of the new one
+    assert (tmp_path / "checkpoint.pt").read_bytes() == old
+    train([str(pictures)], tmp_path, replace(QUICK, steps=3), quiet=True)
+    assert state_of(tmp_path)["step"] == 3
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_spares_the_checkpoint(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = CropSampler.batch
+    batches: list[Tensor] = []
+
+    def poisoned(self: CropSampler, count: int) -> Tensor:
+        batches.append(honest(self, count))
+        return batches[-1] * (math.nan if len(batches) == 4 else 1)
+
+    monkeypatch.setattr(CropSampler, "batch", poisoned)
+    result = call("train", pictures, "--run", tmp_path, *ONE_STEP, "--steps", 9, "--save-every", 0)
+    assert_fails(result, "the loss or its gradient is not finite at step 3")
+    state = state_of(tmp_path)
+    assert state["step"] == 3
+    assert all(value.isfinite().all() for part in ("model", "average") for value in state[part].values())
+
+
+def test_a_step_that_fails_changes_no_weight(tmp_path: Path) -> None:
+    trainer = Trainer(QUICK, tmp_path, TINY, CPU)
+    trainer.start([photo(96, 128)])
+    before = {name: value.clone() for name, value in all_tensors(trainer).items()}
+    with pytest.raises(TrainingError):
+        trainer.train_step(torch.full((1, 64, 64, 3), math.inf), torch.ones(1), 0.1)
+    assert trainer.step == 0
+    assert same(before, {name: value for name, value in all_tensors(trainer).items() if name in before})
+
+
+# -------------------------------------------------------------------------------------------------------------- signals
+
+
+@pytest.mark.parametrize("name", Signals.NAMES)
+def test_a_signal_waits_and_a_second_one_does_not(name: str) -> None:
+    number = getattr(signal, name)
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        with Signals() as signals:
+            assert signals.number == 0
+            os.kill(os.getpid(), number)
+            assert signals.number == number
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), number)
+        assert signal.getsignal(number) is signal.default_int_handler
+        signal.signal(number, signal.SIG_IGN)
+        with Signals() as signals:
+            os.kill(os.getpid(), number)  # as with nohup
+            assert signals.number == 0
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
+
+
+def test_training_outside_the_main_thread(uninterrupted: dict[str, Any], pictures: Path, tmp_path: Path) -> None:
+    thread = threading.Thread(target=train, args=([str(pictures)], tmp_path, QUICK), kwargs={"quiet": True})
+    thread.start()
+    thread.join()
+    assert same(state_of(tmp_path)["average"], uninterrupted["average"])
+
+
+def test_an_interrupt_does_not_wait_for_a_validation(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = Trainer.validate
+    qualities: list[int] = []
+
+    def watched(self: Trainer, held_out: Any, quality: int) -> dict[str, Any]:
+        qualities.append(quality)
+        if len(qualities) == 9:  # in the second validation
+            interrupt()
+        return honest(self, held_out, quality)
+
+    monkeypatch.setattr(Trainer, "validate", watched)
+    options = replace(QUICK, validate_every=0.0)
+    with pytest.raises(Interrupted, match=r"^interrupted at step 3; \S+checkpoint.pt holds it, and the same command"):
+        train([str(pictures)], tmp_path, options, [str(pictures)], validation_pictures=1, quiet=True)
+    kinds = [(line["kind"], line["step"]) for line in log_of(tmp_path)]
+    assert kinds == [("start", 0), ("validation", 1), ("train", 3), ("interrupted", 3)]
+    assert len(qualities) == 9
+    assert state_of(tmp_path)["step"] == 3
+
+
+def environment() -> dict[str, str]:
+    """For a process that finds the package and the tests, and no GPU."""
+    path = [str(TESTS.parent), str(TESTS), os.environ.get("PYTHONPATH", "")]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(path), "CUDA_VISIBLE_DEVICES": ""}
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def assert_interrupted(code: int, message: str, number: int, folder: Path) -> None:
+    """What a signal leaves behind, on stderr and in the run's folder."""
+    state = state_of(folder)
+    assert (code, message) == (
+        128 + number,
+        f"dcacodec: interrupted at step {state['step']}; {folder / 'checkpoint.pt'} holds it, "
+        "and the same command goes on\n",
+    )
+    assert sorted(each.name for each in folder.iterdir()) == ["checkpoint.pt", "log.jsonl"]
+    last = log_of(folder)[-1]
+    assert (last["kind"], last["step"]) == ("interrupted", state["step"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_command(
+    number: signal.Signals, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_at(2, lambda: os.kill(os.getpid(), number), monkeypatch)
+    result = call("train", pictures, "--run", tmp_path, *ONE_STEP, "--steps", 1000)
+    assert result.stdout == ""
+    assert_interrupted(result.exit_code, result.stderr, number, tmp_path)
+    assert state_of(tmp_path)["step"] == 3
+
+
+def test_a_signal_to_a_process_of_its_own(pictures: Path, tmp_path: Path) -> None:
+    """At no step in particular."""
+    script = (
+        "from dcacodec.network.config import PRESETS\n"
+        "from tiny import TINY\n"
+        "PRESETS['tiny'] = TINY\n"
+        "from dcacodec.cli import main\n"
+        "main()\n"
+    )
+    arguments = ["train", str(pictures), "--run", str(tmp_path), *ONE_STEP, "--steps", "1000000", "--save-every", "0"]
+    command = [sys.executable, "-c", script, *arguments]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment(), text=True) as process:
+        wait_for((tmp_path / "checkpoint.pt").exists)
+        process.send_signal(signal.SIGTERM)
+        _, message = process.communicate(timeout=60)
+    assert_interrupted(process.returncode, message, signal.SIGTERM, tmp_path)
+
+
+# ------------------------------------------------------------------------------------------------- steps and validation
+
+
+def test_training_lowers_the_loss(tmp_path: Path) -> None:
+    """Everything from a fixed seed, and measured without noise: at every quality fewer bits and a better picture."""
+    goal = photo(64, 64, 3)
+    options = replace(QUICK, steps=80, batch=4, warm_up=10, rate=5e-3, ema=0.9)
+    trainer = Trainer(options, tmp_path, TINY, CPU)
+    trainer.start([photo(96, 128, number) for number in range(10, 16)])
+    before = [trainer.validate([goal], quality) for quality in (5, 50, 95)]
+    sampler = CropSampler([goal], 64, CPU, trainer.random)
+    for step in range(80):
+        position = torch.from_numpy(draw_positions(TINY, 4, trainer.random))
+        trainer.train_step(sampler.batch(4), position, options.learning_rate(step, 0))
+    for old, quality in zip(before, (5, 50, 95), strict=True):
+        new = trainer.validate([goal], quality)
+        assert new["loss"] < 0.8 * old["loss"]
+        assert new["bpp"] < 0.85 * old["bpp"]
+        assert new["psnr"] > old["psnr"] + 0.5
+
+
+def test_what_a_step_does_to_the_moving_average_and_the_rates(tmp_path: Path) -> None:
+    options = replace(QUICK, ema=0.5, transform_share=0.0)
+    trainer = Trainer(options, tmp_path, TINY, CPU)
+    trainer.start([photo(96, 128)])
+    picture = torch.from_numpy(photo(64, 64)).float()[None] / 255
+    for step, decay in enumerate([1 / 10, 2 / 11, 3 / 12]):  # these first, to `ema` in the end
+        old = {name: value.clone() for name, value in trainer.average.state_dict().items()}
+        start = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+        logged = trainer.train_step(picture, torch.ones(1), 0.01)
+        assert set(logged) == {"loss", "bpp", "norm"}
+        moved = set()
+        for name, value in trainer.model.state_dict().items():
+            expected = decay * old[name] + (1 - decay) * value
+            assert torch.allclose(trainer.average.state_dict()[name], expected, atol=1e-6), name
+            if not torch.equal(value, start[name]):
+                moved.add(name.split(".")[0])
+        # With a share of 0 the transforms stay; they are these three.
+        assert moved == {"hyper_analysis", "priors", "entropy", "spread"}
+        assert trainer.step == step + 1
+
+
+def test_products_in_bfloat16_and_the_skeleton_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def one_step(precision: str) -> tuple[Trainer, dict[str, float], dict[str, torch.dtype]]:
+        trainer = Trainer(replace(QUICK, precision=precision), tmp_path, TINY, CPU)
+        trainer.start([photo(96, 128)])
+        found: dict[str, torch.dtype] = {}
+        skeleton = ["analysis.patch", "analysis.down", "synthesis.up", "synthesis.patch"]
+        for name in [*skeleton, "analysis.blocks.0.mix"]:
+            trainer.model.get_submodule(name).register_forward_hook(
+                lambda module, arguments, output, name=name: found.update({name: output.dtype})
+            )
+        picture = torch.from_numpy(photo(64, 64)).float()[None] / 255
+        return trainer, trainer.train_step(picture, torch.ones(1), 0.01), found
+
+    full, exact, kinds = one_step("float32")
+    assert set(kinds.values()) == {torch.float32}
+    half, rough, kinds = one_step("bfloat16")
+    assert kinds.pop("analysis.blocks.0.mix") == torch.bfloat16
+    assert set(kinds.values()) == {torch.float32}
+    assert (full.autocast, half.autocast) == (False, True)
+    assert {value.dtype for value in half.model.state_dict().values()} == {torch.float32}
+    assert rough["loss"] != exact["loss"]
+    assert rough["loss"] == pytest.approx(exact["loss"], rel=0.01)
+    for fast in (False, True):
+        monkeypatch.setattr(loop, "fast_bfloat16", lambda device, fast=fast: fast)
+        assert Trainer(replace(QUICK, precision="auto"), tmp_path, TINY, CPU).autocast == fast
+
+
+def test_a_validation_is_what_the_network_estimates(tmp_path: Path) -> None:
+    trainer = Trainer(QUICK, tmp_path, TINY, CPU)
+    trainer.start([photo(96, 128)])
+    arrays = [photo(70, 130, 5), photo(64, 64, 6)]
+    rows = [trainer.validate([array], 40) for array in arrays]
+    surprises = [f"surprise_{step}" for step in (1, 2, 3, 4)]
+    for row, array in zip(rows, (arrays[0][:64, :128], arrays[1]), strict=True):
+        assert set(row) == {"quality", "bpp", "psnr", "loss", *STREAMS, *surprises}
+        assert row["quality"] == 40
+        # Values are rounded to five digits.
+        assert row["bpp"] == pytest.approx(sum(row[name] for name in STREAMS), abs=4e-5)
+        x = torch.from_numpy(array)[None].float() / 255
+        with torch.no_grad():
+            estimate = trainer.average(x, torch.tensor([TINY.anchor_position(40)]))
+        bits = sum(estimate.bits[name].item() for name in STREAMS)
+        assert row["bpp"] == pytest.approx(bits / (x.shape[1] * x.shape[2]), abs=1e-5)
+        decoded = (estimate.picture[0].numpy().clip(0, 1) * 255).round()
+        error = float(np.mean((decoded.astype(np.float64) - array) ** 2))
+        assert row["psnr"] == pytest.approx(10 * math.log10(255**2 / error), abs=1e-4)
+        loss = row["bpp"] + TINY.trade_off(40) * 255**2 * ((estimate.picture - x) ** 2).mean().item()
+        assert row["loss"] == pytest.approx(loss / TINY.trade_off(40) ** 0.4, abs=1e-3)
+    mean = trainer.validate(arrays, 40)
+    for name, value in mean.items():
+        assert value == pytest.approx((rows[0][name] + rows[1][name]) / 2, abs=2e-5), name
+
+
+def test_the_log_and_a_quiet_run(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "LOG_EVERY", 2)
+    result = call(
+        "train", pictures, "--run", tmp_path / "a" / "run", *ONE_STEP, "--steps", 5, "--batch", 2, "--rate", 0.004,
+        "--precision", "float32", "--validation", pictures, "--validation-pictures", 2,
+        "--threads", torch.get_num_threads(),
+    )
+    assert (result.exit_code, result.output) == (0, "")
+    lines = log_of(tmp_path / "a" / "run")
+    assert [(line["kind"], line["step"]) for line in lines] == [
+        ("start", 0), ("train", 2), ("train", 4), ("train", 5), ("validation", 5), ("end", 5),
+    ]
+    keys = {
+        "start": {"options", "threads", "processes", "bfloat16"},
+        "train": {"rate", "loss", "bpp", "norm"},
+        "validation": {"loss", "qualities"},
+        "end": set(),
+    }
+    for line in lines:
+        assert set(line) == {"kind", "step", "minutes", "pixels"} | keys[line["kind"]]
+        assert line["pixels"] == line["step"] * 2 * 64 * 64
+        assert math.isfinite(line.get("loss", 0.0))
+    expected = TrainingOptions(preset="tiny", steps=5, batch=2, crop=64, rate=0.004, precision="float32")
+    assert TrainingOptions(**lines[0]["options"]) == expected
+    assert (lines[0]["processes"], lines[0]["bfloat16"]) == (1, False)
+    assert [line["rate"] for line in lines[1:4]] == [round(expected.learning_rate(step, 0), 7) for step in (1, 3, 4)]
+    rows = lines[4]["qualities"]
+    assert [row["quality"] for row in rows] == list(loop.VALIDATION_QUALITIES)
+    assert lines[4]["loss"] == pytest.approx(sum(row["loss"] for row in rows) / len(rows), abs=1e-5)
+    for row in rows:
+        assert row["bpp"] == pytest.approx(sum(row[name] for name in STREAMS), abs=4e-5)
+
+
+def test_progress_is_shown_on_stderr(pictures: Path, tmp_path: Path) -> None:
+    result = call("train", pictures, "--run", tmp_path, "--preset", "tiny", "--crop", 64, "--steps", 1)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "reading pictures" in result.stderr
+    assert "training" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--crop", 100, "--steps", 1], 1, "dcacodec: error: the crop must be a multiple of 64, not 100\n"),
+        (["--crop", 64], 1, "dcacodec: error: a run needs a length: minutes or steps\n"),
+        (["--steps", -1], 2, "Error: Invalid value for '--steps': -1 is not in the range x>=0.\n"),
+        (["--max-minutes", -1], 2, "Error: Invalid value for '--max-minutes': -1.0 is not in the range x>=0.\n"),
+        (["--batch", 0], 2, "Error: Invalid value for '--batch': 0 is not in the range x>=1.\n"),
+        (["--seed", -1], 2, "Error: Invalid value for '--seed': -1 is not in the range x>=0.\n"),
+        (["--preset", "x"], 2, "Error: Invalid value for '--preset': 'x' is not one of 'small', 'base', 'tiny'.\n"),
+        (["--resume", "none"], 2, "Error: Invalid value for '--resume': File 'none' does not exist.\n"),
+    ],
+)
+def test_bad_options(arguments: list[Any], code: int, message: str, pictures: Path, tmp_path: Path) -> None:
+    result = call("train", pictures, "--run", tmp_path / "run", *arguments)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert result.stderr.endswith(message)
+    assert code == 2 or result.stderr == message
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["train", "publish"])
+def test_help(name: str) -> None:
+    result = call(name, "--help")
+    assert (result.exit_code, result.stderr) == (0, "")
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    for option in command.params:
+        assert option.param_type_name == "argument" or option.opts[0] in result.stdout
+    assert f"Examples:\n    dcacodec {name} " in result.stdout
+
+
+# ---------------------------------------------------------------------------------------------------- several processes
+
+
+@pytest.fixture
+def _no_noise(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(DCA, "_for_rate", still)
+    yield
+
+
+def distance(left: dict[str, Tensor], right: dict[str, Tensor], part: str) -> float:
+    """Euclidean, over all tensors of a part."""
+    assert left.keys() == right.keys()
+    return math.sqrt(sum((left[k] - right[k]).double().square().sum().item() for k in left if k.startswith(part)))
+
+
+@pytest.mark.usefixtures("_no_noise")
+def test_two_processes_train_as_one_with_both_batches(pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "pictures").symlink_to(pictures)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += [str(TESTS / "training_worker.py"), str(tmp_path)]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+
+    def of(name: str) -> dict[str, Tensor]:
+        found = torch.load(tmp_path / f"{name}.pt", weights_only=True)
+        assert isinstance(found, dict)
+        return found
+
+    first, second = of("steps-0"), of("steps-1")
+    assert same(first, second)
+    trainer = worker_steps(Workers(), tmp_path, slice(None))
+    alone, half = all_tensors(trainer), all_tensors(worker_steps(Workers(), tmp_path, slice(0, None, 2)))
+    assert trainer.pixels == 3 * BATCH * 64 * 64
+    fresh = Trainer(OPTIONS, tmp_path, TINY, CPU)
+    fresh.start([photo(96, 128, n) for n in range(6)])
+    start = {name: value for name, value in all_tensors(fresh).items() if name in alone} | {
+        name: torch.zeros_like(value) for name, value in alone.items() if name.startswith("grad.")
+    }
+    for part in ("grad.", "model.", "average."):
+        moved = distance(alone, start, part)
+        assert moved > 0.01
+        assert distance(alone, first, part) < 1e-3 * moved, part
+        assert distance(alone, half, part) > 0.05 * moved, part  # which is what no averaging would give
+
+    # A whole run, which the signal that one process got ended at the same step in both.
+    left, right = of("run-0"), of("run-1")
+    pictures_seen = left.pop("picture"), right.pop("picture")
+    assert not torch.equal(*pictures_seen)
+    assert same(left, right)
+    assert left.pop("number").item() == signal.SIGTERM
+    state = state_of(tmp_path / "run")
+    assert (state["step"], state["pixels"]) == (4, 4 * 2 * 64 * 64)
+    for part in ("model", "average"):
+        assert same(state[part], {name[len(part) + 1 :]: left[name] for name in left if name.startswith(f"{part}.")})
+    lines = log_of(tmp_path / "run")
+    assert [(line["kind"], line["step"]) for line in lines] == [("start", 0), ("train", 4), ("interrupted", 4)]
+    assert lines[0]["processes"] == 2

@@ -1,0 +1,87 @@
+"""What each of several training processes does in `test_training.py`, which starts this with `torchrun`.
+
+Two things, each leaving the state of every process in FOLDER for the test to compare: optimiser steps on its part of a
+given batch, and a run of `train` that a signal to the last process ends.
+"""
+
+import os
+import signal
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from tiny import TINY, photo
+from torch import Tensor
+
+from dcacodec.network.config import PRESETS
+from dcacodec.network.dca import DCA
+from dcacodec.training import loop
+
+STEPS = 3
+BATCH = 4
+OPTIONS = loop.TrainingOptions(preset="tiny", steps=1000, batch=1, crop=64, warm_up=1, precision="float32")
+CPU = torch.device("cpu")
+
+
+def still(model: DCA, value: Tensor) -> Tensor:
+    """In place of `DCA._for_rate`: no noise, so that a step depends on nothing but its batch."""
+    return value + 0.3
+
+
+def whole_batch(step: int) -> tuple[Tensor, Tensor]:
+    """Pictures and positions of all processes together."""
+    pictures = torch.stack([torch.from_numpy(photo(64, 64, BATCH * step + n)) for n in range(BATCH)])
+    return pictures.float() / 255, torch.linspace(0, TINY.anchors - 1, BATCH)
+
+
+def steps(workers: loop.Workers, folder: Path, part: slice) -> loop.Trainer:
+    """`STEPS` steps on a part of the whole batch."""
+    trainer = loop.Trainer(OPTIONS, folder, TINY, CPU, workers)
+    trainer.start([photo(96, 128, n + workers.rank) for n in range(6)])  # as on machines that do not round alike
+    trainer.agree()
+    for step in range(STEPS):
+        picture, position = (whole[part] for whole in whole_batch(step))
+        trainer.train_step(picture, position, OPTIONS.rate)
+    return trainer
+
+
+def tensors(trainer: loop.Trainer) -> dict[str, Tensor]:
+    """Weights, their average and the last step's gradients."""
+    parts = {"model": trainer.model, "average": trainer.average}
+    found = {f"{part}.{name}": value for part, model in parts.items() for name, value in model.state_dict().items()}
+    grads = {f"grad.{name}": p.grad for name, p in trainer.model.named_parameters() if p.grad is not None}
+    return found | grads
+
+
+def main(folder: Path) -> None:
+    seen: dict[str, Any] = {}
+
+    class Watched(loop.Trainer):
+        def train_step(self, picture: Tensor, position: Tensor, rate: float) -> dict[str, float]:
+            seen.setdefault("trainer", self)
+            seen.setdefault("picture", picture)
+            if self.step == STEPS and self.workers.rank == self.workers.count - 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().train_step(picture, position, rate)
+
+    with loop.Workers.joined(CPU) as workers:
+        mine = slice(workers.rank, None, workers.count)
+        with patch.object(DCA, "_for_rate", still):
+            torch.save(tensors(steps(workers, folder, mine)), folder / f"steps-{workers.rank}.pt")
+        with (
+            patch.object(loop.Workers, "joined", lambda device: nullcontext(workers)),  # a process can join only once
+            patch.object(loop, "Trainer", Watched),
+            patch.dict(PRESETS, {"tiny": TINY}),
+        ):
+            try:
+                loop.train([str(folder / "pictures")], folder / "run", OPTIONS, quiet=True)
+            except loop.Interrupted as interrupted:
+                facts = {"picture": seen["picture"], "number": torch.tensor(interrupted.number)}
+                torch.save(facts | tensors(seen["trainer"]), folder / f"run-{workers.rank}.pt")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
