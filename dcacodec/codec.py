@@ -20,7 +20,7 @@ from torch import Tensor
 
 from dcacodec.coding import VALUE_LIMIT, Coder, best_coder, decode_values, encode_values
 from dcacodec.container import DEFAULT_MAX_PIXELS, Chunk, Container, Header, Slice, pack, parse
-from dcacodec.errors import DcaError, StreamError, SymbolMismatch, UnknownModel
+from dcacodec.errors import DcaError, SlicedPicture, StreamError, SymbolMismatch, UnknownModel
 from dcacodec.fixedpoint import ACTIVATION_BITS
 from dcacodec.images import Picture, decode_alpha, encode_alpha
 from dcacodec.network.config import LATENT_STRIDE, REGIONAL_STRIDE
@@ -88,7 +88,7 @@ class Codec:
     coder: Coder = field(default_factory=best_coder)
 
     def __post_init__(self) -> None:
-        self.weights.network.to(self.device)
+        object.__setattr__(self, "weights", self.weights.on(self.device))
 
     @classmethod
     def load(cls, preset: str = "small", device: str = "auto") -> Codec:
@@ -160,6 +160,8 @@ class Codec:
             raise UnknownModel(
                 f"the file needs weights {header.fingerprint.hex()}, this codec has {self.weights.fingerprint.hex()}"
             )
+        if header.slice_log2:
+            raise SlicedPicture("the picture is coded in slices, which this version cannot put together yet")
         alpha = container.chunk("ALPH")
         plane = None if alpha is None else decode_alpha(alpha, header.width, header.height)
         coded = container.slices[0]

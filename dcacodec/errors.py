@@ -22,6 +22,7 @@ __all__ = [
     "FormatError",
     "ImageError",
     "NewerVersion",
+    "SlicedPicture",
     "StreamError",
     "SymbolMismatch",
     "TooLarge",
@@ -116,6 +117,10 @@ class TooLarge(DcaError):
 
 class UnknownModel(DcaError):
     """No known weights have the fingerprint that the file or the caller asks for."""
+
+
+class SlicedPicture(DcaError):
+    """The file is sound, but its picture is coded in several slices, which this version only describes."""
 
 
 class StreamError(DcaError):

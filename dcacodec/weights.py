@@ -17,10 +17,11 @@ The file's SHA-256 is its identity: the first four bytes are the fingerprint tha
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,12 @@ class Weights:
     y_table: CdfTable
     z_tables: Mapping[str, CdfTable]
     fingerprint: bytes
+
+    def on(self, device: torch.device) -> Weights:
+        """The same weights with their network on a device; the network of these stays where it is."""
+        if device.type == "cpu":
+            return self
+        return replace(self, network=copy.deepcopy(self.network).to(device))
 
     def scales(self, quality: int, device: torch.device) -> Scales:
         """The fixed-point scales of a quality, each (1, 1, 1, M) float64."""

@@ -15,7 +15,7 @@ from dcacodec.network.config import PRESETS
     epilog="""\b
 Examples:
   dcacodec train photos/ --run runs/first --max-minutes 120 --validation held-out/
-  torchrun --nproc-per-node 2 -m dcacodec train photos/ --run runs/first --max-minutes 120
+  torchrun --nproc-per-node 2 -m -- dcacodec train photos/ --run runs/first --max-minutes 120
 """,
 )
 @click.argument("sources", nargs=-1, required=True)

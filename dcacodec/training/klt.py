@@ -33,7 +33,7 @@ def _components(samples: NDArray[np.float64], count: int) -> tuple[NDArray[np.fl
     """Principal directions (count, D) and variances, about 0 and not about the mean: no bias could carry that."""
     values, vectors = np.linalg.eigh(samples.T @ samples / len(samples))
     order = np.argsort(values)[::-1][:count]
-    return vectors[:, order].T, values[order]
+    return vectors[:, order].T, values[order].clip(min=0.0)  # rounding makes what should be 0 negative at times
 
 
 def initialise(model: DCA, pictures: Iterable[NDArray[np.uint8]], patches: int = 200_000, seed: int = 0) -> None:

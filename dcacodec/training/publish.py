@@ -94,6 +94,8 @@ def gaussian_levels() -> CdfTable:
 def export(model: DCA) -> bytes:
     """A trained network as the bytes of a weights file (layout: :mod:`dcacodec.weights`).
 
+    The same network always gives the same bytes, and so the same fingerprint.
+
     Raises:
         WeightsError: a weight does not fit its format.
     """
@@ -113,7 +115,15 @@ def export(model: DCA) -> bytes:
     for name, value, bits in zip(Scales._fields, scales, (SCALE_BITS, SCALE_BITS, ACTIVATION_BITS), strict=True):
         tensors[f"scales.{name}"] = _integers(f"scales.{name}", value[:, 0, 0], bits, 32)
     metadata = {"format": FORMAT, "config": json.dumps(config.to_dict())}
-    return save_tensors({name: value.contiguous() for name, value in sorted(tensors.items())}, metadata)
+    return _in_order(save_tensors({name: value.contiguous() for name, value in tensors.items()}, metadata))
+
+
+def _in_order(data: bytes) -> bytes:
+    """A safetensors file with its header sorted by name: the library writes metadata in an order of chance."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # so that the tensors stay aligned
+    return len(header).to_bytes(8, "little") + header + data[end:]
 
 
 def activation_ranges(weights: Weights, pictures: Sequence[NDArray[np.uint8]]) -> dict[str, float]:

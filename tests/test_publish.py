@@ -1,0 +1,431 @@
+"""Publishing: what is rounded how, what is refused, the tables, the list of weights, the card."""
+
+import hashlib
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors.torch import load as load_tensors
+from tiny import TINY, drawn_model, photo
+from torch import Tensor
+
+from dcacodec.bench.metrics import psnr
+from dcacodec.cli import cli
+from dcacodec.codec import Codec
+from dcacodec.coding import PythonCoder
+from dcacodec.container import STREAMS, parse
+from dcacodec.errors import UnknownModel, WeightsError
+from dcacodec.fixedpoint import ACTIVATION_LIMIT
+from dcacodec.images import Picture
+from dcacodec.network.config import DCAConfig
+from dcacodec.network.dca import DCA
+from dcacodec.network.priors import SCALE_LEVELS, FactorizedPrior, gaussian_bits
+from dcacodec.training.card import CARD_QUALITIES, write_card
+from dcacodec.training.loop import Trainer, TrainingOptions
+from dcacodec.training.publish import (
+    ALPHABET,
+    KEEP_FLOAT32,
+    activation_ranges,
+    export,
+    gaussian_levels,
+    load_checkpoint,
+    prior_table,
+    publish,
+)
+from dcacodec.weights import Weights, read_weights
+from dcacodec.zoo import by_fingerprint, by_preset
+
+Floats = NDArray[np.floating[Any]]
+
+PICTURES = [photo(64, 64, 1), photo(50, 70, 2)]
+TOO_MUCH = "the weights of an output do not add up to less than 2048"
+LOUD = 6.0
+"""A loudness at which activations reach their clamp."""
+
+
+@pytest.fixture(scope="module")
+def model() -> DCA:
+    return drawn(TINY, seed=5)
+
+
+@pytest.fixture(scope="module")
+def data(model: DCA) -> bytes:
+    return export(model)
+
+
+def drawn(config: DCAConfig, seed: int, loudness: float = 1.0) -> DCA:
+    """As `drawn_model`, with PyTorch's own draws from the seed too."""
+    torch.manual_seed(seed)
+    return drawn_model(config, seed, loudness)
+
+
+def changed(model: DCA, name: str, value: float) -> DCA:
+    """A copy with one element set."""
+    other = DCA(model.config)
+    other.load_state_dict(model.state_dict())
+    other.state_dict()[name].view(-1)[-1] = value  # shares memory with the parameter
+    return other.eval()
+
+
+def read(data: bytes, folder: Path) -> Weights:
+    path = folder / "weights.safetensors"
+    path.write_bytes(data)
+    return read_weights(path)
+
+
+def save_checkpoint(model: DCA, folder: Path) -> Path:
+    """A run's checkpoint whose moving average is the model."""
+    folder.mkdir(exist_ok=True)
+    options = TrainingOptions(preset="tiny", steps=900, batch=3, crop=128)
+    trainer = Trainer(options, folder, model.config, torch.device("cpu"))
+    trainer.average.load_state_dict(model.state_dict())
+    trainer.step, trainer.seconds, trainer.pixels = 1234, 330.0, 5_600_000
+    trainer.save()
+    return trainer.checkpoint
+
+
+def call(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(cli, [str(each) for each in arguments], prog_name="dcacodec")
+
+
+# ------------------------------------------------------------------------------------------------------------- rounding
+
+
+def test_the_entropy_model_is_rounded_to_twelve_bits(model: DCA, data: bytes, tmp_path: Path) -> None:
+    tensors, network = load_tensors(data), read(data, tmp_path).network.state_dict()
+    names = [name for name in model.state_dict() if name.startswith("entropy.")]
+    assert {name for name in tensors if name.startswith("entropy.")} == set(names)
+    assert len(names) > 50
+    for name in names:
+        wanted = np.rint(model.state_dict()[name].numpy().astype(np.float64) * 4096)
+        assert tensors[name].dtype == (torch.int16 if name.endswith(".weight") else torch.int32)
+        assert np.array_equal(tensors[name].numpy(), wanted), name
+        assert network[name].dtype == torch.float64
+        assert np.array_equal(network[name].numpy(), wanted / 4096), name
+
+
+def test_all_else_is_kept_or_halved(model: DCA, data: bytes, tmp_path: Path) -> None:
+    tensors, network = load_tensors(data), read(data, tmp_path).network.state_dict()
+    assert network.keys() == model.state_dict().keys()
+    kept = 0
+    for name, value in model.state_dict().items():
+        if name.startswith("entropy."):
+            continue
+        keep = name.startswith(KEEP_FLOAT32)
+        kept += keep
+        assert tensors[name].dtype == (torch.float32 if keep else torch.float16)
+        assert torch.equal(tensors[name], value if keep else value.half()), name
+        assert network[name].dtype == torch.float32
+        assert torch.equal(network[name], tensors[name].float()), name
+    # gain, spread, three parameters of three priors, weight and bias of four linear layers
+    assert kept == 1 + 1 + 9 + 8
+
+
+def test_scales_are_what_the_network_trains_with(model: DCA, data: bytes, tmp_path: Path) -> None:
+    inward, outward, level = read(data, tmp_path).scale_tables
+    anchors = model.spread.values.detach().double().numpy()
+    for quality in (1, 2, 50, 99, 100):
+        place = (quality - 1) / 99 * (TINY.anchors - 1)
+        below = min(int(place), TINY.anchors - 2)
+        spread = anchors[below] + (place - below) * (anchors[below + 1] - anchors[below])
+        wanted = (1 / np.sqrt(np.exp(2 * spread) + 0.3), np.exp(spread), 16 * (spread - math.log(0.11)))
+        for table, value, unit in zip((inward, outward, level), wanted, (2**16, 2**16, 2**9), strict=True):
+            assert table.shape == (100, TINY.latent)
+            # Training computes them in float32.
+            assert table[quality - 1] == pytest.approx(value * unit, rel=3e-6, abs=0.51)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("entropy.starts.2.weight", 8.0, "does not fit 16 bits: its largest magnitude is 8.00"),
+        ("entropy.starts.2.weight", -7.9999, "does not fit 16 bits: its largest magnitude is 8.00"),
+        ("entropy.starts.2.bias", 2.0**19, "does not fit 32 bits: its largest magnitude is 524288.00"),
+        ("entropy.starts.2.bias", math.nan, "does not fit 32 bits: its largest magnitude is nan"),
+        ("entropy.stages.R.block.depthwise.weight", math.inf, TOO_MUCH),
+        ("entropy.head.weight", math.nan, TOO_MUCH),
+        ("analysis.blocks.0.mix.weight", 70000.0, "holds a value that is not finite, or beyond float16"),
+        ("analysis.patch.weight", math.inf, "holds a value that is not finite, or beyond float16"),
+        ("gain.values", math.nan, "holds a value that is not finite, or beyond float16"),
+    ],
+)
+def test_a_weight_that_does_not_fit(model: DCA, name: str, value: float, message: str, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=f"^{name}:? {message}$"):
+        publish(changed(model, name, value), tmp_path, PICTURES)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_largest_weights_that_fit(model: DCA, tmp_path: Path) -> None:
+    for name, value in (("entropy.starts.2.weight", 32767 / 4096), ("entropy.starts.2.bias", 2.0**19 - 1)):
+        network = read(export(changed(model, name, value)), tmp_path).network
+        assert network.state_dict()[name].view(-1)[-1].item() == value
+
+
+def test_weights_of_an_output_that_add_up_to_too_much(tmp_path: Path) -> None:
+    wide = DCA(replace(TINY, latent=512))
+    weight = wide.state_dict()["entropy.starts.1.weight"]
+    weight[3] = torch.tensor([4.0, -4.0]).repeat(256)
+    with pytest.raises(WeightsError, match=f"^entropy.starts.1.weight: {TOO_MUCH}$"):
+        export(wide)
+    weight[3, 0] -= 2**-12
+    assert read(export(wide), tmp_path).network.state_dict()["entropy.starts.1.weight"][3].abs().sum() == 2048 - 2**-12
+
+
+def test_a_scale_that_does_not_fit(model: DCA) -> None:
+    message = r"scales.outward does not fit 32 bits: its largest magnitude is 363\d\d.\d\d"
+    with pytest.raises(WeightsError, match=f"^{message}$"):
+        export(changed(model, "spread.values", 10.5))
+
+
+# --------------------------------------------------------------------------------------------------------------- tables
+
+
+def assert_near_ideal(counts: Floats, ideal: Floats) -> None:
+    """Counts (rows, symbols) of 65536 are those of the probabilities, but for rounding and for the least count, 1."""
+    assert (counts.sum(1) == 65536).all()
+    assert (counts >= 1).all()
+    assert ideal.sum(1) == pytest.approx(1.0, abs=1e-9)
+    # What symbols get above their share, by rounding or as the least count, is taken from all others in proportion.
+    given = np.maximum(1 - ideal * 65536, 0).sum(1, keepdims=True) + ALPHABET / 2
+    assert (np.abs(counts - ideal * 65536) <= 1 + ideal * given).all()
+    bits = ideal * np.log2(np.maximum(ideal, 1e-300) / counts * 65536)
+    assert bits.sum(1).max() < 1e-3  # lost per symbol
+
+
+def logistic_mixture(prior: FactorizedPrior, x: Floats) -> Floats:
+    """P(z < x) for x (rows, points), in float64, by hand."""
+    weight, centre, log_scale = (p.detach().double().flatten(0, 1).numpy()[:, None] for p in prior.parameters())
+    logistic = 1 / (1 + np.exp(-(x[:, :, None] - centre) / np.exp(np.maximum(log_scale, -3.0))))
+    mixture: Floats = (np.exp(weight) * logistic).sum(2) / np.exp(weight).sum(2)
+    return mixture
+
+
+@pytest.mark.parametrize("centre", [0.0, 40.0, -300.0])
+def test_the_table_of_a_prior_is_its_density(model: DCA, centre: float) -> None:
+    prior = changed(model, "priors.R.centre", centre).priors["R"]  # one component of one row, which need not be about 0
+    assert isinstance(prior, FactorizedPrior)
+    with torch.no_grad():
+        prior.weight[-1, -1, -1] = 3.0  # and has most of the probability
+    table = prior_table(prior)
+    assert (table.rows, table.alphabet) == (TINY.anchors * TINY.regional, ALPHABET)
+    assert not table.shift.any()
+    low = table.low.astype(np.float64)[:, None]
+    below = logistic_mixture(prior, low + np.arange(ALPHABET) - 0.5)
+    ideal = np.concatenate([np.diff(below, axis=1), 1 - (below[:, -1:] - below[:, :1])], axis=1)
+    assert_near_ideal(np.diff(table.cdf, axis=1), ideal)
+    # The regular symbols lie about the median, which is where there is half of the probability below.
+    middle = low + (ALPHABET - 1) // 2
+    assert (logistic_mixture(prior, middle - 0.5) < 0.5).all()
+    assert (logistic_mixture(prior, middle + 0.5) >= 0.5).all()
+    assert abs(middle[-1, 0] - centre) <= 1
+
+
+def test_the_table_of_y_is_the_gaussian_of_training() -> None:
+    table = gaussian_levels()
+    assert (table.rows, table.alphabet) == (SCALE_LEVELS, ALPHABET)
+    ideal = np.zeros((SCALE_LEVELS, ALPHABET))
+    for row in range(SCALE_LEVELS):
+        shift, sigma = int(table.shift[row]), 0.11 * math.exp(row / 16)
+        assert sigma <= 4 * 2**shift
+        assert shift == 0 or sigma > 2 * 2**shift
+        assert table.low[row] == -(ALPHABET - 1) // 2
+        values = (torch.arange((ALPHABET - 1) << shift) + (int(table.low[row]) << shift)).double()
+        bits = gaussian_bits(values, torch.tensor(float(row), dtype=torch.float64))
+        shares = torch.exp2(-bits).masked_fill(bits > 23.9, 0.0)  # from 24 bits on it tells no difference
+        ideal[row, :-1] = shares.view(ALPHABET - 1, -1).sum(1).numpy()
+    ideal[:, -1] = 1 - ideal.sum(1)
+    assert_near_ideal(np.diff(table.cdf, axis=1), ideal)
+
+
+# ---------------------------------------------------------------------------------------------------------- activations
+
+
+def test_ranges_of_a_sound_model(data: bytes, tmp_path: Path) -> None:
+    weights = read(data, tmp_path)
+    ranges = activation_ranges(weights, PICTURES)
+    inner = {name for name, module in weights.network.entropy.named_modules() if name and not list(module.children())}
+    called = {name for name in inner if not name.startswith(("starts.", "head"))}  # of these only the weights are read
+    assert called | {"mean", "stages.R", "stages.G", "stages.L"} <= ranges.keys()
+    assert all(0 < value < ACTIVATION_LIMIT for value in ranges.values())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in weights.network.modules())
+    fewer = activation_ranges(weights, PICTURES[:1])
+    assert all(fewer[name] <= ranges[name] for name in fewer)
+    assert fewer != ranges
+
+
+def test_a_clamp_that_is_reached_is_found(tmp_path: Path) -> None:
+    loud = drawn(TINY, seed=5, loudness=LOUD)
+    with pytest.raises(WeightsError, match=r"^\S+ reaches the clamp of activations at 4096$"):
+        publish(loud, tmp_path / "models", PICTURES)
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_mean_that_reaches_the_clamp_is_found(model: DCA, tmp_path: Path) -> None:
+    """No module puts it out: the head is applied position by position."""
+    with pytest.raises(WeightsError, match="^mean reaches the clamp of activations at 4096$"):
+        publish(changed(model, "spread.values", 9.0), tmp_path, PICTURES)
+
+
+def test_a_refused_model_changes_nothing_that_was_published(model: DCA, tmp_path: Path) -> None:
+    publish(model, tmp_path, PICTURES)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(WeightsError):
+        publish(drawn(TINY, seed=5, loudness=LOUD), tmp_path, PICTURES, replace=True)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+# -------------------------------------------------------------------------------------------------- the list of weights
+
+
+def test_what_is_published_is_found(model: DCA, data: bytes, tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    path = publish(model, folder, PICTURES)
+    digest = hashlib.sha256(data).hexdigest()
+    assert path == folder / f"tiny-{digest[:8]}.safetensors"
+    assert path.read_bytes() == data
+    assert json.loads((folder / "index.json").read_text("utf-8")) == {
+        "presets": {"tiny": digest[:8]},
+        "files": {digest[:8]: {"file": path.name, "sha256": digest}},
+    }
+    for found in (by_preset("tiny", folder), by_fingerprint(digest[:8], folder)):
+        assert (found.path, found.digest) == (path, digest)
+        assert read_weights(found.path, found.digest).fingerprint.hex() == digest[:8]
+
+
+def test_newer_weights_stand_beside_or_take_the_place_of_older_ones(model: DCA, tmp_path: Path) -> None:
+    first = publish(model, tmp_path, PICTURES)
+    first.with_suffix(".md").write_text("card")
+    other = publish(drawn(replace(TINY, name="other"), seed=6), tmp_path, PICTURES)
+    second = publish(drawn(TINY, seed=7), tmp_path, PICTURES)
+    identities = [path.stem.partition("-")[2] for path in (first, other, second)]
+    index = json.loads((tmp_path / "index.json").read_text("utf-8"))
+    assert index["presets"] == {"tiny": identities[2], "other": identities[1]}
+    assert index["files"].keys() == set(identities)
+    assert first.exists() and first.with_suffix(".md").exists()
+
+    second.with_suffix(".md").write_text("card")
+    last = drawn(TINY, seed=8)
+    third = publish(last, tmp_path, PICTURES, replace=True)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == sorted(["index.json", first.name, f"{first.stem}.md", other.name, third.name])
+    assert by_preset("tiny", tmp_path).path == third
+    assert by_fingerprint(identities[0], tmp_path).path == first
+    with pytest.raises(UnknownModel):
+        by_fingerprint(identities[2], tmp_path)
+
+    for replaced in (False, True):  # once more the same: nothing is lost
+        assert publish(last, tmp_path, PICTURES, replace=replaced) == third
+        assert sorted(path.name for path in tmp_path.iterdir()) == names
+        assert by_preset("tiny", tmp_path).path == third
+
+
+# ---------------------------------------------------------------------------------------------------- card, and command
+
+
+def test_a_checkpoints_average_is_published(model: DCA, tmp_path: Path) -> None:
+    path = save_checkpoint(model, tmp_path)
+    loaded, state = load_checkpoint(path)
+    assert not loaded.training
+    assert loaded.config == TINY
+    expected = model.state_dict()
+    for name, value in loaded.state_dict().items():
+        assert torch.equal(value, expected[name])
+    assert "average" not in state
+    assert not torch.equal(state["model"]["gain.values"], expected["gain.values"])
+
+
+def table_of(card: str) -> list[list[str]]:
+    """The rows of the card's last table, its head first."""
+    lines = card.rstrip("\n").rpartition("\n\n")[2].splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_the_command_publishes_with_a_card(model: DCA, data: bytes, tmp_path: Path) -> None:
+    checkpoint, models = save_checkpoint(model, tmp_path / "run"), tmp_path / "models"
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for number, pixels in enumerate(PICTURES):
+        Image.fromarray(pixels).save(pictures / f"{number}.png")
+    sources: list[str | Path] = ["--check", pictures, "--measure", pictures]
+    result = call("publish", checkpoint, "--models", models, *sources, "--trained-on", "made-up ones")
+    assert result.exit_code == 0, result.output
+    identity = hashlib.sha256(data).hexdigest()[:8]
+    assert result.stdout == f"{models / f'tiny-{identity}.safetensors'}\n{models / f'tiny-{identity}.md'}\n"
+    assert sorted(path.name for path in models.iterdir()) == sorted(
+        ["index.json", f"tiny-{identity}.md", f"tiny-{identity}.safetensors"]
+    )
+    card = (models / f"tiny-{identity}.md").read_text("utf-8")
+    assert card.startswith(f"# tiny-{identity}\n\nWeights of the preset `tiny` of dcacodec")
+    for row in (
+        f"| parameters | {sum(p.numel() for p in model.parameters()) / 1e6:.2f} million |",
+        f"| file | {len(data):,} bytes, fingerprint `{identity}` |",
+        "| last schedule | 6 minutes, 1,234 steps, batch 3 a process, crops of 128 pixels |",
+        "| pixels seen in all | 6 million |",
+        "| training pictures | made-up ones |",
+    ):
+        assert f"\n{row}\n" in card
+    assert "means over 2 pictures" in card
+
+    head, line, *rows = table_of(card)
+    assert head == ["quality", "bpp", "PSNR dB", *STREAMS]
+    assert line == ["---"] * len(head)
+    assert [int(row[0]) for row in rows] == list(CARD_QUALITIES)
+    codec = Codec(read_weights(models / f"tiny-{identity}.safetensors"), coder=PythonCoder())
+    for quality, *values in (rows[0], rows[-1]):
+        files = [codec.encode(Picture(pixels), int(quality)) for pixels in PICTURES]
+        areas = [pixels.shape[0] * pixels.shape[1] for pixels in PICTURES]
+        measured = [np.mean([8 * len(file) / area for file, area in zip(files, areas, strict=True)])]
+        measured.append(np.mean([psnr(p, codec.decode(f).pixels) for p, f in zip(PICTURES, files, strict=True)]))
+        streams = [parse(file).slices[0].streams for file in files]
+        for number in range(len(STREAMS)):
+            measured.append(np.mean([8 * len(s[number]) / area for s, area in zip(streams, areas, strict=True)]))
+        assert values == [f"{value:.{2 if place == 1 else 4}f}" for place, value in enumerate(measured)]
+
+
+def test_a_card_without_a_table(model: DCA, tmp_path: Path) -> None:
+    path = publish(model, tmp_path, PICTURES)
+    _, state = load_checkpoint(save_checkpoint(model, tmp_path / "run"))
+    text = write_card(path, state, "not recorded", []).read_text("utf-8")
+    assert "quality |" not in text
+    assert text.endswith("| licence | MIT, as the program |\n")
+
+
+def test_the_command_finds_what_is_missing_before_it_publishes(model: DCA, tmp_path: Path) -> None:
+    checkpoint, missing = save_checkpoint(model, tmp_path / "run"), tmp_path / "missing"
+    Image.fromarray(PICTURES[0]).save(tmp_path / "a.png")
+    for check, measure in ((missing, tmp_path / "a.png"), (tmp_path / "a.png", missing)):
+        result = call("publish", checkpoint, "--models", tmp_path / "models", "--check", check, "--measure", measure)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr.endswith(f"dcacodec: error: {missing}: No such file or directory\n")
+        assert not (tmp_path / "models").exists()
+    result = call("publish", checkpoint, "--models", tmp_path / "models")
+    assert result.exit_code == 2
+    assert "Missing option '--check'" in result.stderr
+
+
+def test_the_command_refuses_a_clamp_in_one_line(tmp_path: Path) -> None:
+    checkpoint = save_checkpoint(drawn(TINY, seed=5, loudness=LOUD), tmp_path / "run")
+    Image.fromarray(PICTURES[0]).save(tmp_path / "a.png")
+    result = call("publish", checkpoint, "--models", tmp_path / "models", "--check", tmp_path / "a.png")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.rstrip("\n").rpartition("\n")[2].endswith("reaches the clamp of activations at 4096")
+    assert not (tmp_path / "models").exists()
+
+
+def test_one_tensor_per_name_and_no_more(data: bytes, model: DCA) -> None:
+    tables = {f"table.{name}.{part}" for name in ("y", *TINY.order) for part in ("cdf", "low", "shift")}
+    scales = {"scales.inward", "scales.outward", "scales.level"}
+    tensors: dict[str, Tensor] = load_tensors(data)
+    assert tensors.keys() == model.state_dict().keys() | tables | scales
+    assert {tensors[name].dtype for name in tables | scales} == {torch.int32}
+    for _ in range(8):  # to the byte, whatever order a hash table has
+        assert export(model) == data
+    assert int.from_bytes(data[:8], "little") % 8 == 0
