@@ -12,7 +12,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, BinaryIO, Final, NoReturn
@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, Final, NoReturn
 import click
 
 from dcacodec._version import __version__
-from dcacodec.container import DEFAULT_MAX_PIXELS, describe, parse
+from dcacodec.container import DEFAULT_MAX_PIXELS, MAGIC, describe, parse
 from dcacodec.errors import DcaError
 
 EXIT_BAD_INPUT: Final = 1
@@ -81,6 +81,14 @@ class _Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        try:
+            return super().make_context(*arguments, **options)
+        except BrokenPipeError:
+            raise  # as below
+        except OSError as error:  # help or version, to a disk that is full
+            raise _failure(error) from error
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             with _notices_on_stderr(everything=ctx.params["debug"]):
@@ -118,7 +126,7 @@ def _notices_on_stderr(everything: bool) -> Iterator[None]:
         message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
     ) -> None:
         if everything or category.__module__.startswith("dcacodec."):
-            click.echo(f"dcacodec: notice: {message}", err=True)
+            _tell(f"dcacodec: notice: {message}")
 
     with warnings.catch_warnings():
         warnings.showwarning = show
@@ -308,6 +316,8 @@ def _weights_name(fingerprint: str) -> str | None:
 def _check_files(source: str, target: str) -> None:
     """Refuse before any work what would fail, or do harm, after it."""
     if target == "-":
+        if sys.stdout is None:
+            raise Failure("standard output is closed")
         if sys.stdout.isatty():
             raise click.UsageError("OUT is '-', but standard output is a terminal.")
         return
@@ -321,6 +331,8 @@ def _check_files(source: str, target: str) -> None:
 @contextmanager
 def _opened(source: str) -> Iterator[BinaryIO]:
     if source == "-":
+        if sys.stdin is None:
+            raise Failure("standard input is closed")
         yield click.get_binary_stream("stdin")
     else:
         with open(source, "rb") as file:
@@ -328,23 +340,36 @@ def _opened(source: str) -> Iterator[BinaryIO]:
 
 
 def _read(source: str) -> bytes:
+    """The bytes of a `.dca` file. What is none, however large, is read no further than to see that."""
     with _opened(source) as file:
-        return file.read()
+        start = file.read(len(MAGIC))
+        return start + file.read() if start == MAGIC else start
 
 
 def _write(target: str, write: Callable[[BinaryIO], object]) -> None:
     from dcacodec.images import write_atomically
 
-    if target == "-":
-        stdout = click.get_binary_stream("stdout")
-        write(stdout)
-        stdout.flush()
-    else:
-        write_atomically(target, write)
+    try:
+        if target == "-":
+            stdout = click.get_binary_stream("stdout")
+            write(stdout)
+            stdout.flush()
+        else:
+            write_atomically(target, write)
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, _shown(target, "standard output")) from error
 
 
 def _say(source: str, target: str, facts: str) -> None:
-    click.echo(f"{_shown(source, 'stdin')} -> {_shown(target, 'stdout')} {facts}", err=True)
+    _tell(f"{_shown(source, 'stdin')} -> {_shown(target, 'stdout')} {facts}")
+
+
+def _tell(text: str) -> None:
+    """Print one line on stderr. That it cannot be printed spoils nothing: the work is done all the same."""
+    with suppress(OSError):
+        click.echo(" ".join(text.splitlines()), err=True)
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:

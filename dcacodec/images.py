@@ -12,14 +12,16 @@ import secrets
 import stat
 import struct
 import warnings
+import zlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from dcacodec.container import DEFAULT_MAX_PIXELS
 from dcacodec.errors import DcaError, ImageError, TooLarge
@@ -49,6 +51,7 @@ _HEAD_BYTES: Final = 1 << 16
 _PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 # Length and name of the chunk, width, height, bit depth, colour type, compression, filter, interlace.
 _PNG_HEADER: Final = struct.Struct(">I4sIIBBBBB")
+_PNG_CHUNK: Final = struct.Struct(">I4s")
 
 
 class ImageNotice(UserWarning):
@@ -129,6 +132,8 @@ def _read(file: BinaryIO, max_pixels: int | None) -> Picture:
     file.seek(0)
     head = file.read(_HEAD_BYTES)
     try:
+        if head.startswith(_PNG_SIGNATURE):
+            _check_png_samples(file)
         with Image.open(file, formats=READABLE) as image:
             if max_pixels is not None and image.width * image.height > max_pixels:
                 raise TooLarge(
@@ -144,7 +149,34 @@ def _read(file: BinaryIO, max_pixels: int | None) -> Picture:
     except Image.DecompressionBombError as error:
         raise TooLarge(str(error)) from None
     except Exception as error:  # Pillow's readers raise nearly anything when the bytes are wrong
-        raise ImageError(f"the picture is damaged or of an unknown kind: {error}") from error
+        raise ImageError(f"the picture is damaged or of an unknown kind: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """What an error of Pillow says, in one line; its name where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _check_png_samples(file: BinaryIO) -> None:
+    """Compare the checksums of the coded samples. Pillow skips these alone, and many a flipped bit shows nowhere else.
+
+    A file that ends early is left to Pillow.
+    """
+    file.seek(len(_PNG_SIGNATURE))
+    while len(start := file.read(_PNG_CHUNK.size)) == _PNG_CHUNK.size:
+        length, name = _PNG_CHUNK.unpack(start)
+        if name == b"IEND":
+            return
+        if name != b"IDAT":
+            file.seek(length + 4, os.SEEK_CUR)
+            continue
+        crc = zlib.crc32(name)
+        while block := file.read(min(length, _HEAD_BYTES)):
+            crc = zlib.crc32(block, crc)
+            length -= len(block)
+        stored = file.read(4)
+        if len(stored) == 4 and int.from_bytes(stored, "big") != crc:
+            raise ValueError("a checksum of the PNG does not match its content")
 
 
 def _bits_per_sample(image: Image.Image, head: bytes) -> int:
@@ -309,12 +341,15 @@ def decode_alpha(data: bytes, width: int, height: int) -> Plane:
     if (bits, colour_type) != (8, 0):
         raise ImageError("the alpha plane is not 8-bit gray")
     try:
-        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+        # Not Image.open, which has a limit of pixels of its own.
+        with PngImagePlugin.PngImageFile(io.BytesIO(data)) as image:
+            if image.size != (width, height) or image.mode != "L":
+                raise ImageError("the alpha plane has a second header, unlike the first")
             return np.array(image)
-    except MemoryError:
+    except (ImageError, MemoryError):
         raise
     except Exception as error:  # as in _read
-        raise ImageError(f"the alpha plane is damaged: {error}") from error
+        raise ImageError(f"the alpha plane is damaged: {_reason(error)}") from error
 
 
 # -------------------------------------------------------------------------------------------------------------- writing
@@ -417,7 +452,10 @@ def write_picture(picture: Picture, target: BinaryIO, format: str) -> None:
         bands = np.dstack((bands, picture.alpha))
     image = Image.fromarray(bands[..., 0] if bands.shape[2] == 1 else bands)
     buffer = io.BytesIO()
-    image.save(buffer, output.pillow, **output.options, **metadata)
+    options = output.options
+    if format == "tiff" and "exif" in metadata and _has_directories(metadata["exif"]):
+        options = {}  # Pillow compresses by libtiff, which fails on directories; without, it writes all by itself
+    image.save(buffer, output.pillow, **options, **metadata)
     target.write(buffer.getbuffer())
 
 
@@ -431,6 +469,13 @@ def _exif_for_tiff(exif: bytes) -> bytes | None:
         raise
     except Exception:  # as in _turn_upright; the data come from a file that anyone may have written
         return None
+
+
+def _has_directories(exif: bytes) -> bool:
+    """Whether sound EXIF data have more than their first directory."""
+    tags = Image.Exif()
+    tags.load(_EXIF_PREFIX + exif)
+    return ExifTags.IFD.Exif in tags or ExifTags.IFD.GPSInfo in tags
 
 
 def write_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
@@ -472,7 +517,8 @@ def write_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> N
             os.fsync(file.fileno())
         os.replace(temporary, final)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # not there, or in a folder that nothing can be removed from: the first error says more
+            temporary.unlink()
         raise
 
 

@@ -34,11 +34,14 @@ from torch import Tensor
 from dcacodec.coding import CdfTable
 from dcacodec.errors import WeightsError
 from dcacodec.fixedpoint import ACTIVATION_BITS, SCALE_BITS, WEIGHT_BITS
-from dcacodec.network.config import DCAConfig
+from dcacodec.network.config import QUALITIES, DCAConfig
 from dcacodec.network.context import Scales
 from dcacodec.network.dca import DCA
+from dcacodec.network.priors import SCALE_LEVELS
 
 FORMAT = "dcacodec-weights-1"
+_LARGEST_SIZE = 4096
+"""Of the config. A larger network would take long to build before its tensors are seen to be missing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,8 +106,10 @@ def read_weights(path: Path, digest: str | None = None) -> Weights:
         if header["format"] != FORMAT:
             raise WeightsError(f"{path.name} has the format {header['format']}, not {FORMAT}")
         config = DCAConfig(**json.loads(header["config"]))
+        if any(isinstance(size, int) and size > _LARGEST_SIZE for size in config.to_dict().values()):
+            raise WeightsError(f"{path.name} describes a network of sizes beyond {_LARGEST_SIZE}")
         return _assemble(config, tensors, fingerprint(data))
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]  # a state that does not fit is listed tensor by tensor
         raise WeightsError(f"{path.name} is not a weights file of this program: {reason}") from error
 
@@ -115,12 +120,24 @@ def _assemble(config: DCAConfig, tensors: dict[str, Tensor], identity: bytes) ->
 
     y_table, z_tables = table("y"), {letter: table(letter) for letter in config.order}
     inward, outward, level = (tensors.pop(f"scales.{name}").numpy() for name in Scales._fields)
+    for name, scales in zip(Scales._fields, (inward, outward, level), strict=True):
+        if scales.dtype != np.int32 or scales.shape != (len(QUALITIES), config.latent):
+            raise ValueError(f"scales.{name} is {scales.dtype} {scales.shape}")
+    channels = {"R": config.regional, "G": config.token_width, "L": config.local}
+    rows = {letter: config.anchors * channels[letter] for letter in config.order}
+    if y_table.rows != SCALE_LEVELS or any(z_tables[letter].rows != rows[letter] for letter in rows):
+        raise ValueError("a CDF table has not one row for each model")
     with torch.device("meta"):  # no time is spent on values that are about to be replaced
         network = DCA(config)
     state = {
         name: value.double() * 2.0**-WEIGHT_BITS if name.startswith("entropy.") else value.float()
         for name, value in tensors.items()
     }
+    for name, value in tensors.items():
+        if name.startswith("entropy.") and (value.is_floating_point() or value.is_complex()):
+            raise ValueError(f"{name} holds {str(value.dtype).removeprefix('torch.')}, not integers")
+        if not value.isfinite().all():
+            raise ValueError(f"{name} holds what is no finite number")
     network.load_state_dict(state, assign=True)
     network.requires_grad_(False).eval()
     return Weights(config, network, (inward, outward, level), y_table, z_tables, identity)

@@ -26,12 +26,35 @@ class Published:
     digest: str
 
 
-def _index(folder: Path) -> dict[str, dict[str, str | dict[str, str]]]:
+@dataclass(frozen=True)
+class _Index:
+    """The list of weights: fingerprints by preset, files by fingerprint."""
+
+    presets: dict[str, str]
+    files: dict[str, Published]
+
+
+def _index(folder: Path) -> _Index:
+    path = folder / "index.json"
     try:
-        index: dict[str, dict[str, str | dict[str, str]]] = json.loads((folder / "index.json").read_text("utf-8"))
-        return index
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"the list of weights, {folder / 'index.json'}, cannot be read: {error}") from error
+        index = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise WeightsError(f"the list of weights, {path}, cannot be read: {error}") from error
+    try:
+        presets = {preset: _text(fingerprint) for preset, fingerprint in index["presets"].items()}
+        files = {
+            fingerprint: Published(folder / _text(entry["file"]), _text(entry["sha256"]))
+            for fingerprint, entry in index["files"].items()
+        }
+    except (KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"the list of weights, {path}, is damaged") from error
+    return _Index(presets, files)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not a text")
+    return value
 
 
 def by_fingerprint(fingerprint: str, folder: Path | None = None) -> Published:
@@ -39,23 +62,25 @@ def by_fingerprint(fingerprint: str, folder: Path | None = None) -> Published:
 
     Raises:
         UnknownModel: no file of this release has it.
-        WeightsError: the list of weights cannot be read.
+        WeightsError: the list of weights cannot be read or is damaged.
     """
     folder = folder or models_dir()
-    entry = _index(folder)["files"].get(fingerprint)
-    if not isinstance(entry, dict):
+    found = _index(folder).files.get(fingerprint)
+    if found is None:
         raise UnknownModel(f"the file was made with weights {fingerprint}, which this installation does not have")
-    return Published(folder / entry["file"], entry["sha256"])
+    return found
 
 
 def by_preset(preset: str, folder: Path | None = None) -> Published:
     """The newest weights of a preset.
 
     Raises:
-        WeightsError: none are published, or the list of weights cannot be read.
+        WeightsError: none are published, or the list of weights cannot be read or is damaged.
     """
-    folder = folder or models_dir()
-    fingerprint = _index(folder)["presets"].get(preset)
-    if not isinstance(fingerprint, str):
+    index = _index(folder or models_dir())
+    if preset not in index.presets:
         raise WeightsError(f"no weights are published for the preset {preset!r}")
-    return by_fingerprint(fingerprint, folder)
+    fingerprint = index.presets[preset]
+    if fingerprint not in index.files:
+        raise WeightsError(f"the list of weights has no file {fingerprint}, which is that of the preset {preset!r}")
+    return index.files[fingerprint]

@@ -349,6 +349,53 @@ def test_a_pipe_that_nobody_reads_is_no_news() -> None:
     assert (done.returncode, done.stderr) == (1, b"")
 
 
+def in_shell(redirection: str, *arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
+    """The command with something about its standard streams changed by a shell."""
+    return subprocess.run(["sh", "-c", f'"$@" {redirection}', "sh", *command(*arguments)], capture_output=True)
+
+
+def test_closed_standard_streams_are_told() -> None:
+    done = in_shell("<&-", "info", "-")
+    assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"dcacodec: error: standard input is closed\n")
+    done = in_shell(">&-", "encode", "in.png", "-")
+    assert (done.returncode, done.stderr) == (1, b"dcacodec: error: standard output is closed\n")
+
+
+needs_dev_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+
+
+@needs_dev_full
+def test_help_to_a_full_disk() -> None:
+    done = in_shell(">/dev/full", "--help")
+    assert (done.returncode, done.stderr) == (1, b"dcacodec: error: No space left on device\n")
+
+
+@needs_dev_full
+def test_a_full_disk_is_told_with_the_name_of_the_file() -> None:
+    result = call("encode", "--device", "cpu", "-", "/dev/full", stdin=png(photo()))
+    assert_fails(result, 1, "/dev/full: No space left on device")
+
+
+@needs_dev_full
+def test_that_nothing_can_be_said_does_not_spoil_the_work(tmp_path: Path) -> None:
+    source, coded = tmp_path / "in.png", tmp_path / "out.dca"
+    source.write_bytes(png(photo()[..., :1].repeat(2, -1)))  # gray with alpha
+    done = in_shell("2>/dev/full", "encode", "--device", "cpu", source, coded)
+    assert done.returncode == 0
+    assert call("info", coded).exit_code == 0
+
+
+def test_what_is_no_dca_file_is_not_read_to_its_end() -> None:
+    with subprocess.Popen(
+        command("info", "-"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None and process.stderr is not None
+        process.stdin.write(b"MThd")
+        process.stdin.flush()  # and not closed: more could come
+        assert process.stderr.read().startswith(b"dcacodec: error: standard input: not a .dca file")
+        assert process.wait(30) == 1
+
+
 def test_binary_output_to_a_terminal_is_refused() -> None:
     keyboard, terminal = os.openpty()
     done = subprocess.run(command("encode", "-", "-"), input=png(photo()), stdout=terminal, stderr=subprocess.PIPE)
@@ -470,6 +517,12 @@ def test_a_notice_is_one_line(tmp_path: Path) -> None:
     notice, summary = result.stderr.splitlines()
     assert notice == "dcacodec: notice: samples of 16 bits are reduced to their upper 8"
     assert summary.startswith("stdin -> ")
+
+
+def test_a_line_stays_one_whatever_the_name(tmp_path: Path) -> None:
+    result = call("encode", "--device", "cpu", "-", tmp_path / "two\nlines.dca", stdin=png(photo()))
+    assert result.exit_code == 0
+    assert re.fullmatch(r"stdin -> \S+/two lines\.dca \d+ bytes .+\n", result.stderr)
 
 
 @pytest.mark.parametrize(

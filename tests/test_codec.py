@@ -17,6 +17,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from safetensors.torch import load, save
 from tiny import TINY, WEIGHTS, drawn_model, photo
 
 from dcacodec import zoo
@@ -381,6 +382,17 @@ def with_config(**changes: Any) -> bytes:
     return with_metadata(change)
 
 
+def with_tensors(change: Callable[[dict[str, torch.Tensor]], object]) -> bytes:
+    """The kept weights with other tensors."""
+    data = WEIGHTS.read_bytes()
+    tensors = load(data)
+    change(tensors)
+    return save(tensors, metadata_of(data)[0]["__metadata__"])
+
+
+TABLE_PARTS = ("cdf", "low", "shift")
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -398,10 +410,22 @@ def with_config(**changes: Any) -> bytes:
         with_config(context=32),
         with_config(order="RG"),
         with_config(surprise=1),
+        with_config(window=0),
+        with_config(anchors=5),
+        with_tensors(lambda tensors: tensors.update({"scales.level": tensors["scales.level"][1:]})),
+        with_tensors(lambda tensors: tensors.update({"scales.inward": tensors["scales.inward"].float()})),
+        with_tensors(lambda tensors: tensors.update({"entropy.head.bias": tensors["entropy.head.bias"].float()})),
+        with_tensors(lambda tensors: tensors["analysis.patch.bias"].fill_(math.nan)),
+        with_tensors(lambda tensors: tensors["synthesis.up.bias"].fill_(math.inf)),
+        with_tensors(
+            lambda tensors: tensors.update({f"table.y.{part}": tensors[f"table.y.{part}"][1:] for part in TABLE_PARTS})
+        ),
     ],
     ids=[
         "empty", "zeros", "cut", "longer", "no metadata", "no config", "config no JSON", "config no object",
         "another format", "config not valid", "another latent", "another context", "another order", "unknown field",
+        "no window", "another table", "a quality missing", "scales no integers", "entropy no integers", "no number",
+        "infinite", "a level missing",
     ],
 )
 def test_files_that_are_no_weights(data: bytes, tmp_path: Path) -> None:
@@ -409,6 +433,14 @@ def test_files_that_are_no_weights(data: bytes, tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(WeightsError, match=r"^strange\.safetensors (is not|has the format)[^\n]*$"):
         read_weights(path)
+
+
+def test_a_network_that_would_never_be_built(tmp_path: Path) -> None:
+    path = tmp_path / "strange.safetensors"
+    path.write_bytes(with_config(synthesis_blocks=2**31))
+    with pytest.raises(WeightsError) as error:
+        read_weights(path)
+    assert str(error.value) == "strange.safetensors describes a network of sizes beyond 4096"
 
 
 @pytest.fixture
@@ -462,12 +494,47 @@ def test_unknown_preset(models: Path) -> None:
     assert str(error.value) == "no weights are published for the preset 'huge'"
 
 
-@pytest.mark.parametrize("content", [None, "{"], ids=["missing", "no JSON"])
+@pytest.mark.parametrize("content", [None, "{", "[" * 100_000], ids=["missing", "no JSON", "deep"])
 def test_unreadable_list_of_weights(content: str | None, tmp_path: Path) -> None:
     if content is not None:
         (tmp_path / "index.json").write_text(content)
     with pytest.raises(WeightsError, match="^the list of weights, .*index.json, cannot be read: "):
         by_preset("tiny", tmp_path)
+
+
+ENTRY = {"file": "tiny.safetensors", "sha256": "0" * 64}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        [],
+        {},
+        {"presets": {}},
+        {"files": {}},
+        {"presets": [], "files": {}},
+        {"presets": {"tiny": 3}, "files": {}},
+        {"presets": {}, "files": {"00000000": "tiny.safetensors"}},
+        {"presets": {}, "files": {"00000000": {"file": "tiny.safetensors"}}},
+        {"presets": {}, "files": {"00000000": ENTRY | {"file": 3}}},
+        {"presets": {}, "files": {"00000000": ENTRY | {"sha256": None}}},
+    ],
+)
+def test_a_damaged_list_of_weights(content: object, tmp_path: Path) -> None:
+    path = tmp_path / "index.json"
+    path.write_text(json.dumps(content))
+    for find, name in ((by_preset, "tiny"), (by_fingerprint, "00000000")):
+        with pytest.raises(WeightsError) as error:
+            find(name, tmp_path)
+        assert str(error.value) == f"the list of weights, {path}, is damaged"
+
+
+def test_a_preset_without_its_file(tmp_path: Path) -> None:
+    (tmp_path / "index.json").write_text(json.dumps({"presets": {"tiny": "01234567"}, "files": {"00000000": ENTRY}}))
+    with pytest.raises(WeightsError) as error:
+        by_preset("tiny", tmp_path)
+    assert str(error.value) == "the list of weights has no file 01234567, which is that of the preset 'tiny'"
 
 
 def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:

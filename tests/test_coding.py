@@ -654,6 +654,17 @@ def test_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert compiled._cache_folder() == tmp_path / "xdg" / "dcacodec"
     monkeypatch.setenv("DCACODEC_CACHE", str(tmp_path / "own"))
     assert compiled._cache_folder() == tmp_path / "own"
+    monkeypatch.setenv("DCACODEC_CACHE", "")
+    assert compiled._cache_folder() == tmp_path / "xdg" / "dcacodec"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DCACODEC_CACHE", "near")
+    assert compiled._cache_folder() == tmp_path / "near"
+
+
+def test_a_notice_never_gets_to_stdout(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    compiled._notify("message")
+    assert capsys.readouterr().out == ""
 
 
 def test_damaged_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

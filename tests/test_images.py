@@ -463,6 +463,36 @@ def test_a_damaged_png_is_an_error_of_one_line() -> None:
         read_picture(io.BytesIO(data))
 
 
+def test_every_damaged_bit_of_the_samples_of_a_png_is_found() -> None:
+    data = saved(noise(8, 9, 3), "PNG").getvalue()
+    start = data.index(b"IDAT")
+    for place in range(8 * start, 8 * (start + 4 + int.from_bytes(data[start - 4 : start], "big") + 4)):
+        damaged = bytearray(data)
+        damaged[place // 8] ^= 1 << place % 8
+        with pytest.raises(ImageError):
+            read_picture(io.BytesIO(damaged))
+
+
+def test_damage_that_only_the_checksum_of_a_png_tells() -> None:
+    data = bytearray(saved(COLOUR, "PNG", compress_level=0).getvalue())  # samples as they are
+    data[data.index(COLOUR[2].tobytes()[1:])] ^= 1
+    with pytest.raises(ImageError) as caught:
+        read_picture(io.BytesIO(data))
+    assert str(caught.value) == (
+        "the picture is damaged or of an unknown kind: a checksum of the PNG does not match its content"
+    )
+
+
+def test_an_error_that_says_nothing_gives_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise AssertionError()
+
+    monkeypatch.setattr(Image, "open", fail)
+    with pytest.raises(ImageError) as caught:
+        read_picture(io.BytesIO(b"data"))
+    assert str(caught.value) == "the picture is damaged or of an unknown kind: AssertionError"
+
+
 def test_the_limit_of_pixels() -> None:
     file = saved(COLOUR, "PNG")
     assert_same(read_picture(file, max_pixels=35), Picture(COLOUR))
@@ -590,6 +620,21 @@ def test_a_bad_alpha_plane_is_an_error(data: bytes, message: str) -> None:
     with pytest.raises(ImageError) as caught:
         decode_alpha(data, 7, 5)
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("header", [(8, 5, 8, 0), (7, 5, 16, 0), (7, 5, 8, 2), (60000, 60000, 8, 0)])
+def test_a_second_header_in_an_alpha_plane_is_an_error(header: tuple[int, int, int, int]) -> None:
+    """Pillow takes the last one; what was checked is the first."""
+    second = png(header, b"").getvalue()[8:33]
+    data = encode_alpha(PLANE)
+    with pytest.raises(ImageError) as caught:
+        decode_alpha(data[:33] + second + data[33:], 7, 5)
+    assert str(caught.value) == "the alpha plane has a second header, unlike the first"
+
+
+def test_pillows_limit_of_pixels_is_not_that_of_alpha(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    assert np.array_equal(decode_alpha(encode_alpha(PLANE), 7, 5), PLANE)
 
 
 # -------------------------------------------------------------------------------------------------------------- writing
@@ -728,6 +773,28 @@ def test_metadata_that_a_format_cannot_hold_are_left_out_with_a_notice(
     assert buffer.getvalue() == written(Picture(picture.pixels, picture.gray), format).getvalue()
 
 
+def test_directories_of_exif_reach_a_tiff(capfd: pytest.CaptureFixture[str]) -> None:
+    directories: dict[int, dict[int, object]] = {
+        ExifTags.IFD.Exif: {ExifTags.Base.ExposureProgram: 2, ExifTags.Base.DateTimeOriginal: "2024:01:02"},
+        ExifTags.IFD.GPSInfo: {ExifTags.GPS.GPSLatitudeRef: "N"},
+    }
+    exif = Image.Exif()
+    for directory, entries in directories.items():
+        exif[directory] = entries
+    back = read_silently(written(Picture(COLOUR, exif=exif.tobytes().removeprefix(b"Exif\0\0")), "tiff"))
+    assert np.array_equal(back.pixels, COLOUR)
+    assert back.exif is not None
+    tags = Image.Exif()
+    tags.load(b"Exif\0\0" + back.exif)
+    assert {directory: dict(tags.get_ifd(directory)) for directory in directories} == directories
+    assert capfd.readouterr() == ("", "")  # libtiff would write to stderr by itself
+
+
+def test_a_directory_of_exif_that_holds_itself() -> None:
+    raw = b"II*\0\x08\0\0\0\1\0\x69\x87\4\0\1\0\0\0\x08\0\0\0\0\0\0\0"
+    assert np.array_equal(read_silently(written(Picture(COLOUR, exif=raw), "tiff")).pixels, COLOUR)
+
+
 def test_layout_tags_in_exif_do_not_reach_a_tiff() -> None:
     foreign = Image.Exif()
     foreign[ExifTags.Base.Make] = "Maker"
@@ -816,6 +883,21 @@ def test_an_exception_leaves_all_as_it_was(tmp_path: Path, error: BaseException,
         write_atomically(path, write)
     assert caught.value is error
     assert [(each, each.read_bytes()) for each in tmp_path.iterdir()] == ([] if old is None else [(path, old)])
+
+
+def test_the_first_error_is_told_where_the_cleaning_up_fails_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read-only file system refuses to remove even what is not there."""
+
+    def refuse(self: Path, missing_ok: bool = False) -> None:
+        raise OSError(30, "Read-only file system", str(self))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    path = tmp_path / "missing" / "file"
+    with pytest.raises(FileNotFoundError) as caught:
+        write_atomically(path, put(b"content"))
+    assert caught.value.filename == str(path)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -61,6 +61,23 @@ def _tiny_on_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(option, "type", click.Choice(list(PRESETS)))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Networks as small as these gain nothing by more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def _usual_signals() -> Iterator[None]:
+    """As in a terminal, also where the tests run in the background, with interrupts ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def _no_noise(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(DCA, "_for_rate", still)
@@ -710,9 +727,9 @@ def test_an_interrupt_does_not_wait_for_a_validation(
 
 
 def environment() -> dict[str, str]:
-    """For a process that finds the package and the tests, and no GPU."""
+    """For a process that finds the package and the tests, one thread and no GPU."""
     path = [str(TESTS.parent), str(TESTS), os.environ.get("PYTHONPATH", "")]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(path), "CUDA_VISIBLE_DEVICES": ""}
+    return os.environ | {"PYTHONPATH": os.pathsep.join(path), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
@@ -884,7 +901,7 @@ def test_the_log_and_a_quiet_run(pictures: Path, tmp_path: Path, monkeypatch: py
     result = call(
         "train", pictures, "--run", tmp_path / "a" / "run", *ONE_STEP, "--steps", 5, "--batch", 2, "--rate", 0.004,
         "--precision", "float32", "--validation", pictures, "--validation-pictures", 2,
-        "--threads", torch.get_num_threads(),
+        "--threads", 1,
     )
     assert (result.exit_code, result.output) == (0, "")
     lines = log_of(tmp_path / "a" / "run")
@@ -903,7 +920,7 @@ def test_the_log_and_a_quiet_run(pictures: Path, tmp_path: Path, monkeypatch: py
         assert math.isfinite(line.get("loss", 0.0))
     expected = TrainingOptions(preset="tiny", steps=5, batch=2, crop=64, rate=0.004, precision="float32")
     assert TrainingOptions(**lines[0]["options"]) == expected
-    assert (lines[0]["processes"], lines[0]["bfloat16"]) == (1, False)
+    assert (lines[0]["processes"], lines[0]["threads"], lines[0]["bfloat16"]) == (1, 1, False)
     assert [line["rate"] for line in lines[1:4]] == [round(expected.learning_rate(step, 0), 7) for step in (1, 3, 4)]
     rows = lines[4]["qualities"]
     assert [row["quality"] for row in rows] == list(loop.VALIDATION_QUALITIES)
@@ -994,8 +1011,8 @@ def test_two_processes_train_as_one_with_both_batches(pictures: Path, tmp_path: 
 
     # A whole run, which the signal that one process got ended at the same step in both.
     left, right = of("run-0"), of("run-1")
-    pictures_seen = left.pop("picture"), right.pop("picture")
-    assert not torch.equal(*pictures_seen)
+    for drawn in ("picture", "noise"):
+        assert not torch.equal(left.pop(drawn), right.pop(drawn))
     assert same(left, right)
     assert left.pop("number").item() == signal.SIGTERM
     state = state_of(tmp_path / "run")

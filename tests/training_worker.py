@@ -7,12 +7,15 @@ given batch, and a run of `train` that a signal to the last process ends.
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from tiny import TINY, photo
 from torch import Tensor
 
@@ -22,7 +25,7 @@ from dcacodec.training import loop
 
 STEPS = 3
 BATCH = 4
-OPTIONS = loop.TrainingOptions(preset="tiny", steps=1000, batch=1, crop=64, warm_up=1, precision="float32")
+OPTIONS = loop.TrainingOptions(preset="tiny", steps=1000, batch=1, crop=64, warm_up=1, clip=1e9, precision="float32")
 CPU = torch.device("cpu")
 
 
@@ -60,9 +63,13 @@ def main(folder: Path) -> None:
     seen: dict[str, Any] = {}
 
     class Watched(loop.Trainer):
+        def start(self, pictures: Sequence[NDArray[np.uint8]]) -> None:
+            super().start([*pictures[self.workers.rank :]])  # again not the same
+
         def train_step(self, picture: Tensor, position: Tensor, rate: float) -> dict[str, float]:
             seen.setdefault("trainer", self)
             seen.setdefault("picture", picture)
+            seen.setdefault("noise", torch.get_rng_state())
             if self.step == STEPS and self.workers.rank == self.workers.count - 1:
                 os.kill(os.getpid(), signal.SIGTERM)
             return super().train_step(picture, position, rate)
@@ -79,8 +86,8 @@ def main(folder: Path) -> None:
             try:
                 loop.train([str(folder / "pictures")], folder / "run", OPTIONS, quiet=True)
             except loop.Interrupted as interrupted:
-                facts = {"picture": seen["picture"], "number": torch.tensor(interrupted.number)}
-                torch.save(facts | tensors(seen["trainer"]), folder / f"run-{workers.rank}.pt")
+                state = tensors(seen.pop("trainer")) | {"number": torch.tensor(interrupted.number)}
+                torch.save(seen | state, folder / f"run-{workers.rank}.pt")
 
 
 if __name__ == "__main__":

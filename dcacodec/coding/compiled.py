@@ -19,7 +19,7 @@ import sysconfig
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -144,10 +144,11 @@ def _backend() -> ModuleType:
 
 
 def _cache_folder() -> Path:
-    if "DCACODEC_CACHE" in os.environ:
-        return Path(os.environ["DCACODEC_CACHE"])
+    # Absolute, as the build runs in a folder of its own.
+    if own := os.environ.get("DCACODEC_CACHE"):
+        return Path(own).absolute()
     try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dcacodec"
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "dcacodec"
     except RuntimeError as error:
         raise CoderUnavailable("there is no home folder to keep it in; set DCACODEC_CACHE to a folder") from error
 
@@ -243,4 +244,6 @@ def _failure(output: str) -> str:
 
 
 def _notify(message: str) -> None:
-    print(f"dcacodec: {message}", file=sys.stderr, flush=True)
+    if sys.stderr is not None:  # else print would take stdout, which is for results
+        with suppress(OSError):
+            print(f"dcacodec: {message}", file=sys.stderr, flush=True)
