@@ -61,7 +61,7 @@ def write_card(path: Path, state: dict[str, Any], trained_on: str, pictures: Seq
         f"batch {options['batch']} a process, crops of {options['crop']} pixels |",
         f"| pixels seen in all | {state['pixels'] / 1e6:,.0f} million |",
         f"| training pictures | {trained_on} |",
-        "| licence | MIT, as the program |",
+        "| licence | MIT, as far as the authors' rights go: training pictures may have had terms of their own |",
     ]
     if pictures:
         lines += [
