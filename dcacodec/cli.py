@@ -54,7 +54,7 @@ class Failure(click.ClickException):
 
     def __init__(self, message: str, exit_code: int = EXIT_BAD_INPUT) -> None:
         super().__init__(" ".join(message.split()))
-        self.exit_code = exit_code
+        vars(self)["exit_code"] = exit_code  # some versions of Click declare it for the class alone
 
     def show(self, file: Any = None) -> None:
         """Print the line."""
@@ -333,7 +333,7 @@ def _opened(source: str) -> Iterator[BinaryIO]:
     if source == "-":
         if sys.stdin is None:
             raise Failure("standard input is closed")
-        yield click.get_binary_stream("stdin")
+        yield sys.stdin.buffer
     else:
         with open(source, "rb") as file:
             yield file
@@ -351,7 +351,7 @@ def _write(target: str, write: Callable[[BinaryIO], object]) -> None:
 
     try:
         if target == "-":
-            stdout = click.get_binary_stream("stdout")
+            stdout = sys.stdout.buffer
             write(stdout)
             stdout.flush()
         else:
