@@ -200,19 +200,19 @@ def pack(container: Container) -> bytes:
         MAGIC,
         bytes([VERSION]),
         header.fingerprint,
-        _varint(header.width),
-        _varint(header.height),
+        varint(header.width),
+        varint(header.height),
         bytes([MODES.index(header.mode) << 4 | header.slice_log2, header.quality]),
     ]
     if header.slice_log2:
-        parts.append(_varint(len(container.slices)))
+        parts.append(varint(len(container.slices)))
     for part in container.slices:
-        parts += [_varint(len(stream)) for stream in part.streams]
+        parts += [varint(len(stream)) for stream in part.streams]
         parts.append(_U32.pack(part.latent_crc))
     for part in container.slices:
         parts += part.streams
     for chunk in container.chunks:
-        parts += [chunk.tag.encode("ascii"), _varint(len(chunk.data)), chunk.data]
+        parts += [chunk.tag.encode("ascii"), varint(len(chunk.data)), chunk.data]
     parts.append(bytes([_END_OF_CHUNKS]))
     body = b"".join(parts)
     return body + _U32.pack(zlib.crc32(body))
@@ -384,8 +384,12 @@ def _check_slice_count(header: Header, count: int) -> None:
         raise BadSliceCount(f"{count} slices where the picture has {columns}x{rows}")
 
 
-def _varint(value: int) -> bytes:
-    """The shortest form of a number in 0..2^32-1; see `_Reader.varint`."""
+def varint(value: int) -> bytes:
+    """The shortest LEB128 form of a number: seven bits per byte, the least significant first.
+
+    Raises:
+        BadLength: the number is above 2^32 - 1.
+    """
     if value > _MAX_U32:
         raise BadLength(f"a length of {value} bytes: the format ends at 2^32 - 1")
     encoded = bytearray()

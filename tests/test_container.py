@@ -133,7 +133,7 @@ def test_parse_undoes_pack_for_any_container(container: Container) -> None:
 
 @pytest.mark.parametrize("value", [0, 1, 127, 128, 16383, 16384, 2**21 - 1, 2**21, 2**28 - 1, 2**28, 2**32 - 1])
 def test_varint_takes_seven_bits_a_byte(value: int) -> None:
-    encoded = dca._varint(value)
+    encoded = dca.varint(value)
     assert len(encoded) == max(1, -(-value.bit_length() // 7))
     reader = dca._Reader(encoded, 0, len(encoded))
     assert (reader.varint(), reader.position) == (value, len(encoded))
@@ -141,7 +141,7 @@ def test_varint_takes_seven_bits_a_byte(value: int) -> None:
 
 def test_numbers_of_2_to_the_32_cannot_be_written() -> None:
     with pytest.raises(errors.BadLength, match="2\\^32 - 1"):
-        dca._varint(2**32)
+        dca.varint(2**32)
 
 
 def test_overhead_of_a_one_slice_picture_is_38_bytes() -> None:
@@ -421,7 +421,7 @@ def test_worked_example_of_the_specification() -> None:
 def test_varints_of_the_specification() -> None:
     rows = re.findall(r"^ *\| (\d+) \| `([0-9a-f ]+)` \|$", SPECIFICATION.read_text("utf-8"), re.MULTILINE)
     assert [(int(number), bytes.fromhex(encoded)) for number, encoded in rows] == [
-        (number, dca._varint(number)) for number in (0, 127, 128, 300, 2**32 - 1)
+        (number, dca.varint(number)) for number in (0, 127, 128, 300, 2**32 - 1)
     ]
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dcacodec.coding.rangecoder import Coder, Integers, check_indices
 from dcacodec.coding.tables import PRECISION_BITS, VALUE_LIMIT, CdfTable
+from dcacodec.container import varint
 from dcacodec.errors import StreamError
 
 CHUNK_SYMBOLS: Final = 1 << 18
@@ -43,7 +44,7 @@ def encode_values(values: Integers, rows: Integers, table: CdfTable, coder: Code
     for begin in range(0, values.size, CHUNK_SYMBOLS):
         end = begin + CHUNK_SYMBOLS
         chunk = _encode_chunk(values[begin:end], rows[begin:end], table, coder)
-        parts += [_varint(len(chunk)), chunk] if end < values.size else [chunk]
+        parts += [varint(len(chunk)), chunk] if end < values.size else [chunk]
     return b"".join(parts)
 
 
@@ -213,16 +214,6 @@ def _take_bits(bits: NDArray[np.uint8], starts: NDArray[np.int64], widths: NDArr
         longer = np.flatnonzero(widths > bit)
         numbers[longer] |= bits[starts[longer] + bit].astype(np.int64) << bit
     return numbers
-
-
-def _varint(value: int) -> bytes:
-    """Seven bits per byte, the least significant first; the top bit of a byte says that more follow (LEB128)."""
-    encoded = bytearray()
-    while value >= 0x80:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
 
 
 def _read_varint(data: bytes, position: int) -> tuple[int, int]:
