@@ -20,7 +20,7 @@ from torch import Tensor
 from dcacodec.bench.metrics import psnr
 from dcacodec.cli import cli
 from dcacodec.codec import Codec
-from dcacodec.coding import PythonCoder
+from dcacodec.coding import PythonCoder, ideal_bits
 from dcacodec.container import STREAMS, parse
 from dcacodec.errors import UnknownModel, WeightsError
 from dcacodec.fixedpoint import ACTIVATION_LIMIT
@@ -32,9 +32,12 @@ from dcacodec.training.card import CARD_QUALITIES, write_card
 from dcacodec.training.loop import Trainer, TrainingOptions
 from dcacodec.training.publish import (
     ALPHABET,
+    FIT_QUALITIES,
+    FIT_STRENGTH,
     KEEP_FLOAT32,
     activation_ranges,
     export,
+    fitted_levels,
     gaussian_levels,
     load_checkpoint,
     prior_table,
@@ -243,6 +246,49 @@ def test_the_table_of_y_is_the_gaussian_of_training() -> None:
         ideal[row, :-1] = shares.view(ALPHABET - 1, -1).sum(1).numpy()
     ideal[:, -1] = 1 - ideal.sum(1)
     assert_near_ideal(np.diff(table.cdf, axis=1), ideal)
+
+
+def test_fitted_rows_are_what_was_counted_beside_the_gaussian(data: bytes, tmp_path: Path) -> None:
+    weights = read(data, tmp_path)
+    codec, gaussian = Codec(weights, coder=PythonCoder()), weights.y_table
+    picture = photo(70, 150, 3)  # of which 64x128 pixels count
+    counted: dict[int, list[int]] = {}
+    for quality in FIT_QUALITIES:
+        symbols = codec.symbols_of(torch.from_numpy(picture[None, :64, :128].astype(np.float32) / 255), quality)
+        for values, rows in zip(symbols.steps, symbols.rows, strict=True):
+            for value, row in zip(values.tolist(), rows.tolist(), strict=True):
+                counted.setdefault(row, []).extend((value, -value))
+    fitted = fitted_levels(weights, [picture])
+    assert (fitted.low == gaussian.low).all() and (fitted.shift == gaussian.shift).all()
+    assert 20 < len(counted) < SCALE_LEVELS
+    for row in range(SCALE_LEVELS):
+        if row not in counted:
+            assert (fitted.cdf[row] == gaussian.cdf[row]).all()
+            continue
+        shares = FIT_STRENGTH * np.diff(gaussian.cdf[row]) / 65536
+        for value in counted[row]:
+            symbol = (value >> int(gaussian.shift[row])) - int(gaussian.low[row])
+            shares[symbol if 0 <= symbol < ALPHABET - 1 else ALPHABET - 1] += 1
+        # Counts are whole, and at least 1 each: they are near their shares of 65536, no nearer.
+        assert np.abs(np.diff(fitted.cdf[row]) - 65536 * shares / shares.sum()).max() < ALPHABET
+
+
+def test_fitted_tables_are_published_and_cost_less(model: DCA, tmp_path: Path) -> None:
+    picture = photo(64, 128, 3)
+    plain = read_weights(publish(model, tmp_path / "plain", PICTURES))
+    fitted = read_weights(publish(model, tmp_path / "fitted", PICTURES, fit=[picture]))
+    assert plain.fingerprint != fitted.fingerprint
+    assert (fitted.y_table.cdf == fitted_levels(plain, [picture]).cdf).all()
+    total = {True: 0.0, False: 0.0}
+    for quality in FIT_QUALITIES:
+        symbols = Codec(plain).symbols_of(torch.from_numpy(picture[None].astype(np.float32) / 255), quality)
+        for values, rows in zip(symbols.steps, symbols.rows, strict=True):
+            for which, weights in ((True, fitted), (False, plain)):
+                total[which] += ideal_bits(values, rows, weights.y_table)
+    assert total[True] < total[False]
+    codec = Codec(fitted, coder=PythonCoder())
+    file = codec.encode(Picture(picture), 50)
+    assert (codec.decode(file).pixels == Codec(plain).decode(Codec(plain).encode(Picture(picture), 50)).pixels).all()
 
 
 # ---------------------------------------------------------------------------------------------------------- activations

@@ -1,4 +1,4 @@
-"""Integers to bytes and back: CDF tables, two arithmetic coders of one bitstream, and the streams made with them.
+r"""Integers to bytes and back: CDF tables, two arithmetic coders of one bitstream, and the streams made with them.
 
 Everything here is exact integer arithmetic, so that what one machine encodes every machine decodes. The only floats are
 in the functions that make tables, which run when weights are published, and in the estimate `ideal_bits`.
@@ -9,7 +9,7 @@ in the functions that make tables, which run when weights are published, and in 
 
 from dcacodec.coding.compiled import CoderUnavailable, TorchacCoder, best_coder
 from dcacodec.coding.rangecoder import Coder, PythonCoder
-from dcacodec.coding.stream import CHUNK_SYMBOLS, decode_values, encode_values, ideal_bits
+from dcacodec.coding.stream import CHUNK_SYMBOLS, decode_values, encode_values, ideal_bits, symbol_counts
 from dcacodec.coding.tables import VALUE_LIMIT, CdfTable, gaussian_table, table_from_probabilities
 
 __all__ = [
@@ -25,5 +25,6 @@ __all__ = [
     "encode_values",
     "gaussian_table",
     "ideal_bits",
+    "symbol_counts",
     "table_from_probabilities",
 ]

@@ -98,6 +98,17 @@ def ideal_bits(values: Integers, rows: Integers, table: CdfTable) -> float:
     return float((PRECISION_BITS - np.log2(counts)).sum() + widths.sum())
 
 
+def symbol_counts(values: Integers, rows: Integers, table: CdfTable) -> NDArray[np.int64]:
+    """How often each symbol of each row of the table occurs: (R, A).
+
+    Args and errors: see `encode_values`.
+    """
+    rows = _checked_rows(rows, table)
+    symbols, _, _ = _split(_checked_values(values, rows.size), rows, table)
+    alphabet = table.cdf.shape[1] - 1
+    return np.bincount(rows * alphabet + symbols, minlength=table.rows * alphabet).reshape(-1, alphabet)
+
+
 def _checked_rows(rows: Integers, table: CdfTable) -> NDArray[np.int64]:
     check_indices(table.cdf, rows)
     return rows.astype(np.int64)

@@ -80,24 +80,26 @@ Examples:
               help="Folder of published weights; its index.json is brought up to date.")
 @click.option("--check", multiple=True, required=True,
               help="Pictures to run in fixed point before publishing, to find activations out of range.")
+@click.option("--fit", multiple=True, help="Pictures to fit the residuals' tables to, 64 of them at most; "
+              "training pictures will do. Without them the tables are Gaussian.")
 @click.option("--measure", multiple=True, help="Pictures for the card's rate-distortion table, coded as real files.")
 @click.option("--trained-on", default="not recorded", help="What it was trained on, in words, for the card.")
 @click.option("--replace", is_flag=True,
               help="Remove the preset's previous weights file; only for one that no release has had.")
-def publish(checkpoint: Path, models: Path, check: tuple[str, ...], measure: tuple[str, ...], trained_on: str,
-            replace: bool) -> None:
+def publish(checkpoint: Path, models: Path, check: tuple[str, ...], fit: tuple[str, ...], measure: tuple[str, ...],
+            trained_on: str, replace: bool) -> None:
     """Turn a training CHECKPOINT into a weights file with a model card.
 
     The moving average of the weights is quantised, its ranges are checked, integer tables are made.
     """
     from dcacodec.training.card import write_card
     from dcacodec.training.data import load_pictures
-    from dcacodec.training.publish import load_checkpoint
+    from dcacodec.training.publish import FIT_PICTURES, load_checkpoint
     from dcacodec.training.publish import publish as run
 
     model, state = load_checkpoint(checkpoint)
-    checked, measured = load_pictures(check), load_pictures(measure)
-    path = run(model, models, checked, replace)
+    checked, fitted, measured = load_pictures(check), load_pictures(fit), load_pictures(measure)
+    path = run(model, models, checked, fitted[:: -(-len(fitted) // FIT_PICTURES) or 1], replace)
     card = write_card(path, state, trained_on, measured)
     click.echo(path)
     click.echo(card)

@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from dcacodec.codec import Codec
-from dcacodec.coding import CdfTable, gaussian_table, table_from_probabilities
+from dcacodec.coding import CdfTable, gaussian_table, symbol_counts, table_from_probabilities
 from dcacodec.errors import WeightsError
 from dcacodec.fixedpoint import (
     ACTIVATION_BITS,
@@ -27,7 +28,7 @@ from dcacodec.fixedpoint import (
     is_exact,
 )
 from dcacodec.images import Picture, write_atomically
-from dcacodec.network.config import QUALITIES, DCAConfig
+from dcacodec.network.config import QUALITIES, REGIONAL_STRIDE, DCAConfig
 from dcacodec.network.context import Scales, StepCoder
 from dcacodec.network.dca import DCA
 from dcacodec.network.priors import LEVELS_PER_E, SCALE_LEVELS, SCALE_MIN, FactorizedPrior
@@ -38,6 +39,10 @@ ALPHABET = 33
 KEEP_FLOAT32 = ("gain.", "spread.", "priors.", "analysis.patch.", "analysis.down.", "synthesis.patch.", "synthesis.up.")
 """Small, or the skeleton, whose rounding would be heard at the highest quality. All other floats become float16."""
 RANGE_QUALITIES = (1, 25, 50, 75, 100)
+FIT_QUALITIES = (5, 20, 35, 50, 65, 80, 95)
+FIT_PICTURES = 64
+FIT_STRENGTH = 1000
+"""How many counted residuals the Gaussian weighs as much as, in a fitted row."""
 
 
 def _integers(name: str, value: Tensor, fraction: int, bits: int) -> Tensor:
@@ -91,10 +96,38 @@ def gaussian_levels() -> CdfTable:
     return gaussian_table(SCALE_MIN * np.exp(np.arange(SCALE_LEVELS) / LEVELS_PER_E), ALPHABET)
 
 
-def export(model: DCA) -> bytes:
+def fitted_levels(weights: Weights, pictures: Sequence[NDArray[np.uint8]]) -> CdfTable:
+    """The table of y with every row fitted to the residuals that pictures have at it, over `FIT_QUALITIES`.
+
+    A level is the best Gaussian the network knows of; what it does not know makes the residuals' tails heavier than a
+    Gaussian's. Residuals count with both signs, as rows are to be symmetric, and the Gaussian row counts as
+    `FIT_STRENGTH` more of them, so that a level hardly ever met keeps it.
+
+    Args:
+        weights: with the table of Gaussians.
+        pictures: each (H, W, 3), 64 pixels at least to each side; the last rows and columns beyond a multiple of 64 are
+            left out.
+    """
+    table, codec = weights.y_table, Codec(weights)
+    counts = FIT_STRENGTH * np.diff(table.cdf, axis=1) / table.cdf[:, -1:]
+    for pixels in tqdm(pictures, desc="fitting tables", unit="picture", disable=not pictures):
+        height, width = (side // REGIONAL_STRIDE * REGIONAL_STRIDE for side in pixels.shape[:2])
+        picture = torch.from_numpy(pixels[None, :height, :width].astype(np.float32) / 255)
+        for quality in FIT_QUALITIES:
+            symbols = codec.symbols_of(picture, quality)
+            for values, rows in zip(symbols.steps, symbols.rows, strict=True):
+                counts += symbol_counts(values, rows, table) + symbol_counts(-values, rows, table)
+    return table_from_probabilities(counts[:, :-1], counts[:, -1], table.low, table.shift)
+
+
+def export(model: DCA, levels: CdfTable | None = None) -> bytes:
     """A trained network as the bytes of a weights file (layout: :mod:`dcacodec.weights`).
 
     The same network always gives the same bytes, and so the same fingerprint.
+
+    Args:
+        model: the network.
+        levels: the table of y; Gaussians if None.
 
     Raises:
         WeightsError: a weight does not fit its format.
@@ -104,7 +137,7 @@ def export(model: DCA) -> bytes:
     for name, value in model.state_dict().items():
         value = value.detach().cpu()
         tensors[name] = _fixed(name, value) if name.startswith("entropy.") else _floating(name, value)
-    tables = {"y": gaussian_levels()}
+    tables = {"y": levels or gaussian_levels()}
     tables |= {letter: prior_table(model.priors[letter].cpu()) for letter in config.order}  # type: ignore[arg-type]
     for name, table in tables.items():
         for part in ("cdf", "low", "shift"):
@@ -185,11 +218,18 @@ def load_checkpoint(path: Path) -> tuple[DCA, dict[str, Any]]:
         return model.eval(), state
 
 
-def publish(model: DCA, folder: Path, pictures: Sequence[NDArray[np.uint8]], replace: bool = False) -> Path:
+def publish(
+    model: DCA,
+    folder: Path,
+    pictures: Sequence[NDArray[np.uint8]],
+    fit: Sequence[NDArray[np.uint8]] = (),
+    replace: bool = False,
+) -> Path:
     """Write a model's weights into a folder of published weights and make them its preset's newest.
 
-    The weights are read back and run on ``pictures`` before anything is written there. With ``replace`` the preset's
-    previous file and card are removed: right only for weights that no release has had.
+    The weights are read back and run on ``pictures`` before anything is written there. With pictures to ``fit`` to, y
+    gets the table of `fitted_levels`. With ``replace`` the preset's previous file and card are removed: right only for
+    weights that no release has had.
 
     Returns:
         The path of the weights file.
@@ -200,12 +240,15 @@ def publish(model: DCA, folder: Path, pictures: Sequence[NDArray[np.uint8]], rep
     """
     data = export(model)
     name = model.config.name
-    identity = fingerprint(data).hex()
     with tempfile.TemporaryDirectory() as scratch:
         candidate = Path(scratch, "weights.safetensors")
         candidate.write_bytes(data)
+        if fit:
+            data = export(model, fitted_levels(read_weights(candidate), fit))
+            candidate.write_bytes(data)
         activation_ranges(read_weights(candidate), pictures)
 
+    identity = fingerprint(data).hex()
     folder.mkdir(parents=True, exist_ok=True)
     path, listing = folder / f"{name}-{identity}.safetensors", folder / "index.json"
     index = json.loads(listing.read_text("utf-8")) if listing.exists() else {"presets": {}, "files": {}}
