@@ -1,5 +1,6 @@
-"""Where the files that belong to the package lie."""
+"""Where the files that belong to the package lie, and those that it keeps for itself."""
 
+import os
 from pathlib import Path
 
 
@@ -12,3 +13,16 @@ def models_dir() -> Path:
     package = Path(__file__).resolve().parent
     installed = package / "weights"
     return installed if installed.is_dir() else package.parent / "models"
+
+
+def cache_dir() -> Path:
+    """The folder of what can be made or fetched again: the one that the environment variable DCACODEC_CACHE names, else
+    `dcacodec` in the user's cache folder. It need not be there yet.
+
+    Raises:
+        RuntimeError: there is no home folder, and no variable says what to take instead.
+    """
+    # Absolute, as some of the work is done in other folders.
+    if own := os.environ.get("DCACODEC_CACHE"):
+        return Path(own).absolute()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "dcacodec"

@@ -1,4 +1,4 @@
-"""PSNR, rate-distortion curves and BD-rate. No torch here.
+"""PSNR, MS-SSIM, SSIMULACRA 2, rate-distortion curves and BD-rate. No torch before MS-SSIM is asked for.
 
 Conventions, which are CompressAI's: the rate of a picture is the size of its file in bits per pixel; its PSNR comes
 from the mean squared error over all RGB samples of the decoded 8-bit picture; a point of a curve is the mean of both
@@ -7,9 +7,11 @@ over the pictures, at one setting.
 
 from __future__ import annotations
 
+import importlib.util
+import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -17,24 +19,86 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+Pixels = NDArray[np.uint8]
+
+Metric = Literal["psnr", "ms-ssim", "ssimulacra2"]
+METRICS: Final[Mapping[Metric, str | None]] = {"psnr": None, "ms-ssim": "pytorch-msssim", "ssimulacra2": "ssimulacra2"}
+"""How likeness is measured, and the package from PyPI that does it."""
+
 Method = Literal["akima", "pchip"]
 METHODS: Final[tuple[Method, ...]] = ("akima", "pchip")
 """How curves are interpolated: Akima's splines or PCHIP, both piecewise cubic."""
 
 
-def psnr(original: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> float:
+def metric_is_there(metric: Metric) -> bool:
+    """Whether the package that a metric needs is installed."""
+    package = METRICS[metric]
+    return package is None or importlib.util.find_spec(package.replace("-", "_")) is not None
+
+
+def psnr(original: Pixels, decoded: Pixels) -> float:
     """Peak signal-to-noise ratio in dB of two 8-bit arrays of one shape; infinite where they are equal.
 
     Raises:
         ValueError: the arrays are not uint8, empty, or differ in shape.
     """
+    _check_pair(original, decoded)
+    difference = original.astype(np.int64) - decoded
+    squares = int((difference * difference).sum())
+    return 10 * math.log10(255**2 * original.size / squares) if squares else math.inf
+
+
+_MS_SSIM_SIDE: Final = 10 * 2**4
+"""A window of 11 pixels, four halvings: the package wants sides longer than this."""
+
+
+def ms_ssim(original: Pixels, decoded: Pixels) -> float | None:
+    """Multi-scale structural similarity of two (height, width, 3) pictures, 1 where they are equal (`pytorch-msssim`).
+
+    None for a picture of which a side has 160 pixels or fewer: it has not enough scales.
+
+    Raises:
+        ValueError: as for `psnr`.
+    """
+    _check_pair(original, decoded)
+    if min(original.shape[:2]) <= _MS_SSIM_SIDE:
+        return None
+    import torch
+    from pytorch_msssim import ms_ssim as compute
+
+    planes = (torch.from_numpy(pixels).permute(2, 0, 1)[None].float() for pixels in (original, decoded))
+    with torch.inference_mode():
+        return float(compute(*planes, data_range=255))
+
+
+_SSIMULACRA2_SIDE: Final = 8
+
+
+def ssimulacra2(original: Pixels, decoded: Pixels) -> float | None:
+    """SSIMULACRA 2 of two (height, width, 3) sRGB pictures, 100 where they are equal, as the package computes it.
+
+    None for a picture of which a side has fewer than 8 pixels.
+
+    Raises:
+        ValueError: as for `psnr`.
+    """
+    _check_pair(original, decoded)
+    if min(original.shape[:2]) < _SSIMULACRA2_SIDE:
+        return None
+    from PIL import Image
+    from ssimulacra2 import compute_ssimulacra2
+
+    files = io.BytesIO(), io.BytesIO()  # it reads files
+    for pixels, file in zip((original, decoded), files, strict=True):
+        Image.fromarray(pixels).save(file, "PPM")
+    return float(compute_ssimulacra2(*files))
+
+
+def _check_pair(original: Pixels, decoded: Pixels) -> None:
     if original.dtype != np.uint8 or decoded.dtype != np.uint8:
         raise ValueError(f"samples must be uint8, not {original.dtype} and {decoded.dtype}")
     if original.shape != decoded.shape or not original.size:
         raise ValueError(f"shapes must be the same and not empty, not {original.shape} and {decoded.shape}")
-    difference = original.astype(np.int64) - decoded
-    squares = int((difference * difference).sum())
-    return 10 * math.log10(255**2 * original.size / squares) if squares else math.inf
 
 
 def falls(values: Sequence[float]) -> list[int]:

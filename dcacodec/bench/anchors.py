@@ -1,0 +1,103 @@
+"""Published rate-distortion curves to compare with, by name: from a data folder, else fetched from CompressAI."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from dcacodec._paths import cache_dir
+from dcacodec.bench.fetch import fetch
+from dcacodec.bench.metrics import load_anchor
+from dcacodec.bench.results import Anchor
+from dcacodec.errors import BenchError
+
+COMMIT: Final = "869a9f5d4126d015b7de8f203fe60ee9e1608193"
+ADDRESS: Final = f"https://raw.githubusercontent.com/InterDigitalInc/CompressAI/{COMMIT}/results/image"
+
+_MODEL: Final = "compressai-{}_mse_cuda.json"
+PUBLISHED: Final[dict[str, dict[str, str]]] = {
+    "kodak": {
+        "vtm": "vtm.json",
+        "hm": "hm.json",
+        "bpg": "bpg_444_x265_ycbcr.json",
+        "av1": "av1.json",
+        "jpeg": "jpeg.json",
+        "jpeg2000": "jpeg2000.json",
+        "webp": "webp.json",
+        **{
+            name: _MODEL.format(name)
+            for name in (
+                "bmshj2018-factorized",
+                "bmshj2018-hyperprior",
+                "mbt2018-mean",
+                "mbt2018",
+                "cheng2020-anchor",
+                "cheng2020-attn",
+            )
+        },
+        "paper-bmshj2018-hyperprior": "paper-bmshj2018-hyperprior.json",
+        "paper-mbt2018": "paper-mbt2018.json",
+        "paper-minnen2020-cc10": "paper-minnen2020-cc10_mse.json",
+        "paper-cheng2020-checkerboard-6M": "paper-cheng2020-checkerboard-6M_mse.json",
+        "paper-elic2022": "paper-elic2022_mse.json",
+    }
+}
+"""By dataset and name, the file in CompressAI's folder of that dataset."""
+
+DEFAULTS: Final[dict[str, tuple[str, ...]]] = {"kodak": ("jpeg", "webp", "bpg", "vtm")}
+"""By dataset, the curves to compare with where none are asked for."""
+
+
+def find_anchor(name: str, dataset: str, data_folders: Sequence[Path]) -> Anchor:
+    """A published curve.
+
+    Args:
+        name: of a file in CompressAI's results format, or else a curve: ``anchors/NAME.json`` or
+            ``anchors/DATASET/NAME.json`` in a data folder or, the latter, beside one; or one of `PUBLISHED`.
+        dataset: name of the pictures that it has to be about.
+        data_folders: where to look.
+
+    Raises:
+        BenchError: there is no such curve, it cannot be fetched, or it is none.
+        OSError: a file cannot be read or written.
+    """
+    if name.endswith(".json") or "/" in name:
+        return _load(Path(name), None)
+    for folder in data_folders:
+        for place in (folder / "anchors", folder / "anchors" / dataset, folder.parent / "anchors" / dataset):
+            path = place / f"{name}.json"
+            if path.is_file():
+                return _load(path, name)
+    published = PUBLISHED.get(dataset, {})
+    if name not in published:
+        known = f"; known by name: {', '.join(published)}" if published else ""
+        raise BenchError(f"no published curve {name!r} for {dataset}{known}")
+    try:
+        path = cache_dir() / "anchors" / COMMIT[:8] / dataset / published[name]
+    except RuntimeError as error:
+        raise BenchError("there is no home folder to keep it in; set DCACODEC_CACHE to a folder") from error
+    if not path.is_file():
+        fetch(f"{ADDRESS}/{dataset}/{published[name]}", path, _wrong)
+    source = f"CompressAI, results/image/{dataset}/{published[name]} at commit {COMMIT[:8]}"
+    return replace(_load(path, name), source=source)
+
+
+def _load(path: Path, name: str | None) -> Anchor:
+    """The curve of a file, under this name if one is given."""
+    try:
+        curve = load_anchor(path)
+        described = json.loads(path.read_text("utf-8")).get("description")
+    except ValueError as error:
+        raise BenchError(str(error)) from error
+    return Anchor(replace(curve, name=name or curve.name), str(described or path.name))
+
+
+def _wrong(path: Path) -> str | None:
+    try:
+        load_anchor(path)
+    except ValueError as error:
+        return str(error)
+    return None

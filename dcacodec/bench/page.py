@@ -1,0 +1,247 @@
+"""The report of a benchmark as one HTML file, which needs no network: pictures to compare, plots, tables.
+
+::
+
+    Results -- plots.draw --> SVG, recoloured --+
+    Results ------------------------------------+--> page.html (Jinja) with page.css and page.js --> the file
+    Exhibit -- lossless WebP --> data URIs -----+
+
+Names and labels are foreign text: the template escapes all that is put into it, and the page's own policy
+(Content-Security-Policy) lets nothing be loaded and no script run but the one that came with the package.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Final
+from xml.etree import ElementTree
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+from numpy.typing import NDArray
+from PIL import Image
+
+from dcacodec._version import __version__
+from dcacodec.bench.metrics import METHODS
+from dcacodec.bench.plots import FAINT, INK, MUTED, PAPER, Plot, draw
+from dcacodec.bench.results import Results
+from dcacodec.bench.summary import CONVENTIONS, comparisons, ms_ssim_db, speed
+from dcacodec.images import write_atomically
+
+_THEME: Final = {INK: "var(--ink)", MUTED: "var(--muted)", FAINT: "var(--line)", PAPER: "var(--panel)"}
+_WEBP_LIMIT: Final = 16383
+"""Pixels; WebP has no longer sides."""
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """What one codec made of a picture.
+
+    Attributes:
+        label: of the codec, for people.
+        setting: it was asked for.
+        size: bytes of the file.
+        psnr: dB, infinite where nothing was lost.
+        pixels: decoded, uint8, (height, width, 3).
+    """
+
+    label: str
+    setting: float
+    size: int
+    psnr: float
+    pixels: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Exhibit:
+    """A picture at matched bytes: one file of each codec, all about as large.
+
+    Attributes:
+        picture: its name.
+        original: uint8, (height, width, 3).
+        target: bytes that the files were to have.
+        sides: one for each codec.
+
+    Raises:
+        ValueError: arrays that are no 8-bit RGB pictures of one size.
+    """
+
+    picture: str
+    original: NDArray[np.uint8]
+    target: int
+    sides: tuple[Side, ...]
+
+    def __post_init__(self) -> None:
+        shape = self.original.shape
+        if len(shape) != 3 or shape[2] != 3 or not self.original.size:
+            raise ValueError(f"{self.picture}: pixels must be (height, width, 3), not {shape}")
+        for pixels in (self.original, *(side.pixels for side in self.sides)):
+            if pixels.dtype != np.uint8 or pixels.shape != shape:
+                raise ValueError(f"{self.picture}: expected uint8 {shape}, got {pixels.dtype} {pixels.shape}")
+
+
+def write_page(
+    results: Results, showcase: Sequence[Exhibit], path: str | Path, window: tuple[float, float] | None = None
+) -> None:
+    """Write the report.
+
+    Args:
+        results: what was measured.
+        showcase: pictures to compare; those of one name belong together, in the order in which they are shown.
+        path: of the HTML file.
+        window: bits per pixel from and to, which BD-rates are limited to.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    content = _html(results, showcase, window).encode("utf-8", "replace")  # names of files may be no text at all
+    write_atomically(path, lambda file: file.write(content))
+
+
+def _html(results: Results, showcase: Sequence[Exhibit], window: tuple[float, float] | None) -> str:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(number=_number, signed=_signed, bytes=_bytes, db=_db)
+    script = _packaged("page.js")
+    return environment.from_string(_packaged("page.html")).render(
+        results=results,
+        version=__version__,
+        # Markup: ours, and goes into elements whose text is not unescaped.
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        style=Markup(_packaged("page.css")),
+        plots=[(plot, Markup(_inline(plot))) for plot in draw(results, window)],
+        comparisons=comparisons(results, window),
+        window=window,
+        methods=METHODS,
+        conventions=CONVENTIONS,
+        decibels=ms_ssim_db,
+        speed=speed,
+        showcase=_showcase(showcase),
+    )
+
+
+def _packaged(name: str) -> str:
+    """A part of the page. Line endings as in the repository: the hash of the script is that of what a browser reads."""
+    return files("dcacodec.bench").joinpath(name).read_text("utf-8").replace("\r\n", "\n")
+
+
+# ---------------------------------------------------------------------------------------------------------- pictures
+
+
+def _showcase(exhibits: Sequence[Exhibit]) -> dict[str, Any]:
+    """What the script of the page reads, ready for JSON: each picture's targets, and every pixel array once."""
+    images: dict[bytes, int] = {}
+    uris: list[str] = []
+
+    def index(pixels: NDArray[np.uint8]) -> int:
+        key = hashlib.sha256(repr(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes()).digest()
+        if key not in images:
+            images[key] = len(uris)
+            uris.append(_uri(pixels))
+        return images[key]
+
+    pictures: dict[str, dict[str, Any]] = {}
+    for exhibit in exhibits:
+        height, width = exhibit.original.shape[:2]
+        entry = pictures.setdefault(
+            exhibit.picture, {"name": exhibit.picture, "width": width, "height": height, "targets": []}
+        )
+        pixels = width * height
+        original = {
+            "label": "Original",
+            "setting": "",
+            "bytes": f"{_bytes(3 * pixels)} uncompressed",
+            "bpp": _number(24, 3),
+            "psnr": _db(math.inf),
+            "image": index(exhibit.original),
+        }
+        entry["targets"].append({
+            "label": f"{_bytes(exhibit.target)} \N{MIDDLE DOT} {_number(exhibit.target * 8 / pixels, 3)} bpp",
+            "sides": [original, *(
+                {
+                    "label": side.label,
+                    "setting": f"{side.setting:g}",
+                    "bytes": _bytes(side.size),
+                    "bpp": _number(side.size * 8 / pixels, 3),
+                    "psnr": _db(side.psnr),
+                    "image": index(side.pixels),
+                }
+                for side in exhibit.sides
+            )],
+        })  # fmt: skip
+    return {"pictures": list(pictures.values()), "images": uris}
+
+
+def _uri(pixels: NDArray[np.uint8]) -> str:
+    """A data URI of exactly these pixels."""
+    form, options = ("WEBP", {"lossless": True}) if max(pixels.shape) <= _WEBP_LIMIT else ("PNG", {})
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, form, **options)
+    return f"data:image/{form.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+# ------------------------------------------------------------------------------------------------------------- plots
+
+
+def _inline(plot: Plot) -> str:
+    """The plot as an SVG element for an HTML page: its identifiers its own, its colours those of the page's theme."""
+    root = ElementTree.fromstring(plot.render("svg"))
+    for parent in list(root.iter()):
+        for child in list(parent):
+            # Matplotlib's style sheet would hold for the whole page; its rules are in page.css.
+            if child.tag.endswith(("}metadata", "}style")):
+                parent.remove(child)
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+        for name, value in list(element.attrib.items()):
+            del element.attrib[name]
+            element.attrib[name.rpartition("}")[2]] = _rewritten(plot.name, name.rpartition("}")[2], value)
+    for name in ("width", "height"):
+        del root.attrib[name]
+    root.attrib |= {"role": "img", "aria-label": f"{plot.title}. {plot.caption}"}
+    return ElementTree.tostring(root, "unicode")
+
+
+def _rewritten(prefix: str, name: str, value: str) -> str:
+    """The value of an attribute of an SVG element."""
+    if name == "id":
+        return f"{prefix}-{value}"
+    if name == "href":
+        return f"#{prefix}-{value[1:]}"
+    if name == "style":
+        return re.sub("|".join(_THEME), lambda found: _THEME[found[0]], value)
+    return value.replace("url(#", f"url(#{prefix}-") if name == "clip-path" else value
+
+
+# ----------------------------------------------------------------------------------------------------------- numbers
+
+
+def _number(value: float | None, digits: int) -> str:
+    """A number for people; a dash for none."""
+    if value is None:
+        return "\N{EN DASH}"
+    if math.isinf(value):
+        return "\N{INFINITY}"
+    return f"{value:,.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _signed(value: float) -> str:
+    """Percents with their sign."""
+    return f"{value:+.1f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _bytes(value: int) -> str:
+    return f"{value:,} bytes"
+
+
+def _db(value: float) -> str:
+    return "lossless" if math.isinf(value) else f"{_number(value, 2)} dB"

@@ -1,0 +1,239 @@
+"""A benchmark from its plan to its results.
+
+::
+
+    Plan -- tasks not in the journal --> processes --> journal --> Results
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import Any, Final
+
+from tqdm import tqdm
+
+from dcacodec.bench import measure
+from dcacodec.bench.codecs import BenchCodec, Options
+from dcacodec.bench.datasets import Dataset, Member, Tell
+from dcacodec.bench.metrics import METRICS, Metric
+from dcacodec.bench.page import Exhibit, Side
+from dcacodec.bench.results import Anchor, Codec, Failure, Results, Sample
+from dcacodec.bench.store import Journal, sample_from_json, sample_to_json
+from dcacodec.bench.workers import Crash, each
+from dcacodec.images import read_picture
+
+SHOWCASE_BPP: Final = (0.15, 0.3, 0.6)
+"""Bits per pixel at which decoded pictures are shown side by side."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be measured.
+
+    Attributes:
+        dataset: the pictures.
+        codecs: the first one is compared with all others.
+        settings: by name of the codec, from the smallest files to the largest.
+        options: how the codecs are to run.
+        anchors: published curves to compare with.
+        metrics: to compute.
+        repeat: how often coding is timed.
+        jobs: processes.
+        quiet: no progress bars.
+    """
+
+    dataset: Dataset
+    codecs: tuple[BenchCodec, ...]
+    settings: Mapping[str, tuple[float, ...]]
+    options: Options
+    anchors: tuple[Anchor, ...]
+    metrics: tuple[Metric, ...]
+    repeat: int
+    jobs: int
+    quiet: bool
+
+    def task(self, codec: BenchCodec, member: Member, setting: float) -> measure.Task:
+        """Coding a picture."""
+        return measure.Task(codec.name, self.options, member.name, member.path, setting, self.repeat, self.metrics)
+
+    def middle(self, codec: BenchCodec) -> float:
+        """The setting at which memory is measured."""
+        settings = self.settings[codec.name]
+        return settings[len(settings) // 2]
+
+
+def run(plan: Plan, journal: Journal, tell: Tell) -> Results:
+    """Measure all that is not in the journal yet.
+
+    Args:
+        tell: gets a line for each failure.
+    """
+    machine = describe_machine(plan)
+
+    def key(kind: str, codec: BenchCodec, member: Member, setting: float) -> str:
+        versions = {metric: _version(METRICS[metric]) for metric in plan.metrics}
+        parts = [kind, codec.identity(setting), member.name, member.digest, plan.repeat, versions, machine]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    wanted = [
+        (codec, setting, member)
+        for codec in plan.codecs
+        for setting in plan.settings[codec.name]
+        for member in plan.dataset.pictures
+    ]
+    keys = [key("sample", codec, member, setting) for codec, setting, member in wanted]
+    samples = {number: sample_from_json(journal[each]) for number, each in enumerate(keys) if each in journal}
+    first = plan.dataset.pictures[0]
+    failures: dict[int, Failure] = {}
+
+    def failed(number: int, failure: Failure) -> None:
+        failures[number] = failure
+        tell(f"{failure.codec} at {failure.setting:g} failed on {failure.picture}: {failure.reason}")
+
+    missing = [number for number in range(len(wanted)) if number not in samples]
+    with tempfile.TemporaryDirectory(prefix="dcacodec-bench-") as folder, _bar(plan, len(wanted), len(samples)) as bar:
+        tasks = [
+            (plan.task(codec, member, setting), first.path, Path(folder))
+            for codec, setting, member in map(wanted.__getitem__, missing)
+        ]
+        for index, result in _spread(measure.sample, tasks, plan):
+            number = missing[index]
+            if isinstance(result, Sample):
+                samples[number] = result
+                journal.add(keys[number], sample_to_json(result))
+            else:
+                failed(number, result)
+            codec, setting, member = wanted[number]
+            bar.set_postfix_str(f"{codec.name} {setting:g} {member.name}")
+            bar.update()
+
+    codecs: list[Codec] = []
+    for codec in tqdm(plan.codecs, desc="peak memory", unit="codec", disable=plan.quiet):
+        setting = plan.middle(codec)
+        memory_key = key("memory", codec, first, setting)
+        if memory_key not in journal:
+            ((_, result),) = _spread(measure.memory, [(plan.task(codec, first, setting),)], replace(plan, jobs=1))
+            if isinstance(result, Failure):
+                if not any((one.codec, one.picture) == (codec.name, first.name) for one in failures.values()):
+                    failed(len(wanted) + len(codecs), result)
+            else:
+                journal.add(memory_key, result)
+        codecs.append(Codec(codec.name, codec.label, plan.settings[codec.name], journal.get(memory_key)))
+
+    return Results(
+        dataset=plan.dataset.name,
+        pictures=tuple(member.name for member in plan.dataset.pictures),
+        codecs=tuple(codecs),
+        samples=tuple(samples[number] for number in sorted(samples)),
+        anchors=plan.anchors,
+        failures=tuple(failures[number] for number in sorted(failures)),
+        machine=machine,
+    )
+
+
+def _bar(plan: Plan, total: int, done: int) -> Any:
+    return tqdm(total=total, initial=done, desc="measuring", unit="file", disable=plan.quiet)
+
+
+def _spread(work: Any, tasks: Sequence[tuple[Any, ...]], plan: Plan) -> Any:
+    """The results of the work as they come; a crashed process is a `Failure`, too."""
+    for index, result in each(work, tasks, plan.jobs, partial(measure.start_worker, plan.options.threads)):
+        if isinstance(result, Crash):
+            task = tasks[index][0]
+            yield index, Failure(task.codec, task.picture, task.setting, str(result))
+        else:
+            yield index, result
+
+
+def showcase(plan: Plan, count: int, tell: Tell) -> tuple[Exhibit, ...]:
+    """Decoded pictures at matched bytes, for the first pictures: what each codec makes of `SHOWCASE_BPP`.
+
+    Args:
+        count: of pictures.
+        tell: gets a line for each codec that failed.
+    """
+    members = _spaced(plan.dataset.pictures, count)
+    targets = [tuple(round(bpp * member.width * member.height / 8) for bpp in SHOWCASE_BPP) for member in members]
+    wanted = [(number, codec) for number in range(len(members)) for codec in plan.codecs]
+    tasks = [(plan.task(codec, members[number], 0), targets[number]) for number, codec in wanted]
+    found: dict[tuple[int, str], tuple[Side | None, ...]] = {}
+    with tqdm(total=len(tasks), desc="pictures at matched bytes", unit="search", disable=plan.quiet) as bar:
+        for index, result in _spread(measure.matches, tasks, plan):
+            number, codec = wanted[index]
+            if isinstance(result, Failure):
+                tell(f"{codec.name} failed on {result.picture}, which is to be shown: {result.reason}")
+            else:
+                found[number, codec.name] = result
+            bar.update()
+    exhibits = []
+    for number, member in enumerate(members):
+        original = read_picture(member.path).pixels
+        for place, target in enumerate(targets[number]):
+            rows = [found[number, codec.name] for codec in plan.codecs if (number, codec.name) in found]
+            sides = tuple(side for row in rows if (side := row[place]) is not None)
+            if sides:
+                exhibits.append(Exhibit(member.name, original, target, sides))
+    return tuple(exhibits)
+
+
+def _spaced(members: Sequence[Member], count: int) -> list[Member]:
+    """Some of the pictures, evenly spaced."""
+    return [members[place] for place in spaced(len(members), count)]
+
+
+def spaced(length: int, count: int) -> list[int]:
+    """Up to ``count`` places in a sequence, evenly spaced, from the first to the last."""
+    count = min(length, count)
+    return [round(i * (length - 1) / max(1, count - 1)) for i in range(count)]
+
+
+def describe_machine(plan: Plan) -> dict[str, str]:
+    """What it runs on, and how."""
+    facts = {
+        "processor": _processor(),
+        "cores": str(os.cpu_count()),
+        "jobs": str(plan.jobs),
+        "threads per job": str(plan.options.threads),
+        **({"device": _device(plan.options.device)} if any(codec.network for codec in plan.codecs) else {}),
+        "system": f"{platform.system()} {platform.machine()}",
+        "Python": platform.python_version(),
+    }
+    packages = {"NumPy": "numpy", "Pillow": "pillow", "PyTorch": "torch"}
+    packages |= {package: package for metric in plan.metrics if (package := METRICS[metric]) is not None}
+    return facts | {name: _version(package) for name, package in packages.items()}
+
+
+def _device(name: str) -> str:
+    from dcacodec.codec import choose_device
+
+    device = choose_device(name)
+    if device.type != "cuda":
+        return device.type
+    import torch
+
+    return f"cuda, {torch.cuda.get_device_name(device)}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _version(package: str | None) -> str:
+    try:
+        return version_of(package) if package else ""
+    except PackageNotFoundError:
+        return "not installed"

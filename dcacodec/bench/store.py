@@ -1,0 +1,191 @@
+"""Results as files: all of them as one JSON file, curves in CompressAI's format, CSV, and the journal of a run.
+
+The journal has a JSON object a line, written as soon as something was measured, so that a run can go on after any end.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from dcacodec.bench.metrics import Curve
+from dcacodec.bench.results import Anchor, Codec, Failure, Mean, Results, Sample
+from dcacodec.errors import BenchError
+from dcacodec.images import write_atomically
+
+FORMAT: Final = "dcacodec-bench-1"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    write_atomically(path, lambda file: file.write(text.encode("utf-8")))
+
+
+# -------------------------------------------------------------------------------------------------------- all results
+
+
+def save_results(results: Results, path: Path) -> None:
+    """Write all of the results.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    content = {"format": FORMAT, **dataclasses.asdict(results)}
+    content["samples"] = [sample_to_json(sample) for sample in results.samples]
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def load_results(path: Path) -> Results:
+    """Read what `save_results` wrote.
+
+    Raises:
+        BenchError: the file is no such one.
+        OSError: it cannot be read.
+    """
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        if content.pop("format") != FORMAT:
+            raise ValueError("it is of another format")
+        return Results(
+            dataset=content["dataset"],
+            pictures=tuple(content["pictures"]),
+            codecs=tuple(Codec(**{**codec, "settings": tuple(codec["settings"])}) for codec in content["codecs"]),
+            samples=tuple(map(sample_from_json, content["samples"])),
+            anchors=tuple(
+                Anchor(Curve(curve["name"], tuple(curve["bpp"]), tuple(curve["psnr"])), anchor["source"])
+                for anchor in content["anchors"]
+                for curve in [anchor["curve"]]
+            ),
+            failures=tuple(Failure(**failure) for failure in content["failures"]),
+            machine=content["machine"],
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise BenchError(f"{path} is not a file of results: {error}") from error
+
+
+def sample_to_json(sample: Sample) -> dict[str, Any]:
+    """JSON has no infinity: that PSNR is null."""
+    return {**dataclasses.asdict(sample), "psnr": _finite(sample.psnr)}
+
+
+def sample_from_json(content: Mapping[str, Any]) -> Sample:
+    """The inverse of `sample_to_json`."""
+    psnr = content["psnr"]
+    return Sample(**{**content, "psnr": math.inf if psnr is None else psnr})
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+# -------------------------------------------------------------------------------------------- one codec, and one table
+
+
+def as_compressai(results: Results, codec: Codec) -> dict[str, Any]:
+    """The curve of a codec in CompressAI's results format, with what else was measured under further names."""
+    means = results.means(codec.name)
+    columns: dict[str, list[float | None]] = {
+        "setting": [mean.setting for mean in means],
+        "bpp": [mean.bpp for mean in means],
+        "psnr": [_finite(mean.psnr) for mean in means],
+        "ms-ssim": [mean.ms_ssim for mean in means],
+        "ssimulacra2": [mean.ssimulacra2 for mean in means],
+        "encoding_time": [mean.encode for mean in means],
+        "decoding_time": [mean.decode for mean in means],
+    }
+    streams = dict.fromkeys(stream for mean in means for stream in mean.streams)
+    columns |= {f"bpp_{stream}": [mean.streams.get(stream) for mean in means] for stream in streams}
+    machine = ", ".join(f"{name} {value}" for name, value in results.machine.items())
+    description = (
+        f"{codec.label} on {results.dataset}: means over {_pictures(means, len(results.pictures))}; bpp of whole "
+        f"files, psnr over RGB samples of 8-bit pictures, times in seconds on: {machine}."
+    )
+    return {
+        "name": codec.name,
+        "description": description,
+        "results": {name: column for name, column in columns.items() if any(value is not None for value in column)},
+        **({} if codec.memory is None else {"memory": codec.memory}),
+    }
+
+
+def _pictures(means: tuple[Mean, ...], count: int) -> str:
+    """How many pictures the points are over."""
+    if all(mean.pictures == count for mean in means):
+        return f"{count} pictures"
+    return f"{', '.join(str(mean.pictures) for mean in means)} of {count} pictures"
+
+
+def as_csv(results: Results) -> str:
+    """A row for every picture at every setting. What was not measured is empty."""
+    streams = list(dict.fromkeys(stream for sample in results.samples for stream in sample.streams))
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(
+        ["picture", "codec", "setting", "width", "height", "bytes", "bpp", "psnr", "ms_ssim", "ssimulacra2",
+         "encode_seconds", "decode_seconds", *(f"bytes_{stream}" for stream in streams)]
+    )  # fmt: skip
+    for one in results.samples:
+        writer.writerow(
+            [one.picture, one.codec, f"{one.setting:g}", one.width, one.height, one.size, one.bpp, one.psnr,
+             one.ms_ssim, one.ssimulacra2, one.encode, one.decode, *(one.streams.get(stream) for stream in streams)]
+        )  # fmt: skip
+    return buffer.getvalue()
+
+
+# ------------------------------------------------------------------------------------------------------------ journal
+
+
+class Journal:
+    """What was measured so far, by a key of all that decides it.
+
+    Lines that cannot be read are skipped: the last one is torn where a run was killed while writing it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """
+        Raises:
+            OSError: there is such a file, but it cannot be read.
+        """
+        self._path = path
+        self._found = dict(self._entries())
+
+    def _entries(self) -> Iterator[tuple[str, Any]]:
+        if not self._path.exists():
+            return
+        for line in self._path.read_text("utf-8", "replace").splitlines():
+            try:
+                entry = json.loads(line)
+                yield entry["key"], entry["value"]
+            except (ValueError, KeyError, TypeError):
+                continue
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._found
+
+    def __getitem__(self, key: str) -> Any:
+        return self._found[key]
+
+    def get(self, key: str) -> Any:
+        """The value, None if there is none."""
+        return self._found.get(key)
+
+    def add(self, key: str, value: Any) -> None:
+        """Keep a value, made of what JSON knows.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        line = json.dumps({"key": key, "value": value}, allow_nan=False) + "\n"
+        with open(self._path, "a+b") as file:
+            if file.tell():
+                file.seek(-1, io.SEEK_END)
+                if file.read(1) != b"\n":  # a torn line is not gone on with
+                    line = "\n" + line
+            file.write(line.encode("utf-8"))
+        self._found[key] = value

@@ -1,0 +1,340 @@
+"""The command `dcacodec bench`: from pictures to files and a table."""
+
+import csv
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+from tiny import WEIGHTS, photo
+
+from dcacodec.bench import anchors as anchors_module
+from dcacodec.bench import cli as cli_module
+from dcacodec.bench import codecs as codecs_module
+from dcacodec.bench import datasets
+from dcacodec.bench.cli import parse_qualities
+from dcacodec.bench.codecs import FORMATS, Options, open_codec
+from dcacodec.bench.datasets import Entry, Manifest
+from dcacodec.bench.metrics import load_anchor, psnr
+from dcacodec.bench.store import load_results
+from dcacodec.bench.summary import CONVENTIONS
+from dcacodec.cli import cli
+from dcacodec.codec import Codec
+from dcacodec.images import Picture
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing is found or written but in the test's folder."""
+    monkeypatch.delenv("DCACODEC_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def empty_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """For what would be fetched. (Elsewhere the cache stays: compiling the entropy coder takes a minute.)"""
+    monkeypatch.setenv("DCACODEC_CACHE", str(tmp_path / "cache"))
+
+
+def call(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(cli, ["bench", *map(str, arguments)], prog_name="dcacodec")
+
+
+def save(pixels: Any, path: Path) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def test_from_pictures_to_results(tmp_path: Path, codec: Codec) -> None:
+    pictures = [photo(64, 80, seed) for seed in (1, 2)]
+    for number, pixels in enumerate(pictures):
+        save(pixels, tmp_path / "mine" / f"{number}.png")
+    anchor = {"name": "itself", "description": "made up", "results": {"bpp": [0.01, 100.0], "psnr": [1.0, 90.0]}}
+    (tmp_path / "anchor.json").write_text(json.dumps(anchor), "utf-8")
+    options = ["--codecs", "dcacodec,jpeg", "--weights", str(WEIGHTS), "--device", "cpu", "--threads", "1",
+               "--repeat", "1", "--anchor", "anchor.json", "--metrics", "psnr", "--out", "out", "mine"]  # fmt: skip
+    result = call("--qualities", "30,90", "--showcase", "1", *options)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == Path("out", "report.txt").read_text("utf-8")
+
+    # Every figure is that of a file.
+    results = load_results(Path("out", "results.json"))
+    assert results.dataset == "mine"
+    assert results.pictures == ("0", "1")
+    jpeg = open_codec("jpeg", Options())
+    expected: dict[tuple[str, float, int], tuple[int, float]] = {}
+    for number, pixels in enumerate(pictures):
+        for quality in (30, 90):
+            data = codec.encode(Picture(pixels), quality)
+            expected["dcacodec", quality, number] = len(data), psnr(pixels, codec.decode(data).pixels)
+        for setting in jpeg.settings:
+            data = jpeg.encode(pixels, setting)
+            expected["jpeg", setting, number] = len(data), psnr(pixels, jpeg.decode(data))
+    found = {(one.codec, one.setting, int(one.picture)): (one.size, one.psnr) for one in results.samples}
+    assert found == expected
+    assert [one.name for one in results.codecs] == ["dcacodec", "jpeg"]
+    assert results.machine["threads per job"] == "1"
+    if sys.platform == "linux":
+        assert all(one.memory for one in results.codecs)
+
+    # The curves and the table are its means.
+    curve = load_anchor(Path("out", "curves", "dcacodec.json"))
+    for place, quality in enumerate((30, 90)):
+        sizes, values = zip(*(expected["dcacodec", quality, number] for number in (0, 1)), strict=True)
+        assert curve.bpp[place] == pytest.approx(sum(sizes) * 8 / (2 * 64 * 80), rel=1e-12)
+        assert curve.psnr[place] == pytest.approx(np.mean(values), rel=1e-12)
+        row = [str(quality), f"{curve.bpp[place]:.4f}", f"{curve.psnr[place]:.3f}"]
+        assert any(line.split()[:3] == row for line in result.stdout.splitlines())
+    assert all(line in result.stdout.splitlines() for line in CONVENTIONS)
+    rates = json.loads(Path("out", "bd-rate.json").read_text("utf-8"))
+    assert [(other["name"], other["source"]) for other in rates["against"]] == [("jpeg", None), ("itself", "made up")]
+    assert re.search(r"^ *itself \(published\) +[+-]\d+\.\d\d  ", result.stdout, re.MULTILINE)
+    assert "bytes: the means rise at every step; of single pictures, 0 of 2 steps do not rise" in result.stdout
+    with open(Path("out", "samples.csv"), newline="") as file:
+        assert len(list(csv.DictReader(file))) == len(expected)
+    assert Path("out", "index.html").stat().st_size > 10_000
+    assert {path.name for path in Path("out", "plots").iterdir()} >= {"rate-psnr.png", "rate-psnr.svg"}
+
+    # Once more with another quality: only this is measured, even where the last line of the journal was torn.
+    journal = Path("out", "journal.jsonl")
+    journal.write_bytes(journal.read_bytes()[:-20])
+    again = call("--qualities", "30,60,90", "--showcase", "0", *options)
+    assert again.exit_code == 0, again.output
+    assert re.search(rf"measuring: +\d+%\|.*\| {len(expected) + 2}/{len(expected) + 2} ", again.stderr)
+    assert re.search(rf"measuring: +\d+%\|.*\| {len(expected)}/{len(expected) + 2} ", again.stderr)
+    more = load_results(Path("out", "results.json"))
+    old = [one for one in more.samples if one.setting != 60 or one.codec != "dcacodec"]
+    assert old == list(results.samples), "the same times: they were not taken again"
+    assert len(more.samples) == len(old) + 2
+
+
+def test_a_failing_codec_does_not_end_the_run(tmp_path: Path) -> None:
+    save(photo(2, 16400), tmp_path / "wide.png")  # wider than WebP can be
+    save(photo(30, 40), tmp_path / "narrow.png")
+    result = call("wide.png", "narrow.png", "--codecs", "jpeg,webp", "--metrics", "psnr", "--repeat", "1",
+                  "--showcase", "0", "--jobs", "2", "--out", "out", "--quiet")  # fmt: skip
+    assert result.exit_code == 1
+    results = load_results(Path("out", "results.json"))
+    assert results.machine["jobs"] == "2"
+    settings = open_codec("webp", Options()).settings
+    assert [(one.codec, one.picture, one.setting) for one in results.failures] == [
+        ("webp", "wide", setting) for setting in settings
+    ]
+    assert {(one.codec, one.picture) for one in results.samples} == {
+        ("jpeg", "wide"), ("jpeg", "narrow"), ("webp", "narrow"),
+    }  # fmt: skip
+    lines = result.stderr.splitlines()
+    assert len(lines) == len(settings)
+    assert all(re.match(r"dcacodec: notice: webp at \d+ failed on wide: ValueError: .*5", line) for line in lines)
+    assert "webp at 95 on wide: ValueError" in result.stdout
+    assert "webp: none, as webp: a curve needs two points or more" in result.stdout  # none over all pictures
+
+
+def test_quick(tmp_path: Path) -> None:
+    for number in range(4):
+        save(photo(40, 40, number), tmp_path / "many" / f"{number}.png")
+    result = call("--quick", "--dataset", "many", "--codecs", "jpeg,webp", "--quiet")
+    assert result.exit_code == 0, result.output
+    results = load_results(Path("bench", "results.json"))
+    assert results.dataset == "many"
+    assert results.pictures == ("0", "3")
+    assert [(one.name, one.settings) for one in results.codecs] == [("jpeg", (5, 50, 95)), ("webp", (1, 50, 95))]
+    assert len(results.samples) == 2 * 2 * 3
+
+
+# ------------------------------------------------------------------------------------------------------- interruptions
+
+
+def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
+    for number in range(3):
+        save(photo(300, 400, number), tmp_path / "mine" / f"{number}.png")
+    command = [sys.executable, "-m", "dcacodec", "bench", "mine", "--codecs", "webp", "--metrics", "psnr",
+               "--showcase", "0", "--repeat", "4", "--out", "out", "--quiet"]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent), "TMPDIR": str(tmp_path)}
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+    )
+    journal = Path("out", "journal.jsonl")
+    while not journal.exists() or journal.read_bytes().count(b"\n") < 3:
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: to all processes at once
+    stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout, stderr) == (130, "", "dcacodec: error: interrupted\n")
+    with pytest.raises(ProcessLookupError):  # none of its processes is left
+        for _ in range(3000):
+            os.killpg(process.pid, 0)
+            time.sleep(0.01)
+    assert list(tmp_path.glob("dcacodec-bench-*")) == []
+    assert [path.name for path in Path("out").iterdir()] == ["journal.jsonl"]
+
+    before = {line["key"]: line["value"] for line in map(json.loads, journal.read_text("utf-8").splitlines())}
+    assert 3 <= len(before) < 21
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    after = [json.loads(line) for line in journal.read_text("utf-8").splitlines()]
+    assert len(after) == 21 + 1  # and the memory
+    assert {line["key"]: line["value"] for line in after[: len(before)]} == before
+
+
+# ---------------------------------------------------------------------------------------------------- the command line
+
+
+@pytest.mark.parametrize(
+    ("text", "qualities"), [("50", (50,)), ("80,20,50,20", (20, 50, 80)), ("1-3,99-100", (1, 2, 3, 99, 100))]
+)
+def test_qualities(text: str, qualities: tuple[int, ...]) -> None:
+    assert parse_qualities(text) == qualities
+
+
+@pytest.mark.parametrize("text", ["", "0", "101", "50-", "-50", "60-50", "a", "1.5", "20,,30"])
+def test_other_qualities(text: str) -> None:
+    with pytest.raises(ValueError):
+        parse_qualities(text)
+    result = call("--qualities", text, "x")
+    assert result.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset", "kodak", "picture.png"], "--dataset and PICTURES exclude each other."),
+        (["--quick", "--anchor", "vtm", "picture.png"], "--quick measures a few of the pictures"),
+        (["missing.png"], "Path 'missing.png' does not exist."),
+        (["--codecs", "jpeg,,webp", "picture.png"], "an empty name in the list."),
+        (["--metrics", "vmaf", "picture.png"], "vmaf is not one of psnr, ms-ssim, ssimulacra2."),
+        (["--window", "1", "0.5", "picture.png"], "the first rate must be above 0 and below the second."),
+    ],
+)
+def test_a_wrong_command_line(arguments: list[str], message: str, tmp_path: Path) -> None:
+    save(photo(8, 8), tmp_path / "picture.png")
+    result = call(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--codecs", "jpeg,gif", "picture.png"], f"no codec 'gif'; these are known: dcacodec, {', '.join(FORMATS)}, "
+                                                  "compressai:MODEL"),
+        (["--preset", "nothing", "picture.png"], "no weights are published for the preset 'nothing'"),
+        (["--weights", "picture.png", "picture.png"], None),
+        (["--codecs", "jpeg", "bad.png"], None),
+        (["--codecs", "jpeg", "--dataset", "kodac"], "no dataset, manifest or folder 'kodac'; known by name: kodak"),
+        (["--codecs", "jpeg", "--anchor", "x", "picture.png"], "no published curve 'x' for picture.png"),
+        (["--codecs", "jpeg", "--anchor", "x.json", "picture.png"], "x.json: No such file or directory"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_had_is_told_before_any_work(
+    arguments: list[str], message: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(photo(8, 8), tmp_path / "picture.png")
+    (tmp_path / "bad.png").write_text("no picture")
+    result = call("--quiet", *arguments)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("dcacodec: error: ")
+    assert result.stderr.count("\n") == 1
+    if message:
+        assert result.stderr == f"dcacodec: error: {message}\n"
+    assert not Path("bench").exists()
+
+
+def test_missing_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(photo(8, 8), tmp_path / "picture.png")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    result = call("picture.png")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "dcacodec: error: not installed: bjontegaard, matplotlib, jinja2; the extra brings them: "
+        "pip install 'dcacodec[bench]'\n"
+    )
+    monkeypatch.setattr(cli_module, "_check_packages", lambda: None)
+    result = call("picture.png", "--metrics", "ms-ssim")
+    assert result.stderr == "dcacodec: error: ms-ssim needs the package pytorch-msssim\n"
+
+
+def test_offline_without_kodak(empty_cache: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Any address leads to a proxy that is not there.
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    result = call("--codecs", "jpeg", "--quiet")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        "dcacodec: error: https://r0k.us/graphics/kodak/kodak/kodim01.png cannot be reached: Connection refused "
+        "(a folder that has kodak/ can be named with --data-dir or DCACODEC_DATA)\n"
+    )
+
+
+def test_anchors_that_nobody_asked_for(empty_cache: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Those that are measured are left out, and those that cannot be had are told of."""
+    curve = {"name": "BPG", "description": "there", "results": {"bpp": [0.1, 0.2], "psnr": [30.0, 32.0]}}
+    (tmp_path / "anchors").mkdir()
+    (tmp_path / "anchors" / "bpg.json").write_text(json.dumps(curve), "utf-8")
+    lines: list[str] = []
+    monkeypatch.setattr(cli_module, "_tell", lines.append)
+    monkeypatch.setattr(anchors_module, "ADDRESS", "http://127.0.0.1:9")
+    found = cli_module._anchors((), "kodak", ["dcacodec", "jpeg", "webp"], [tmp_path])
+    assert [anchor.curve.name for anchor in found] == ["bpg"]
+    assert lines == [
+        "without the published curve vtm: http://127.0.0.1:9/kodak/vtm.json cannot be reached: Connection refused"
+    ]
+    assert cli_module._anchors((), "other", [], [tmp_path]) == ()
+    assert cli_module._anchors(("none",), "kodak", [], [tmp_path]) == ()
+
+
+def test_data_folders(empty_cache: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """--data-dir comes before the environment variable."""
+    pixels = photo(8, 8)
+    entry = Entry("a.png", hashlib.sha256(pixels.tobytes()).hexdigest(), None)
+    monkeypatch.setattr(datasets, "packaged", lambda: {"kodak": Manifest("kodak", (entry,))})
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        save(pixels, tmp_path / name / "kodak" / "a.png")
+    monkeypatch.setenv("DCACODEC_DATA", str(tmp_path / "two"))
+    (tmp_path / "kodak").mkdir()  # a folder by chance where the command is given: ./kodak would be it
+    options = ["--codecs", "jpeg", "--dataset", "kodak", "--metrics", "psnr", "--showcase", "0", "--anchor", "none",
+               "--quiet"]  # fmt: skip
+    shutil.rmtree(tmp_path / "one" / "kodak")
+    assert call(*options, "--data-dir", "one").exit_code == 0
+    (tmp_path / "two" / "kodak" / "a.png").unlink()
+    save(pixels, tmp_path / "one" / "kodak" / "a.png")
+    result = call(*options, "--data-dir", "one")
+    assert (result.exit_code, result.stderr) == (0, "")
+    shutil.rmtree(tmp_path / "one" / "kodak")
+    result = call(*options)
+    assert result.exit_code == 1
+    assert "a.png is missing" in result.stderr
+
+
+def test_help_names_every_codec() -> None:
+    text = call("--help").stdout
+    for name in (*FORMATS, "dcacodec", "compressai:MODEL"):
+        assert re.search(rf"\b{name}\b", text)
+    assert ",".join(f"{quality:g}" for quality in codecs_module.OUR_QUALITIES) in text
+
+
+def test_nothing_heavy_is_imported_for_help() -> None:
+    script = (
+        "import sys\n"
+        "from dcacodec.cli import cli\n"
+        "cli.main(['bench', '--help'], standalone_mode=False)\n"
+        "heavy = ('torch', 'numpy', 'PIL', 'matplotlib', 'jinja2', 'tqdm', 'multiprocessing', 'urllib.request')\n"
+        "print(sorted(set(heavy) & set(sys.modules)), file=sys.stderr)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (0, "[]\n")
+    assert done.stdout.startswith("Usage: ")

@@ -1,0 +1,249 @@
+"""Pictures to measure on: found, fetched, checked, refused."""
+
+import hashlib
+import io
+import json
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny import photo
+from web import Site, serve
+
+from dcacodec.bench import datasets
+from dcacodec.bench.datasets import Dataset, files_dataset, load_manifest, named_dataset, packaged
+from dcacodec.bench.fetch import fetch
+from dcacodec.errors import BenchError
+
+PICTURES = {f"{name}.png": photo(20, 30, seed) for seed, name in enumerate(("first", "second", "third"))}
+
+
+def png(pixels: Any) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def digest(pixels: Any) -> str:
+    return hashlib.sha256(pixels.tobytes()).hexdigest()
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Site]:
+    """A server that has the pictures; the cache is in the test's folder."""
+    monkeypatch.setenv("DCACODEC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(datasets, "fetch", partial(fetch, pause=0.0))
+    with serve({f"/{name}": png(pixels) for name, pixels in PICTURES.items()}) as site:
+        yield site
+
+
+@pytest.fixture
+def manifest(site: Site, tmp_path: Path) -> Path:
+    """The pictures' manifest."""
+    entries = [
+        {"file": name, "sha256": digest(pixels), "address": f"{site.address}/{name}"}
+        for name, pixels in PICTURES.items()
+    ]
+    path = tmp_path / "set.json"
+    path.write_text(json.dumps({"name": "set", "pictures": entries}), "utf-8")
+    return path
+
+
+def never(line: str) -> None:
+    raise AssertionError(line)
+
+
+def check(dataset: Dataset, folder: Path) -> None:
+    """It has the three pictures of this folder."""
+    assert dataset.name == "set"
+    assert [member.name for member in dataset.pictures] == ["first", "second", "third"]
+    for member, (name, pixels) in zip(dataset.pictures, PICTURES.items(), strict=True):
+        assert (member.path, member.digest, member.width, member.height) == (folder / name, digest(pixels), 30, 20)
+
+
+def fill(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    for name, pixels in PICTURES.items():
+        (folder / name).write_bytes(png(pixels))
+    return folder
+
+
+# ------------------------------------------------------------------------------------------------------ found, fetched
+
+
+def test_a_data_folder_comes_first(site: Site, manifest: Path, tmp_path: Path) -> None:
+    folder = fill(tmp_path / "data" / "set")
+    dataset = named_dataset(str(manifest), [tmp_path / "nowhere", tmp_path / "data"], never, quiet=True)
+    check(dataset, folder)
+    assert site.requests == []
+    assert not (tmp_path / "cache").exists()
+
+
+def test_without_one_it_is_fetched_once(site: Site, manifest: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        check(named_dataset(str(manifest), [tmp_path], never, quiet=True), tmp_path / "cache" / "datasets" / "set")
+    assert site.requests == [(f"/{name}", None) for name in PICTURES]
+
+
+def test_a_progress_bar_counts_pictures(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named_dataset(str(manifest), [], never)
+    assert re.search(r"fetching set: 100%.* 3/3 ", capsys.readouterr().err)
+
+
+def test_an_interrupted_fetch_goes_on(site: Site, manifest: Path, tmp_path: Path) -> None:
+    site.cuts = [10**6, 100, 0, 0, 0, 0, 0]  # the first picture, a part of the second
+    with pytest.raises(BenchError, match=r"second\.png: the connection was cut after 100 of"):
+        named_dataset(str(manifest), [], never, quiet=True)
+    site.requests.clear()
+    check(named_dataset(str(manifest), [], never, quiet=True), tmp_path / "cache" / "datasets" / "set")
+    assert site.requests == [("/second.png", "bytes=100-"), ("/third.png", None)]
+
+
+def test_a_damaged_picture_in_the_cache_is_fetched_again(site: Site, manifest: Path, tmp_path: Path) -> None:
+    folder = fill(tmp_path / "cache" / "datasets" / "set")
+    (folder / "second.png").write_bytes(png(PICTURES["first.png"]))
+    check(named_dataset(str(manifest), [], never, quiet=True), folder)
+    assert site.requests == [("/second.png", None)]
+    assert np.array_equal(np.array(Image.open(folder / "second.png")), PICTURES["second.png"])
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda path: path.unlink(), "second.png is missing"),
+        (lambda path: path.write_bytes(png(PICTURES["first.png"])),
+         "second.png is not the picture of the manifest: it has other pixels"),
+        (lambda path: path.write_bytes(path.read_bytes()[:60]), "second.png is not the picture of the manifest: "),
+    ],
+    ids=["missing", "other pixels", "short"],
+)  # fmt: skip
+def test_a_data_folder_with_other_pictures_is_not_taken(
+    damage: Any, reason: str, site: Site, manifest: Path, tmp_path: Path
+) -> None:
+    folder = fill(tmp_path / "data" / "set")
+    damage(folder / "second.png")
+    lines: list[str] = []
+    dataset = named_dataset(str(manifest), [tmp_path / "data"], lines.append, quiet=True)
+    check(dataset, tmp_path / "cache" / "datasets" / "set")
+    assert len(lines) == 1
+    assert lines[0].startswith(f"{folder} is not taken: {reason}")
+
+
+def test_the_same_pixels_in_another_file_will_do(site: Site, manifest: Path, tmp_path: Path) -> None:
+    folder = fill(tmp_path / "data" / "set")
+    Image.fromarray(PICTURES["third.png"]).save(folder / "third.png", compress_level=1)
+    check(named_dataset(str(manifest), [tmp_path / "data"], never, quiet=True), folder)
+
+
+def test_wrong_content_on_the_web(site: Site, manifest: Path, tmp_path: Path) -> None:
+    site.files = {**site.files, "/second.png": png(PICTURES["first.png"])}
+    with pytest.raises(BenchError, match=r"second\.png: is not the picture of the manifest: it has other pixels \("):
+        named_dataset(str(manifest), [], never, quiet=True)
+    kept = [path.name for path in (tmp_path / "cache" / "datasets" / "set").iterdir()]
+    assert kept == ["first.png"]
+
+
+def test_not_on_the_web(site: Site, manifest: Path, tmp_path: Path) -> None:
+    site.files = {}
+    with pytest.raises(BenchError) as caught:
+        named_dataset(str(manifest), [], never, quiet=True)
+    assert str(caught.value) == (
+        f"{site.address}/first.png: the server says 404 Not Found "
+        "(a folder that has set/ can be named with --data-dir or DCACODEC_DATA)"
+    )
+
+
+def test_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DCACODEC_CACHE", str(tmp_path / "cache"))
+    entries = [{"file": "first.png", "sha256": digest(PICTURES["first.png"])}]
+    (tmp_path / "own.json").write_text(json.dumps({"name": "own", "pictures": entries}), "utf-8")
+    with pytest.raises(BenchError, match=r"^own: first\.png is in no data folder, and the manifest has no address$"):
+        named_dataset(str(tmp_path / "own.json"), [tmp_path], never, quiet=True)
+
+
+# ----------------------------------------------------------------------------------------------------------- manifests
+
+
+def test_kodak_is_known() -> None:
+    kodak = packaged()["kodak"]
+    assert [entry.file for entry in kodak.pictures] == [f"kodim{number:02}.png" for number in range(1, 25)]
+    assert all(entry.address == f"https://r0k.us/graphics/kodak/kodak/{entry.file}" for entry in kodak.pictures)
+    assert len({entry.digest for entry in kodak.pictures}) == 24
+
+
+def test_an_unknown_name() -> None:
+    with pytest.raises(BenchError, match="^no dataset, manifest or folder 'kodac'; known by name: kodak$"):
+        named_dataset("kodac", [], never)
+
+
+GOOD: dict[str, Any] = {"file": "a.png", "sha256": "0" * 64, "address": "http://localhost/a.png"}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("not JSON", "Expecting value"),
+        ([], "list indices"),
+        ({"pictures": [GOOD]}, "'name' is missing"),
+        ({"name": "set"}, "'pictures' is missing"),
+        ({"name": "set", "pictures": []}, "it lists no pictures"),
+        ({"name": "set", "pictures": [{"file": "a.png"}]}, "'sha256' is missing"),
+        ({"name": "set", "pictures": [GOOD, GOOD]}, "a.png is listed twice"),
+        ({"name": "../set", "pictures": [GOOD]}, "'../set' is not a name"),
+        ({"name": "set", "pictures": [{**GOOD, "file": "/etc/passwd"}]}, "'/etc/passwd' is not a name"),
+        ({"name": "set", "pictures": [{**GOOD, "file": ".."}]}, "'..' is not a name"),
+        ({"name": "set", "pictures": [{**GOOD, "file": 1}]}, "1 is not a name"),
+        ({"name": "set", "pictures": [{**GOOD, "sha256": "0" * 63}]}, "is not a SHA-256"),
+        ({"name": "set", "pictures": [{**GOOD, "sha256": None}]}, "None is not a SHA-256"),
+        ({"name": "set", "pictures": [{**GOOD, "address": 1}]}, "1 is not an address"),
+    ],
+)
+def test_no_manifest(content: Any, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "set.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content), "utf-8")
+    with pytest.raises(BenchError, match=f"^set.json is not the manifest of a dataset: .*{re.escape(reason)}"):
+        load_manifest(path)
+
+
+# --------------------------------------------------------------------------------------------------- files and folders
+
+
+def test_a_folder_as_it_is(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "pictures")
+    (folder / "notes.txt").write_text("no picture")
+    Image.fromarray(photo(8, 8)).save(folder / "fourth.JPG", "JPEG")
+    fill(folder / "deeper")
+    dataset = files_dataset("mine", [folder], quiet=True)
+    assert dataset.name == "mine"
+    assert [member.name for member in dataset.pictures] == ["first", "fourth", "second", "third"]
+    assert dataset.pictures[0].digest == digest(PICTURES["first.png"])
+
+
+def test_names_are_as_short_as_they_can_be(tmp_path: Path) -> None:
+    one, other = fill(tmp_path / "one"), fill(tmp_path / "other")
+    again = one / "first.bmp"
+    Image.fromarray(photo(8, 8)).save(again)
+    dataset = files_dataset("mine", [one / "first.png", again], quiet=True)
+    assert [member.name for member in dataset.pictures] == ["first.png", "first.bmp"]
+    dataset = files_dataset("mine", [one / "first.png", other / "first.png"], quiet=True)
+    assert [member.name for member in dataset.pictures] == [str(one / "first.png"), str(other / "first.png")]
+    with pytest.raises(BenchError, match="first.png is named twice$"):
+        files_dataset("mine", [one / "first.png", one / "first.png"], quiet=True)
+
+
+def test_what_is_no_picture(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BenchError, match="empty: no pictures in it$"):
+        files_dataset("mine", [tmp_path / "empty"], quiet=True)
+    (tmp_path / "bad.png").write_text("no picture")
+    with pytest.raises(BenchError, match=r"bad\.png: not a picture in one of the formats"):
+        files_dataset("mine", [tmp_path / "bad.png"], quiet=True)
+    with pytest.raises(FileNotFoundError):
+        files_dataset("mine", [tmp_path / "missing.png"], quiet=True)

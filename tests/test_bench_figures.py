@@ -1,0 +1,82 @@
+"""The figures of the README: those of the kept results, and no others."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("bench_figures", ROOT / "scripts" / "bench_figures.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+CURVE = {"name": "dcacodec", "results": {"setting": [5.0, 50.0], "bpp": [0.12345, 0.5], "psnr": [27.004, 34.5]}}
+RATES = {
+    "against": [
+        {"name": "webp", "label": "WebP (libwebp 1)", "source": None, "percent": {"akima": -12.34, "pchip": -12.5},
+         "psnr": [27.1, 33.96]},
+        {"name": "vtm", "label": "vtm", "source": "a long text", "percent": {"akima": 40.06, "pchip": 41.0},
+         "psnr": [27.1, 34.5]},
+        {"name": "jxl", "label": "JPEG XL", "source": None, "percent": {}, "none": "no PSNR in common"},
+    ]
+}  # fmt: skip
+
+
+def write(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content), "utf-8")
+
+
+def test_from_a_benchmark_to_the_tables(script: Any, tmp_path: Path) -> None:
+    write(tmp_path / "bench" / "curves" / "dcacodec.json", CURVE)
+    write(tmp_path / "bench" / "curves" / "webp.json", {})
+    write(tmp_path / "bench" / "bd-rate.json", RATES)
+    write(tmp_path / "kept" / "kodak" / "gone.json", {})  # a codec that is not measured any more
+    script.keep(tmp_path / "bench", tmp_path / "kept" / "kodak")
+    assert sorted(path.name for path in (tmp_path / "kept" / "kodak").iterdir()) == [
+        "bd-rate.json", "dcacodec.json", "webp.json",
+    ]  # fmt: skip
+    kept = json.loads((tmp_path / "kept" / "kodak" / "bd-rate.json").read_text("utf-8"))
+    assert [(other["name"], other["published"]) for other in kept["against"]] == [
+        ("webp", False), ("vtm", True), ("jxl", False),
+    ]  # fmt: skip
+    assert "a long text" not in json.dumps(kept)
+    assert script.figures(tmp_path / "kept") == {
+        "rate-distortion": "| quality | 5 | 50 |\n|---|---|---|\n| bpp | 0.123 | 0.500 |\n| PSNR, dB | 27.00 | 34.50 |",
+        "bd-rate": (
+            "| against | BD-rate, % | PSNR in common, dB |\n|---|---|---|\n"
+            "| WebP (libwebp 1) | -12.3 | 27.1 to 34.0 |\n"
+            "| VTM (published) | +40.1 | 27.1 to 34.5 |\n"
+            "| JPEG XL | none | no PSNR in common |"
+        ),
+    }
+
+
+def test_tables_go_between_their_marks(script: Any) -> None:
+    text = (
+        "before\n<!-- bench: a -->\nold\n<!-- bench: end -->\nmiddle\n"
+        "<!-- bench: b -->\n<!-- bench: end -->\nafter\n"
+    )
+    written = script.with_figures(text, {"a": "new \\1", "b": "other"})
+    assert written == (
+        "before\n<!-- bench: a -->\n\nnew \\1\n\n<!-- bench: end -->\nmiddle\n"
+        "<!-- bench: b -->\n\nother\n\n<!-- bench: end -->\nafter\n"
+    )
+    assert script.with_figures(written, {"a": "new \\1", "b": "other"}) == written
+    with pytest.raises(ValueError, match="^0 places for the table c$"):
+        script.with_figures(text, {"c": ""})
+
+
+def test_the_readme_has_the_kept_figures(script: Any) -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert script.with_figures(text, script.figures(ROOT / "benchmarks" / "results")) == text
