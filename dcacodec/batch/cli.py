@@ -1,0 +1,159 @@
+"""The command `dcacodec batch`."""
+
+import json
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+import click
+from click.core import ParameterSource
+
+from dcacodec.batch.work import Outcome, Outcomes
+from dcacodec.shell import DEVICE, MAX_PIXELS, PRESET, QUALITY, QUIET, VERBOSE, is_quiet, is_verbose, note, tell
+
+_MOST_JOBS: Final = 8
+"""Without --jobs: each takes some 350 MB, and more for large pictures."""
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  dcacodec batch photos/ compressed/
+  dcacodec batch --quality 70 --jobs 4 'photos/**/*.tif' scans/ compressed/
+  dcacodec batch --decode compressed/ pictures/
+  dcacodec batch --json photos/ compressed/ | jq .saved_percent
+  dcacodec batch --ray auto photos/ compressed/
+
+\b
+Exit codes:
+  0    all files are done, now or before
+  1    some failed, a line for each; all others are done
+  2    the command line is wrong
+  130  interrupted (143: terminated): the same command does the rest
+"""
+)
+@click.argument("sources", metavar="SRC...", nargs=-1, required=True, type=click.Path())
+@click.argument("folder", metavar="DST", type=click.Path(path_type=Path))
+@click.option("--decode", "decoding", is_flag=True, help="From .dca files to pictures.")
+@QUALITY
+@PRESET
+@click.option(
+    "--format",
+    "format_name",
+    metavar="NAME",
+    help="With --decode: png, tiff, webp (lossless), ppm, pgm or bmp.  [default: png]",
+)
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help=f"How many processes code at a time. [default: the processors, {_MOST_JOBS} at most; 1 with cuda]",
+)
+@click.option("--force", is_flag=True, help="Code anew what is there already, for another quality, say.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as a JSON object on standard output.")
+@click.option(
+    "--ray",
+    "address",
+    metavar="ADDRESS",
+    help="Let a Ray cluster do it: HOST:PORT, auto for the one that this machine is in, or local to start one here. "
+    "All its machines must have SRC and DST under the same names. Needs: pip install 'dcacodec[ray]'.",
+)
+@DEVICE
+@MAX_PIXELS
+@QUIET
+@VERBOSE
+@click.pass_context
+def batch(
+    context: click.Context,
+    sources: tuple[str, ...],
+    folder: Path,
+    decoding: bool,
+    quality: int,
+    preset: str,
+    format_name: str | None,
+    jobs: int | None,
+    force: bool,
+    as_json: bool,
+    address: str | None,
+    device: str,
+    max_pixels: int,
+) -> None:
+    """Compress all pictures of SRC... into the folder DST, or with --decode get them back.
+
+    A SRC is a folder, a file, or a pattern in quotes (*, ?, [...], and ** for any number of folders). What lies in a
+    folder is looked for by the suffix of its name, in all folders below too, and the tree is mirrored in DST:
+    SRC/a/b.png becomes DST/a/b.dca. Of a pattern, what comes before the first * is the SRC. Hidden files are left out.
+
+    What is there already and not older than its source is skipped, so that the same command goes on after a stop and
+    does what is new later. Files are written whole or not at all. Two pictures that would become one file, such as
+    a.png and a.jpg, are refused before anything is done.
+    """
+    from tqdm import tqdm
+
+    from dcacodec.batch.plan import DCA_SUFFIX, make_plan, picture_suffixes, remove_leftovers
+    from dcacodec.batch.report import Report
+    from dcacodec.batch.work import Decoding, Encoding, MakeWorker
+    from dcacodec.images import FORMATS
+
+    for name, other in (("quality", decoding), ("preset", decoding), ("format_name", not decoding)):
+        if other and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{name.removesuffix('_name')} goes {'without' if decoding else 'with'} --decode.")
+    chosen = format_name or "png"
+    if chosen not in FORMATS:
+        raise click.BadParameter(f"{chosen} is not one of {', '.join(FORMATS)}.", param_hint="'--format'")
+    start = time.perf_counter()
+    limit = max_pixels or None
+    make: MakeWorker = Decoding(chosen, device, limit) if decoding else Encoding(quality, preset, device, limit)
+    suffixes = {DCA_SUFFIX} if decoding else picture_suffixes()
+    plan = make_plan(sources, folder, suffixes, FORMATS[chosen].suffixes[0] if decoding else DCA_SUFFIX, force)
+    for text in plan.notices:
+        note(f"dcacodec: notice: {text}")
+    for path, why in plan.failures:
+        tell(f"dcacodec: error: {path}: {why}")
+    report = Report(plan.skipped, failures=list(plan.failures), waiting=len(plan.jobs))
+    if removed := remove_leftovers(plan.jobs):
+        note(f"dcacodec: notice: {removed} unfinished files of runs that were killed are removed")
+
+    def outcomes() -> Outcomes:
+        if address is not None:
+            from dcacodec.batch.cluster import run_on_ray
+
+            return run_on_ray(plan.jobs, make, address, jobs, gpus=1 if device == "cuda" else 0)
+        from dcacodec.batch.pool import cores, run_in_processes
+
+        processes = min(jobs or (1 if device == "cuda" else min(cores(), _MOST_JOBS)), len(plan.jobs))
+        return run_in_processes(plan.jobs, make, processes, threads=max(1, cores() // max(1, processes)))
+
+    try:
+        with (
+            closing(outcomes()) as done,
+            tqdm(total=len(plan.jobs), unit="file", disable=is_quiet() or None) as bar,
+        ):
+            for outcome in done:
+                report.add(outcome)
+                bar.update()
+                if lines := _lines(outcome):
+                    with tqdm.external_write_mode(file=sys.stderr):
+                        for line in lines:
+                            tell(line)
+    finally:  # after a stop too
+        report.seconds = time.perf_counter() - start
+        note(report.line())
+        if as_json:
+            click.echo(json.dumps(report.facts()))
+    if report.failures:
+        context.exit(1)
+
+
+def _lines(outcome: Outcome) -> list[str]:
+    """What there is to say about a file."""
+    job = outcome.job
+    lines = [] if is_quiet() else [f"dcacodec: notice: {job.source}: {text}" for text in outcome.notices]
+    if outcome.error is not None:
+        lines.append(f"dcacodec: error: {job.source}: {outcome.error}")
+    elif is_verbose():
+        lines.append(f"{job.source} -> {job.target} {outcome.bytes_out} bytes")
+    return lines

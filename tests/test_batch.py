@@ -1,0 +1,548 @@
+"""Batches: what is planned, that workers lose nothing when they are killed, and the command."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import pytest
+from batch_worker import Capitals, no_start, no_weights
+from click.testing import CliRunner, Result
+from PIL import Image
+from tiny import photo
+
+from dcacodec import Codec, read_picture
+from dcacodec.batch.plan import Job, Plan, Stamp, make_plan, picture_suffixes, remove_leftovers
+from dcacodec.batch.pool import run_in_processes
+from dcacodec.batch.report import Report
+from dcacodec.batch.work import MakeWorker, Outcome
+from dcacodec.cli import cli
+from dcacodec.container import parse
+from dcacodec.errors import BatchError
+from dcacodec.images import ImageNotice
+
+TEXT = {".txt"}
+
+
+def fill(folder: Path, *names: str) -> None:
+    """Files, each with its own name in it."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"text of {Path(name).stem}")
+
+
+def pairs(plan: Plan, root: Path) -> list[tuple[str, str]]:
+    return [(str(job.source.relative_to(root)), str(job.target.relative_to(root))) for job in plan.jobs]
+
+
+def planned(root: Path, *sources: str, force: bool = False) -> Plan:
+    return make_plan([str(root / source) for source in sources], root / "out", TEXT, ".dca", force)
+
+
+# ----------------------------------------------------------------------------------------------------------------- plan
+
+
+def test_a_tree_is_mirrored(tmp_path: Path) -> None:
+    fill(tmp_path, "in/b.txt", "in/a.b.TXT", "in/deep/er/c.txt", "in/note.md", "in/.hidden.txt", "in/.git/d.txt")
+    plan = planned(tmp_path, "in")
+    assert pairs(plan, tmp_path) == [
+        ("in/a.b.TXT", "out/a.b.dca"),
+        ("in/b.txt", "out/b.dca"),
+        ("in/deep/er/c.txt", "out/deep/er/c.dca"),
+    ]
+    assert (plan.skipped, plan.failures, plan.notices) == (0, (), ())
+    assert not (tmp_path / "out").exists()
+
+
+def test_files_and_folders_together(tmp_path: Path) -> None:
+    fill(tmp_path, "in/a.txt", "else/b.text", "c.txt")
+    assert pairs(planned(tmp_path, "in", "else/b.text", "in/a.txt", "c.txt"), tmp_path) == [
+        ("in/a.txt", "out/a.dca"),  # once, though named twice
+        ("else/b.text", "out/b.dca"),  # a file that is named needs no suffix that is known
+        ("c.txt", "out/c.dca"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("in/*", ["a", "x/b", "x/y/c", "x2/d"]),  # folders that match are gone through
+        ("in/*.txt", ["a"]),
+        ("in/x?/*", ["x2/d"]),
+        ("in/**/*.txt", ["a", "x/b", "x/y/c", "x2/d"]),
+        ("in/**", ["a", "x/b", "x/y/c", "x2/d"]),
+        ("in/[!a]/y", ["x/y/c"]),
+        ("i*", ["in/a", "in/x/b", "in/x/y/c", "in/x2/d"]),  # what comes before the first sign is mirrored from
+    ],
+)
+def test_patterns(pattern: str, found: list[str], tmp_path: Path) -> None:
+    fill(tmp_path, "in/a.txt", "in/x/b.txt", "in/x/y/c.txt", "in/x2/d.txt", "in/.h/e.txt", "in/x/note.md", "in/.f.txt")
+    targets = [job.target.relative_to(tmp_path / "out") for job in planned(tmp_path, pattern).jobs]
+    assert sorted(map(str, targets)) == [f"{name}.dca" for name in found]
+
+
+def test_a_name_that_looks_like_a_pattern(tmp_path: Path) -> None:
+    fill(tmp_path, "a[1].txt", "a1.txt", "b[1]/c.txt")
+    assert pairs(planned(tmp_path, "a[1].txt", "b[1]"), tmp_path) == [
+        ("a[1].txt", "out/a[1].dca"),
+        ("b[1]/c.txt", "out/c.dca"),
+    ]
+
+
+def test_what_is_not_older_than_its_source_is_skipped(tmp_path: Path) -> None:
+    fill(tmp_path, "in/older.txt", "in/same.txt", "in/newer.txt", "in/none.txt", "out/older.dca", "out/same.dca")
+    fill(tmp_path, "out/newer.dca")
+    for name, seconds in (("older", -1), ("same", 0), ("newer", 1)):
+        os.utime(tmp_path / f"in/{name}.txt", (1000, 1000))
+        os.utime(tmp_path / f"out/{name}.dca", (1000 + seconds, 1000 + seconds))
+    plan = planned(tmp_path, "in")
+    assert pairs(plan, tmp_path) == [("in/none.txt", "out/none.dca"), ("in/older.txt", "out/older.dca")]
+    assert plan.skipped == 2
+    found = (tmp_path / "out/older.dca").stat()
+    assert [job.before for job in plan.jobs] == [None, Stamp(found.st_ino, 999 * 10**9, found.st_size)]
+    forced = planned(tmp_path, "in", force=True)
+    assert (len(forced.jobs), forced.skipped) == (4, 0)
+
+
+@pytest.mark.parametrize(
+    ("names", "sources", "message"),
+    [
+        (["in/a.txt", "in/a.TXT"], ["in"], "{0}/in/a.TXT and {0}/in/a.txt would both become {0}/out/a.dca"),
+        (["x/a.txt", "y/a.txt"], ["x", "y"], "{0}/x/a.txt and {0}/y/a.txt would both become {0}/out/a.dca"),
+        (
+            ["in/a.txt", "in/a.dca/b.txt"],
+            ["in"],
+            "{0}/in/a.txt would become {0}/out/a.dca, which {0}/in/a.dca/b.txt needs as a folder",
+        ),
+        (["out/a.dca"], ["out/a.dca"], "{0}/out/a.dca would become {0}/out/a.dca, which is one of the sources"),
+        ([], ["none"], "{0}/none: No such file or directory"),
+        ([], ["*.txt"], "{0}/*.txt: no file matches"),
+        (["in/note.md"], ["in"], "nothing to do: no file in {0}/in ends in .txt"),
+        (["in/note.md"], ["in/*"], "nothing to do: no file in {0}/in/* ends in .txt"),
+    ],
+)
+def test_what_is_refused(names: list[str], sources: list[str], message: str, tmp_path: Path) -> None:
+    fill(tmp_path, *names)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(BatchError) as caught:
+        planned(tmp_path, *sources)
+    assert str(caught.value) == message.format(tmp_path)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_pattern_that_is_none(tmp_path: Path) -> None:
+    fill(tmp_path, "in/a.txt")
+    try:
+        plan = planned(tmp_path, "in/a**b*")  # newer versions of Python take it for a*b*
+    except BatchError as error:
+        assert str(error).startswith(f"{tmp_path}/in/a**b*: ")
+    else:
+        raise AssertionError(plan)
+
+
+def test_a_pipe_is_no_picture(tmp_path: Path) -> None:
+    fill(tmp_path, "in/a.txt")
+    os.mkfifo(tmp_path / "in" / "pipe.txt")
+    assert pairs(planned(tmp_path, "in"), tmp_path) == [("in/a.txt", "out/a.dca")]
+    with pytest.raises(BatchError, match="pipe.txt: not a file and not a folder$"):
+        planned(tmp_path, "in/pipe.txt")
+
+
+def test_decoding_beside_the_coded_file_is_refused(tmp_path: Path) -> None:
+    """The original could be there, and would be lost."""
+    fill(tmp_path, "in/x/a.dca")
+    (tmp_path / "link").symlink_to("in")
+    for folder in ("in", "link", "in/x/.."):
+        with pytest.raises(BatchError, match=r"in/x/a\.dca: decode to another folder$"):
+            make_plan([str(tmp_path / "in")], tmp_path / folder, {".dca"}, ".png")
+
+
+def test_links(tmp_path: Path) -> None:
+    fill(tmp_path, "in/x/a.txt", "away/b.txt")
+    (tmp_path / "in" / "away").symlink_to(tmp_path / "away")
+    (tmp_path / "in" / "file.txt").symlink_to(tmp_path / "away" / "b.txt")
+    (tmp_path / "in" / "gone.txt").symlink_to("nowhere")
+    (tmp_path / "in" / "x" / "up").symlink_to(tmp_path / "in")
+    (tmp_path / "in" / "x" / "self").symlink_to(".")
+    plan = planned(tmp_path, "in")
+    assert pairs(plan, tmp_path) == [
+        ("in/away/b.txt", "out/away/b.dca"),
+        ("in/file.txt", "out/file.dca"),
+        ("in/x/a.txt", "out/x/a.dca"),
+    ]
+    inside = "left out, as it is a link to a folder that it lies in"
+    assert plan.notices == (f"{tmp_path}/in/x/self: {inside}", f"{tmp_path}/in/x/up: {inside}")
+    assert plan.failures == ((tmp_path / "in/gone.txt", "No such file or directory"),)
+    starred = planned(tmp_path, "in/**/*.txt")  # follows no link to a folder
+    assert [name for name, _ in pairs(starred, tmp_path)] == ["in/file.txt", "in/x/a.txt"]
+    assert pairs(planned(tmp_path, "in/**"), tmp_path) == pairs(plan, tmp_path)
+
+
+def test_the_target_folder_inside_of_a_source_is_left_out(tmp_path: Path) -> None:
+    fill(tmp_path, "a.txt", "out/b.txt", "out/deep/c.txt", "other/d.txt")
+    for source in (".", "*", "**"):
+        found = [name for name, _ in pairs(planned(tmp_path, source), tmp_path)]
+        assert sorted(found) == ["a.txt", "other/d.txt"], source
+    inside = make_plan([str(tmp_path)], tmp_path, TEXT, ".dca")  # beside the pictures is a fine place for coded files
+    assert len(inside.jobs) == 4
+
+
+def test_a_file_as_target_folder(tmp_path: Path) -> None:
+    fill(tmp_path, "in/a.txt", "out")
+    with pytest.raises(NotADirectoryError):
+        planned(tmp_path, "in")
+
+
+def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path, "in/a.txt", "in/locked/b.txt")
+    scandir = os.scandir
+
+    def refuse(path: Path) -> object:
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    plan = planned(tmp_path, "in")
+    assert pairs(plan, tmp_path) == [("in/a.txt", "out/a.dca")]
+    assert plan.failures == ((tmp_path / "in/locked", "Permission denied"),)
+    only = planned(tmp_path, "in/locked")
+    assert (only.jobs, len(only.failures)) == ((), 1)
+
+
+def test_the_suffixes_of_pictures() -> None:
+    found = picture_suffixes()
+    assert found >= {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".bmp", ".gif", ".qoi"}
+    assert not found & {".dca", ".eps", ".pdf", ".jp2", ".txt", ""}
+
+
+def test_leftovers_of_killed_runs_are_removed(tmp_path: Path) -> None:
+    fill(tmp_path, "in/a.txt", "in/x/b.txt")
+    old, new = f".dcacodec-{'0' * 16}.tmp", f".dcacodec-{'f' * 16}.tmp"
+    fill(tmp_path, f"out/{old}", f"out/{new}", f"out/x/{old}", "out/.dcacodec-0.tmp", f"out/y/{old}", f"in/{old}")
+    (tmp_path / "out" / f".dcacodec-{'1' * 16}.tmp").mkdir()
+    now = time.time()
+    for path in tmp_path.rglob(".dcacodec-*"):
+        os.utime(path, (now - 3601, now - 3601))
+    os.utime(tmp_path / "out" / new, (now - 3599, now - 3599))  # somebody may be writing it
+    assert remove_leftovers(planned(tmp_path, "in").jobs, now) == 2
+    left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob(".dcacodec-*"))
+    assert left == sorted(
+        [f"in/{old}", "out/.dcacodec-0.tmp", f"out/.dcacodec-{'1' * 16}.tmp", f"out/{new}", f"out/y/{old}"]
+    )
+
+
+# ----------------------------------------------------------------------------------------------------------------- pool
+
+
+def do(root: Path, make: MakeWorker, processes: int = 2) -> dict[str, str | None]:
+    """All of the folder `in`: error by name."""
+    jobs = planned(root, "in", force=True).jobs
+    outcomes = list(run_in_processes(jobs, make, processes, threads=1))
+    assert sorted(outcome.job.source for outcome in outcomes) == sorted(job.source for job in jobs)
+    return {outcome.job.source.stem: outcome.error for outcome in outcomes}
+
+
+def ledger(root: Path) -> list[str]:
+    """The names that were put into their places, each as often as it was."""
+    return sorted((root / "ledger").read_text().split()[::2])
+
+
+def test_a_killed_worker_loses_nothing_and_does_nothing_twice(tmp_path: Path) -> None:
+    names = ["a", "b", "c", "half", "whole"]
+    fill(tmp_path, *(f"in/{name}.txt" for name in names), "out/whole.dca")
+    assert do(tmp_path, Capitals(tmp_path)) == dict.fromkeys(names)
+    assert sorted(path.name for path in tmp_path.glob("died-*")) == ["died-half.txt", "died-whole.txt"]
+    assert ledger(tmp_path) == [f"{name}.dca" for name in names]
+    for name in names:
+        assert (tmp_path / "out" / f"{name}.dca").read_text() == f"TEXT OF {name.upper()}"
+    # The one that was killed while it wrote could not clean up. A later run does.
+    (left,) = (tmp_path / "out").glob(".dcacodec-*.tmp")
+    assert left.read_text() == "TEX"
+    assert remove_leftovers(planned(tmp_path, "in", force=True).jobs, time.time() + 3700) == 1
+
+
+def test_what_no_worker_survives_is_a_failure(tmp_path: Path) -> None:
+    fill(tmp_path, "in/a.txt", "in/bad.txt", "in/deadly.txt", "in/odd.txt", "in/z.txt")
+    assert do(tmp_path, Capitals(tmp_path), processes=1) == {
+        "a": None,
+        "bad": "no capitals for it",
+        "deadly": "its worker process ended 2 times (killed by signal 9); is there enough memory?",
+        "odd": "internal error: RuntimeError: who would have thought",
+        "z": None,
+    }
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.dca", "z.dca"]
+
+
+def test_more_workers_than_jobs_and_more_jobs_than_workers(tmp_path: Path) -> None:
+    fill(tmp_path, *(f"in/{number}.txt" for number in range(7)))
+    jobs = planned(tmp_path, "in").jobs
+    assert len(list(run_in_processes(jobs[:1], Capitals(tmp_path), 3, 1))) == 1
+    assert len(list(run_in_processes(jobs, Capitals(tmp_path), 1, 1))) == 7
+    workers = {line.split()[1] for line in (tmp_path / "ledger").read_text().splitlines()}
+    assert len(workers) == 2  # one of each call: it does all of its jobs
+    assert list(run_in_processes((), Capitals(tmp_path), 2, 1)) == []
+    # The first was there already for the second call, written since the plan: not again.
+    assert ledger(tmp_path) == [f"{number}.dca" for number in range(7)]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [(no_weights, "there are no weights"), (no_start, "a worker process ended before its first picture")],
+)
+def test_workers_that_cannot_start(make: MakeWorker, message: str, tmp_path: Path) -> None:
+    fill(tmp_path, "in/a.txt", "in/b.txt")
+    with pytest.raises(BatchError) as caught:
+        do(tmp_path, make)
+    assert str(caught.value) == message
+
+
+def test_stopping_ends_the_workers_and_leaves_no_half_file(tmp_path: Path) -> None:
+    fill(tmp_path, "in/a.txt", "in/endless.txt", "in/later.txt")
+    outcomes = run_in_processes(planned(tmp_path, "in").jobs, Capitals(tmp_path), 1, 1)
+    assert next(outcomes).job.target.name == "a.dca"
+    wait_for(tmp_path / "writing")
+    (worker,) = {int(line.split()[1]) for line in (tmp_path / "ledger").read_text().splitlines()}
+    assert len(list((tmp_path / "out").glob(".dcacodec-*.tmp"))) == 1
+    outcomes.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker, 0)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.dca"]
+
+
+def wait_for(path: Path) -> None:
+    for _ in range(3000):
+        if path.exists():
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"{path} does not come")
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from batch_worker import Capitals
+from dcacodec.batch.plan import make_plan
+from dcacodec.batch.pool import run_in_processes
+
+if __name__ == "__main__":
+    root = Path(sys.argv[1])
+    plan = make_plan([str(root / "in")], root / "out", {".txt"}, ".dca")
+    for outcome in run_in_processes(plan.jobs, Capitals(root), 1, 1):
+        print(outcome.job.target.name, flush=True)
+"""
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    fill(tmp_path, *(f"in/{number:03}.txt" for number in range(400)))
+    (tmp_path / "script.py").write_text(SCRIPT)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"000.dca\n"
+        process.kill()
+    worker = int((tmp_path / "ledger").read_text().split()[1])
+    for _ in range(3000):
+        try:
+            state = Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            break
+        if state == "Z":  # it has ended, and nobody asks
+            break
+        time.sleep(0.01)
+    else:
+        raise AssertionError("the worker goes on")
+    assert ledger(tmp_path)[-1] < "399.dca"
+    assert all((tmp_path / "out" / name).read_text().startswith("TEXT OF") for name in ledger(tmp_path))
+
+
+# --------------------------------------------------------------------------------------------------------------- report
+
+
+def test_the_summary() -> None:
+    job = Job(Path("a\nb"), Path("c"), None)
+    report = Report(skipped=3, waiting=4)
+    assert report.line() == "0 of 7 files coded, 3 skipped as up to date, 4 still to do; 0.0 s"
+    report.add(Outcome(job, 1_000_000, 100_000))
+    report.add(Outcome(job, 999, 0))
+    report.add(Outcome(job, error="bad"))
+    report.seconds = 61.26
+    assert report.line() == (
+        "2 of 7 files coded, 3 skipped as up to date, 1 failed, 1 still to do; 1.0 MB -> 100.0 kB, 90.0 % saved; 61.3 s"
+    )
+    assert report.facts() == {
+        "done": 2,
+        "skipped": 3,
+        "failed": 1,
+        "waiting": 1,
+        "bytes_in": 1_000_999,
+        "bytes_out": 100_000,
+        "saved_percent": 90.01,
+        "seconds": 61.26,
+        "failures": [{"source": "a\nb", "error": "bad"}],
+    }
+    larger = Report(done=1, bytes_in=100, bytes_out=950)
+    assert larger.line() == "1 of 1 files coded; 100 B -> 950 B, 850.0 % more; 0.0 s"
+    assert Report().facts()["saved_percent"] is None
+
+
+# -------------------------------------------------------------------------------------------------------------- command
+
+
+def call(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(cli, ["batch", *map(str, arguments)], prog_name="dcacodec")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three pictures in a tree, one of them of 16 bits, and one that is none."""
+    root = tmp_path_factory.mktemp("batch")
+    (root / "in" / "deep").mkdir(parents=True)
+    Image.fromarray(photo(40, 56)).save(root / "in" / "a.png")
+    Image.fromarray(photo(33, 64, 1)).save(root / "in" / "deep" / "b.tif")
+    Image.fromarray(photo(24, 24)[..., 0].astype(np.uint16) * 257).save(root / "in" / "deep" / "wide.png")
+    (root / "in" / "bad.png").write_bytes(b"no picture")
+    return root
+
+
+@pytest.fixture(scope="module")
+def codec() -> Codec:
+    return Codec.load("small", "cpu")
+
+
+def test_there_and_back(pictures: Path, codec: Codec) -> None:
+    root, options = pictures, ("--jobs", "1", "--device", "cpu")
+    result = call("--json", "--quality", "30", *options, root / "in", root / "out")
+    facts = json.loads(result.stdout)
+    why = "not a picture in one of the formats PNG, JPEG, TIFF, WEBP, AVIF, PPM, BMP, GIF, QOI, or damaged at its start"
+    assert result.exit_code == 1
+    error, notice, summary = result.stderr.splitlines()
+    assert error == f"dcacodec: error: {root}/in/bad.png: {why}"
+    assert notice == f"dcacodec: notice: {root}/in/deep/wide.png: samples of 16 bits are reduced to their upper 8"
+    assert summary.startswith("3 of 4 files coded, 1 failed; ")
+
+    done = {"a.png": "a.dca", "deep/b.tif": "deep/b.dca", "deep/wide.png": "deep/wide.dca"}
+    for source, target in done.items():
+        with pytest.warns(ImageNotice) if "wide" in source else nullcontext():
+            expected = codec.encode(read_picture(root / "in" / source), 30)
+        assert (root / "out" / target).read_bytes() == expected
+    written = sorted(path for path in (root / "out").rglob("*") if path.is_file())
+    assert written == sorted(root / "out" / target for target in done.values())
+    sizes = [sum(path.stat().st_size for path in paths) for paths in ([root / "in" / name for name in done], written)]
+    assert facts.pop("seconds") > 0
+    assert facts == {
+        "done": 3,
+        "skipped": 0,
+        "failed": 1,
+        "waiting": 0,
+        "bytes_in": sizes[0],
+        "bytes_out": sizes[1],
+        "saved_percent": round(100 - 100 * sizes[1] / sizes[0], 2),
+        "failures": [{"source": f"{root}/in/bad.png", "error": why}],
+    }
+
+    result = call("--quiet", "--decode", *options, root / "out", root / "back")
+    assert (result.exit_code, result.output) == (0, "")
+    for source, target in done.items():
+        picture = codec.decode((root / "out" / target).read_bytes())
+        back = read_picture((root / "back" / source).with_suffix(".png"))
+        assert np.array_equal(back.pixels, picture.pixels)
+        assert back.gray == picture.gray
+
+    # What is done is not done again, and no worker is started for it: the weights could be missing.
+    before = {path: path.stat().st_mtime_ns for path in written}
+    (root / "in" / "bad.png").unlink()
+    again = call("--json", "--verbose", "--quality", "90", "--device", "cuda", root / "in", root / "out")
+    facts = json.loads(again.stdout)
+    assert (again.exit_code, facts["done"], facts["skipped"]) == (0, 0, 3)
+    assert re.fullmatch(r"0 of 3 files coded, 3 skipped as up to date; \d+\.\d s\n", again.stderr)
+    assert {path: path.stat().st_mtime_ns for path in written} == before
+
+
+def test_ctrl_c_leaves_whole_files_only_and_the_next_run_does_the_rest(pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    names = [f"{number:03}.png" for number in range(200)]
+    for name in names:
+        shutil.copy(pictures / "in" / "a.png", tmp_path / "in" / name)
+    command = [sys.executable, "-m", "dcacodec", "batch", "--jobs", "1", "--device", "cpu", "--json"]
+    with subprocess.Popen(
+        [*command, str(tmp_path / "in"), str(tmp_path / "out")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        cwd=Path(__file__).parent.parent,
+    ) as process:
+        wait_for(tmp_path / "out" / names[0].replace("png", "dca"))
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers are in the group too
+        out, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    summary, last = error.decode().splitlines()
+    assert re.match(r"\d+ of 200 files coded, \d+ still to do; ", summary)
+    assert last == "dcacodec: error: interrupted"
+    facts = json.loads(out)
+    written = sorted((tmp_path / "out").iterdir())
+    assert 0 < len(written) < 200
+    # One may be in its place that the worker could not tell about.
+    assert len(written) - facts["done"] in (0, 1)
+    assert facts["done"] + facts["waiting"] == 200
+    assert [path.name for path in written] == [name.replace("png", "dca") for name in names[: len(written)]]
+    assert {path.read_bytes() for path in written} == {written[0].read_bytes()}
+    assert parse(written[0].read_bytes(), None).header.width == 56
+
+    plan = make_plan([str(tmp_path / "in")], tmp_path / "out", picture_suffixes(), ".dca")
+    assert [job.source.name for job in plan.jobs] == names[len(written) :]
+    assert plan.skipped == len(written)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["in"], 2, "Missing argument 'SRC...'."),
+        (["--format", "png", "in", "out"], 2, "--format goes with --decode."),
+        (["--decode", "--quality", "50", "in", "out"], 2, "--quality goes without --decode."),
+        (["--decode", "--preset", "small", "in", "out"], 2, "--preset goes without --decode."),
+        (["--decode", "--format", "jpeg", "in", "out"], 2, "jpeg is not one of png, tiff, webp, ppm, pgm, bmp."),
+        (["--jobs", "0", "in", "out"], 2, "0 is not in the range x>=1."),
+        (["--quiet", "--verbose", "in", "out"], 2, "--quiet and --verbose exclude each other."),
+        (["missing", "out"], 1, "missing: No such file or directory"),
+        (["empty", "out"], 1, "nothing to do: no file in empty ends in .apng"),
+        (["--decode", "in", "out"], 1, "nothing to do: no file in in ends in .dca"),
+        (["in", "in/a.png"], 1, "in/a.png: Not a directory"),
+    ],
+)
+def test_one_line_says_what_is_wrong(
+    arguments: list[str], code: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(b"")
+    result = call(*arguments)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert message in result.stderr.splitlines()[-1]
+    if code == 1:
+        assert len(result.stderr.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_names_of_any_bytes(pictures: Path, tmp_path: Path) -> None:
+    name = os.fsdecode(b"two\nlines \xff")
+    (tmp_path / "in").mkdir()
+    shutil.copy(pictures / "in" / "a.png", tmp_path / "in" / f"{name}.png")
+    (tmp_path / "in" / f"{name}2.png").write_bytes(b"no picture")
+    result = call("--json", "--jobs", "1", "--device", "cpu", tmp_path / "in", tmp_path / "out")
+    assert result.exit_code == 1
+    assert os.listdir(tmp_path / "out") == [f"{name}.dca"]
+    (failure,) = json.loads(result.stdout)["failures"]
+    assert failure["source"] == f"{tmp_path}/in/{name}2.png"
+    error, summary = result.stderr.splitlines()
+    assert re.match(r"dcacodec: error: .*/two lines .*2\.png: not a picture in one", error)
+    assert summary.startswith("1 of 2 files coded, 1 failed; ")
