@@ -1,5 +1,6 @@
 """Training: pictures and crops, loss, schedule, checkpoints and what may happen to them, signals, several processes."""
 
+import hashlib
 import io
 import itertools
 import json
@@ -30,7 +31,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tiny import TINY, photo
 from torch import Tensor
-from training_worker import BATCH, OPTIONS, still
+from training_worker import BATCH, OPTIONS, rounded, still
 from training_worker import steps as worker_steps
 from training_worker import tensors as all_tensors
 
@@ -41,6 +42,8 @@ from dcacodec.network.config import PRESETS
 from dcacodec.network.dca import DCA, Estimate
 from dcacodec.training import cli as training_cli
 from dcacodec.training import loop
+from dcacodec.training.checkpoint import newest_checkpoint, opened_checkpoint, write_checkpoint
+from dcacodec.training.curves import draw_curves, read_log
 from dcacodec.training.data import CropSampler, load_pictures
 from dcacodec.training.klt import initialise
 from dcacodec.training.loop import Interrupted, Signals, Trainer, TrainingOptions, Workers, train
@@ -81,6 +84,7 @@ def _usual_signals() -> Iterator[None]:
 @pytest.fixture
 def _no_noise(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(DCA, "_for_rate", still)
+    monkeypatch.setattr(DCA, "_as_read", rounded)
     yield
 
 
@@ -232,7 +236,7 @@ def test_bad_sources_are_one_line_and_no_run(make: Callable[[Path], tuple[Path, 
     assert_fails(call("train", source, "--run", tmp_path / "run", *ONE_STEP), message)
     assert not (tmp_path / "run").exists()
     with pytest.raises((ImageError, TrainingError, FileNotFoundError)):
-        CropSampler(load_pictures([source], quiet=True), 64, CPU, np.random.default_rng(0))
+        CropSampler(load_pictures([source], quiet=True), (64,), CPU, np.random.default_rng(0))
 
 
 def test_a_bad_source_to_validate_on_is_found_before_training(pictures: Path, tmp_path: Path) -> None:
@@ -273,9 +277,9 @@ def place_of(crop: NDArray[np.uint8]) -> Place:
 def test_crops_are_rectangles_of_pictures_in_all_eight_positions() -> None:
     sizes = [(7, 9), (4, 30), (5, 5), (11, 5)]
     sampler = CropSampler(
-        [unique_picture(*size, number) for number, size in enumerate(sizes)], 5, CPU, np.random.default_rng(0)
+        [unique_picture(*size, number) for number, size in enumerate(sizes)], (5,), CPU, np.random.default_rng(0)
     )
-    batch = sampler.batch(3000)
+    batch = sampler.batch(3000, 5)
     assert (batch.shape, batch.dtype) == ((3000, 5, 5, 3), torch.float32)
     integers = (batch * 255).round()
     assert torch.equal(integers / 255, batch)
@@ -287,14 +291,26 @@ def test_crops_are_rectangles_of_pictures_in_all_eight_positions() -> None:
 
 
 def test_a_picture_is_drawn_in_proportion_to_its_area() -> None:
-    sampler = CropSampler([photo(8, 8), photo(8, 24), photo(7, 90)], 8, CPU, np.random.default_rng(0))
-    assert sampler.chances.tolist() == [0.25, 0.75]
+    pictures = [photo(8, 8), photo(8, 24), photo(7, 90), photo(16, 16)]
+    sampler = CropSampler(pictures, (8, 16), CPU, np.random.default_rng(0))
+    assert sampler.chances[8].tolist() == [1 / 8, 3 / 8, 0, 1 / 2]
+    assert sampler.chances[16].tolist() == [0, 0, 0, 1]
+    with pytest.raises(TrainingError, match="^no picture is as large as the crop, 17 pixels$"):
+        CropSampler(pictures, (8, 17), CPU, np.random.default_rng(0))
+
+
+def test_crops_are_cut_where_the_pictures_are() -> None:
+    """A device without content: whatever read a sample, or took it elsewhere, would fail on it."""
+    sampler = CropSampler([photo(40, 50), photo(90, 40)], (8, 24), torch.device("meta"), np.random.default_rng(0))
+    for size in (8, 24):
+        batch = sampler.batch(16, size)
+        assert (batch.device.type, batch.shape, batch.dtype) == ("meta", (16, size, size, 3), torch.float32)
 
 
 def test_crops_follow_from_the_seed() -> None:
     def drawn(seed: int) -> Tensor:
-        sampler = CropSampler([photo(40, 50, n) for n in range(3)], 8, CPU, np.random.default_rng(seed))
-        return torch.cat([sampler.batch(3), sampler.batch(2)])
+        sampler = CropSampler([photo(40, 50, n) for n in range(3)], (8,), CPU, np.random.default_rng(seed))
+        return torch.cat([sampler.batch(3, 8), sampler.batch(2, 8)])
 
     assert torch.equal(drawn(1), drawn(1))
     assert not torch.equal(drawn(1), drawn(2))
@@ -405,11 +421,25 @@ def test_the_learning_rate_by_minutes() -> None:
     assert [options.progress(10**9, seconds) for seconds in (0, 30, 120, 999)] == [0, 0.25, 1, 1]
 
 
+def test_crops_grow_at_the_end_and_a_step_keeps_its_pixels() -> None:
+    options = replace(QUICK, batch=8, crop=128, final_crop=256, final_share=0.25)
+    assert options.crops == (128, 256)
+    assert [options.batch_and_crop(progress) for progress in (0.0, 0.7499)] == [(8, 128)] * 2
+    assert [options.batch_and_crop(progress) for progress in (0.75, 1.0)] == [(2, 256)] * 2
+    # 8 crops of 128 pixels are as large as 1.3 of 320; never less than one.
+    assert replace(options, final_crop=320).batch_and_crop(1.0) == (1, 320)
+    assert replace(options, batch=1).batch_and_crop(1.0) == (1, 256)
+    assert replace(options, final_crop=None).crops == (128,)
+    assert replace(options, final_crop=None).batch_and_crop(1.0) == (8, 128)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"crop": 100}, "the crop must be a multiple of 64, not 100"),
         ({"crop": 0}, "the crop must be a multiple of 64, not 0"),
+        ({"final_crop": 100}, "the crop must be a multiple of 64, not 100"),
+        ({"final_share": 1.5}, "the final share must be 0 to 1, not 1.5"),
         ({"steps": 0}, "a run needs a length: minutes or steps"),
         ({"minutes": -1.0}, "a run needs a length: minutes or steps"),
         ({"batch": 0}, "batch and warm-up must be 1 at least"),
@@ -510,6 +540,253 @@ def test_a_resumed_run_ends_just_as_one_in_one_go(
     assert whole["pixels"] == 6 * 2 * 64 * 64
     steps = [(line["kind"], line["step"]) for line in log_of(tmp_path) if line["kind"] in ("start", "end")]
     assert steps == [("start", 0), ("start", half["step"]), ("end", 6)]
+
+
+@pytest.mark.parametrize("stop", [3, 6])
+def test_a_run_whose_crops_grow_is_resumed_just_so(
+    stop: int, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted before the crops grow (at step 6 of 8) and after; with checkpoints in parts."""
+    larger = [photo(150, 130, 7)]
+    monkeypatch.setattr(loop, "load_pictures", lambda sources, quiet: [*load_pictures(sources, quiet), *larger])
+    options = replace(QUICK, steps=8, batch=4, final_crop=128, final_share=0.3, part_size=20_000)
+    seen: list[tuple[int, ...]] = []
+    honest = Trainer.train_step
+
+    def watched(self: Trainer, picture: Tensor, position: Tensor, rate: float) -> dict[str, float]:
+        seen.append(tuple(picture.shape))
+        assert position.shape == (len(picture),)
+        return honest(self, picture, position, rate)
+
+    monkeypatch.setattr(Trainer, "train_step", watched)
+    train([str(pictures)], tmp_path / "one", options, quiet=True)
+    shapes = [(4, 64, 64, 3)] * 6 + [(1, 128, 128, 3)] * 2
+    assert seen == shapes
+    seen.clear()
+    with monkeypatch.context() as patch:
+        stop_at(stop, interrupt, patch)
+        with pytest.raises(Interrupted):
+            train([str(pictures)], tmp_path / "two", options, quiet=True)
+    assert seen == shapes[: stop + 1]
+    train([str(pictures)], tmp_path / "two", options, quiet=True)
+    assert seen == shapes
+    one, two = (read_parts(tmp_path / name) for name in ("one", "two"))
+    for part in set(one) - {"seconds"}:
+        assert same(one[part], two[part]), part
+
+
+# ------------------------------------------------------------------------------------------------ checkpoints in parts
+
+
+def read_parts(folder: Path) -> dict[str, Any]:
+    """The state in a folder of parts, joined by hand; nothing else may be there but logs and curves."""
+    index = json.loads((folder / "checkpoint.pt.json").read_text("utf-8"))
+    names = [part["file"] for part in index["parts"]]
+    others = {each.name for each in folder.iterdir()} - {"checkpoint.pt.json", "log.jsonl"}
+    assert others == set(names)
+    state = torch.load(io.BytesIO(b"".join((folder / name).read_bytes() for name in names)), weights_only=True)
+    assert isinstance(state, dict)
+    return state
+
+
+def test_a_checkpoint_in_parts(uninterrupted: dict[str, Any], pictures: Path, tmp_path: Path) -> None:
+    part_size = 30_000
+    train([str(pictures)], tmp_path, replace(QUICK, part_size=part_size), quiet=True)
+    state = read_parts(tmp_path)
+    for part in set(state) - {"seconds", "options"}:
+        assert same(state[part], uninterrupted[part]), part
+    index = json.loads((tmp_path / "checkpoint.pt.json").read_text("utf-8"))
+    contents = [(tmp_path / part["file"]).read_bytes() for part in index["parts"]]
+    assert len(contents) > 5
+    digest = hashlib.sha256(b"".join(contents)).hexdigest()
+    assert (index["bytes"], index["sha256"]) == (sum(map(len, contents)), digest)
+    for number, (part, content) in enumerate(zip(index["parts"], contents, strict=True)):
+        assert part == {
+            "file": f"checkpoint.pt.{digest[:8]}.{number:03}",
+            "bytes": len(content),
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
+    assert {len(content) for content in contents[:-1]} == {part_size}
+    assert 0 < len(contents[-1]) <= part_size
+
+    # To one file and back again; a finished run does no step.
+    train([str(pictures)], tmp_path, QUICK, quiet=True)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["checkpoint.pt", "log.jsonl"]
+    assert same(state_of(tmp_path)["model"], state["model"])
+    train([str(pictures)], tmp_path, replace(QUICK, part_size=part_size), quiet=True)
+    assert same(read_parts(tmp_path)["model"], state["model"])
+
+    # Both commands that read one take the index for it.
+    arguments = ("--preset", "tiny", "--steps", 6, "--crop", 64, "--batch", 2, "--quiet")
+    index_path = tmp_path / "checkpoint.pt.json"
+    assert call("train", pictures, "--run", tmp_path / "run", *arguments, "--resume", index_path).exit_code == 0
+    assert call("publish", index_path, "--models", tmp_path / "models", "--check", pictures).exit_code == 0
+
+
+def _no_index(folder: Path, names: list[str]) -> str:
+    (folder / "checkpoint.pt.json").write_bytes(b"[1]")
+    return "not an index of a checkpoint's parts"
+
+
+def _lost(folder: Path, names: list[str]) -> str:
+    (folder / names[1]).unlink()
+    return f"the part {names[1]} is missing"
+
+
+def _short(folder: Path, names: list[str]) -> str:
+    path = folder / names[2]
+    path.write_bytes(path.read_bytes()[:-1])
+    return f"the part {names[2]} is damaged, its SHA-256 is not the one in the index"
+
+
+def _changed(folder: Path, names: list[str]) -> str:
+    path = folder / names[0]
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+    return f"the part {names[0]} is damaged, its SHA-256 is not the one in the index"
+
+
+def _left_out(folder: Path, names: list[str]) -> str:
+    path = folder / "checkpoint.pt.json"
+    index = json.loads(path.read_text("utf-8"))
+    del index["parts"][-1]
+    path.write_text(json.dumps(index), "utf-8")
+    return "the parts do not make the checkpoint, its SHA-256 is not the one in the index"
+
+
+def _elsewhere(folder: Path, names: list[str]) -> str:
+    path = folder / "checkpoint.pt.json"
+    path.write_text(path.read_text("utf-8").replace(names[0], f"../{names[0]}"), "utf-8")
+    return f"'../{names[0]}' is not the name of a file beside it"
+
+
+@pytest.mark.parametrize("damage", [_no_index, _lost, _short, _changed, _left_out, _elsewhere])
+def test_damaged_parts_are_one_line(
+    damage: Callable[[Path, list[str]], str], uninterrupted: dict[str, Any], pictures: Path, tmp_path: Path
+) -> None:
+    write_checkpoint(tmp_path / "checkpoint.pt", uninterrupted, 50_000)
+    names = [part["file"] for part in json.loads((tmp_path / "checkpoint.pt.json").read_text("utf-8"))["parts"]]
+    index = tmp_path / "checkpoint.pt.json"
+    message = f"{index}: {damage(tmp_path, names)}"
+    before = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
+    assert_fails(call("train", pictures, "--run", tmp_path, *ONE_STEP), message)
+    assert_fails(call("publish", index, "--models", tmp_path / "models", "--check", pictures), message)
+    assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before
+
+
+def test_parts_of_a_size_that_makes_too_many(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="bytes in parts of 1: these would be more than 1000$"):
+        write_checkpoint(tmp_path / "checkpoint.pt", {"step": 1, "noise": torch.zeros(1000)}, 1)
+    assert not list(tmp_path.iterdir())
+
+
+def step_of(folder: Path) -> int:
+    """The step of the checkpoint in a folder, whose weights belong to it."""
+    found = newest_checkpoint(folder / "checkpoint.pt")
+    assert found is not None
+    with opened_checkpoint(found, CPU) as state:
+        assert torch.equal(state["weights"], torch.arange(900.0) * state["step"])
+        return int(state["step"])
+
+
+@pytest.mark.parametrize("part_size", [1000, 0])
+def test_wherever_the_writing_of_parts_ends_a_whole_checkpoint_is_left(
+    part_size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full, or the process is killed, at each file in turn; the checkpoint before is in parts or is not."""
+    failing, watching, folder = 0, False, tmp_path
+    old, new = ({"step": step, "weights": torch.arange(900.0) * step} for step in (1, 2))
+    copies: list[Path] = []
+    honest = os.fsync
+
+    def full(descriptor: int) -> None:
+        # What a copy holds is what a process would leave that is killed here.
+        copies.append(Path(shutil.copytree(folder, tmp_path / f"killed-{failing}-{len(copies)}")))
+        if len(copies) > failing:
+            raise OSError(28, "No space left on device")
+        honest(descriptor)
+
+    monkeypatch.setattr(os, "fsync", lambda descriptor: full(descriptor) if watching else honest(descriptor))
+    for failing in range(20):
+        watching = False
+        folder = tmp_path / f"run-{failing}"
+        folder.mkdir()
+        write_checkpoint(folder / "checkpoint.pt", old, part_size)
+        before = {each.name: each.read_bytes() for each in folder.iterdir()}
+        watching, done = True, False
+        copies.clear()
+        try:
+            write_checkpoint(folder / "checkpoint.pt", new, 1000)
+            done = True
+        except OSError as error:
+            assert error.errno == 28
+            assert {each.name: each.read_bytes() for each in folder.iterdir()} == before
+        watching = False
+        assert {step_of(copy) for copy in copies} == {1}
+        write_checkpoint(folder / "checkpoint.pt", new, 1000)
+        assert step_of(folder) == 2
+        if done:
+            assert failing == len(copies) > 4  # all the files were written
+            return
+    raise AssertionError("there are more files than were thought of")
+
+
+def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    (tmp_path / "checkpoint.pt.0123abcd.007").write_bytes(b"of a checkpoint that was never finished")
+    (tmp_path / "checkpoint.pt.notes").write_bytes(b"somebody's")
+    for part_size in (500, 0):
+        write_checkpoint(path, {"step": 1, "weights": torch.zeros(900)}, part_size)
+        names = {each.name for each in tmp_path.iterdir()}
+        assert not names & {"checkpoint.pt.0123abcd.007"}
+        assert "checkpoint.pt.notes" in names
+    assert names == {"checkpoint.pt", "checkpoint.pt.notes"}
+
+
+# --------------------------------------------------------------------------------------------------------------- curves
+
+
+def test_curves_are_drawn_from_the_log(pictures: Path, tmp_path: Path) -> None:
+    arguments = ("--validation", pictures, "--validation-pictures", 1, "--plot")
+    assert call("train", pictures, "--run", tmp_path, *ONE_STEP, *arguments).exit_code == 0
+    assert {each.name for each in tmp_path.iterdir()} == {"checkpoint.pt", "log.jsonl", "curves.png", "curves.svg"}
+    with Image.open(tmp_path / "curves.png") as image:
+        assert image.format == "PNG"
+    lines = read_log(tmp_path / "log.jsonl")
+    figure = draw_curves(lines)
+    drawn = {line.get_gid(): line for axes in figure.axes for line in axes.get_lines()}
+    (trained,) = (line for line in lines if line["kind"] == "train")
+    (checked,) = (line for line in lines if line["kind"] == "validation")
+    for gid, value in (("training", trained["loss"]), ("rate", trained["rate"]), ("validation", checked["loss"])):
+        assert np.asarray(drawn[gid].get_xydata()).tolist() == [[64 * 64 * 8 / 1e6, value]]
+    for row in checked["qualities"]:
+        for value in ("psnr", "bpp"):
+            (point,) = np.asarray(drawn[f"{value}-{row['quality']}"].get_xydata()).tolist()
+            assert point == [64 * 64 * 8 / 1e6, row[value]]
+
+
+def test_a_log_is_read_without_what_was_done_twice(tmp_path: Path) -> None:
+    def line(kind: str, step: int, **more: Any) -> dict[str, Any]:
+        return {"kind": kind, "step": step, "minutes": 0.0, "pixels": 10 * step, **more}
+
+    killed = [line("start", 0), line("train", 1), line("train", 2), line("train", 3)]
+    resumed = [line("start", 1), line("train", 2), line("end", 2)]
+    path = tmp_path / "log.jsonl"
+    path.write_text("".join(json.dumps(each) + "\n" for each in killed + resumed), "utf-8")
+    assert read_log(path) == killed[:2] + resumed
+    path.write_text(json.dumps(killed[0]) + "\n{\n", "utf-8")
+    with pytest.raises(TrainingError, match="line 2 is not one of a training log$"):
+        read_log(path)
+
+
+def test_curves_without_matplotlib_are_refused_before_training(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    result = call("train", pictures, "--run", tmp_path / "run", *ONE_STEP, "--plot")
+    assert_fails(result, "curves need Matplotlib: pip install 'dcacodec[bench]'")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_checkpoint_without_the_state_of_the_draw_is_gone_on_from(
@@ -651,8 +928,8 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_spares_the_checkpoint(
     honest = CropSampler.batch
     batches: list[Tensor] = []
 
-    def poisoned(self: CropSampler, count: int) -> Tensor:
-        batches.append(honest(self, count))
+    def poisoned(self: CropSampler, count: int, size: int) -> Tensor:
+        batches.append(honest(self, count, size))
         return batches[-1] * (math.nan if len(batches) == 4 else 1)
 
     monkeypatch.setattr(CropSampler, "batch", poisoned)
@@ -791,10 +1068,10 @@ def test_training_lowers_the_loss(tmp_path: Path) -> None:
     trainer = Trainer(options, tmp_path, TINY, CPU)
     trainer.start([photo(96, 128, number) for number in range(10, 16)])
     before = [trainer.validate([goal], quality) for quality in (5, 50, 95)]
-    sampler = CropSampler([goal], 64, CPU, trainer.random)
+    sampler = CropSampler([goal], (64,), CPU, trainer.random)
     for step in range(80):
         position = torch.from_numpy(draw_positions(TINY, 4, trainer.random))
-        trainer.train_step(sampler.batch(4), position, options.learning_rate(step, 0))
+        trainer.train_step(sampler.batch(4, 64), position, options.learning_rate(step, 0))
     for old, quality in zip(before, (5, 50, 95), strict=True):
         new = trainer.validate([goal], quality)
         assert new["loss"] < 0.8 * old["loss"]
@@ -820,6 +1097,24 @@ def test_what_a_step_lowers_and_how(tmp_path: Path) -> None:
     grads = [p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None]
     assert torch.cat(grads).norm().item() == pytest.approx(0.5, rel=1e-4)
     assert [group["lr"] for group in trainer.optimiser.param_groups] == [0.0025, 0.01]
+
+
+@pytest.mark.parametrize("shape", [(400, 2, 3, 5), (400, 3, 5)])
+def test_hyper_latents_are_read_rounded_or_with_noise(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    model = DCA(TINY)
+    z = (3 * torch.randn(shape)).requires_grad_()
+    noisy = model.train()._for_rate(z)
+    assert ((noisy - z).abs() <= 0.5).all()
+    read = model._as_read(z, noisy)
+    with_noise, rounded = ((read == other).flatten(1) for other in (noisy, z.round()))
+    # Samples are one or the other as a whole; 400 draws are within 5 deviations of the half.
+    assert (with_noise.all(1) ^ rounded.all(1)).all()
+    assert not (with_noise.any(1) & rounded.any(1)).any()
+    assert 150 < with_noise.all(1).sum() < 250
+    (gradient,) = torch.autograd.grad(read.sum(), z)
+    assert torch.equal(gradient, torch.ones(shape))
+    assert torch.equal(model.eval()._as_read(z, noisy), z.round())
 
 
 def test_what_a_step_does_to_the_moving_average_and_the_rates(tmp_path: Path) -> None:
@@ -981,7 +1276,8 @@ def distance(left: dict[str, Tensor], right: dict[str, Tensor], part: str) -> fl
 
 @pytest.mark.usefixtures("_no_noise")
 def test_two_processes_train_as_one_with_both_batches(pictures: Path, tmp_path: Path) -> None:
-    (tmp_path / "pictures").symlink_to(pictures)
+    shutil.copytree(pictures, tmp_path / "pictures")
+    (tmp_path / "pictures" / "large.png").write_bytes(png(photo(140, 128, 9)))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += [str(TESTS / "training_worker.py"), str(tmp_path)]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300)
@@ -1011,12 +1307,13 @@ def test_two_processes_train_as_one_with_both_batches(pictures: Path, tmp_path: 
 
     # A whole run, which the signal that one process got ended at the same step in both.
     left, right = of("run-0"), of("run-1")
+    assert left.pop("shapes") == right.pop("shapes") == [(4, 64, 64, 3)] * 2 + [(1, 128, 128, 3)] * 2
     for drawn in ("picture", "noise"):
         assert not torch.equal(left.pop(drawn), right.pop(drawn))
     assert same(left, right)
     assert left.pop("number").item() == signal.SIGTERM
     state = state_of(tmp_path / "run")
-    assert (state["step"], state["pixels"]) == (4, 4 * 2 * 64 * 64)
+    assert (state["step"], state["pixels"]) == (4, 4 * 2 * 4 * 64 * 64)
     for part in ("model", "average"):
         assert same(state[part], {name[len(part) + 1 :]: left[name] for name in left if name.startswith(f"{part}.")})
     lines = log_of(tmp_path / "run")

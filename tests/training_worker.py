@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -20,18 +21,24 @@ from tiny import TINY, photo
 from torch import Tensor
 
 from dcacodec.network.config import PRESETS
-from dcacodec.network.dca import DCA
+from dcacodec.network.dca import DCA, round_through
 from dcacodec.training import loop
 
 STEPS = 3
 BATCH = 4
 OPTIONS = loop.TrainingOptions(preset="tiny", steps=1000, batch=1, crop=64, warm_up=1, clip=1e9, precision="float32")
+GROWING = replace(OPTIONS, batch=4, final_crop=128, final_share=0.9985)  # from step 2 on, of the 1000
 CPU = torch.device("cpu")
 
 
 def still(model: DCA, value: Tensor) -> Tensor:
     """In place of `DCA._for_rate`: no noise, so that a step depends on nothing but its batch."""
     return value + 0.3
+
+
+def rounded(model: DCA, z: Tensor, noisy: Tensor) -> Tensor:
+    """In place of `DCA._as_read`, likewise."""
+    return round_through(z)
 
 
 def whole_batch(step: int) -> tuple[Tensor, Tensor]:
@@ -70,13 +77,14 @@ def main(folder: Path) -> None:
             seen.setdefault("trainer", self)
             seen.setdefault("picture", picture)
             seen.setdefault("noise", torch.get_rng_state())
+            seen.setdefault("shapes", []).append(tuple(picture.shape))
             if self.step == STEPS and self.workers.rank == self.workers.count - 1:
                 os.kill(os.getpid(), signal.SIGTERM)
             return super().train_step(picture, position, rate)
 
     with loop.Workers.joined(CPU) as workers:
         mine = slice(workers.rank, None, workers.count)
-        with patch.object(DCA, "_for_rate", still):
+        with patch.object(DCA, "_for_rate", still), patch.object(DCA, "_as_read", rounded):
             torch.save(tensors(steps(workers, folder, mine)), folder / f"steps-{workers.rank}.pt")
         with (
             patch.object(loop.Workers, "joined", lambda device: nullcontext(workers)),  # a process can join only once
@@ -84,7 +92,7 @@ def main(folder: Path) -> None:
             patch.dict(PRESETS, {"tiny": TINY}),
         ):
             try:
-                loop.train([str(folder / "pictures")], folder / "run", OPTIONS, quiet=True)
+                loop.train([str(folder / "pictures")], folder / "run", GROWING, quiet=True)
             except loop.Interrupted as interrupted:
                 state = tensors(seen.pop("trainer")) | {"number": torch.tensor(interrupted.number)}
                 torch.save(seen | state, folder / f"run-{workers.rank}.pt")

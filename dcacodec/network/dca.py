@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +27,30 @@ from dcacodec.network.transforms import Analysis, QualityTable, Synthesis
 
 INPUT_NOISE = 0.3
 """Added to a channel's variance (in quantisation steps squared) before dividing by it: silent channels stay small."""
+
+NOISY_SHARE = 0.5
+"""Share of the training samples for which a hyper latent is read with noise. Rounded to 0, a latent that is still small
+tells nothing, and learns little; read with noise alone, it stays so small that rounding leaves nothing of it."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What the entropy model says of a latent.
+
+    Attributes:
+        y_hat: the latent, quantised (B, H/16, W/16, M).
+        elements: bits of each element by stream, (B, ...).
+        surprise: as in `Estimate`.
+    """
+
+    y_hat: Tensor
+    elements: dict[str, Tensor]
+    surprise: Tensor
+
+    @property
+    def bits(self) -> dict[str, Tensor]:
+        """As in `Estimate`."""
+        return {name: each.sum(tuple(range(1, each.dim()))) for name, each in self.elements.items()}
 
 
 @dataclass(frozen=True)
@@ -77,47 +102,74 @@ class DCA(nn.Module):
 
         The picture is (B, H, W, 3) in 0..1, H and W multiples of 64.
         """
-        y = self.analysis(picture, position) * self.gain(position).exp()
-        normalised = y * self.scales(position).inward
-        return y, {letter: transform(normalised) for letter, transform in self.hyper_analysis.items()}
+        y = self.latent(picture, position)
+        return y, self.hyper_latents(y, position)
 
-    def synthesise(self, y_hat: Tensor, position: Tensor) -> Tensor:
-        """y_hat (B, H/16, W/16, M) -> picture (B, H, W, 3), about 0..1, not clipped."""
-        return self.synthesis(y_hat * torch.exp(-self.gain(position)), position)
+    def latent(self, picture: Tensor, position: Tensor) -> Tensor:
+        """y (B, H/16, W/16, M) of a picture (B, H, W, 3) in 0..1, H and W multiples of 16."""
+        return self.analysis(picture, position) * self.gain(position).exp()
+
+    def hyper_latents(self, y: Tensor, position: Tensor) -> dict[str, Tensor]:
+        """The unquantised hyper latents of y (B, H/16, W/16, M)."""
+        normalised = y * self.scales(position).inward
+        return {letter: transform(normalised) for letter, transform in self.hyper_analysis.items()}
+
+    def synthesise(self, y_hat: Tensor, position: Tensor, shrink: int = 1) -> Tensor:
+        """y_hat (B, H/16, W/16, M) -> picture (B, H/shrink, W/shrink, 3), about 0..1, not clipped."""
+        return self.synthesis(y_hat * torch.exp(-self.gain(position)), position, shrink)
 
     def forward(self, picture: Tensor, position: Tensor) -> Estimate:
         """Estimate rate and reconstruction.
-
-        Rates are taken at ``value + U(-1/2, 1/2)`` in training and at rounded values in evaluation; what the
-        network itself reads (contexts, synthesis) is always rounded (Minnen and Singh, 2020).
 
         Args:
             picture: (B, H, W, 3) in 0..1; H and W multiples of 64.
             position: (B,) anchor positions, 0..anchors-1.
         """
         y, hyper = self.analyse(picture, position)
+        rate = self.estimate_rate(y, hyper, position)
+        return Estimate(self.synthesise(rate.y_hat, position), rate.bits, rate.surprise)
+
+    def estimate_rate(self, y: Tensor, hyper: Mapping[str, Tensor], position: Tensor) -> Rate:
+        """Estimate what y and its hyper latents cost, and quantise y.
+
+        Rates are taken at ``value + U(-1/2, 1/2)`` in training and at rounded values in evaluation; what the
+        network itself reads (contexts, synthesis) is rounded (Minnen and Singh, 2020), but for the hyper latents of
+        `NOISY_SHARE` of the samples in training.
+
+        Args:
+            y: (B, H/16, W/16, M), sides multiples of 4.
+            hyper: unquantised hyper latents by letter.
+            position: (B,) anchor positions, 0..anchors-1.
+        """
         y = y.float()
         anchor = position.round().long()
-        bits: dict[str, Tensor] = {}
+        elements: dict[str, Tensor] = {}
         latents: dict[str, Tensor] = {}
         for letter, z in hyper.items():
             z = z.float()
-            latents[letter] = round_through(z)
-            each = self.priors[letter].bits(self._for_rate(z), anchor)  # type: ignore[operator]
-            bits[f"z_{letter.lower()}"] = each.flatten(1).sum(1)
+            noisy = self._for_rate(z)
+            latents[letter] = self._as_read(z, noisy)
+            elements[f"z_{letter.lower()}"] = self.priors[letter].bits(noisy, anchor)  # type: ignore[operator]
 
         surprise: list[Tensor] = []
 
         def code(step: int, mean: Tensor, level: Tensor) -> Tensor:
             residual = take_step(y, step) - mean.float()
-            bits[f"y_{step + 1}"] = gaussian_bits(self._for_rate(residual), level.float()).sum((0, 2, 3, 4))
+            elements[f"y_{step + 1}"] = gaussian_bits(self._for_rate(residual), level.float()).transpose(0, 1)
             with torch.no_grad():
                 sigma = torch.exp(level / LEVELS_PER_E) * SCALE_MIN
                 surprise.append((residual / sigma).abs().mean())
             return round_through(residual) + mean
 
         y_hat = self.entropy(latents, (y.shape[1], y.shape[2]), self.scales(position), code)
-        return Estimate(self.synthesise(y_hat, position), bits, torch.stack(surprise))
+        return Rate(y_hat, elements, torch.stack(surprise))
+
+    def _as_read(self, z: Tensor, noisy: Tensor) -> Tensor:
+        """What the network reads of an unquantised hyper latent, given the same with noise."""
+        if not self.training:
+            return z.round()
+        chosen = torch.rand((z.shape[0], *(1,) * (z.dim() - 1)), device=z.device) < NOISY_SHARE
+        return torch.where(chosen, noisy, round_through(z))
 
     def _for_rate(self, value: Tensor) -> Tensor:
         if not self.training:

@@ -107,7 +107,7 @@ class GlobalAnalysis(nn.Module):
     def __init__(self, config: DCAConfig) -> None:
         super().__init__()
         c = config.token_width
-        self.queries = nn.Parameter(torch.randn(config.tokens, c) * c**-0.5)
+        self.queries = nn.Parameter(torch.randn(config.tokens, c, device="cpu") * c**-0.5)
         self.reduce = Linear(config.latent, c)
         self.norm = RMSNorm(c)
         self.read = CrossAttention(c, c, max(1, c // 32))

@@ -51,8 +51,8 @@ class FactorizedPrior(nn.Module):
         super().__init__()
         shape = (anchors, channels, COMPONENTS)
         self.weight = nn.Parameter(torch.zeros(shape))
-        self.centre = nn.Parameter(torch.zeros(shape) + torch.tensor([-0.3, 0.0, 0.3]))
-        self.log_scale = nn.Parameter(torch.zeros(shape) + torch.tensor([-1.5, -2.0, -1.5]))
+        self.centre = nn.Parameter(torch.tensor([-0.3, 0.0, 0.3], device="cpu").expand(shape).clone())
+        self.log_scale = nn.Parameter(torch.tensor([-1.5, -2.0, -1.5], device="cpu").expand(shape).clone())
 
     def cumulative(self, x: Tensor, anchor: Tensor) -> Tensor:
         """P(z < x) for x (B, ..., channels) and anchor indices (B,)."""

@@ -17,13 +17,30 @@ Ordinary floating point: nothing here takes part in entropy decoding. Only convo
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dcacodec.network.config import DCAConfig
+from dcacodec.network.config import LATENT_STRIDE, DCAConfig
 from dcacodec.network.layers import DepthConvBlock, depth_to_space, space_to_depth
 
 CELL = 8
 """Pixels per element at the transforms' working resolution."""
+
+
+def analysis_rim(config: DCAConfig) -> int:
+    """How far from the 16x16 pixels of an element of y f_a reads, in pixels, rounded up to a multiple of 16."""
+    return _rim(config.analysis_blocks, config.latent_blocks)
+
+
+def synthesis_rim(config: DCAConfig) -> int:
+    """How far from a pixel f_s reads, in pixels of y's grid: a multiple of 16."""
+    return _rim(config.synthesis_blocks, config.latent_blocks)
+
+
+def _rim(cell_blocks: int, latent_blocks: int) -> int:
+    # Each depth-conv block reads one element further.
+    reach = cell_blocks * CELL + latent_blocks * LATENT_STRIDE
+    return -(-reach // LATENT_STRIDE) * LATENT_STRIDE
 
 
 class QualityTable(nn.Module):
@@ -66,7 +83,11 @@ class Analysis(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """f_s: y_hat divided by the gain (B, h, w, M) -> picture (B, 16h, 16w, 3), about 0..1, not clipped."""
+    """f_s: y_hat divided by the gain (B, h, w, M) -> picture (B, 16h, 16w, 3), about 0..1, not clipped.
+
+    With `shrink` 2, 4 or 8 the picture is (B, 16h/shrink, 16w/shrink, 3), the mean of each shrink x shrink pixels. That
+    is linear, and so is the last layer: it is averaged instead of the picture.
+    """
 
     def __init__(self, config: DCAConfig) -> None:
         super().__init__()
@@ -79,7 +100,7 @@ class Synthesis(nn.Module):
         self.blocks = nn.Sequential(*(DepthConvBlock(n, 2 * n) for _ in range(config.synthesis_blocks)))
         self.patch = nn.Linear(n, 3 * CELL * CELL)
 
-    def forward(self, latent: Tensor, position: Tensor) -> Tensor:
+    def forward(self, latent: Tensor, position: Tensor, shrink: int = 1) -> Tensor:
         x = latent * (1 + self.latent_scale(position)).to(latent.dtype)
         x = self.latent_blocks(x)
         with torch.autocast(latent.device.type, enabled=False):
@@ -87,4 +108,13 @@ class Synthesis(nn.Module):
             x = x * (1 + self.scale(position)).to(x.dtype) + self.shift(position).to(x.dtype)
         x = self.blocks(x)
         with torch.autocast(latent.device.type, enabled=False):
-            return depth_to_space(self.patch(x), CELL) + 0.5
+            if shrink == 1:
+                return depth_to_space(self.patch(x), CELL) + 0.5
+            weight, bias = (_averaged(parameter, shrink) for parameter in (self.patch.weight, self.patch.bias))
+            return depth_to_space(F.linear(x, weight, bias), CELL // shrink) + 0.5
+
+
+def _averaged(rows: Tensor, shrink: int) -> Tensor:
+    """(8 * 8 * 3, ...), by row, column, channel of a cell -> their means over shrink x shrink pixels, in this order."""
+    side = CELL // shrink
+    return rows.unflatten(0, (side, shrink, side, shrink, -1)).mean((1, 3)).flatten(0, 2)

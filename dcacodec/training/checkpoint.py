@@ -1,8 +1,20 @@
-"""Checkpoints: a training run's state in one file."""
+"""Checkpoints: a training run's state in one file, or in parts of a given size.
+
+In parts, ``checkpoint.pt`` becomes ``checkpoint.pt.json``, the index, and the files that it names::
+
+    {"bytes": 30000000, "sha256": "...",
+     "parts": [{"file": "checkpoint.pt.5e884898.000", "bytes": 15000000, "sha256": "..."}, ...]}
+
+The parts, joined, are the file. Their names hold the first digits of its SHA-256: a new checkpoint's parts lie beside
+those of the old one until the index, replaced in one go, names them.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,28 +25,110 @@ import torch
 from dcacodec.errors import DcaError, WeightsError
 from dcacodec.images import write_atomically
 
+MOST_PARTS = 1000
 
-def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
+
+def index_of(path: Path) -> Path:
+    """Where the index of a checkpoint's parts lies."""
+    return path.with_name(path.name + ".json")
+
+
+def newest_checkpoint(path: Path) -> Path | None:
+    """The checkpoint file, or the index of its parts, whichever was written last; None where there is neither."""
+    # Both are there only if a process was killed as it changed from one to the other.
+    found = [each for each in (path, index_of(path)) if each.exists()]
+    return max(found, key=lambda each: each.stat().st_mtime_ns, default=None)
+
+
+def write_checkpoint(path: Path, state: dict[str, Any], part_size: int = 0) -> None:
     """Put a state in place of the one before it; whatever goes wrong, one of the two is there, whole.
 
+    Args:
+        path: of the file, also where it is written in parts.
+        part_size: bytes of each part but the last, or 0 for one file.
+
     Raises:
-        OSError: the file cannot be written.
+        OSError: a file cannot be written.
+        ValueError: there would be more than `MOST_PARTS` parts.
     """
     buffer = io.BytesIO()  # torch.save would hide why a file cannot be written
     torch.save(state, buffer)
-    write_atomically(path, lambda file: file.write(buffer.getbuffer()))
+    content = buffer.getbuffer()
+    if not part_size:
+        write_atomically(path, lambda file: file.write(content))
+        index_of(path).unlink(missing_ok=True)
+        _remove_parts(path, keep=set())
+        return
+    if len(content) > MOST_PARTS * part_size:
+        raise ValueError(f"{len(content)} bytes in parts of {part_size}: these would be more than {MOST_PARTS}")
+    digest = hashlib.sha256(content).hexdigest()
+    parts: list[dict[str, Any]] = []
+    made: list[Path] = []
+    try:
+        for begin in range(0, len(content), part_size):
+            part = content[begin : begin + part_size]
+            target = path.with_name(f"{path.name}.{digest[:8]}.{len(parts):03}")
+            if not target.exists():  # else it is part of the very same state, which may be the one to fall back on
+                made.append(target)
+            write_atomically(target, lambda file, part=part: file.write(part))  # type: ignore[misc]
+            parts.append({"file": target.name, "bytes": len(part), "sha256": hashlib.sha256(part).hexdigest()})
+        text = json.dumps({"bytes": len(content), "sha256": digest, "parts": parts}, indent=1) + "\n"
+        write_atomically(index_of(path), lambda file: file.write(text.encode()))
+    except BaseException:
+        for target in made:
+            target.unlink(missing_ok=True)
+        raise
+    path.unlink(missing_ok=True)
+    _remove_parts(path, keep={part["file"] for part in parts})
+
+
+def _remove_parts(path: Path, keep: set[str]) -> None:
+    """Remove parts of older checkpoints, and of such that were never finished."""
+    pattern = re.compile(re.escape(path.name) + r"\.[0-9a-f]{8}\.[0-9]{3}")
+    for each in path.parent.iterdir():
+        if pattern.fullmatch(each.name) and each.name not in keep:
+            each.unlink()
+
+
+def _joined(index: Path) -> bytes:
+    """The parts that an index names, as one."""
+    try:
+        content = json.loads(index.read_text("utf-8"))
+        parts = [(str(part["file"]), str(part["sha256"])) for part in content["parts"]]
+        total = str(content["sha256"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{index}: not an index of a checkpoint's parts") from error
+    joined = bytearray()
+    for name, digest in parts:
+        if Path(name).name != name:
+            raise WeightsError(f"{index}: {name!r} is not the name of a file beside it")
+        try:
+            part = index.with_name(name).read_bytes()
+        except FileNotFoundError as error:
+            raise WeightsError(f"{index}: the part {name} is missing") from error
+        if hashlib.sha256(part).hexdigest() != digest:
+            raise WeightsError(f"{index}: the part {name} is damaged, its SHA-256 is not the one in the index")
+        joined += part
+    if hashlib.sha256(joined).hexdigest() != total:
+        raise WeightsError(f"{index}: the parts do not make the checkpoint, its SHA-256 is not the one in the index")
+    return bytes(joined)
 
 
 @contextmanager
 def opened_checkpoint(path: Path, device: torch.device) -> Iterator[dict[str, Any]]:
     """The state in a checkpoint, for a block that takes it over.
 
+    Args:
+        path: of the file, or of the index of its parts (``.json``).
+
     Raises:
-        WeightsError: the file is no checkpoint, or the block found that its content does not fit.
+        WeightsError: the file is no checkpoint, a part is missing or damaged, or the block found that its content does
+            not fit.
         OSError: it cannot be read.
     """
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        source = io.BytesIO(_joined(path)) if path.suffix == ".json" else path
+        state = torch.load(source, map_location=device, weights_only=True)
         if not isinstance(state, dict):
             raise TypeError(f"it holds a {type(state).__name__}")
         yield state

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
 
 from dcacodec.errors import TrainingError
 from dcacodec.network.config import PRESETS
+
+
+def _bytes(context: click.Context, option: click.Parameter, text: str) -> int:
+    """A number of bytes, with K, M or G for 1000, 1000**2 or 1000**3."""
+    match = re.fullmatch(r"(\d+)([KMG]?)", text.upper())
+    if match is None:
+        raise click.BadParameter(f"{text!r} is not a size such as 15M.")
+    return int(match[1]) * 1000 ** ("KMG".index(match[2]) + 1 if match[2] else 0)
 
 
 @click.command(
@@ -28,6 +37,10 @@ Examples:
               help="Length of the schedule in steps, if no minutes are given.")
 @click.option("--batch", type=click.IntRange(1), default=8, help="Crops per step (and process).")
 @click.option("--crop", type=click.IntRange(64), default=192, help="Side of the crops in pixels, a multiple of 64.")
+@click.option("--final-crop", type=click.IntRange(64),
+              help="Side of the crops at the end of the schedule, if another; the batch changes so that a step keeps "
+              "its pixels.")
+@click.option("--final-share", type=click.FloatRange(0, 1), default=0.2, help="Share of the schedule that is the end.")
 @click.option("--rate", type=click.FloatRange(0), default=2e-3, help="Peak learning rate of the entropy model.")
 @click.option("--transform-share", type=click.FloatRange(0), default=0.4,
               help="The transforms' learning rate as a share of it.")
@@ -38,8 +51,12 @@ Examples:
 @click.option("--validation-pictures", type=click.IntRange(1), default=8, help="How many of them.")
 @click.option("--validate-every", type=click.FloatRange(0), default=20.0, help="Minutes between validations.")
 @click.option("--save-every", type=click.FloatRange(0), default=5.0, help="Minutes between checkpoints.")
+@click.option("--part-size", callback=_bytes, default="0", show_default="one file", metavar="SIZE",
+              help="Write checkpoints in parts of so many bytes (15M, 500K), and an index, checkpoint.pt.json.")
+@click.option("--plot", is_flag=True,
+              help="Draw curves.png and curves.svg after each validation; needs Matplotlib (the extra 'bench').")
 @click.option("--resume", type=click.Path(path_type=Path, exists=True, dir_okay=False),
-              help="A checkpoint of another run to start from, with a fresh schedule.")
+              help="A checkpoint of another run (or the index of its parts) to start from, with a fresh schedule.")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Seed of weights, crops, qualities and noise.")
 @click.option("--threads", type=click.IntRange(1), help="Processor threads.")
 @click.option("--quiet", is_flag=True, help="No progress bars.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -69,33 +69,44 @@ def load_pictures(sources: Sequence[str | Path], quiet: bool = False) -> list[ND
     return pictures
 
 
+def _chances(pictures: Sequence[NDArray[np.uint8]], crop: int) -> NDArray[np.float64]:
+    """How likely each picture is to be drawn for a crop: in proportion to its area, 0 where it is too small."""
+    areas = np.array([
+        picture.shape[0] * picture.shape[1] if min(picture.shape[:2]) >= crop else 0 for picture in pictures
+    ], dtype=np.float64)
+    if not areas.any():
+        raise TrainingError(f"no picture is as large as the crop, {crop} pixels")
+    return areas / areas.sum()
+
+
 class CropSampler:
     """Random square crops with flips and transposition, cut on the device that holds the pictures.
 
     Each pixel of the set is about equally likely: a picture is drawn in proportion to its area. Pictures that are
-    smaller than a crop are left out.
+    smaller than a crop are not drawn.
+
+    Args:
+        crops: the sides in pixels that `batch` will be asked for.
 
     Raises:
-        TrainingError: all of them are.
+        TrainingError: all pictures are smaller than one of them.
     """
 
     def __init__(
-        self, pictures: Sequence[NDArray[np.uint8]], crop: int, device: torch.device, random: np.random.Generator
+        self,
+        pictures: Sequence[NDArray[np.uint8]],
+        crops: Collection[int],
+        device: torch.device,
+        random: np.random.Generator,
     ) -> None:
-        fitting = [picture for picture in pictures if min(picture.shape[:2]) >= crop]
-        if not fitting:
-            raise TrainingError(f"no picture is as large as the crop, {crop} pixels")
-        self.pictures = [torch.from_numpy(picture).to(device) for picture in fitting]
-        areas = np.array([picture.shape[0] * picture.shape[1] for picture in fitting], dtype=np.float64)
-        self.chances = areas / areas.sum()
-        self.crop = crop
+        self.chances = {crop: _chances(pictures, crop) for crop in crops}
+        self.pictures = [torch.from_numpy(picture).to(device) for picture in pictures]
         self.random = random
 
-    def batch(self, count: int) -> Tensor:
-        """(count, crop, crop, 3) float32 in 0..1."""
-        size = self.crop
+    def batch(self, count: int, size: int) -> Tensor:
+        """(count, size, size, 3) float32 in 0..1, on the device of the pictures."""
         crops = []
-        for index in self.random.choice(len(self.pictures), count, p=self.chances):
+        for index in self.random.choice(len(self.pictures), count, p=self.chances[size]):
             picture = self.pictures[index]
             top = int(self.random.integers(picture.shape[0] - size + 1))
             left = int(self.random.integers(picture.shape[1] - size + 1))

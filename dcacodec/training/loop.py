@@ -39,10 +39,11 @@ from dcacodec.errors import TrainingError, WeightsError
 from dcacodec.network.config import PRESETS, REGIONAL_STRIDE, DCAConfig
 from dcacodec.network.dca import DCA
 from dcacodec.network.precision import fast_bfloat16, transform_precision
-from dcacodec.training.checkpoint import opened_checkpoint, write_checkpoint
+from dcacodec.training.checkpoint import newest_checkpoint, opened_checkpoint, write_checkpoint
+from dcacodec.training.curves import LOG_NAME, require_matplotlib, write_curves
 from dcacodec.training.data import CropSampler, load_pictures
 from dcacodec.training.klt import initialise
-from dcacodec.training.loss import draw_positions, loss_terms, rate_distortion_loss, trade_offs
+from dcacodec.training.loss import draw_positions, loss_terms, picture_values, rate_distortion_loss, trade_offs
 
 VALIDATION_QUALITIES = (5, 20, 35, 50, 65, 80, 95)
 LOG_EVERY = 100
@@ -59,6 +60,9 @@ class TrainingOptions:
         steps: length of the schedule in steps, when minutes is 0.
         batch: crops per step and process.
         crop: side of the crops, a multiple of 64.
+        final_crop: side of the crops in the last `final_share` of the schedule, None for no change. The batch
+            changes with it, so that a step has about as many pixels as before (and one crop at least).
+        final_share: 0..1.
         rate: peak learning rate of the entropy model; falls as a cosine to a hundredth of it.
         transform_share: the transforms' learning rate as a share of it; they start near their goal and dislike shaking.
         warm_up: steps over which the learning rate rises.
@@ -67,6 +71,8 @@ class TrainingOptions:
         validate_every, save_every: minutes of training time between validations and between checkpoints.
         precision: "float32", "bfloat16" or "auto" (bfloat16 where the processor or GPU multiplies it fast).
         seed: of weights, crops, qualities and noise.
+        part_size: bytes of a checkpoint's parts, or 0 for one file.
+        plot: draw the log's curves after each validation, see :mod:`dcacodec.training.curves`.
 
     Raises:
         ValueError: an option is out of range, or neither minutes nor steps are given.
@@ -77,6 +83,8 @@ class TrainingOptions:
     steps: int = 0
     batch: int = 8
     crop: int = 192
+    final_crop: int | None = None
+    final_share: float = 0.2
     rate: float = 2e-3
     transform_share: float = 0.4
     warm_up: int = 200
@@ -86,16 +94,32 @@ class TrainingOptions:
     save_every: float = 5.0
     precision: str = "auto"
     seed: int = 0
+    part_size: int = 0
+    plot: bool = False
 
     def __post_init__(self) -> None:
-        if self.crop % REGIONAL_STRIDE or self.crop <= 0:
-            raise ValueError(f"the crop must be a multiple of {REGIONAL_STRIDE}, not {self.crop}")
+        for crop in self.crops:
+            if crop % REGIONAL_STRIDE or crop <= 0:
+                raise ValueError(f"the crop must be a multiple of {REGIONAL_STRIDE}, not {crop}")
+        if not 0 <= self.final_share <= 1:
+            raise ValueError(f"the final share must be 0 to 1, not {self.final_share}")
         if min(self.minutes, self.steps) < 0 or not self.minutes and not self.steps:
             raise ValueError("a run needs a length: minutes or steps")
         if min(self.batch, self.warm_up) < 1:
             raise ValueError("batch and warm-up must be 1 at least")
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise ValueError(f"the precision must be auto, float32 or bfloat16, not {self.precision!r}")
+
+    @property
+    def crops(self) -> tuple[int, ...]:
+        """The sides of all crops that the schedule has."""
+        return (self.crop,) if self.final_crop is None else (self.crop, self.final_crop)
+
+    def batch_and_crop(self, progress: float) -> tuple[int, int]:
+        """Crops per step and process, and their side, at a progress of 0..1."""
+        if self.final_crop is None or progress < 1 - self.final_share:
+            return self.batch, self.crop
+        return max(1, round(self.batch * self.crop**2 / self.final_crop**2)), self.final_crop
 
     def progress(self, step: int, seconds: float) -> float:
         """How much of the schedule is done, 0..1."""
@@ -105,6 +129,10 @@ class TrainingOptions:
         """Linear warm-up over steps, then a cosine over the schedule."""
         cosine = 0.5 * (1 + math.cos(math.pi * self.progress(step, seconds)))
         return self.rate * min(1.0, (step + 1) / self.warm_up) * (0.01 + 0.99 * cosine)
+
+    def decay(self, step: int) -> float:
+        """Of the moving average at a step: young averages forget faster."""
+        return min(self.ema, (1 + step) / (10 + step))
 
 
 @dataclass(frozen=True)
@@ -255,7 +283,7 @@ class Trainer:
             "torch_random": torch.get_rng_state(),
             "numpy_random": self.random.bit_generator.state,
         }
-        write_checkpoint(self.checkpoint, state)
+        write_checkpoint(self.checkpoint, state, self.options.part_size)
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint.
@@ -292,7 +320,7 @@ class Trainer:
             return
         minutes = round(self.seconds / 60, 2)
         head = {"kind": kind, "step": self.step, "minutes": minutes, "pixels": self.pixels}
-        with open(self.folder / "log.jsonl", "a", encoding="utf-8") as file:
+        with open(self.folder / LOG_NAME, "a", encoding="utf-8") as file:
             file.write(json.dumps(head | record) + "\n")
 
     # Steps
@@ -326,7 +354,7 @@ class Trainer:
         if not torch.isfinite(norm):
             raise TrainingError(f"the loss or its gradient is not finite at step {self.step}")
         self.optimiser.step()
-        decay = min(options.ema, (1 + self.step) / (10 + self.step))
+        decay = options.decay(self.step)
         with torch.no_grad():
             averages: list[Tensor] = list(self.average.parameters())
             torch._foreach_lerp_(averages, [p.detach() for p in self.model.parameters()], 1 - decay)
@@ -344,8 +372,7 @@ class Trainer:
             quality: 1..100.
 
         Returns:
-            "quality"; bits per pixel in all ("bpp") and by stream ("z_r", .., "y_4"); "psnr" in dB, over RGB of the
-            8-bit picture; "surprise_1" to "surprise_4", the mean of |y - mean| / sigma of each step; "loss".
+            "quality", "loss", and what `picture_values` returns.
         """
         position = torch.tensor([self.config.anchor_position(quality)], device=self.device)
         total: dict[str, float] = {}
@@ -353,11 +380,7 @@ class Trainer:
             height, width = (side // REGIONAL_STRIDE * REGIONAL_STRIDE for side in picture.shape[:2])
             x = torch.from_numpy(picture[:height, :width]).to(self.device)[None].float() / 255
             estimate = self.average(x, position)
-            rounded = (estimate.picture.clamp(0, 1) * 255).round() / 255
-            psnr = -10 * math.log10(max(1e-10, (rounded - x).square().mean().item()))
-            values = {name: bits.item() / (height * width) for name, bits in estimate.bits.items()}
-            values |= {"psnr": psnr, "bpp": sum(values.values())}
-            values |= {f"surprise_{i + 1}": value for i, value in enumerate(estimate.surprise.tolist())}
+            values = picture_values(estimate, x)
             bpp, error = loss_terms(estimate, x, full_token_cost=True)
             values["loss"] = rate_distortion_loss(bpp, error, trade_offs(self.config, position)).item()
             for name, value in values.items():
@@ -374,7 +397,7 @@ def train(
     validation_pictures: int = 8,
     quiet: bool = False,
 ) -> None:
-    """Train until the schedule ends; state goes to ``folder`` (checkpoint.pt, log.jsonl).
+    """Train until the schedule ends; state goes to ``folder`` (checkpoint.pt or its parts, log.jsonl, curves).
 
     A checkpoint in ``folder`` is gone on from; otherwise ``resume`` names one to start from with a fresh schedule;
     otherwise the run starts from the Karhunen-Loeve transform.
@@ -383,7 +406,7 @@ def train(
         sources, validation: folders of pictures, tar shards, single pictures; see `load_pictures`.
         folder: of the run; made where there is none.
         options: what to do.
-        resume: a checkpoint of another run.
+        resume: a checkpoint of another run: a file, or the index of its parts.
         validation_pictures: how many of ``validation``, from its start.
         quiet: no progress bars.
 
@@ -394,6 +417,8 @@ def train(
         OSError: a file cannot be read or written.
         Interrupted: SIGINT, SIGTERM or SIGHUP came. The state after the last whole step is saved.
     """
+    if options.plot:
+        require_matplotlib()
     device = torch.device("cpu")
     if torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
@@ -405,8 +430,9 @@ def train(
         held_out = load_pictures(validation, quiet)[:validation_pictures] if validation and not workers.rank else []
         if any(min(picture.shape[:2]) < REGIONAL_STRIDE for picture in held_out):
             raise TrainingError(f"pictures to validate on need {REGIONAL_STRIDE} pixels at least to each side")
-        if trainer.checkpoint.exists():
-            trainer.load(trainer.checkpoint)
+        saved = newest_checkpoint(trainer.checkpoint)
+        if saved:
+            trainer.load(saved)
         elif resume:
             trainer.load(resume)
             trainer.restart()
@@ -416,7 +442,7 @@ def train(
         if workers.rank:
             # The noise of the rate estimate must differ between processes, the weights above must not.
             torch.manual_seed(hash((options.seed, trainer.step, workers.rank)))
-        sampler = CropSampler(pictures, options.crop, device, trainer.random)
+        sampler = CropSampler(pictures, options.crops, device, trainer.random)
         folder.mkdir(parents=True, exist_ok=True)
         _run_schedule(trainer, sampler, held_out, quiet)
 
@@ -442,6 +468,8 @@ def _run_schedule(
             rows.append(trainer.validate(held_out, quality))
         if rows:
             trainer.log("validation", loss=round(float(np.mean([row["loss"] for row in rows])), 5), qualities=rows)
+            if options.plot:
+                write_curves(trainer.folder)
 
     facts = {"threads": torch.get_num_threads(), "processes": workers.count, "bfloat16": trainer.autocast}
     trainer.log("start", options=asdict(options), **facts)
@@ -451,8 +479,9 @@ def _run_schedule(
         while not stop and (progress := options.progress(trainer.step, trainer.seconds)) < 1:
             began = time.perf_counter()
             rate = options.learning_rate(trainer.step, trainer.seconds)
-            position = torch.from_numpy(draw_positions(trainer.config, options.batch, sampler.random))
-            recent.append(trainer.train_step(sampler.batch(options.batch), position.to(trainer.device), rate))
+            batch, crop = options.batch_and_crop(progress)
+            position = torch.from_numpy(draw_positions(trainer.config, batch, sampler.random))
+            recent.append(trainer.train_step(sampler.batch(batch, crop), position.to(trainer.device), rate))
             # All processes must agree on where the schedule stands, and on whether to stop.
             shared = torch.tensor([time.perf_counter() - began, float(signals.number)], device=trainer.device)
             workers.mean([shared])

@@ -1,8 +1,9 @@
-"""The training loss ``R + lambda * D`` and the draw of lambda per sample."""
+"""The training loss ``R + lambda * D``, the draw of lambda per sample, and what validation reads off an estimate."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -42,14 +43,33 @@ def loss_terms(estimate: Estimate, picture: Tensor, full_token_cost: bool) -> tu
     Args:
         full_token_cost: count z_g's bits as they are (validation) or shared by `TOKEN_AREA` pixels (training crops).
     """
-    pixels = picture.shape[1] * picture.shape[2]
+    bpp = bits_per_pixel(estimate.bits, picture.shape[1] * picture.shape[2], full_token_cost)
+    return bpp, (estimate.picture.float() - picture).square().flatten(1).mean(1)
+
+
+def bits_per_pixel(bits: Mapping[str, Tensor], pixels: int, full_token_cost: bool) -> Tensor:
+    """The sum over streams of bits (B,) for so many pixels; for ``full_token_cost`` see `loss_terms`."""
     token_share = 1.0 if full_token_cost else min(1.0, pixels / TOKEN_AREA)
-    bits = sum(b * (token_share if name == "z_g" else 1.0) for name, b in estimate.bits.items())
-    error = (estimate.picture.float() - picture).square().flatten(1).mean(1)
-    assert isinstance(bits, Tensor)
-    return bits / pixels, error
+    total = sum(each * (token_share if name == "z_g" else 1.0) for name, each in bits.items())
+    assert isinstance(total, Tensor)
+    return total / pixels
 
 
 def rate_distortion_loss(bpp: Tensor, error: Tensor, trade_off: Tensor) -> Tensor:
     """``(bpp + lambda * 255**2 * MSE) / lambda**0.4``, mean over the batch."""
     return ((bpp + trade_off * 255**2 * error) / trade_off**BALANCE).mean()
+
+
+def picture_values(estimate: Estimate, picture: Tensor) -> dict[str, float]:
+    """What an estimate (in evaluation mode) says of one picture (1, H, W, 3) in 0..1.
+
+    Returns:
+        Bits per pixel by stream ("z_r", .., "y_4") and in all ("bpp"); "psnr" in dB, over RGB of the 8-bit picture;
+        "surprise_1" to "surprise_4", the mean of |y - mean| / sigma of each step.
+    """
+    area = picture.shape[1] * picture.shape[2]
+    values = {name: bits.item() / area for name, bits in estimate.bits.items()}
+    rounded = (estimate.picture.clamp(0, 1) * 255).round() / 255
+    psnr = -10 * math.log10(max(1e-10, (rounded - picture).square().mean().item()))
+    surprise = {f"surprise_{i + 1}": value for i, value in enumerate(estimate.surprise.tolist())}
+    return {**values, "psnr": psnr, "bpp": sum(values.values()), **surprise}

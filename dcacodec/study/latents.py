@@ -1,0 +1,164 @@
+"""Latents of a frozen analysis transform, made once and kept: what all variants are trained and measured on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+from tqdm import tqdm
+
+from dcacodec.errors import WeightsError
+from dcacodec.images import write_atomically
+from dcacodec.network.config import REGIONAL_STRIDE
+from dcacodec.network.dca import DCA
+from dcacodec.network.precision import fast_bfloat16, transform_precision
+from dcacodec.training.data import CropSampler
+from dcacodec.training.loop import VALIDATION_QUALITIES
+from dcacodec.training.loss import draw_positions
+from dcacodec.training.publish import load_checkpoint
+from dcacodec.weights import read_weights
+
+CACHED_CROP = 256
+"""Side in pixels of the training crops whose latents are kept."""
+BATCH = 8
+"""Crops that are analysed together."""
+
+
+@dataclass(frozen=True)
+class CacheKey:
+    """What a cache of latents was made from; two caches of one key hold the same.
+
+    Attributes:
+        source: SHA-256 of the checkpoint or weights file.
+        crops: how many training crops.
+        pictures: SHA-256 of the validation pictures' samples.
+        seed: of the draw of crops and qualities.
+    """
+
+    source: str
+    crops: int
+    pictures: str
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Latents:
+    """y before rounding, float16.
+
+    Attributes:
+        train: (N, h, w, M), of crops.
+        position: (N,) the anchor position of each crop's quality.
+        valid: by quality, those of the validation pictures: each (H/16, W/16, M).
+    """
+
+    train: Tensor
+    position: Tensor
+    valid: dict[int, list[Tensor]]
+
+
+def load_frozen(path: Path) -> DCA:
+    """The network whose transforms are to be frozen: of a checkpoint (its moving average), or of a weights file.
+
+    All of it is in float32; of a weights file the entropy model is as it was rounded.
+
+    Raises:
+        WeightsError: the file is neither.
+        OSError: it cannot be read.
+    """
+    model = read_weights(path).network if path.suffix == ".safetensors" else load_checkpoint(path)[0]
+    return model.float().eval().requires_grad_(False)
+
+
+def to_input(picture: NDArray[np.uint8], device: torch.device) -> Tensor:
+    """(H, W, 3) -> (1, H', W', 3) float32 in 0..1, cut to multiples of 64 pixels."""
+    height, width = (side // REGIONAL_STRIDE * REGIONAL_STRIDE for side in picture.shape[:2])
+    return torch.from_numpy(picture[:height, :width]).to(device)[None].float() / 255
+
+
+def digest(pictures: Sequence[NDArray[np.uint8]]) -> str:
+    """SHA-256 of shapes and samples."""
+    total = hashlib.sha256()
+    for picture in pictures:
+        total.update(repr(picture.shape).encode() + picture.tobytes())
+    return total.hexdigest()
+
+
+@torch.inference_mode()
+def make_latents(
+    model: DCA,
+    train: Sequence[NDArray[np.uint8]],
+    valid: Sequence[NDArray[np.uint8]],
+    key: CacheKey,
+    device: torch.device,
+    quiet: bool = False,
+) -> Latents:
+    """Analyse random crops, each at a quality drawn as in training, and the whole validation pictures at all of
+    `VALIDATION_QUALITIES`.
+
+    Raises:
+        TrainingError: no training picture is as large as a crop.
+    """
+    config, random = model.config, np.random.default_rng(key.seed)
+    model = model.to(device)
+
+    def analyse(picture: Tensor, position: Tensor) -> Tensor:
+        with transform_precision(device, fast_bfloat16(device)):
+            y = model.latent(picture, position)
+        return y.half().cpu()
+
+    sampler = CropSampler(train, (CACHED_CROP,), device, random)
+    position = torch.from_numpy(np.concatenate(
+        [draw_positions(config, min(BATCH, key.crops - begin), random) for begin in range(0, key.crops, BATCH)]
+    ))
+    batches = tqdm(position.split(BATCH), "crops", disable=quiet)
+    crops = [analyse(sampler.batch(len(part), CACHED_CROP), part.to(device)) for part in batches]
+    held_out: dict[int, list[Tensor]] = {}
+    for quality in tqdm(VALIDATION_QUALITIES, "validation latents", disable=quiet):
+        at = torch.tensor([config.anchor_position(quality)], device=device)
+        held_out[quality] = [analyse(to_input(picture, device), at)[0] for picture in valid]
+    return Latents(torch.cat(crops), position, held_out)
+
+
+def save_latents(path: Path, latents: Latents, key: CacheKey) -> None:
+    """Keep latents in a safetensors file.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    tensors = {"train": latents.train, "position": latents.position}
+    for quality, each in latents.valid.items():
+        tensors |= {f"valid.{quality}.{number}": y for number, y in enumerate(each)}
+    data = save_tensors(tensors, {"key": json.dumps(asdict(key))})
+    write_atomically(path, lambda file: file.write(data))
+
+
+def read_latents(path: Path, key: CacheKey) -> Latents | None:
+    """The latents that were kept, or None where there are none, or those of another key.
+
+    Raises:
+        WeightsError: the file is damaged.
+    """
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            if json.loads(file.metadata()["key"]) != asdict(key):
+                return None
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dictionary)
+        valid: dict[int, list[Tensor]] = {}
+        for quality in VALIDATION_QUALITIES:
+            prefix = f"valid.{quality}."
+            numbers = sorted(int(name.removeprefix(prefix)) for name in tensors if name.startswith(prefix))
+            valid[quality] = [tensors[f"{prefix}{number}"] for number in numbers]
+        return Latents(tensors["train"], tensors["position"], valid)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path}: damaged; without it the latents are made anew") from error

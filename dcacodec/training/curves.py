@@ -1,0 +1,131 @@
+"""A run's curves, drawn from its log alone: `dcacodec train --plot`, or ``python -m dcacodec.training.curves RUN``."""
+
+from __future__ import annotations
+
+import json
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dcacodec.container import STREAMS
+from dcacodec.errors import TrainingError
+from dcacodec.images import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+LOG_NAME = "log.jsonl"
+FORMATS = ("png", "svg")
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The lines of a log, in order; what a killed run logged after the checkpoint that it was gone on from is left out.
+
+    Raises:
+        TrainingError: a line is none of a training log.
+        OSError: the file cannot be read.
+    """
+    lines: list[dict[str, Any]] = []
+    for number, text in enumerate(path.read_text("utf-8").splitlines(), 1):
+        try:
+            line = json.loads(text)
+            if line["kind"] == "start":
+                lines = [each for each in lines if each["pixels"] <= line["pixels"]]
+            lines.append(line)
+        except (ValueError, KeyError, TypeError) as error:
+            raise TrainingError(f"{path}: line {number} is not one of a training log") from error
+    return lines
+
+
+def require_matplotlib() -> None:
+    """Find out early whether curves can be drawn.
+
+    Raises:
+        TrainingError: Matplotlib is not installed.
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise TrainingError("curves need Matplotlib: pip install 'dcacodec[bench]'") from error
+
+
+def write_curves(folder: Path) -> list[Path]:
+    """Draw a run's log as curves.png and curves.svg beside it.
+
+    Returns:
+        The files' paths.
+
+    Raises:
+        TrainingError: the log is damaged, or Matplotlib is not installed.
+        OSError: a file cannot be read or written.
+    """
+    require_matplotlib()
+    figure = draw_curves(read_log(folder / LOG_NAME))
+    paths = []
+    for form in FORMATS:
+        buffer = BytesIO()
+        figure.savefig(buffer, format=form, dpi=120)
+        paths.append(folder / f"curves.{form}")
+        write_atomically(paths[-1], lambda file, buffer=buffer: file.write(buffer.getbuffer()))  # type: ignore[misc]
+    return paths
+
+
+def draw_curves(lines: list[dict[str, Any]]) -> Figure:
+    """Six panels over the pixels seen: loss, learning rate; PSNR, bits per pixel, bits by stream, surprise by step.
+
+    Args:
+        lines: of a log, see :mod:`dcacodec.training.loop`.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure((11, 9), layout="constrained")
+    panels: list[Axes] = list(figure.subplots(3, 2).flat)
+    steps = [line for line in lines if line["kind"] == "train"]
+    checks = [line for line in lines if line["kind"] == "validation"]
+
+    def over(lines: list[dict[str, Any]]) -> list[float]:
+        return [line["pixels"] / 1e6 for line in lines]
+
+    panels[0].plot(over(steps), [line["loss"] for line in steps], label="training", linewidth=0.8, gid="training")
+    panels[0].plot(over(checks), [line["loss"] for line in checks], "o-", label="validation", gid="validation")
+    panels[0].set(title="Loss", yscale="log")
+    panels[1].plot(over(steps), [line["rate"] for line in steps], gid="rate")
+    panels[1].set(title="Learning rate")
+    qualities = [row["quality"] for row in checks[-1]["qualities"]] if checks else []
+    for i, quality in enumerate(qualities):
+        for axes, value in ((panels[2], "psnr"), (panels[3], "bpp")):
+            axes.plot(over(checks), [line["qualities"][i][value] for line in checks], "o-", markersize=3,
+                      label=f"quality {quality}", gid=f"{value}-{quality}")
+    panels[2].set(title="PSNR, dB")
+    panels[3].set(title="Bits per pixel", yscale="log")
+    if qualities:
+        middle = len(qualities) // 2
+        rows = [line["qualities"][middle] for line in checks]
+        names = [name for name in STREAMS if name in rows[-1]]
+        panels[4].stackplot(over(checks), [[row[name] for row in rows] for name in names], labels=names)
+        for step in range(4):
+            values = [row[f"surprise_{step + 1}"] for row in rows]
+            panels[5].plot(over(checks), values, "o-", markersize=3, label=f"step {step + 1}")
+        panels[4].set_title(f"Bits per pixel by stream, quality {qualities[middle]}")
+        panels[5].set_title(f"Surprise by step, quality {qualities[middle]}")
+    for axes in panels:
+        axes.grid(alpha=0.3)
+        axes.set_xlabel("million pixels seen")
+        if len(axes.get_legend_handles_labels()[0]) > 1:
+            axes.legend(fontsize=7)
+    return figure
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
+def main(run: Path) -> None:
+    """Draw the curves of the folder RUN from its log."""
+    for path in write_curves(run):
+        click.echo(path)
+
+
+if __name__ == "__main__":
+    main()
