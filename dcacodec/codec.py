@@ -2,16 +2,22 @@
 
 ::
 
-    Picture -- pad to 64 -- DCA -- integers: z_r, z_g, z_l, y_1..y_4 -- seven streams -- Container -- bytes
-    Picture <- crop, round <- f_s <- y_hat <-- entropy model, step by step <--'
+    Picture -- padded to 64 -- f_a -- slices -- DCA -- integers: z_r, z_g, z_l, y_1..y_4 -- seven streams -- Container
+    Picture <- crop, round <- f_s <- tiles of y_hat <-- entropy model, step by step, <--'                        |
+                                     and rims          slice by slice                                          bytes
+
+A picture of up to about 2 megapixels is one slice. A larger one is cut into slices that are coded alone, but no seam
+shows: f_a reads the pixels around a slice, and f_s the latents around it, as far as they reach.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from itertools import chain
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,18 +25,36 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dcacodec.coding import VALUE_LIMIT, Coder, best_coder, decode_values, encode_values
-from dcacodec.container import DEFAULT_MAX_PIXELS, Chunk, Container, Header, Slice, pack, parse
-from dcacodec.errors import DcaError, SlicedPicture, StreamError, SymbolMismatch, UnknownModel
+from dcacodec.container import (
+    DEFAULT_MAX_PIXELS,
+    LARGEST_SLICE,
+    Chunk,
+    Container,
+    Header,
+    Slice,
+    pack,
+    padded,
+    parse,
+)
+from dcacodec.errors import DcaError, StreamError, SymbolMismatch, UnknownModel
 from dcacodec.fixedpoint import ACTIVATION_BITS
-from dcacodec.images import Picture, decode_alpha, encode_alpha
+from dcacodec.images import Picture, decode_alpha, encode_alpha, shrink_alpha
 from dcacodec.network.config import LATENT_STRIDE, REGIONAL_STRIDE
 from dcacodec.network.context import StepCoder, from_phases, take_step, to_phases
 from dcacodec.network.precision import fast_bfloat16, transform_precision
 from dcacodec.network.priors import SKIP_BELOW
+from dcacodec.network.transforms import analysis_rim, synthesis_rim
+from dcacodec.parallel import InOrder, workers
+from dcacodec.seams import REACH, ROOM, smooth
+from dcacodec.slices import SCALES, Box, Grid, Tile, suitable_slice_log2, tiles_for
 from dcacodec.weights import Weights, read_weights
 from dcacodec.zoo import Published, by_fingerprint, by_preset
 
 Integers = NDArray[np.int32]
+Pixels = NDArray[np.uint8]
+Result = TypeVar("Result")
+Progress = Callable[[int, int], object]
+"""Called with how much of the work is done, and how much there is: (0, n) first, (n, n) last."""
 
 HYPER_ORDER = "RGL"
 """Order of the hyper latents in the file, whatever the order of contextualisation."""
@@ -122,75 +146,187 @@ class Codec:
     # Pictures and files
 
     @_memory_errors()
-    def encode(self, picture: Picture, quality: int = 50) -> bytes:
+    def encode(
+        self, picture: Picture, quality: int = 50, progress: Progress | None = None, slice_log2: int | None = None
+    ) -> bytes:
         """A picture as the bytes of a `.dca` file.
 
         Args:
             picture: of any size from 1x1 up.
             quality: 1 (smallest) to 100 (best).
+            progress: is told of every slice.
+            slice_log2: the size of the slices as in `Header`; None chooses what suits the size of the picture.
 
         Raises:
             ValueError: the quality is out of range.
+            BadDimensions: the picture is too wide or too high for the format.
             MemoryError: the picture is too large for the memory there is.
         """
         if not 1 <= quality <= 100:
             raise ValueError(f"quality must be 1 to 100, not {quality}")
+        if slice_log2 is None:
+            slice_log2 = suitable_slice_log2(picture.width, picture.height)
         mode = "L" if picture.gray else "RGB"
-        header = Header(self.weights.fingerprint, picture.width, picture.height, mode, quality)
-        symbols = self.symbols_of(self._to_tensor(picture.pixels), quality)
-        coded = Slice(self.streams_of(symbols, quality), symbols.checksum())
+        header = Header(self.weights.fingerprint, picture.width, picture.height, mode, quality, slice_log2)
+        grid = Grid(header)
+
+        def code(index: int) -> Slice:
+            symbols = self.quantise(self.latent_of_slice(picture.pixels, grid, index, quality), quality)
+            return Slice(self.streams_of(symbols, quality), symbols.checksum())
+
+        with self._team(header) as each:
+            slices = tuple(_told(each(code, range(header.slice_count)), header.slice_count, progress))
         chunks = []
         if picture.alpha is not None:
             chunks.append(Chunk("ALPH", encode_alpha(picture.alpha)))
         chunks += [Chunk(tag, data) for tag, data in (("icCP", picture.icc), ("exIF", picture.exif)) if data]
-        return pack(Container(header, (coded,), tuple(chunks)))
+        return pack(Container(header, slices, tuple(chunks)))
 
     @_memory_errors()
-    def decode(self, data: bytes, max_pixels: int | None = DEFAULT_MAX_PIXELS) -> Picture:
-        """The picture of a `.dca` file.
+    def decode(
+        self,
+        data: bytes,
+        max_pixels: int | None = DEFAULT_MAX_PIXELS,
+        *,
+        region: tuple[int, int, int, int] | None = None,
+        scale: int = 1,
+        progress: Progress | None = None,
+    ) -> Picture:
+        """The picture of a `.dca` file, or a part of it.
+
+        Args:
+            data: the whole file.
+            max_pixels: refuse pictures of more pixels; None for no limit but that of the format.
+            region: (left, top, width, height) in pixels of the picture: only this part is decoded, and of the slices
+                only those that it takes. It is exactly what the whole picture has there.
+            scale: 2, 4 or 8 for a picture that much smaller, its sides rounded up: each pixel is the mean of
+                scale x scale pixels (before they are rounded to 8 bits). Of a region, all such pixels that it touches.
+            progress: is told of every tile, which is a part of the picture as large as a slice.
 
         Raises:
             FormatError: the file is malformed; TooLarge: it has more than ``max_pixels`` pixels.
             UnknownModel: it was made with other weights.
+            BadRegion: the region is not in the picture.
             StreamError, SymbolMismatch: its streams do not belong together.
+            ValueError: the scale is none of 1, 2, 4, 8.
         """
+        if scale not in SCALES:
+            raise ValueError(f"scale must be 1, 2, 4 or 8, not {scale}")
         container = parse(data, max_pixels)
-        header = container.header
+        header, grid = container.header, Grid(container.header)
         if header.fingerprint != self.weights.fingerprint:
             raise UnknownModel(
                 f"the file needs weights {header.fingerprint.hex()}, this codec has {self.weights.fingerprint.hex()}"
             )
-        if header.slice_log2:
-            raise SlicedPicture("the picture is coded in slices, which this version cannot put together yet")
+        view = (grid.picture if region is None else grid.region(*region)).reduced(scale)
         alpha = container.chunk("ALPH")
         plane = None if alpha is None else decode_alpha(alpha, header.width, header.height)
-        coded = container.slices[0]
-        symbols = self.read_streams(coded.streams, header.width, header.height, header.quality)
-        if symbols.checksum() != coded.latent_crc:
-            raise SymbolMismatch("the decoded latents are not those that were encoded: the file is damaged")
-        pixels = self.pixels_of(symbols.latent, header.quality)[: header.height, : header.width]
+        if plane is not None:
+            plane = shrink_alpha(plane[view.times(scale).common(grid.picture).within(grid.picture)], scale)
+        pixels = self._pixels(container, view, scale, progress)
         gray = header.mode == "L"
-        if gray:
-            mean = pixels.mean(-1, keepdims=True).round().astype(np.uint8)
-            pixels = np.repeat(mean, 3, -1)
-        return Picture(np.ascontiguousarray(pixels), gray, plane, container.chunk("icCP"), container.chunk("exIF"))
+        return Picture(pixels, gray, plane, container.chunk("icCP"), container.chunk("exIF"))
+
+    def _team(self, header: Header) -> AbstractContextManager[InOrder]:
+        """How the slices of a picture are worked through.
+
+        A single one has all of PyTorch's threads (`torch.set_num_threads`). Of several, as many are coded at a time, as
+        long as they do not take more memory than the largest slice of the format would.
+        """
+        if not header.slice_log2:
+            return nullcontext(map)
+        affordable = LARGEST_SLICE >> 2 * header.slice_log2
+        return workers(min(affordable, torch.get_num_threads()) if self.device.type == "cpu" else 1)
+
+    def _pixels(self, container: Container, view: Box, scale: int, progress: Progress | None) -> Pixels:
+        """The part `view` of the picture at 1/scale of its size, made tile by tile."""
+        header, grid = container.header, Grid(container.header)
+        tiles = tiles_for(grid, view.times(scale), synthesis_rim(self.weights.config), REACH * LATENT_STRIDE)
+
+        def make(job: tuple[Tile, Tensor]) -> tuple[Box, Pixels]:
+            tile, latent = job
+            part = tile.part.reduced(scale)
+            pixels = self.pixels_of(latent, header.quality, scale)[part.within(tile.box.reduced(scale))]
+            return part, _grayed(pixels) if header.mode == "L" else pixels
+
+        whole = np.empty((view.height, view.width, 3), np.uint8)
+        with self._team(header) as each:
+            for part, pixels in _told(each(make, self._latents(container, tiles, each)), len(tiles), progress):
+                whole[part.within(view)] = pixels
+        return whole
+
+    def _latents(self, container: Container, tiles: Sequence[Tile], each: InOrder) -> Iterator[tuple[Tile, Tensor]]:
+        """Each tile with its y_hat, float32 (1, H/16, W/16, M).
+
+        Slices are decoded when the first tile needs them, and forgotten after the last. Those that a tile does not need
+        are zero in it.
+        """
+        header, grid = container.header, Grid(container.header)
+
+        def read(index: int) -> tuple[int, Tensor]:
+            area, coded = grid.area(index).common(grid.picture), container.slices[index]
+            symbols = self.read_streams(coded.streams, area.width, area.height, header.quality)
+            if symbols.checksum() != coded.latent_crc:
+                raise SymbolMismatch("the decoded latents are not those that were encoded: the file is damaged")
+            return index, symbols.latent[0].float()
+
+        arriving = each(read, dict.fromkeys(chain.from_iterable(tile.slices for tile in tiles)))
+        known: dict[int, Tensor] = {}
+        for tile in tiles:
+            while not known.keys() >= set(tile.slices):
+                known.update([next(arriving)])
+            box, source = (each.reduced(LATENT_STRIDE) for each in (tile.box, tile.source))
+            latent = torch.zeros(source.height, source.width, self.weights.config.latent, device=self.device)
+            for index in tile.slices:
+                area = grid.area(index).reduced(LATENT_STRIDE)
+                common = area.common(source)
+                latent[common.within(source)] = known[index][common.within(area)]
+            seams = [[at // LATENT_STRIDE for at in line] for line in grid.seams(tile.source, ROOM * LATENT_STRIDE)]
+            yield tile, smooth(latent, *seams)[box.within(source)][None].contiguous()
+            for index in tile.finished:
+                del known[index]
 
     # Pictures and symbols
 
-    def _to_tensor(self, pixels: NDArray[np.uint8]) -> Tensor:
-        """(H, W, 3) -> (1, H', W', 3) float32 in 0..1, sides padded to multiples of 64 with the last row and column."""
-        down, right = (-side % REGIONAL_STRIDE for side in pixels.shape[:2])
-        padded = np.pad(pixels, ((0, down), (0, right), (0, 0)), mode="edge")
-        return torch.from_numpy(padded).to(self.device)[None].float() / 255
+    def _to_tensor(self, pixels: Pixels, box: Box | None = None) -> Tensor:
+        """(H, W, 3) -> (1, H', W', 3) float32 in 0..1, sides padded to multiples of 64 with the last row and column.
+
+        Of this, the part `box`, which begins inside the picture; all of it if None.
+        """
+        height, width, _ = pixels.shape
+        picture = Box(0, 0, width, height)
+        box = box or Box(0, 0, padded(width), padded(height))
+        inside = box.common(picture)
+        margins = (0, box.bottom - inside.bottom), (0, box.right - inside.right), (0, 0)
+        part = np.pad(pixels[inside.within(picture)], margins, mode="edge")
+        return torch.from_numpy(part).to(self.device)[None].float() / 255
 
     def _position(self, quality: int) -> Tensor:
         return torch.tensor([self.weights.config.anchor_position(quality)], device=self.device)
 
+    def latent_of_slice(self, pixels: Pixels, grid: Grid, index: int, quality: int) -> Tensor:
+        """y of a slice, (1, H/16, W/16, M) float32, as it is in that of the whole picture (H, W, 3), up to rounding."""
+        area = grid.area(index)
+        box = area.grown(analysis_rim(self.weights.config)).common(grid.canvas)
+        y = self.latent_of(self._to_tensor(pixels, box), quality)
+        rows, columns = area.reduced(LATENT_STRIDE).within(box.reduced(LATENT_STRIDE))
+        return y[:, rows, columns].contiguous()
+
     @torch.inference_mode()
+    def latent_of(self, picture: Tensor, quality: int) -> Tensor:
+        """Analyse: (1, H, W, 3) in 0..1, sides multiples of 16 -> y (1, H/16, W/16, M) float32."""
+        with transform_precision(self.device, fast_bfloat16(self.device)):
+            return self.weights.network.latent(picture, self._position(quality))
+
     def symbols_of(self, picture: Tensor, quality: int) -> Symbols:
         """Analyse and quantise: (1, H, W, 3) in 0..1, sides multiples of 64 -> symbols."""
+        return self.quantise(self.latent_of(picture, quality), quality)
+
+    @torch.inference_mode()
+    def quantise(self, y: Tensor, quality: int) -> Symbols:
+        """The symbols of a slice, from its y (1, H/16, W/16, M), whose sides are multiples of 4."""
         with transform_precision(self.device, fast_bfloat16(self.device)):
-            y, hyper = self.weights.network.analyse(picture, self._position(quality))
+            hyper = self.weights.network.hyper_latents(y, self._position(quality))
         y = y.double()
         latents = {letter: z.double().round().clamp(-VALUE_LIMIT, VALUE_LIMIT) for letter, z in hyper.items()}
 
@@ -210,10 +346,10 @@ class Codec:
         return Symbols(integers, steps, rows, latent)
 
     @torch.inference_mode()
-    def pixels_of(self, latent: Tensor, quality: int) -> NDArray[np.uint8]:
-        """y_hat (1, H/16, W/16, M) -> (H, W, 3) uint8."""
+    def pixels_of(self, latent: Tensor, quality: int, scale: int = 1) -> Pixels:
+        """y_hat (1, H/16, W/16, M) -> (H/scale, W/scale, 3)."""
         with transform_precision(self.device, fast_bfloat16(self.device)):
-            picture = self.weights.network.synthesise(latent.float(), self._position(quality))
+            picture = self.weights.network.synthesise(latent.float(), self._position(quality), scale)
         return (picture[0] * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
 
     def _run_steps(self, latents: dict[str, Tensor], size: tuple[int, int], quality: int, code: StepCoder) -> Tensor:
@@ -285,6 +421,22 @@ class Codec:
 
         latent = self._run_steps(latents, size, quality, code)
         return Symbols(hyper, steps, rows_of, latent)
+
+
+def _told(results: Iterable[Result], total: int, progress: Progress | None) -> Iterator[Result]:
+    """The same, and how far they have come is told."""
+    if progress is not None:
+        progress(0, total)
+    for done, result in enumerate(results, 1):
+        yield result
+        if progress is not None:
+            progress(done, total)
+
+
+def _grayed(pixels: Pixels) -> Pixels:
+    """(H, W, 3), each pixel with the rounded mean of its samples in all three."""
+    mean = pixels.mean(-1, keepdims=True).round().astype(np.uint8)
+    return np.repeat(mean, 3, -1)
 
 
 def choose_device(name: str) -> torch.device:

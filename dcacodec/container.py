@@ -45,8 +45,10 @@ MAX_SIDE: Final = 1 << 20
 """The widest and tallest a picture of this format can be, in pixels."""
 DEFAULT_MAX_PIXELS: Final = 178_956_970
 """Pictures of more pixels are refused unless the caller says otherwise: the count at which Pillow refuses too."""
-SLICE_LOG2: Final = (0, *range(8, 15))
+SLICE_LOG2: Final = (0, *range(8, 12))
 """Allowed values of `Header.slice_log2`."""
+LARGEST_SLICE: Final = 1 << 22
+"""Pixels of the largest slice, each side rounded up by `padded`: what a decoder must have memory for at once."""
 ALPHA_CHUNK: Final = "ALPH"
 ICC_CHUNK: Final = "icCP"
 EXIF_CHUNK: Final = "exIF"
@@ -67,7 +69,8 @@ class Header:
         width, height: of the picture in pixels, 1..2^20 each.
         mode: "RGB" or "L" (gray). Alpha is no mode: it is told by the chunk "ALPH".
         quality: 1..100, what the encoder was asked for; the decoder needs it to undo the gains of the latents.
-        slice_log2: 0 where the whole picture is one slice, else 8..14 for square slices of 2^slice_log2 pixels a side.
+        slice_log2: 0 where the whole picture is one slice, which only those of up to `LARGEST_SLICE` may be; else 8..11
+            for square slices of 2^slice_log2 pixels a side.
 
     Raises:
         BadDimensions, BadMode, BadQuality, BadSliceSize: a field that can come from a file is out of range.
@@ -91,7 +94,9 @@ class Header:
         if not 1 <= self.quality <= 100:
             raise BadQuality(f"quality {self.quality} is not in 1 to 100")
         if self.slice_log2 not in SLICE_LOG2:
-            raise BadSliceSize(f"slice size code {self.slice_log2} is neither 0 nor in 8 to 14")
+            raise BadSliceSize(f"slice size code {self.slice_log2} is neither 0 nor in 8 to 11")
+        if self.slice_log2 == 0 and padded(self.width) * padded(self.height) > LARGEST_SLICE:
+            raise BadSliceSize(f"a picture of {self.width}x{self.height} pixels is too large for a single slice")
 
     @property
     def slice_grid(self) -> tuple[int, int]:
@@ -382,6 +387,11 @@ def _check_slice_count(header: Header, count: int) -> None:
     if count != header.slice_count:
         columns, rows = header.slice_grid
         raise BadSliceCount(f"{count} slices where the picture has {columns}x{rows}")
+
+
+def padded(side: int) -> int:
+    """A side of a picture or slice as the network works on it: rounded up to a multiple of 64 pixels."""
+    return -(-side // 64) * 64
 
 
 def varint(value: int) -> bytes:

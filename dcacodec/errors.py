@@ -4,6 +4,8 @@ Whatever a user can cause (a damaged file, a picture that cannot be read, missin
 `DcaError` whose text is one line, fit to be shown as it is. Mistakes of a programmer raise `ValueError` or `TypeError`.
 """
 
+import os
+
 __all__ = [
     "BadChecksum",
     "BadChunkTag",
@@ -13,16 +15,18 @@ __all__ = [
     "BadMagic",
     "BadMode",
     "BadQuality",
+    "BadRegion",
     "BadSliceCount",
     "BadSliceSize",
     "BadVarint",
     "BadVersion",
+    "BatchError",
+    "BenchError",
     "DcaError",
     "DuplicateChunk",
     "FormatError",
     "ImageError",
     "NewerVersion",
-    "SlicedPicture",
     "StreamError",
     "SymbolMismatch",
     "TooLarge",
@@ -92,7 +96,7 @@ class BadQuality(BadHeader):
 
 
 class BadSliceSize(BadHeader):
-    """The binary logarithm of the slice size is neither 0 (one slice) nor in 8..14."""
+    """The binary logarithm of the slice size is not in 8..11, nor 0 (one slice) for a picture that is small enough."""
 
 
 class BadSliceCount(BadHeader):
@@ -119,8 +123,8 @@ class UnknownModel(DcaError):
     """No known weights have the fingerprint that the file or the caller asks for."""
 
 
-class SlicedPicture(DcaError):
-    """The file is sound, but its picture is coded in several slices, which this version only describes."""
+class BadRegion(DcaError):
+    """The region to decode is empty, or not all of it lies in the picture."""
 
 
 class StreamError(DcaError):
@@ -139,5 +143,28 @@ class TrainingError(DcaError):
     """A training run cannot start or go on: its pictures do not suffice, or its loss is no finite number any more."""
 
 
+class BatchError(DcaError):
+    """A batch of pictures cannot start or go on: there are none, two would become one file, or no worker runs."""
+
+
+class BenchError(DcaError):
+    """A benchmark cannot be run: its pictures, a codec or a published curve cannot be had."""
+
+
 class WeightsError(DcaError):
     """A weights file is missing, damaged, or not the one it claims to be."""
+
+
+def reason(error: Exception) -> str:
+    """What an exception says in one line, for a user. One that nobody foresaw is called an internal error."""
+    if isinstance(error, MemoryError):
+        return "not enough memory"
+    if isinstance(error, DcaError):
+        text = str(error)
+    elif isinstance(error, OSError):
+        text = error.strerror or str(error)
+        if error.filename is not None:
+            text = f"{os.fsdecode(error.filename)}: {text}"
+    else:
+        text = f"internal error: {type(error).__name__}: {error}"
+    return " ".join(text.split())
