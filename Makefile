@@ -4,6 +4,7 @@
 #   make demo    compress a photograph and get it back
 #   make test    run the tests
 #   make lint    ruff and mypy
+#   make bench   measure everything on the Kodak pictures, and put the figures into the README; takes an hour or so
 #   make clean   remove .venv and everything that was built
 #
 # Variables, on the command line or in the environment (`make clean` first, if an environment is there already):
@@ -11,6 +12,7 @@
 #   PYTHON       the Python to make the environment from
 #   VENV         where the environment is made
 #   TORCH_SPEC   which PyTorch to install, as pip wants it
+#   BENCH        options of `dcacodec bench`, as --data-dir or --jobs
 #   TORCH_INDEX  the package index to take PyTorch from, where it should not be pip's usual one, which on Linux gives a
 #                build for NVIDIA GPUs, several gigabytes large. PyTorch's "Get Started" page names an index for each
 #                kind of build, with CPU only or for one CUDA version: it is what follows --index-url there.
@@ -19,11 +21,12 @@ PYTHON ?= python3
 VENV ?= .venv
 TORCH_SPEC ?= torch==2.13.0
 TORCH_INDEX ?=
+BENCH ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test lint bench clean
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.coder
@@ -37,6 +40,13 @@ test: setup
 lint: $(VENV)/.packages
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# Gone on with where it was interrupted: what was measured is kept in build.
+bench: setup $(VENV)/.bench
+	$(BIN)/dcacodec bench --dataset kodak --out build/bench $(BENCH)
+	$(BIN)/dcacodec bench --dataset kodak --out build/bench-qualities --codecs dcacodec --qualities 1-100 \
+	  --metrics psnr --repeat 1 --showcase 0 --anchor none $(BENCH) > build/bench-qualities.txt
+	$(BIN)/python scripts/bench_figures.py build/bench build/bench-qualities
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
@@ -57,6 +67,11 @@ $(VENV)/.torch: $(VENV)/.created
 $(VENV)/.packages: $(VENV)/.torch setup.cfg setup.py
 	@echo "Installing dcacodec and what it needs ..."
 	@$(PIP) install --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.packages
+	@echo "Installing what benchmarks need ..."
+	@$(PIP) install --editable '.[bench-more]'
 	@touch $@
 
 # The compiled entropy coder is built at its first use; that is here, so that nobody waits for it later.

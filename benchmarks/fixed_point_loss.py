@@ -27,11 +27,11 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
-from kodak import parse_qualities
 from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from dcacodec.bench.cli import parse_qualities
 from dcacodec.codec import Codec
 from dcacodec.coding import ideal_bits
 from dcacodec.errors import DcaError

@@ -96,7 +96,7 @@ def as_text(results: Results, compared: Sequence[Comparison], method: Method, wi
             f"{failure.codec} at {failure.setting:g} on {failure.picture}: {failure.reason}"
             for failure in results.failures
         )]))  # fmt: skip
-    return "\n\n".join(parts) + "\n"
+    return ("\n\n".join(parts) + "\n").encode("utf-8", "replace").decode("utf-8")  # names may be no text at all
 
 
 def _codec(results: Results, codec: Codec) -> str:

@@ -82,7 +82,8 @@ def run(plan: Plan, journal: Journal, tell: Tell) -> Results:
 
     def key(kind: str, codec: BenchCodec, member: Member, setting: float) -> str:
         versions = {metric: _version(METRICS[metric]) for metric in plan.metrics}
-        parts = [kind, codec.identity(setting), member.name, member.digest, plan.repeat, versions, machine]
+        where = {name: value for name, value in machine.items() if name != "device" or codec.network}
+        parts = [kind, codec.identity(setting), member.name, member.digest, plan.repeat, versions, where]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     wanted = [

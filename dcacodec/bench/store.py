@@ -24,7 +24,7 @@ FORMAT: Final = "dcacodec-bench-1"
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
-    write_atomically(path, lambda file: file.write(text.encode("utf-8")))
+    write_atomically(path, lambda file: file.write(text.encode("utf-8", "replace")))  # names may be no text at all
 
 
 # -------------------------------------------------------------------------------------------------------- all results

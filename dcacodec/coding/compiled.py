@@ -27,6 +27,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from dcacodec._paths import cache_dir
 from dcacodec.coding.rangecoder import Coder, Integers, PythonCoder, check_indices
 from dcacodec.errors import DcaError
 
@@ -144,11 +145,8 @@ def _backend() -> ModuleType:
 
 
 def _cache_folder() -> Path:
-    # Absolute, as the build runs in a folder of its own.
-    if own := os.environ.get("DCACODEC_CACHE"):
-        return Path(own).absolute()
     try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "dcacodec"
+        return cache_dir()
     except RuntimeError as error:
         raise CoderUnavailable("there is no home folder to keep it in; set DCACODEC_CACHE to a folder") from error
 

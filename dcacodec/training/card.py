@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from dcacodec.bench.metrics import psnr
 from dcacodec.codec import Codec
-from dcacodec.container import STREAMS, parse
+from dcacodec.container import STREAMS, describe, parse
 from dcacodec.images import Picture, write_atomically
 from dcacodec.weights import read_weights
 
@@ -25,8 +25,7 @@ def rate_distortion(codec: Codec, pictures: Sequence[NDArray[np.uint8]], quality
     for pixels in pictures:
         data = codec.encode(Picture(pixels), quality)
         area = pixels.shape[0] * pixels.shape[1]
-        streams = dict(zip(STREAMS, parse(data).slices[0].streams, strict=True))
-        row = {name: len(stream) * 8 / area for name, stream in streams.items()}
+        row = {name: size * 8 / area for name, size in describe(parse(data), len(data))["streams"].items()}
         rows.append({"bpp": len(data) * 8 / area, "psnr": psnr(pixels, codec.decode(data).pixels), **row})
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 

@@ -1,0 +1,124 @@
+"""How long `dcacodec decode` takes from a cold start, beside what it cannot do without::
+
+    python benchmarks/coldstart.py
+
+Four things are timed in turns: `python -c "import torch"`, the command, the same command on a file that is cut off
+(which is told before PyTorch is loaded), and decoding in a process that has the codec loaded. Printed are medians, and
+round by round the ratio of the command to 1.5 times the import plus the decoding: 1 or less is the aim. On a busy
+machine it is the ratio that says something.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import click
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from dcacodec import Codec, encode
+
+SIZE = (768, 512)
+IMPORT_SHARE = 1.5
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    """Wall time of a call."""
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+def command(*arguments: str) -> list[str]:
+    """The command `dcacodec` of this Python."""
+    return [sys.executable, "-m", "dcacodec", *arguments]
+
+
+def run(arguments: Sequence[str], code: int = 0) -> None:
+    """Run a command to its end; anything but this exit code is an error."""
+    done = subprocess.run(arguments, capture_output=True)
+    if done.returncode != code:
+        raise click.ClickException(done.stderr.decode(errors="replace"))
+
+
+def slowest_imports(arguments: Sequence[str], count: int) -> list[tuple[str, float]]:
+    """The modules whose own code takes longest at import, with milliseconds, by `-X importtime`."""
+    python, *rest = arguments
+    done = subprocess.run([python, "-X", "importtime", *rest], capture_output=True, text=True, check=True)
+    rows = [line.removeprefix("import time:").split("|") for line in done.stderr.splitlines() if line.count("|") == 2]
+    times = [(name.strip(), int(own) / 1000) for own, _, name in rows if own.strip().isdigit()]
+    return sorted(times, key=lambda row: -row[1])[:count]
+
+
+def measure(work: dict[str, Callable[[], object]], rounds: int, quiet: bool) -> dict[str, list[float]]:
+    """Seconds of each, in turns, after a round that does not count."""
+    times: dict[str, list[float]] = {name: [] for name in work}
+    for number in tqdm(range(rounds + 1), unit="round", disable=quiet or None):
+        for name, each in work.items():
+            seconds = seconds_of(each)
+            if number:
+                times[name].append(seconds)
+    return times
+
+
+def ratios(times: dict[str, list[float]]) -> list[float]:
+    """Of every round: the command's time, to what it may take."""
+    columns = (times[name] for name in ("decode", "import", "in process"))
+    return [cold / (IMPORT_SHARE * torch + warm) for cold, torch, warm in zip(*columns, strict=True)]
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--rounds", type=click.IntRange(1), default=9, help="How often each is timed.")
+@click.option("--imports", type=click.IntRange(0), default=0, metavar="N", help="Also list the N slowest imports.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def main(rounds: int, imports: int, quiet: bool) -> None:
+    """Time a cold start."""
+    pixels = importlib.import_module("skimage.data").coffee()
+    picture = np.array(Image.fromarray(pixels[:400]).resize(SIZE, Image.Resampling.LANCZOS))
+    data = encode(picture)
+    codec = Codec.load_for(data)
+    with tempfile.TemporaryDirectory() as folder:
+        file, broken, out = (os.path.join(folder, name) for name in ("photo.dca", "broken.dca", "out.png"))
+        Path(file).write_bytes(data)
+        Path(broken).write_bytes(data[:-1])
+        decode = command("--quiet", "decode", file, out)
+        times = measure(
+            {
+                "import": lambda: run([sys.executable, "-c", "import torch"]),
+                "decode": lambda: run(decode),
+                "broken": lambda: run(command("decode", broken, out), code=1),
+                "in process": lambda: codec.decode(data),
+            },
+            rounds,
+            quiet,
+        )
+        slowest = slowest_imports(decode, imports)
+    click.echo(f"{rounds} rounds, a picture of {SIZE[0]}x{SIZE[1]} pixels, {len(data)} bytes; medians")
+    names = {
+        "import": 'python -c "import torch"',
+        "decode": "dcacodec decode",
+        "broken": "the same, of a cut-off file",
+        "in process": "decoding, codec loaded",
+    }
+    for name, values in times.items():
+        click.echo(f"{names[name]:<28}{statistics.median(values):7.2f} s")
+    found = ratios(times)
+    click.echo(
+        f"dcacodec decode / ({IMPORT_SHARE} imports + decoding): {statistics.median(found):.2f} "
+        f"({min(found):.2f} to {max(found):.2f})"
+    )
+    for name, milliseconds in slowest:
+        click.echo(f"{milliseconds:7.0f} ms  {name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""What several encodings of one picture at different qualities could share::
+
+    python benchmarks/shared_analysis.py
+
+Aiming at a size encodes a picture seven to nine times. The quality enters the analysis transform f_a behind its first
+layer, so that layer is all that could be computed once. Printed are the shares of the processor's time of one encoding
+that f_a and its first layer take (medians), and how much the output of f_a, without the gains, changes from quality 40
+to 60:
+it is not the same at every quality.
+"""
+
+from __future__ import annotations
+
+import importlib
+import statistics
+import time
+from collections.abc import Callable
+
+import click
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dcacodec import Codec, Picture
+from dcacodec.network.layers import space_to_depth
+from dcacodec.network.transforms import CELL
+
+SIZE = (768, 512)
+QUALITIES = (40, 60)
+
+
+def processor_seconds(work: Callable[[], object], rounds: int) -> float:
+    """Median of the processor's time, after a round that does not count."""
+    times = []
+    for _ in range(rounds + 1):
+        begin = time.process_time()
+        work()
+        times.append(time.process_time() - begin)
+    return statistics.median(times[1:])
+
+
+@torch.inference_mode()
+def change(codec: Codec, picture: Tensor) -> float:
+    """Relative difference of the analysis at two qualities, without the gains."""
+    network = codec.weights.network
+    positions = [torch.tensor([network.config.anchor_position(quality)]) for quality in QUALITIES]
+    low, high = (network.analysis(picture, position) for position in positions)
+    return float((low - high).norm() / high.norm())
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--rounds", type=click.IntRange(1), default=9, help="How often each is timed.")
+def main(rounds: int) -> None:
+    """Measure what the encodings of one picture share."""
+    pixels = importlib.import_module("skimage.data").coffee()
+    source = Picture(np.array(Image.fromarray(pixels[:400]).resize(SIZE, Image.Resampling.LANCZOS)))
+    codec = Codec.load("small", "cpu")
+    first = codec.weights.network.analysis.patch
+    picture = torch.from_numpy(source.pixels)[None].float() / 255
+    encode = processor_seconds(lambda: codec.encode(source), rounds)
+    with torch.inference_mode():
+        analysis = processor_seconds(lambda: codec.latent_of(picture, 50), rounds)
+        layer = processor_seconds(lambda: first(space_to_depth(picture - 0.5, CELL)), rounds)
+    click.echo(f"encoding {SIZE[0]}x{SIZE[1]} pixels: {encode:.3f} s of the processor's time, of which")
+    click.echo(f"  the analysis transform        {100 * analysis / encode:5.1f} %")
+    click.echo(f"  its first layer               {100 * layer / encode:5.1f} %")
+    click.echo(f"change of f_a from quality {QUALITIES[0]} to {QUALITIES[1]}: {100 * change(codec, picture):.1f} %")
+
+
+if __name__ == "__main__":
+    main()

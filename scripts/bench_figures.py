@@ -1,0 +1,104 @@
+"""Put the results of `dcacodec bench` on Kodak where the repository keeps them, and their figures into the README.
+
+    python scripts/bench_figures.py build/bench build/bench-qualities
+
+takes the curves and BD-rates of the first folder to benchmarks/results/kodak/, the curve of dcacodec in the second one,
+over all qualities, to benchmarks/results/kodak-small.json, and rewrites what stands in README.md between
+`<!-- bench: NAME -->` and `<!-- bench: end -->`. `make bench` runs it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from dcacodec.bench.store import write_text
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+RESULTS: Final = ROOT / "benchmarks" / "results"
+README: Final = ROOT / "README.md"
+
+_PUBLISHED: Final = {"vtm": "VTM", "bpg": "BPG 4:4:4", "jpeg": "JPEG", "webp": "WebP"}
+
+
+def main() -> None:
+    """Do all of it."""
+    if len(sys.argv) != 3:
+        sys.exit("two folders are needed: that of all codecs, and that of all qualities of dcacodec")
+    results, qualities = map(Path, sys.argv[1:])
+    keep(results, RESULTS / "kodak")
+    write_text(RESULTS / "kodak-small.json", (qualities / "curves" / "dcacodec.json").read_text("utf-8"))
+    write_text(README, with_figures(README.read_text("utf-8"), figures(RESULTS)))
+
+
+def keep(results: Path, folder: Path) -> None:
+    """Copy the curves and BD-rates of a benchmark's folder, and remove what an earlier one left."""
+    folder.mkdir(exist_ok=True)
+    for old in folder.glob("*.json"):
+        old.unlink()
+    for path in sorted((results / "curves").glob("*.json")):
+        write_text(folder / path.name, path.read_text("utf-8"))
+    rates = json.loads((results / "bd-rate.json").read_text("utf-8"))
+    for other in rates["against"]:  # where a published curve comes from, the README says
+        other["published"] = other.pop("source") is not None
+    write_text(folder / "bd-rate.json", json.dumps(rates, indent=1) + "\n")
+
+
+def figures(results: Path) -> dict[str, str]:
+    """The README's tables by name, from the kept results."""
+    curve = json.loads((results / "kodak" / "dcacodec.json").read_text("utf-8"))["results"]
+    rates = json.loads((results / "kodak" / "bd-rate.json").read_text("utf-8"))
+    return {"rate-distortion": _curve(curve), "bd-rate": _rates(rates)}
+
+
+def _curve(curve: Mapping[str, Any]) -> str:
+    rows = [
+        ["quality", *(f"{setting:g}" for setting in curve["setting"])],
+        ["bpp", *(f"{value:.3f}" for value in curve["bpp"])],
+        ["PSNR, dB", *(f"{value:.2f}" for value in curve["psnr"])],
+    ]
+    if "ms-ssim" in curve:
+        rows.append(["MS-SSIM", *(f"{value:.4f}" for value in curve["ms-ssim"])])
+    return _table(rows)
+
+
+def _rates(rates: Mapping[str, Any]) -> str:
+    rows = [["against", "BD-rate, %", "PSNR in common, dB"]]
+    for other in rates["against"]:
+        name = other["name"]
+        label = f"{_PUBLISHED.get(name, name)} (published)" if other["published"] else other["label"]
+        if other["percent"]:
+            low, high = other["psnr"]
+            rows.append([label, f"{other['percent']['akima']:+.1f}", f"{low:.1f} to {high:.1f}"])
+        else:
+            rows.append([label, "none", other["none"]])
+    return _table(rows)
+
+
+def _table(rows: list[list[str]]) -> str:
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], f"|{'---|' * len(rows[0])}", *lines[1:]])
+
+
+def with_figures(text: str, tables: Mapping[str, str]) -> str:
+    """The text with these tables between its marks.
+
+    Raises:
+        ValueError: a table has not exactly one place.
+    """
+    for name, table in tables.items():
+        marks = re.compile(rf"(<!-- bench: {re.escape(name)} -->\n).*?(<!-- bench: end -->)", re.DOTALL)
+        places = list(marks.finditer(text))
+        if len(places) != 1:
+            raise ValueError(f"{len(places)} places for the table {name}")
+        place = places[0]
+        text = f"{text[: place.start()]}{place[1]}\n{table}\n\n{place[2]}{text[place.end() :]}"
+    return text
+
+
+if __name__ == "__main__":
+    main()
