@@ -6,22 +6,32 @@ Nothing heavy (torch, NumPy, Pillow) is imported before a command needs it, so t
 import errno
 import importlib
 import json
+import math
 import os
+import re
 import signal
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from types import FrameType
-from typing import Any, BinaryIO, Final, NoReturn
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn
 
 import click
+from click.core import ParameterSource
+from click.shell_completion import CompletionItem, get_completion_class
 
 from dcacodec._version import __version__
-from dcacodec.container import DEFAULT_MAX_PIXELS, MAGIC, describe, parse
-from dcacodec.errors import DcaError
+from dcacodec.container import MAGIC, describe, parse
+from dcacodec.errors import DcaError, reason
+from dcacodec.shell import DEVICE, MAX_PIXELS, PRESET, QUALITY, QUIET, VERBOSE, is_quiet, is_verbose, note, tell
+
+if TYPE_CHECKING:
+    from dcacodec.codec import Codec
 
 EXIT_BAD_INPUT: Final = 1
 EXIT_INTERNAL: Final = 3
@@ -29,8 +39,11 @@ EXIT_INTERRUPTED: Final = 130
 
 # Commands that are imported when they are called: name -> ("module:attribute", line in the list of commands).
 _LAZY_COMMANDS: Final = {
+    "batch": ("dcacodec.batch.cli:batch", "Compress many pictures, or get them back."),
     "train": ("dcacodec.training.cli:train", "Train a model on a folder of pictures."),
+    "study": ("dcacodec.study.cli:study", "Compare entropy models on frozen transforms, as the paper does."),
     "publish": ("dcacodec.training.cli:publish", "Turn a training checkpoint into a weights file."),
+    "bench": ("dcacodec.bench.cli:bench", "Measure rate, distortion, speed and memory beside other codecs."),
 }
 
 _EPILOG: Final = """\b
@@ -38,6 +51,7 @@ Examples:
   dcacodec encode photo.png photo.dca
   dcacodec decode photo.dca back.png
   dcacodec info photo.dca
+  dcacodec batch photos/ compressed/
 
 \b
 Exit codes:
@@ -75,11 +89,20 @@ class _Commands(click.Group):
         assert isinstance(command, click.Command)
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def _rows(self) -> list[tuple[str, str]]:
+        """The commands and what is said of them in a line."""
         rows = [(name, command.get_short_help_str(limit=100)) for name, command in self.commands.items()]
-        rows += [(name, help_line) for name, (_, help_line) in _LAZY_COMMANDS.items()]
+        return rows + [(name, help_line) for name, (_, help_line) in _LAZY_COMMANDS.items()]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(rows)
+            formatter.write_dl(self._rows())
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Names of commands and options, without importing the lazy ones for their help."""
+        rows = self._rows()
+        names = [CompletionItem(name, help=help_line) for name, help_line in rows if name.startswith(incomplete)]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def make_context(self, *arguments: Any, **options: Any) -> click.Context:
         try:
@@ -105,17 +128,9 @@ def _failure(error: Exception | KeyboardInterrupt) -> Failure:
     """The one line for an exception."""
     if isinstance(error, KeyboardInterrupt):
         return Failure("interrupted", EXIT_INTERRUPTED)
-    if isinstance(error, MemoryError):
-        return Failure("not enough memory")
-    if isinstance(error, DcaError):
-        return Failure(str(error))
-    if isinstance(error, OSError) and error.filename is not None:
-        return Failure(f"{os.fsdecode(error.filename)}: {error.strerror}")
-    if isinstance(error, OSError):
-        return Failure(error.strerror or str(error))
-    return Failure(
-        f"internal error: {type(error).__name__}: {error} ('dcacodec --debug ...' shows where)", EXIT_INTERNAL
-    )
+    if isinstance(error, MemoryError | DcaError | OSError):
+        return Failure(reason(error))
+    return Failure(f"{reason(error)} ('dcacodec --debug ...' shows where)", EXIT_INTERNAL)
 
 
 @contextmanager
@@ -126,7 +141,7 @@ def _notices_on_stderr(everything: bool) -> Iterator[None]:
         message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
     ) -> None:
         if everything or category.__module__.startswith("dcacodec."):
-            _tell(f"dcacodec: notice: {message}")
+            note(f"dcacodec: notice: {message}")
 
     with warnings.catch_warnings():
         warnings.showwarning = show
@@ -148,32 +163,54 @@ def _shown(name: str, stream: str) -> str:
 
 _IN: Final = click.argument("source", metavar="IN", type=click.Path(allow_dash=True))
 _OUT: Final = click.argument("target", metavar="OUT", type=click.Path(allow_dash=True))
-_DEVICE: Final = click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="Where the network runs; auto takes a GPU where there is one. Any device decodes what any other encoded.",
-)
-_MAX_PIXELS: Final = click.option(
-    "--max-pixels",
-    type=click.IntRange(min=0),
-    metavar="N",
-    default=DEFAULT_MAX_PIXELS,
-    show_default=True,
-    help="Refuse pictures of more pixels; 0 for no limit.",
-)
+
+
+def _region(context: click.Context, option: click.Parameter, text: str | None) -> tuple[int, ...] | None:
+    """The four numbers of --region."""
+    if text is None:
+        return None
+    numbers = text.split(",")
+    if len(numbers) != 4 or not all(number.isascii() and number.isdigit() for number in numbers):
+        raise click.BadParameter(f"{text!r} is not four numbers X,Y,W,H.")
+    return tuple(map(int, numbers))
+
+
+_SCALES: Final = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8}
+_UNITS: Final = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+
+
+def _size(context: click.Context, option: click.Parameter, text: str | None) -> int | None:
+    """The bytes of --target-size."""
+    if text is None:
+        return None
+    parts = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,15})?) ?([a-z]*)", text.lower())
+    if parts is None or parts[2] not in _UNITS or not (count := int(Decimal(parts[1]) * _UNITS[parts[2]])):
+        raise click.BadParameter(f"{text!r} is not a size such as 200KB, 1.5MB, 180KiB or 200000.")
+    return count
+
+
+def _positive(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
+    """A number that is finite and above 0."""
+    if value is not None and not 0 < value < math.inf:
+        raise click.BadParameter(f"{value} is not a number above 0.")
+    return value
 
 
 @click.group(cls=_Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="dcacodec %(version)s")
 @click.option("--debug", is_flag=True, help="Show all warnings, and where an error came from.")
-def cli(debug: bool) -> None:
+@QUIET
+@VERBOSE
+@click.pass_context
+def cli(context: click.Context, debug: bool) -> None:
     """Compress pictures with a learned codec, and get them back.
 
     IN and OUT are files, or '-' for standard input and output. An OUT that exists is replaced once the new content is
-    complete. Results go to standard output, all else to standard error.
+    complete. Results go to standard output, all else to standard error. --quiet and --verbose may stand before the
+    command or after it.
     """
+    if is_quiet():  # for the commands that have this option for themselves
+        context.default_map = dict.fromkeys(_LAZY_COMMANDS, {"quiet": True})
 
 
 @cli.command(
@@ -181,30 +218,65 @@ def cli(debug: bool) -> None:
 Examples:
   dcacodec encode photo.png photo.dca
   dcacodec encode --quality 80 scan.tif scan.dca
-  dcacodec encode - - < photo.jpg > photo.dca
+  dcacodec encode --target-size 200KB photo.png photo.dca
+  dcacodec encode --strip - - < photo.jpg > photo.dca
 """
 )
 @_IN
 @_OUT
+@QUALITY
 @click.option(
-    "-q",
-    "--quality",
-    type=click.IntRange(1, 100),
-    default=50,
-    show_default=True,
-    help="1 for the smallest file, 100 for the best picture.",
+    "--target-bpp",
+    type=float,
+    metavar="BITS",
+    callback=_positive,
+    help="Instead of --quality: the largest file of at most so many bits per pixel.",
 )
 @click.option(
-    "--preset", type=click.Choice(["small", "base"]), default="small", show_default=True, help="Which model codes."
+    "--target-size",
+    metavar="SIZE",
+    callback=_size,
+    help="Instead of --quality: the largest file of at most SIZE, as 200KB (1000 bytes each), 180KiB or 200000.",
 )
-@_DEVICE
-@_MAX_PIXELS
-def encode(source: str, target: str, quality: int, preset: str, device: str, max_pixels: int) -> None:
+@click.option(
+    "--target-psnr",
+    type=float,
+    metavar="DB",
+    callback=_positive,
+    help="Instead of --quality: the smallest file whose picture has at least this PSNR.",
+)
+@click.option(
+    "--strip", is_flag=True, help="Leave out the ICC profile, without which colours may look different, and EXIF data."
+)
+@PRESET
+@DEVICE
+@MAX_PIXELS
+@QUIET
+@VERBOSE
+@click.pass_context
+def encode(
+    context: click.Context,
+    source: str,
+    target: str,
+    quality: int,
+    target_bpp: float | None,
+    target_size: int | None,
+    target_psnr: float | None,
+    strip: bool,
+    preset: str,
+    device: str,
+    max_pixels: int,
+) -> None:
     """Compress the picture IN to the .dca file OUT.
 
-    Transparency is kept without loss, and so are the ICC profile and the EXIF data. The picture is turned upright.
+    Transparency is kept without loss, and so are the ICC profile and the EXIF data, unless --strip. The picture is
+    turned upright.
+
+    With a target, several qualities are tried, seven to nine, and standard error tells which was taken. Where none
+    keeps to the target, the file that comes nearest is written all the same.
     """
     _check_files(source, target)
+    _check_targets(context)
     from PIL import Image
 
     from dcacodec.images import read_picture
@@ -213,14 +285,33 @@ def encode(source: str, target: str, quality: int, preset: str, device: str, max
     Image.MAX_IMAGE_PIXELS = None
     with _about(source), _opened(source) as file:
         picture = read_picture(file, max_pixels or None)
+    if strip:
+        picture = replace(picture, icc=None, exif=None)
 
     from dcacodec.codec import Codec
+    from dcacodec.ratecontrol import MaxBpp, MaxBytes, MinPsnr, Target, encode_to, outcome
 
+    aim: Target | None = None
+    if target_bpp is not None:
+        aim = MaxBpp(target_bpp)
+    elif target_size is not None:
+        aim = MaxBytes(target_size)
+    elif target_psnr is not None:
+        aim = MinPsnr(target_psnr)
     codec = Codec.load(preset, device)
+    _introduce(codec)
     start = time.perf_counter()
-    data = codec.encode(picture, quality)
+    if aim is None:
+        with _progress() as progress:
+            data = codec.encode(picture, quality, progress)
+    else:
+        with _progress("try") as progress:
+            result = encode_to(codec, picture, aim, progress)
+        data = result.data
     seconds = time.perf_counter() - start
     _write(target, lambda file: file.write(data))
+    if aim is not None:
+        note(f"quality {result.quality}: {outcome(aim, result, picture)}")
     bpp = len(data) * 8 / (picture.width * picture.height)
     _say(source, target, f"{len(data)} bytes {bpp:.3f} bpp {seconds:.2f} s")
 
@@ -230,6 +321,8 @@ def encode(source: str, target: str, quality: int, preset: str, device: str, max
 Examples:
   dcacodec decode photo.dca photo.png
   dcacodec decode photo.dca - --format ppm | display
+  dcacodec decode --region 2000,1500,640,480 huge.dca part.png
+  dcacodec decode --scale 1/8 huge.dca preview.png
 """
 )
 @_IN
@@ -240,12 +333,40 @@ Examples:
     metavar="NAME",
     help="png, tiff, webp (lossless), ppm, pgm or bmp.  [default: by the suffix of OUT; png for '-']",
 )
-@_DEVICE
-@_MAX_PIXELS
-def decode(source: str, target: str, format_name: str | None, device: str, max_pixels: int) -> None:
-    """Turn the .dca file IN back into a picture, OUT."""
+@click.option(
+    "--region",
+    metavar="X,Y,W,H",
+    callback=_region,
+    help="Decode only the rectangle of W x H pixels whose left upper pixel is X, Y. Takes as long as what it touches.",
+)
+@click.option(
+    "--scale",
+    type=click.Choice(list(_SCALES)),
+    default="1",
+    show_default=True,
+    help="Make the picture that much smaller, its sides rounded up.",
+)
+@DEVICE
+@MAX_PIXELS
+@QUIET
+@VERBOSE
+def decode(
+    source: str,
+    target: str,
+    format_name: str | None,
+    region: tuple[int, int, int, int] | None,
+    scale: str,
+    device: str,
+    max_pixels: int,
+) -> None:
+    """Turn the .dca file IN back into a picture, OUT.
+
+    The suffix of OUT tells the format; none of them loses anything. A file that is damaged, cut off, or made with
+    weights that this installation does not have is an error, and OUT stays as it was.
+    """
     _check_files(source, target)
     from dcacodec.images import FORMATS, format_for, write_picture
+    from dcacodec.slices import Grid
 
     with _about(target):
         chosen = format_name or ("png" if target == "-" else format_for(target))
@@ -255,13 +376,17 @@ def decode(source: str, target: str, format_name: str | None, device: str, max_p
     limit = max_pixels or None
     with _about(source):
         # A bad file is told before torch is loaded.
-        parse(data, limit)
+        header = parse(data, limit).header
+        if region is not None:
+            Grid(header).region(*region)
 
         from dcacodec.codec import Codec
 
         codec = Codec.load_for(data, device)
+        _introduce(codec)
         start = time.perf_counter()
-        picture = codec.decode(data, limit)
+        with _progress() as progress:
+            picture = codec.decode(data, limit, region=region, scale=_SCALES[scale], progress=progress)
         seconds = time.perf_counter() - start
     with _about(target):
         _write(target, lambda file: write_picture(picture, file, chosen))
@@ -278,7 +403,12 @@ Examples:
 @click.argument("source", metavar="FILE", type=click.Path(allow_dash=True))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def info(source: str, as_json: bool) -> None:
-    """Tell what is in a .dca file, without decoding it."""
+    """Tell what is in a .dca file, without decoding it.
+
+    That is: version, weights, size, colour mode, quality, slices, and the bytes of each part. --json has the same
+    under the keys version, fingerprint, weights (null where they are not installed), width, height, mode, alpha,
+    quality, slices, slice_size, streams, chunks, overhead_bytes, file_bytes and bpp.
+    """
     data = _read(source)
     with _about(source):
         facts = describe(parse(data, max_pixels=None), len(data))
@@ -301,6 +431,29 @@ def info(source: str, as_json: bool) -> None:
     ]
     for name, value in rows:
         click.echo(f"{name:<12}{value}")
+
+
+@cli.command(
+    epilog="""\b
+Examples:
+  eval "$(dcacodec completion bash)"                               for this shell, or as a line of ~/.bashrc
+  eval "$(dcacodec completion zsh)"                                or of ~/.zshrc, after compinit
+  dcacodec completion fish > ~/.config/fish/completions/dcacodec.fish
+"""
+)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the script that makes SHELL complete commands, options and the names of files."""
+    kind = get_completion_class(shell)
+    assert kind is not None  # Click has these three
+    click.echo(kind(cli, {}, "dcacodec", "_DCACODEC_COMPLETE").source())
+
+
+def _introduce(codec: "Codec") -> None:
+    """With --verbose: what codes."""
+    if is_verbose():
+        name = _weights_name(codec.weights.fingerprint.hex())
+        tell(f"weights {name}, device {codec.device}, entropy coder {codec.coder.name}")
 
 
 def _weights_name(fingerprint: str) -> str | None:
@@ -326,6 +479,18 @@ def _check_files(source: str, target: str) -> None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
     if source != "-" and os.path.exists(source) and os.path.exists(target) and os.path.samefile(source, target):
         raise click.UsageError("IN and OUT are the same file.")
+
+
+def _check_targets(context: click.Context) -> None:
+    """Refuse more than one way to say how large or good the file is to be."""
+    names = [
+        parameter.opts[-1]
+        for parameter in context.command.params
+        if parameter.name in ("quality", "target_bpp", "target_size", "target_psnr")
+        and context.get_parameter_source(parameter.name) is not ParameterSource.DEFAULT
+    ]
+    if len(names) > 1:
+        raise click.UsageError(f"{' and '.join(names)} exclude each other.", context)
 
 
 @contextmanager
@@ -362,14 +527,26 @@ def _write(target: str, write: Callable[[BinaryIO], object]) -> None:
         raise OSError(error.errno, error.strerror, _shown(target, "standard output")) from error
 
 
+@contextmanager
+def _progress(unit: str = "slice") -> Iterator[Callable[[int, int], None]]:
+    """Shows how far work of several steps has come, where standard error is a terminal."""
+    from tqdm import tqdm
+
+    with ExitStack() as stack:
+        bars: list[tqdm[NoReturn]] = []
+
+        def show(done: int, total: int) -> None:
+            if total > 1 and not bars:
+                bar = tqdm(total=total, unit=unit, leave=False, disable=is_quiet() or None)
+                bars.append(stack.enter_context(bar))
+            for bar in bars:
+                bar.update(done - bar.n)
+
+        yield show
+
+
 def _say(source: str, target: str, facts: str) -> None:
-    _tell(f"{_shown(source, 'stdin')} -> {_shown(target, 'stdout')} {facts}")
-
-
-def _tell(text: str) -> None:
-    """Print one line on stderr. That it cannot be printed spoils nothing: the work is done all the same."""
-    with suppress(OSError):
-        click.echo(" ".join(text.splitlines()), err=True)
+    note(f"{_shown(source, 'stdin')} -> {_shown(target, 'stdout')} {facts}")
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:

@@ -1,0 +1,88 @@
+"""What the commands have in common: options, and lines on standard error. Nothing heavy is imported here."""
+
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final, TypeVar
+
+import click
+
+from dcacodec.container import DEFAULT_MAX_PIXELS
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_QUIET: Final = "dcacodec.quiet"
+_VERBOSE: Final = "dcacodec.verbose"
+
+
+def _remember(context: click.Context, option: click.Parameter, chosen: bool) -> bool:
+    """Keep --quiet or --verbose where all contexts of this call see it: it may stand before or after the command."""
+    if chosen:
+        context.meta[f"dcacodec.{option.name}"] = True
+        if context.meta.get(_QUIET) and context.meta.get(_VERBOSE):
+            raise click.UsageError("--quiet and --verbose exclude each other.", context)
+    return chosen
+
+
+def _flag(name: str, text: str) -> Callable[[_Command], _Command]:
+    return click.option(name, is_flag=True, expose_value=False, callback=_remember, help=text)
+
+
+QUIET: Final = _flag("--quiet", "Nothing on standard error but errors.")
+VERBOSE: Final = _flag("--verbose", "Tell more on standard error: what codes, or a line for each file of a batch.")
+QUALITY: Final = click.option(
+    "-q",
+    "--quality",
+    type=click.IntRange(1, 100),
+    default=50,
+    show_default=True,
+    help="1 for the smallest file, 100 for the best picture.",
+)
+PRESET: Final = click.option(
+    "--preset", type=click.Choice(["small", "base"]), default="small", show_default=True, help="Which model codes."
+)
+DEVICE: Final = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where the network runs; auto takes a GPU where there is one. Any device decodes what any other encoded.",
+)
+MAX_PIXELS: Final = click.option(
+    "--max-pixels",
+    type=click.IntRange(min=0),
+    metavar="N",
+    default=DEFAULT_MAX_PIXELS,
+    show_default=True,
+    help="Refuse pictures of more pixels; 0 for no limit.",
+)
+
+
+def is_quiet() -> bool:
+    """Whether the running command was told --quiet."""
+    return _told(_QUIET)
+
+
+def is_verbose() -> bool:
+    """Whether the running command was told --verbose."""
+    return _told(_VERBOSE)
+
+
+def _told(key: str) -> bool:
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.meta.get(key))
+
+
+def tell(text: str) -> None:
+    """Print one line on standard error, whatever --quiet says: errors are told so.
+
+    That it cannot be printed spoils nothing: the work is done all the same.
+    """
+    with suppress(OSError):
+        click.echo(" ".join(text.splitlines()), file=sys.stderr)
+
+
+def note(text: str) -> None:
+    """Print one line on standard error, unless --quiet."""
+    if not is_quiet():
+        tell(text)
