@@ -202,6 +202,11 @@ def _unpack(image: Image.Image, bits: int) -> Picture:
         _notice("the file holds several pictures: only the first is used")
     image.load()
     exif = _turn_upright(image)
+    return _converted(image, bits, exif)
+
+
+def _converted(image: Image.Image, bits: int, exif: bytes | None) -> Picture:
+    """An upright image as a `Picture`."""
     icc = image.info.get("icc_profile") or None
     key = image.info.get("transparency")
     alpha: Plane | None = None
@@ -271,11 +276,15 @@ def _cmyk_to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
     return image.convert("RGB")
 
 
-def _turn_upright(image: Image.Image) -> bytes | None:
-    """Apply the orientation to a loaded image, in place, and give its EXIF data with an upright orientation."""
+def _turn_upright(image: Image.Image, original: Image.Image | None = None) -> bytes | None:
+    """Apply the orientation to a loaded image, in place, and give its EXIF data with an upright orientation.
+
+    Of an image that is a copy, the tags of a TIFF file are only to be had from the `original`.
+    """
     try:
         raw = image.info.get("exif")
-        kept = _descriptive_exif(image.getexif()) if raw is None else _upright(raw.removeprefix(_EXIF_PREFIX))
+        tags = (original or image).getexif()
+        kept = _descriptive_exif(tags) if raw is None else _upright(raw.removeprefix(_EXIF_PREFIX))
         ImageOps.exif_transpose(image, in_place=True)
     except MemoryError:
         raise
@@ -315,6 +324,54 @@ def _notice(text: str) -> None:
     warnings.warn(" ".join(text.split()), ImageNotice, stacklevel=2)
 
 
+# -------------------------------------------------------------------------------------------------- Pillow's own images
+
+
+def from_pillow(image: Image.Image) -> Picture:
+    """An image that Pillow has, as `read_picture` would give it from a file. The image stays as it is.
+
+    Args:
+        image: of a mode with samples of 8 bits or fewer, or 16 bits of gray, which are reduced to their upper 8. Of
+            several frames, the one it is at. Its ICC profile and EXIF data are those in its `info`.
+
+    Raises:
+        ImageError: the image has another mode, no pixels, or cannot be loaded.
+
+    Warns:
+        ImageNotice: bits, EXIF data or CMYK colours were lost.
+    """
+    if 0 in image.size:
+        raise ImageError(f"a picture has at least one pixel, not {image.width}x{image.height}")
+    try:
+        upright = image.copy()
+    except (DcaError, MemoryError):
+        raise
+    except Exception as error:  # as in _read
+        raise ImageError(f"the picture is damaged or of an unknown kind: {_reason(error)}") from error
+    exif = _turn_upright(upright, image)
+    return _converted(upright, 16 if upright.mode in _SIXTEEN_BIT_MODES else 8, exif)
+
+
+def to_pillow(picture: Picture) -> Image.Image:
+    """A picture as an image of mode L, LA, RGB or RGBA; ICC profile and EXIF data in `info` as those of a PNG are."""
+    image = _image_of(picture, picture.gray)
+    image.info.update(info_of(picture.icc, picture.exif))
+    return image
+
+
+def info_of(icc: bytes | None, exif: bytes | None) -> dict[str, bytes]:
+    """An ICC profile and EXIF data as Pillow's readers put them into `info`."""
+    return ({} if icc is None else {"icc_profile": icc}) | ({} if exif is None else {"exif": _EXIF_PREFIX + exif})
+
+
+def _image_of(picture: Picture, gray: bool) -> Image.Image:
+    """The pixels as an image, with one band or three for the colour, and one for alpha where there is that."""
+    bands = picture.pixels[..., :1] if gray else picture.pixels
+    if picture.alpha is not None:
+        bands = np.dstack((bands, picture.alpha))
+    return Image.fromarray(bands[..., 0] if bands.shape[2] == 1 else bands)
+
+
 # ---------------------------------------------------------------------------------------------------------------- alpha
 
 
@@ -350,6 +407,11 @@ def decode_alpha(data: bytes, width: int, height: int) -> Plane:
         raise
     except Exception as error:  # as in _read
         raise ImageError(f"the alpha plane is damaged: {_reason(error)}") from error
+
+
+def shrink_alpha(alpha: Plane, shrink: int) -> Plane:
+    """The rounded means of shrink x shrink samples; at the right and lower border of those that there are."""
+    return alpha if shrink == 1 else np.array(Image.fromarray(alpha).reduce(shrink))
 
 
 # -------------------------------------------------------------------------------------------------------------- writing
@@ -447,10 +509,7 @@ def write_picture(picture: Picture, target: BinaryIO, format: str) -> None:
         else:
             _notice(f"{name} cannot hold the EXIF data of this picture: they are left out")
 
-    bands = picture.pixels[..., :1] if gray else picture.pixels
-    if picture.alpha is not None:
-        bands = np.dstack((bands, picture.alpha))
-    image = Image.fromarray(bands[..., 0] if bands.shape[2] == 1 else bands)
+    image = _image_of(picture, gray)
     buffer = io.BytesIO()
     options = output.options
     if format == "tiff" and "exif" in metadata and _has_directories(metadata["exif"]):

@@ -1,5 +1,10 @@
 """Fixtures that several test modules share."""
 
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
 import pytest
 from hypothesis import settings
 from tiny import WEIGHTS
@@ -22,6 +27,23 @@ def weights() -> Weights:
 def codec(weights: Weights) -> Codec:
     """The kept tiny model with the coder that is always there."""
     return Codec(weights, coder=PythonCoder())
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of published weights in which the preset "small" is the kept tiny model."""
+    folder = tmp_path_factory.mktemp("models")
+    shutil.copy(WEIGHTS, folder)
+    digest = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
+    files = {digest[:8]: {"file": WEIGHTS.name, "sha256": digest}}
+    (folder / "index.json").write_text(json.dumps({"presets": {"small": digest[:8]}, "files": files}), "utf-8")
+    return folder
+
+
+@pytest.fixture
+def tiny_published(tiny_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What needs no codec of its own, takes the tiny model."""
+    monkeypatch.setattr("dcacodec.zoo.models_dir", lambda: tiny_models)
 
 
 @pytest.fixture(scope="session", params=["python", "torchac"])

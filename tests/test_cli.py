@@ -194,8 +194,9 @@ def test_info_as_json_from_standard_input() -> None:
 
 
 def test_info_needs_no_limit_of_pixels() -> None:
-    data = pack(Container(Header(bytes(4), 1 << 20, 1 << 20, "RGB", 50), (Slice((b"",) * 7, 0),)))
-    assert "picture     1048576x1048576 RGB, quality 50\n" in call("info", "-", stdin=data).stdout
+    header = Header(bytes(4), 1 << 20, 256, "RGB", 50, slice_log2=11)
+    data = pack(Container(header, (Slice((b"",) * 7, 0),) * header.slice_count))
+    assert "picture     1048576x256 RGB, quality 50\n" in call("info", "-", stdin=data).stdout
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,10 @@ from dcacodec.images import FORMATS, READABLE
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
-DOCUMENTS = {path: path.read_text("utf-8") for path in (ROOT / "README.md", ROOT / "docs" / "training.md")}
+DOCUMENTS = {
+    path: path.read_text("utf-8")
+    for path in (ROOT / "README.md", ROOT / "docs" / "training.md", ROOT / "docs" / "bench.md")
+}
 
 
 def blocks(text: str, language: str) -> list[str]:

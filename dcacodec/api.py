@@ -1,0 +1,343 @@
+"""Pictures of any kind to bytes and back: what `dcacodec.encode` and `dcacodec.decode` do.
+
+::
+
+    path, file, PIL image, array, tensor -- picture_of --> Picture -- Codec.encode --> bytes
+                     PIL image, array, tensor <-- Picture <-- Codec.decode -- path, file, bytes
+
+The codec is loaded at the first call and kept, for all threads. PyTorch comes with it, and no earlier.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias, TypeGuard, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from dcacodec.container import DEFAULT_MAX_PIXELS, parse
+from dcacodec.errors import ImageError
+from dcacodec.images import Picture, format_for, from_pillow, read_picture, to_pillow, write_atomically, write_picture
+from dcacodec.zoo import Published, by_fingerprint, by_preset
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dcacodec.codec import Codec
+
+Content: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO"
+"""A file: its path, its bytes, or the file itself, open for reading."""
+ImageLike: TypeAlias = "Content | Image.Image | NDArray[np.uint8] | Tensor | Picture"
+"""What `encode` takes; `picture_of` tells it exactly."""
+Region: TypeAlias = "tuple[int, int, int, int]"
+"""Left, top, width, height in pixels."""
+
+Result = TypeVar("Result")
+
+DEFAULT_PRESET: Final = "small"
+
+
+def encode(image: ImageLike, quality: int = 50, *, codec: Codec | None = None) -> bytes:
+    """Compress a picture.
+
+    >>> import dcacodec
+    >>> data = dcacodec.encode("photo.png", quality=70)
+    >>> dcacodec.decode(data).size
+    (90, 70)
+
+    Args:
+        image: a picture file (its path, its bytes, or the file open for reading), an image of Pillow's, a NumPy array
+            or a PyTorch tensor; `picture_of` tells which.
+        quality: 1 (smallest) to 100 (best).
+        codec: what codes; None for the default one, which is loaded once and kept.
+
+    Returns:
+        The bytes of a `.dca` file.
+
+    Raises:
+        DcaError: the picture or the weights cannot be used.
+        OSError: a file cannot be read.
+        TypeError: `image` is none of these.
+        ValueError: the quality is out of range.
+
+    Warns:
+        ImageNotice: something of the picture could not be kept, see `read_picture`.
+    """
+    picture = picture_of(image)
+    return (codec or default_codec()).encode(picture, quality)
+
+
+def decode(
+    data: Content,
+    *,
+    region: Region | None = None,
+    scale: int = 1,
+    max_pixels: int | None = DEFAULT_MAX_PIXELS,
+    codec: Codec | None = None,
+) -> Image.Image:
+    """The picture of a `.dca` file as an image of Pillow's.
+
+    >>> import dcacodec
+    >>> image = dcacodec.decode("photo.dca")
+    >>> image.mode, image.size
+    ('RGB', (90, 70))
+    >>> dcacodec.decode("photo.dca", region=(10, 10, 32, 16)).size
+    (32, 16)
+    >>> dcacodec.decode("photo.dca", scale=4).size
+    (23, 18)
+
+    Args:
+        data: the file: its path, its bytes, or the file open for reading.
+        region: (left, top, width, height): decode only this part, in pixels of the whole picture.
+        scale: 2, 4 or 8 to make the picture that much smaller, its sides rounded up.
+        max_pixels: refuse files of larger pictures; None for no limit.
+        codec: what decodes; it must have the weights that the file was made with. None for the right one, which is
+            loaded once and kept.
+
+    Returns:
+        An image of mode L, LA, RGB or RGBA, with ICC profile and EXIF data in `info`.
+
+    Raises:
+        DcaError: the file is damaged, its weights are not known, or the region is not in the picture.
+        OSError: the file cannot be read.
+        TypeError: `data` is no file.
+        ValueError: the scale is none of 1, 2, 4, 8.
+    """
+    return to_pillow(_decoded(data, region, scale, max_pixels, codec))
+
+
+def decode_array(
+    data: Content,
+    *,
+    region: Region | None = None,
+    scale: int = 1,
+    max_pixels: int | None = DEFAULT_MAX_PIXELS,
+    codec: Codec | None = None,
+) -> NDArray[np.uint8]:
+    """As `decode`, but a uint8 array: (height, width) for gray, (height, width, 3), or with alpha (height, width, 4).
+
+    >>> import dcacodec
+    >>> dcacodec.decode_array("photo.dca").shape
+    (70, 90, 3)
+    """
+    picture = _decoded(data, region, scale, max_pixels, codec)
+    if picture.alpha is not None:
+        return np.dstack((picture.pixels, picture.alpha))
+    return picture.pixels[..., 0].copy() if picture.gray else picture.pixels
+
+
+def decode_tensor(
+    data: Content,
+    *,
+    region: Region | None = None,
+    scale: int = 1,
+    max_pixels: int | None = DEFAULT_MAX_PIXELS,
+    codec: Codec | None = None,
+) -> Tensor:
+    """As `decode`, but a float32 tensor (3, height, width) in 0..1 on the CPU. An alpha plane is left out.
+
+    >>> import dcacodec
+    >>> dcacodec.decode_tensor("photo.dca").shape
+    torch.Size([3, 70, 90])
+    """
+    import torch
+
+    picture = _decoded(data, region, scale, max_pixels, codec)
+    return torch.from_numpy(picture.pixels).permute(2, 0, 1).contiguous().float() / 255
+
+
+def encode_file(
+    source: str | os.PathLike[str], target: str | os.PathLike[str], quality: int = 50, codec: Codec | None = None
+) -> None:
+    """Compress a picture file to a `.dca` file.
+
+    >>> import dcacodec
+    >>> dcacodec.encode_file("photo.png", "small.dca", quality=20)
+
+    Args:
+        source: a picture that `read_picture` reads.
+        target: the file to write. One that is there is replaced once the new one is complete.
+        quality: 1 (smallest) to 100 (best).
+        codec: what codes; None for the default one, which is loaded once and kept.
+
+    Raises:
+        DcaError: the picture or the weights cannot be used.
+        OSError: a file cannot be read or written.
+        ValueError: the quality is out of range.
+    """
+    data = encode(Path(source), quality, codec=codec)
+    write_atomically(Path(target), lambda file: file.write(data))
+
+
+def decode_file(
+    source: str | os.PathLike[str], target: str | os.PathLike[str], codec: Codec | None = None
+) -> None:
+    """Turn a `.dca` file back into a picture file.
+
+    >>> import dcacodec
+    >>> dcacodec.decode_file("photo.dca", "back.png")
+
+    Args:
+        source: the `.dca` file.
+        target: the picture to write; its suffix tells the format (all of them are lossless). One that is there is
+            replaced once the new one is complete.
+        codec: what decodes; it must have the weights that the file was made with. None for the right one, which is
+            loaded once and kept.
+
+    Raises:
+        DcaError: the file is damaged or its weights are not known, or the format cannot hold the picture.
+        OSError: a file cannot be read or written.
+    """
+    format_name = format_for(Path(target))
+    picture = _decoded(Path(source), None, 1, DEFAULT_MAX_PIXELS, codec)
+    write_atomically(Path(target), lambda file: write_picture(picture, file, format_name))
+
+
+# ------------------------------------------------------------------------------------------------------------ any image
+
+
+def picture_of(image: ImageLike) -> Picture:
+    """What `encode` takes, as a `Picture`.
+
+    ==================================================  ================================================================
+    a path                                              the picture file there, as by `read_picture`
+    bytes, bytearray, memoryview                        a picture file's content, not samples
+    a file open for reading in binary mode              likewise
+    an image of Pillow's                                as by `from_pillow`
+    a uint8 array (H, W)                                gray
+    a uint8 array (H, W, 3)                             red, green, blue
+    a uint8 array (H, W, 4)                             the same with alpha, 0 transparent, not premultiplied
+    a tensor (3, H, W) or (1, 3, H, W), uint8           red, green, blue
+    the same, floating point                            the same, as 0..1, rounded to 8 bits
+    a `Picture`                                         itself
+    ==================================================  ================================================================
+
+    >>> import numpy as np
+    >>> picture_of(np.zeros((4, 6), np.uint8)).gray
+    True
+
+    Raises:
+        ImageError: a picture, array or tensor of another kind, or a tensor with values that are not in 0..1.
+        TypeError: none of these.
+        OSError: the file cannot be read.
+    """
+    if isinstance(image, Picture):
+        return image
+    if isinstance(image, Image.Image):
+        return from_pillow(image)
+    if isinstance(image, np.ndarray):
+        return _of_array(image)
+    if _is_tensor(image):
+        return _of_tensor(image)
+    return _from_file(cast(Content, image), read_picture)
+
+
+def _is_tensor(image: object) -> TypeGuard[Tensor]:
+    # Whoever has a tensor, has PyTorch loaded.
+    return "torch" in sys.modules and isinstance(image, sys.modules["torch"].Tensor)
+
+
+def _of_array(array: NDArray[Any]) -> Picture:
+    if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
+        raise ImageError(
+            "an array must be uint8 of shape (height, width), (height, width, 3) or (height, width, 4), "
+            f"not {array.dtype} {array.shape}"
+        )
+    _check_sides(array.shape[0], array.shape[1])
+    if array.ndim == 2:
+        return Picture(np.repeat(array[..., np.newaxis], 3, -1), gray=True)
+    alpha = np.ascontiguousarray(array[..., 3]) if array.shape[2] == 4 else None
+    return Picture(np.ascontiguousarray(array[..., :3]), alpha=alpha)
+
+
+def _of_tensor(tensor: Tensor) -> Picture:
+    import torch
+
+    whole = tensor[0] if tensor.ndim == 4 and tensor.shape[0] == 1 else tensor
+    known = tensor.dtype == torch.uint8 or tensor.is_floating_point()
+    if not known or whole.ndim != 3 or whole.shape[0] != 3:
+        raise ImageError(
+            "a tensor must be uint8 or floating point of shape (3, height, width) or (1, 3, height, width), "
+            f"not {str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
+        )
+    _check_sides(whole.shape[1], whole.shape[2])
+    whole = whole.detach()
+    if whole.is_floating_point():
+        # Written so that NaN fails.
+        if not bool(((whole >= 0) & (whole <= 1)).all()):
+            raise ImageError("a floating-point tensor must have all its values in 0 to 1")
+        whole = (whole.float() * 255).round().to(torch.uint8)
+    return Picture(whole.permute(1, 2, 0).contiguous().cpu().numpy())
+
+
+def _check_sides(height: int, width: int) -> None:
+    if not height * width:
+        raise ImageError(f"a picture has at least one pixel, not {width}x{height}")
+
+
+# ---------------------------------------------------------------------------------------------------- files, and codecs
+
+
+def _from_file(source: Content, read: Callable[[BinaryIO], Result]) -> Result:
+    """What `read` makes of an open file."""
+    if isinstance(source, str | os.PathLike):
+        with open(source, "rb") as file:
+            return read(file)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return read(io.BytesIO(source))
+    if hasattr(source, "read"):
+        return read(source)
+    raise TypeError(f"a path, a file, bytes, an image, an array or a tensor is needed, not {type(source).__name__}")
+
+
+def _decoded(
+    source: Content, region: Region | None, scale: int, max_pixels: int | None, codec: Codec | None
+) -> Picture:
+    data = source if isinstance(source, bytes) else bytes(_from_file(source, lambda file: file.read()))
+    return (codec or codec_for(data, max_pixels)).decode(data, max_pixels, region=region, scale=scale)
+
+
+def default_codec() -> Codec:
+    """The codec of the preset "small" on the best device there is, loaded once.
+
+    Raises:
+        WeightsError: its weights are missing or damaged.
+    """
+    return _shared(by_preset(DEFAULT_PRESET))
+
+
+def codec_for(data: bytes, max_pixels: int | None = DEFAULT_MAX_PIXELS) -> Codec:
+    """The codec that a `.dca` file was made with, on the best device there is, loaded once.
+
+    A file that is no good is told before PyTorch is loaded.
+
+    Raises:
+        FormatError: ``data`` is no sound `.dca` file.
+        TooLarge: it has more than ``max_pixels`` pixels.
+        UnknownModel: this installation does not have its weights.
+    """
+    return _shared(by_fingerprint(parse(data, max_pixels).header.fingerprint.hex()))
+
+
+_LOADING: Final = Lock()
+"""Held while a codec is loaded, so that threads that start together load one."""
+
+
+def _shared(published: Published) -> Codec:
+    with _LOADING:
+        return _load(published)
+
+
+@lru_cache(maxsize=4)
+def _load(published: Published) -> Codec:
+    from dcacodec.codec import Codec
+
+    return Codec.from_published(published)

@@ -1,0 +1,205 @@
+"""The codec as a model of the kind that CompressAI's tools work with (https://github.com/InterDigitalInc/CompressAI).
+
+::
+
+    x (B, 3, H, W) in 0..1 -- forward --> {"x_hat": (B, 3, H, W), "likelihoods": {stream: (B, ...)}}
+                           -- compress --> {"strings": [[file, ...]], "shape": (H/64, W/64)}
+    strings, shape -- decompress --> {"x_hat": (B, 3, H, W)}
+
+CompressAI itself is not needed. What its own models count as strings are bare streams; here a string is a whole `.dca`
+file, which any decoder of this project reads, so that rates include its header and checksums, about 45 bytes.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dcacodec.api import picture_of
+from dcacodec.codec import Codec
+from dcacodec.errors import ImageError
+from dcacodec.network.config import REGIONAL_STRIDE
+from dcacodec.network.dca import DCA
+from dcacodec.weights import Weights, read_weights
+from dcacodec.zoo import by_preset
+
+
+class CompressionModel(nn.Module):
+    """A network with the interface of CompressAI's models, at one quality at a time.
+
+    `forward` estimates with the network in floating point, and can be trained; `compress` and `decompress` code with
+    its fixed-point form, which `update` makes. Files are mostly a little smaller than estimated: what is hardly worth a
+    bit is left out, and the tables of published weights are fitted.
+
+    >>> import torch
+    >>> from dcacodec.compressai_model import CompressionModel
+    >>> model = CompressionModel.load("small", quality=50).eval()
+    >>> x = torch.rand(1, 3, 64, 128)
+    >>> coded = model.compress(x)
+    >>> coded["shape"]
+    torch.Size([1, 2])
+    >>> model.decompress(coded["strings"], coded["shape"])["x_hat"].shape
+    torch.Size([1, 3, 64, 128])
+
+    Attributes:
+        network: what `forward` runs.
+        quality: 1 to 100; may be changed at any time.
+        bottleneck: holds one parameter, "quantiles", as CompressAI's trainer wants a second optimiser for parameters of
+            this name; nothing depends on it.
+    """
+
+    def __init__(self, network: DCA, quality: int = 50) -> None:
+        """A model of a network in floating point. Before it can compress, it wants `update`.
+
+        Raises:
+            ValueError: the quality is out of range.
+        """
+        super().__init__()
+        self.network = network
+        self.quality = quality
+        self.bottleneck = nn.ParameterDict({"quantiles": torch.zeros(1)})
+        self._position()
+        self._weights: Weights | None = None
+        self._coded_state: dict[str, Tensor] = {}
+
+    @classmethod
+    def load(cls, preset: str = "small", quality: int = 50) -> CompressionModel:
+        """The published model of a preset, on the CPU.
+
+        Raises:
+            WeightsError: its weights are missing or damaged.
+            ValueError: the quality is out of range.
+        """
+        published = by_preset(preset)
+        return cls.of_weights(read_weights(published.path, published.digest), quality)
+
+    @classmethod
+    def of_weights(cls, weights: Weights, quality: int = 50) -> CompressionModel:
+        """The model of published weights; what it compresses is what `Codec` does with them."""
+        model = cls(copy.deepcopy(weights.network).float().requires_grad_(True), quality)
+        model._take(weights)
+        return model
+
+    def _take(self, weights: Weights) -> None:
+        self._weights = weights
+        self._coded_state = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+
+    def update(self, *arguments: object, **options: object) -> bool:
+        """Make `compress` and `decompress` use the network as it is now; what was compressed before, is lost to them.
+
+        Arguments that CompressAI's models take (a table of scales, `force`) are taken, and say nothing here.
+
+        Returns:
+            Whether there was something to do: the network has changed, or never been compressed with.
+
+        Raises:
+            WeightsError: a weight does not fit its fixed-point format.
+        """
+        state = self.network.state_dict()
+        if self._weights is not None and all(torch.equal(state[name], old) for name, old in self._coded_state.items()):
+            return False
+        from dcacodec.training.publish import export
+
+        data = export(copy.deepcopy(self.network))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "weights.safetensors")
+            path.write_bytes(data)
+            self._take(read_weights(path, hashlib.sha256(data).hexdigest()))
+        return True
+
+    # What CompressAI's tools call
+
+    def forward(self, x: Tensor) -> dict[str, Any]:
+        """Estimate.
+
+        Args:
+            x: (B, 3, H, W) in 0..1, sides multiples of 64.
+
+        Returns:
+            "x_hat": the reconstruction (B, 3, H, W), not clipped. "likelihoods": by stream ("z_r", "z_g", "z_l", "y_1"
+            to "y_4"), (B, ...): of each element, 2**-24 at least. In training mode at noisy values, with gradients.
+
+        Raises:
+            ValueError: x has another shape.
+        """
+        self._check(x)
+        picture, position = x.permute(0, 2, 3, 1).float(), self._position().to(x.device).expand(x.shape[0])
+        y, hyper = self.network.analyse(picture, position)
+        rate = self.network.estimate_rate(y, hyper, position)
+        x_hat = self.network.synthesise(rate.y_hat, position).permute(0, 3, 1, 2)
+        return {"x_hat": x_hat, "likelihoods": {name: torch.exp2(-bits) for name, bits in rate.elements.items()}}
+
+    @torch.no_grad()
+    def compress(self, x: Tensor) -> dict[str, Any]:
+        """Encode.
+
+        Args:
+            x: (B, 3, H, W) in 0..1, sides multiples of 64. It is rounded to 8 bits.
+
+        Returns:
+            "strings": a list of one list, of a `.dca` file for each picture. "shape": (H/64, W/64).
+
+        Raises:
+            ValueError: x has another shape or other values, or `update` has to be called first.
+        """
+        self._check(x)
+        codec = self._codec(x.device)
+        try:
+            files = [codec.encode(picture_of(each), self.quality) for each in x]
+        except ImageError as error:
+            raise ValueError(str(error)) from error
+        return {"strings": [files], "shape": torch.Size(side // REGIONAL_STRIDE for side in x.shape[2:])}
+
+    @torch.no_grad()
+    def decompress(self, strings: Sequence[Sequence[bytes]], shape: Sequence[int]) -> dict[str, Tensor]:
+        """Decode.
+
+        Args:
+            strings, shape: as from `compress`.
+
+        Returns:
+            "x_hat": (B, 3, H, W), multiples of 1/255 in 0..1.
+
+        Raises:
+            ValueError: not one list of strings, pictures of another shape, or `update` has to be called first.
+            DcaError: a string is no sound `.dca` file of this model.
+        """
+        if len(strings) != 1 or not strings[0]:
+            raise ValueError("the strings must be one list of at least one file")
+        device = self.bottleneck["quantiles"].device
+        codec = self._codec(device)
+        pictures = [torch.from_numpy(codec.decode(data).pixels) for data in strings[0]]
+        sides = tuple(side * REGIONAL_STRIDE for side in shape)
+        if any(picture.shape[:2] != sides for picture in pictures):
+            raise ValueError(f"the strings are not pictures of {sides[1]}x{sides[0]} pixels")
+        return {"x_hat": torch.stack(pictures).permute(0, 3, 1, 2).to(device).float() / 255}
+
+    def aux_loss(self) -> Tensor:
+        """What CompressAI trains quantiles with. It has its least value, 0, from the start."""
+        quantiles: Tensor = self.bottleneck["quantiles"]
+        return quantiles.square().sum()
+
+    # Inside
+
+    def _position(self) -> Tensor:
+        if not 1 <= self.quality <= 100:
+            raise ValueError(f"quality must be 1 to 100, not {self.quality}")
+        return torch.tensor([self.network.config.anchor_position(self.quality)])
+
+    def _codec(self, device: torch.device) -> Codec:
+        if self._weights is None:
+            raise ValueError("the network has not been compressed with yet: call update() first")
+        return Codec(self._weights, device)
+
+    def _check(self, x: Tensor) -> None:
+        if x.dim() != 4 or x.shape[1] != 3 or any(not side or side % REGIONAL_STRIDE for side in x.shape[2:]):
+            raise ValueError(
+                f"x must be (B, 3, H, W) with H and W multiples of {REGIONAL_STRIDE}, not {tuple(x.shape)}"
+            )

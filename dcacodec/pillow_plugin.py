@@ -1,0 +1,141 @@
+"""`.dca` as a format of Pillow's: importing this module registers it.
+
+::
+
+    import dcacodec.pillow_plugin
+
+    image = Image.open("photo.dca")        # reads and checks the file, decodes nothing
+    image.draft(None, (200, 200))          # optional: to be decoded at 1/2, 1/4 or 1/8 of its size
+    image.load()                           # decodes
+    image.save("copy.dca", quality=60)
+
+Pillow has no way for a package to announce a format before it is imported. PyTorch is loaded with the first pixels.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import IO, Any, Final
+
+from PIL import Image, ImageFile
+
+from dcacodec.api import codec_for, default_codec
+from dcacodec.container import ALPHA_CHUNK, EXIF_CHUNK, ICC_CHUNK, MAGIC, parse
+from dcacodec.errors import DcaError
+from dcacodec.images import decode_alpha, from_pillow, info_of, to_pillow
+from dcacodec.slices import SCALES
+
+FORMAT: Final = "DCA"
+EXTENSION: Final = ".dca"
+MIME_TYPE: Final = "image/x-dca"
+_DECODER: Final = "dca"
+
+
+class DcaImageFile(ImageFile.ImageFile):
+    """A `.dca` file that Pillow opened. What is wrong with it is an `OSError`, as with Pillow's own formats."""
+
+    format = FORMAT
+    format_description = "dcacodec, learned image codec"
+
+    def _open(self) -> None:
+        assert self.fp is not None
+        data = self.fp.read()
+        try:
+            # Pillow has a limit of pixels of its own, and applies it after this.
+            container = parse(data, max_pixels=None)
+        except DcaError as error:
+            if not data.startswith(MAGIC):
+                raise SyntaxError(str(error)) from None  # so that other formats are tried
+            raise OSError(str(error)) from error
+        header, self._alpha = container.header, container.chunk(ALPHA_CHUNK)
+        self._whole = (header.width, header.height)
+        self._size = self._whole
+        self._mode = header.mode if self._alpha is None else {"L": "LA", "RGB": "RGBA"}[header.mode]
+        self.info.update(info_of(container.chunk(ICC_CHUNK), container.chunk(EXIF_CHUNK)))
+        self.info["quality"] = header.quality
+        self._take(1)
+
+    def _take(self, scale: int) -> None:
+        """Let `load` make the picture at 1/scale of its size."""
+        width, height = (-(-side // scale) for side in self._whole)
+        self._size = (width, height)
+        self.tile = [ImageFile._Tile(_DECODER, (0, 0, width, height), 0, (scale,))]
+
+    def verify(self) -> None:
+        """Check the file, without decoding its pixels: what `open` has not checked is the alpha plane.
+
+        As with other formats, the image has to be opened anew afterwards.
+
+        Raises:
+            OSError: the alpha plane is damaged.
+        """
+        if self._alpha is not None:
+            try:
+                decode_alpha(self._alpha, *self._whole)
+            except DcaError as error:
+                raise OSError(str(error)) from error
+        super().verify()
+
+    def draft(
+        self, mode: str | None, size: tuple[int, int] | None
+    ) -> tuple[str, tuple[int, int, float, float]] | None:
+        """Choose the smallest of the sizes 1, 1/2, 1/4, 1/8 that has no side below that of `size`; `mode` is ignored.
+
+        Returns:
+            The mode, and where the picture lies in the image that will be loaded: its sides are rounded up. None where
+            the picture is loaded already, or no size is given.
+        """
+        if not self.tile or size is None:
+            return None
+        width, height = self._whole
+        scale = max(
+            (scale for scale in SCALES if width >= scale * size[0] and height >= scale * size[1]), default=1
+        )
+        self._take(scale)
+        return self.mode, (0, 0, width / scale, height / scale)
+
+
+class _Decoder(ImageFile.PyDecoder):
+    """Fills the image of a `DcaImageFile`."""
+
+    _pulls_fd = True
+
+    def decode(self, buffer: Any) -> tuple[int, int]:
+        assert self.fd is not None
+        data = self.fd.read()
+        try:
+            picture = codec_for(data, None).decode(data, None, scale=self.args[0])
+        except DcaError as error:
+            raise OSError(str(error)) from error
+        self.set_as_raw(to_pillow(picture).tobytes())
+        return -1, 0
+
+
+def _accept(prefix: bytes) -> bool:
+    return prefix.startswith(MAGIC)
+
+
+def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
+    """What `Image.save` calls. Its options: `quality` (1 to 100), `icc_profile` and `exif` (bytes, `Image.Exif` or
+    None), which replace those of the image.
+    """
+    options = image.encoderinfo
+    replaced = {name: options[name] for name in ("icc_profile", "exif") if name in options}
+    if replaced:
+        image = image.copy()
+        image.info.update(replaced)
+        exif = image.info.get("exif")
+        image.info["exif"] = exif.tobytes() if isinstance(exif, Image.Exif) else exif or None
+    try:
+        picture = from_pillow(image)
+        data = default_codec().encode(picture, operator.index(options.get("quality", 50)))
+    except DcaError as error:
+        raise OSError(f"cannot write this image as {FORMAT}: {error}") from error
+    file.write(data)
+
+
+Image.register_open(FORMAT, DcaImageFile, _accept)
+Image.register_decoder(_DECODER, _Decoder)
+Image.register_save(FORMAT, _save)
+Image.register_extension(FORMAT, EXTENSION)
+Image.register_mime(FORMAT, MIME_TYPE)

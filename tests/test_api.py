@@ -1,0 +1,447 @@
+"""`encode` and `decode`: every kind of picture they take and give, and the codec that they keep."""
+
+import doctest
+import io
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from tiny import WEIGHTS, photo
+
+import dcacodec
+from dcacodec import Codec, Picture, api, decode, decode_array, decode_tensor, encode, read_picture
+from dcacodec.api import codec_for, default_codec, picture_of
+from dcacodec.errors import BadMagic, BadRegion, ImageError, TooLarge, Truncated, UnknownModel
+from dcacodec.images import ImageNotice, from_pillow, to_pillow, write_picture
+from dcacodec.zoo import Published
+
+ROOT = Path(__file__).resolve().parent.parent
+PIXELS = photo(20, 33)
+ALPHA = photo(20, 33, 1)[..., 0].copy()
+
+
+def png(image: Image.Image, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", **options)
+    return buffer.getvalue()
+
+
+def same(one: Picture, other: Picture) -> bool:
+    """Whether two pictures are equal in all they hold."""
+    planes = [(one.pixels, other.pixels)]
+    if one.alpha is not None and other.alpha is not None:
+        planes.append((one.alpha, other.alpha))
+    return (
+        (one.gray, one.icc, one.exif, one.alpha is None) == (other.gray, other.icc, other.exif, other.alpha is None)
+        and all(np.array_equal(mine, yours) for mine, yours in planes)
+    )
+
+
+# ------------------------------------------------------------------------------------------------------- what goes in
+
+
+class Pipe(io.BytesIO):
+    """A file that cannot seek."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def torch_of(pixels: NDArray[np.uint8]) -> torch.Tensor:
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+COLOUR: dict[str, Callable[[Path], Any]] = {
+    "str": str,
+    "path": lambda path: path,
+    "bytes": lambda path: path.read_bytes(),
+    "bytearray": lambda path: bytearray(path.read_bytes()),
+    "memoryview": lambda path: memoryview(path.read_bytes()),
+    "file": lambda path: io.BytesIO(path.read_bytes()),
+    "pipe": lambda path: Pipe(path.read_bytes()),
+    "opened image": Image.open,
+    "image": lambda path: Image.fromarray(PIXELS),
+    "array": lambda path: PIXELS,
+    "array with strides": lambda path: np.ascontiguousarray(PIXELS[::-1, ::-1])[::-1, ::-1],
+    "uint8 tensor": lambda path: torch_of(PIXELS),
+    "batch of one": lambda path: torch_of(PIXELS)[None],
+    "float tensor": lambda path: torch_of(PIXELS).float() / 255,
+    "double tensor": lambda path: torch_of(PIXELS).double() / 255,
+    "half precision batch": lambda path: (torch_of(PIXELS).float() / 255)[None].half(),
+    "tensor with gradient": lambda path: (torch_of(PIXELS).float() / 255).requires_grad_(),
+    "picture": lambda path: Picture(PIXELS),
+}
+
+
+@pytest.mark.parametrize("make", COLOUR.values(), ids=COLOUR.keys())
+def test_a_picture_in_any_shape_makes_the_same_file(codec: Codec, make: Callable[[Path], Any], tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    Image.fromarray(PIXELS).save(path)
+    assert encode(make(path), 60, codec=codec) == codec.encode(Picture(PIXELS), 60)
+
+
+def test_floats_are_rounded_to_the_nearest_level() -> None:
+    values = (torch.arange(255 * 3).reshape(3, 15, 17) % 255 + 0.49) / 255
+    expected = (np.arange(255 * 3).reshape(3, 15, 17) % 255).transpose(1, 2, 0)
+    assert np.array_equal(picture_of(values).pixels, expected)
+    assert np.array_equal(picture_of(values + 0.02 / 255).pixels, expected + 1)
+
+
+def test_gray_and_alpha_of_arrays() -> None:
+    gray = PIXELS[..., 0]
+    assert same(picture_of(gray), Picture(np.dstack((gray, gray, gray)), gray=True))
+    assert same(picture_of(np.dstack((PIXELS, ALPHA))), Picture(PIXELS, alpha=ALPHA))
+    assert picture_of(PIXELS).gray is False
+
+
+def test_what_is_given_is_not_changed() -> None:
+    array, tensor = PIXELS.copy(), torch_of(PIXELS).float() / 255
+    before = tensor.clone()
+    gray = PIXELS[..., 0].copy()
+    for image in (array, tensor, gray):
+        picture_of(image)
+    assert np.array_equal(array, PIXELS)
+    assert np.array_equal(gray, PIXELS[..., 0])
+    assert torch.equal(tensor, before)
+
+
+ARRAY = r"an array must be uint8 of shape \(height, width\), .*, not "
+TENSOR = r"a tensor must be uint8 or floating point of shape .*, not "
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (PIXELS.astype(np.float32) / 255, ARRAY + r"float32 \(20, 33, 3\)"),
+        (PIXELS.astype(np.uint16), ARRAY + r"uint16 \(20, 33, 3\)"),
+        (PIXELS[..., :2], ARRAY + r"uint8 \(20, 33, 2\)"),
+        (PIXELS[None], ARRAY + r"uint8 \(1, 20, 33, 3\)"),
+        (PIXELS[:, :, :1], ARRAY + r"uint8 \(20, 33, 1\)"),
+        (PIXELS[0, 0], ARRAY + r"uint8 \(3,\)"),
+        (PIXELS[:0], "a picture has at least one pixel, not 33x0"),
+        (PIXELS[:, :0, 0], "a picture has at least one pixel, not 0x20"),
+        (torch.zeros(1, 8, 8), TENSOR + r"float32 \(1, 8, 8\)"),
+        (torch.zeros(4, 8, 8), TENSOR + r"float32 \(4, 8, 8\)"),
+        (torch.zeros(2, 3, 8, 8), TENSOR + r"float32 \(2, 3, 8, 8\)"),
+        (torch.zeros(8, 8, 3), TENSOR + r"float32 \(8, 8, 3\)"),
+        (torch.zeros(8, 8), TENSOR + r"float32 \(8, 8\)"),
+        (torch.zeros(3, 8, 8, dtype=torch.int64), TENSOR + r"int64 \(3, 8, 8\)"),
+        (torch.zeros(3, 8, 8, dtype=torch.bool), TENSOR + r"bool \(3, 8, 8\)"),
+        (torch.zeros(3, 8, 8, dtype=torch.complex64), TENSOR + r"complex64 \(3, 8, 8\)"),
+        (torch.zeros(3, 0, 8), "a picture has at least one pixel, not 8x0"),
+        (torch.full((3, 8, 8), 1.001), "a floating-point tensor must have all its values in 0 to 1"),
+        (torch.full((3, 8, 8), -0.001), "a floating-point tensor must have all its values in 0 to 1"),
+        (torch.full((3, 8, 8), torch.nan), "a floating-point tensor must have all its values in 0 to 1"),
+        (Image.new("F", (4, 4)), "pictures with samples of Pillow's mode F are not supported"),
+        (Image.new("HSV", (4, 4)), "pictures with samples of Pillow's mode HSV are not supported"),
+        (Image.new("RGB", (0, 4)), "a picture has at least one pixel, not 0x4"),
+        (b"text", "not a picture in one of the formats"),
+    ],
+    ids=str,
+)
+def test_other_pictures_are_refused_by_name(image: Any, message: str) -> None:
+    with pytest.raises(ImageError, match=f"^{message}"):
+        picture_of(image)
+
+
+@pytest.mark.parametrize("image", [None, 3, [[1, 2], [3, 4]], object()], ids=repr)
+def test_what_is_no_picture_is_a_type_error(image: Any) -> None:
+    message = f"^a path, a file, bytes, an image, an array or a tensor is needed, not {type(image).__name__}$"
+    with pytest.raises(TypeError, match=message):
+        encode(image)
+    with pytest.raises(TypeError, match=message):
+        decode(image)
+
+
+def test_the_quality_is_checked(codec: Codec) -> None:
+    for quality in (0, 101):
+        with pytest.raises(ValueError, match=f"^quality must be 1 to 100, not {quality}$"):
+            encode(PIXELS, quality, codec=codec)
+
+
+# ------------------------------------------------------------------------------------------------------ Pillow's images
+
+
+EXIF = b"Exif\0\0II*\0\x08\0\0\0\2\0\x0f\1\2\0\4\0\0\0Me!\0\x12\1\3\0\1\0\0\0\6\0\0\0\0\0\0\0"  # maker, turned right
+
+
+def keyed(mode: str, key: Any) -> Image.Image:
+    image = Image.fromarray(PIXELS).convert(mode)
+    image.info["transparency"] = key
+    return image
+
+
+IMAGES = {
+    "1": (Image.fromarray(PIXELS).convert("1"), "PNG"),
+    "L": (Image.fromarray(PIXELS[..., 1].copy()), "PNG"),
+    "L keyed": (keyed("L", int(PIXELS[..., 1][3, 3])), "PNG"),
+    "LA": (Image.merge("LA", (Image.fromarray(PIXELS[..., 1].copy()), Image.fromarray(ALPHA))), "PNG"),
+    "P": (Image.fromarray(PIXELS).quantize(17), "PNG"),
+    "P keyed": (keyed("P", 3), "PNG"),
+    "RGB": (Image.fromarray(PIXELS), "PNG"),
+    "RGB keyed": (keyed("RGB", tuple(map(int, PIXELS[4, 4]))), "PNG"),
+    "RGBA": (Image.fromarray(np.dstack((PIXELS, ALPHA))), "PNG"),
+    "CMYK": (Image.fromarray(PIXELS).convert("CMYK"), "TIFF"),
+    "YCbCr": (Image.fromarray(PIXELS).convert("YCbCr"), "TIFF"),
+    "I;16": (Image.fromarray(PIXELS[..., 0].astype(np.uint16) * 257), "PNG"),
+}
+
+
+@pytest.mark.filterwarnings("ignore::dcacodec.images.ImageNotice")
+@pytest.mark.parametrize(("image", "format"), IMAGES.values(), ids=IMAGES.keys())
+def test_an_image_is_as_its_file(image: Image.Image, format: str) -> None:
+    buffer = io.BytesIO()
+    image.save(buffer, format)
+    assert same(from_pillow(image), read_picture(buffer))
+    buffer.seek(0)
+    with Image.open(buffer) as opened:
+        assert same(from_pillow(opened), read_picture(buffer))
+
+
+def test_losses_are_told() -> None:
+    with pytest.warns(ImageNotice, match="^samples of 16 bits are reduced to their upper 8$"):
+        picture_of(IMAGES["I;16"][0])
+    with pytest.warns(ImageNotice, match="^CMYK without a usable colour profile is converted to sRGB"):
+        picture_of(IMAGES["CMYK"][0])
+
+
+def test_an_image_is_turned_upright_and_left_as_it_is() -> None:
+    data = png(Image.fromarray(PIXELS), exif=EXIF, icc_profile=b"a profile")
+    expected = read_picture(io.BytesIO(data))
+    assert (expected.width, expected.icc) == (20, b"a profile")
+    with Image.open(io.BytesIO(data)) as image:
+        assert same(from_pillow(image), expected)
+        assert (image.size, image.info["exif"]) == ((33, 20), EXIF)
+        assert np.array_equal(np.array(image), PIXELS)
+
+
+def test_tags_of_a_tiff_file_travel_along() -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(PIXELS).save(buffer, "TIFF", tiffinfo={271: "Me!"})
+    expected = read_picture(buffer)
+    assert expected.exif is not None
+    assert b"Me!" in expected.exif
+    with Image.open(buffer) as image:
+        assert same(from_pillow(image), expected)
+
+
+def test_the_current_frame_is_taken() -> None:
+    buffer = io.BytesIO()
+    frames = [Image.new("L", (5, 4), level) for level in (10, 200)]
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
+    with Image.open(buffer) as image:
+        image.seek(1)
+        assert (from_pillow(image).pixels == 200).all()
+
+
+def test_a_truncated_image_is_an_image_error() -> None:
+    with Image.open(io.BytesIO(png(Image.fromarray(PIXELS))[:-200])) as image, pytest.raises(ImageError, match="trunc"):
+        from_pillow(image)
+
+
+@pytest.mark.parametrize(("gray", "alpha"), [(False, False), (False, True), (True, False), (True, True)])
+def test_a_picture_as_an_image_is_as_its_png(gray: bool, alpha: bool) -> None:
+    pixels = np.dstack((ALPHA, ALPHA, ALPHA)) if gray else PIXELS
+    source = Picture(pixels, gray, ALPHA if alpha else None, b"a profile", EXIF[6:])
+    buffer = io.BytesIO()
+    write_picture(source, buffer, "png")
+    image = to_pillow(source)
+    with Image.open(buffer) as opened:
+        assert (image.mode, image.size) == (opened.mode, opened.size)
+        assert image.tobytes() == opened.tobytes()
+        assert {name: image.info[name] for name in ("icc_profile", "exif")} == opened.info
+
+
+# ------------------------------------------------------------------------------------------------------- what comes out
+
+
+@pytest.fixture(scope="module")
+def files(codec: Codec) -> dict[str, bytes]:
+    gray = np.dstack((ALPHA, ALPHA, ALPHA))
+    pictures = {
+        "RGB": Picture(PIXELS, icc=b"a profile", exif=b"II*\0 and so on"),
+        "RGBA": Picture(PIXELS, alpha=ALPHA),
+        "L": Picture(gray, True),
+        "LA": Picture(gray, True, ALPHA),
+    }
+    return {mode: codec.encode(picture, 70) for mode, picture in pictures.items()}
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA"])
+def test_a_file_comes_back_in_any_shape(codec: Codec, files: dict[str, bytes], mode: str, tmp_path: Path) -> None:
+    data = files[mode]
+    expected = codec.decode(data)
+    image = decode(data, codec=codec)
+    assert (image.mode, image.size) == (mode, (33, 20))
+    assert image.tobytes() == to_pillow(expected).tobytes()
+    assert image.info == ({"icc_profile": b"a profile", "exif": b"Exif\0\0II*\0 and so on"} if mode == "RGB" else {})
+
+    array = decode_array(data, codec=codec)
+    assert array.dtype == np.uint8
+    whole = np.dstack((expected.pixels, ALPHA)) if "A" in mode else expected.pixels
+    assert np.array_equal(array, whole[..., 0] if mode == "L" else whole)
+
+    tensor = decode_tensor(data, codec=codec)
+    assert (tensor.dtype, tensor.shape, tensor.is_contiguous()) == (torch.float32, (3, 20, 33), True)
+    assert torch.equal((tensor * 255).round().byte(), torch_of(expected.pixels))
+
+    path = tmp_path / "file.dca"
+    path.write_bytes(data)
+    for source in (path, str(path), bytearray(data), memoryview(data), io.BytesIO(data), Pipe(data)):
+        assert decode(source, codec=codec).tobytes() == image.tobytes()
+
+
+def test_parts_and_previews(codec: Codec, files: dict[str, bytes]) -> None:
+    data, whole = files["RGBA"], decode_array(files["RGBA"], codec=codec)
+    assert np.array_equal(decode_array(data, region=(7, 3, 20, 9), codec=codec), whole[3:12, 7:27])
+    small = codec.decode(data, scale=4)
+    assert (small.width, small.height) == (9, 5)
+    assert decode(data, scale=4, codec=codec).tobytes() == to_pillow(small).tobytes()
+    assert torch.equal((decode_tensor(data, scale=4, codec=codec) * 255).round().byte(), torch_of(small.pixels))
+    with pytest.raises(BadRegion):
+        decode(data, region=(7, 3, 27, 9), codec=codec)
+    with pytest.raises(ValueError, match="^scale must be"):
+        decode(data, scale=3, codec=codec)
+
+
+def test_bad_files_are_told_by_name(codec: Codec, files: dict[str, bytes], tmp_path: Path) -> None:
+    data = files["RGB"]
+    for given in (codec, None):
+        with pytest.raises(BadMagic):
+            decode(b"text", codec=given)
+        with pytest.raises(Truncated):
+            decode(data[:-5], codec=given)
+        with pytest.raises(TooLarge):
+            decode_array(data, max_pixels=659, codec=given)
+    with pytest.raises(UnknownModel, match="does not have"):
+        decode_tensor(data)
+    with pytest.raises(FileNotFoundError):
+        decode(tmp_path / "missing.dca", codec=codec)
+
+
+# ---------------------------------------------------------------------------------------------------------- one codec
+
+
+def test_the_codec_is_loaded_once(tiny_published: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    loads: list[Published] = []
+    from_published = Codec.from_published
+
+    def noted(published: Published) -> Codec:
+        loads.append(published)
+        return from_published(published)
+
+    monkeypatch.setattr(Codec, "from_published", noted)
+    api._load.cache_clear()
+    Image.fromarray(PIXELS).save(tmp_path / "photo.png")
+    started = threading.Barrier(8)
+
+    def first(number: int) -> bytes:
+        started.wait()
+        return encode(PIXELS, 40)
+
+    with ThreadPoolExecutor(8) as pool:
+        files = list(pool.map(first, range(8)))
+    dcacodec.encode_file(tmp_path / "photo.png", tmp_path / "photo.dca", 40)
+    dcacodec.decode_file(tmp_path / "photo.dca", tmp_path / "back.png")
+    assert decode(files[0]).tobytes() == Image.open(tmp_path / "back.png").tobytes()
+    assert {*files, (tmp_path / "photo.dca").read_bytes()} == {default_codec().encode(Picture(PIXELS), 40)}
+    assert codec_for(files[0]) is default_codec()
+    assert [published.path.name for published in loads] == [WEIGHTS.name]
+
+
+def test_threads_share_a_codec(codec: Codec) -> None:
+    """What eight threads make at the same time, is what one makes after the other."""
+    jobs = [(photo(40 + 9 * number, 70, number), 10 * number + 5) for number in range(8)] * 2
+    expected = [codec.encode(Picture(pixels), quality) for pixels, quality in jobs]
+    pictures = [codec.decode(data).pixels for data in expected]
+    started = threading.Barrier(8)
+
+    def work(number: int) -> tuple[bytes, NDArray[np.uint8]]:
+        if number < 8:
+            started.wait()
+        data = encode(jobs[number][0], jobs[number][1], codec=codec)
+        return data, decode_array(data, codec=codec)
+
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(work, range(len(jobs))))
+    assert [data for data, _ in results] == expected
+    assert all(np.array_equal(array, pixels) for (_, array), pixels in zip(results, pictures, strict=True))
+
+
+def test_what_is_wrong_is_told_before_torch_is_loaded() -> None:
+    code = (
+        "import sys, dcacodec\n"
+        "from dcacodec import decode, encode\n"
+        "for work in (lambda: encode(b'text'), lambda: encode(3), lambda: decode(b'text'), lambda: decode(3)):\n"
+        "    try:\n"
+        "        work()\n"
+        "    except (dcacodec.DcaError, TypeError) as error:\n"
+        "        print(type(error).__name__)\n"
+        "print('torch' in sys.modules)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["ImageError", "TypeError", "BadMagic", "TypeError", "False"]
+
+
+def test_a_first_decode_imports_no_compiler() -> None:
+    """PyTorch loads its compiler and SymPy, a second or more, at the first arithmetic on tensors without data."""
+    code = (
+        "import sys, torch\n"
+        "before = set(sys.modules)\n"
+        "import dcacodec\n"
+        "dcacodec.decode(dcacodec.encode(bytes.fromhex(sys.argv[1])))\n"
+        "print(sorted({'torch._dynamo', 'torch._inductor', 'sympy'} & set(sys.modules) - before))\n"
+    )
+    picture = png(Image.new("RGB", (3, 2))).hex()
+    result = subprocess.run([sys.executable, "-c", code, picture], capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"
+
+
+# ----------------------------------------------------------------------------------------------------- the examples
+
+
+@pytest.fixture
+def desk(tiny_published: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with the files that the examples work on."""
+    folder = tmp_path / "desk"
+    folder.mkdir()
+    Image.fromarray(photo(70, 90)).save(folder / "photo.png")
+    (folder / "photo.dca").write_bytes(encode(folder / "photo.png"))
+    monkeypatch.chdir(folder)
+    return folder
+
+
+EXAMPLES = [test for test in doctest.DocTestFinder().find(api, "api") if test.examples]
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
+def test_the_examples_of_docstrings_run(example: doctest.DocTest, desk: Path) -> None:
+    report: list[str] = []
+    result = doctest.DocTestRunner().run(example, out=report.append)
+    assert (result.attempted, result.failed, report) == (len(example.examples), 0, [])
+
+
+def test_the_public_functions_have_examples() -> None:
+    documented = {example.name.removeprefix("api.") for example in EXAMPLES}
+    assert documented >= {name for name, home in dcacodec._HOMES.items() if home == "dcacodec.api"}
+
+
+def test_the_document_runs(desk: Path) -> None:
+    text = (ROOT / "docs" / "python.md").read_text("utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    assert len(blocks) == 7
+    names: dict[str, Any] = {"__name__": "document"}
+    for number, block in enumerate(blocks):
+        exec(compile(block, f"docs/python.md, block {number + 1}", "exec"), names)
+    assert sorted(os.listdir(desk)) == ["back.png", "copy.dca", "photo.dca", "photo.png", "preview.png"]

@@ -1,0 +1,253 @@
+"""Aiming at a size, a rate or a PSNR: the search against trying all hundred qualities, and the options of `encode`."""
+
+import io
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from tiny import photo
+
+from dcacodec import read_picture
+from dcacodec.api import default_codec
+from dcacodec.bench.metrics import psnr
+from dcacodec.cli import cli
+from dcacodec.codec import Codec
+from dcacodec.container import parse
+from dcacodec.images import Picture
+from dcacodec.ratecontrol import USUAL_TRIES, MaxBpp, MaxBytes, MinPsnr, byte_limit, encode_to, outcome
+
+FLAT = Picture(np.full((10, 20, 3), 100, np.uint8))
+
+
+@dataclass(frozen=True)
+class Scripted:
+    """In the place of a codec: the size of each quality's file, and how many of 600 samples are wrong by one."""
+
+    sizes: list[int]
+    errors: list[int]
+
+    def encode(self, picture: Picture, quality: int) -> bytes:
+        return bytes([quality]) * self.sizes[quality - 1]
+
+    def decode(self, data: bytes, max_pixels: int | None) -> Picture:
+        pixels = FLAT.pixels.copy()
+        pixels.reshape(-1)[: self.errors[data[0] - 1]] += 1
+        return Picture(pixels)
+
+
+def scripted(sizes: list[int], errors: list[int] | None = None) -> Codec:
+    return cast(Codec, Scripted(sizes, errors or [0] * 100))
+
+
+RISING = [10 * quality for quality in range(1, 101)]
+FALLING = [601 - 6 * quality for quality in range(1, 101)]
+LEVELS = [psnr(FLAT.pixels, Scripted(RISING, FALLING).decode(bytes([q]), None).pixels) for q in range(1, 101)]
+
+
+@given(st.integers(1, 1200))
+def test_the_largest_file_that_fits(limit: int) -> None:
+    result = encode_to(scripted(RISING), FLAT, MaxBytes(limit))
+    assert (result.quality, result.kept) == (max(1, min(limit // 10, 100)), limit >= 10)
+    assert len(result.data) == 10 * result.quality
+    assert result.tries <= USUAL_TRIES
+    assert result.psnr is None
+
+
+@given(st.sets(st.integers(1, 1200), min_size=100, max_size=100), st.integers(1, 1300))
+def test_the_same_with_uneven_steps(sizes: set[int], limit: int) -> None:
+    rising = sorted(sizes)
+    result = encode_to(scripted(rising), FLAT, MaxBytes(limit))
+    fitting = [size for size in rising if size <= limit]
+    assert len(result.data) == (fitting[-1] if fitting else rising[0])
+
+
+@given(st.integers(1, 100))
+def test_the_smallest_file_that_is_as_good(quality: int) -> None:
+    codec = scripted(RISING, FALLING)
+    for margin, expected in ((0.0, quality), (-1e-9, quality), (1e-9, quality + 1)):
+        result = encode_to(codec, FLAT, MinPsnr(LEVELS[quality - 1] + margin))
+        assert (result.quality, result.kept) == (min(expected, 100), expected <= 100)
+        assert result.psnr == LEVELS[result.quality - 1]
+        assert result.tries <= USUAL_TRIES
+
+
+@given(st.integers(2, 99), st.integers(1, 1000))
+def test_exceptions_are_seen(place: int, limit: int) -> None:
+    """Two neighbours the wrong way round, anywhere: still what trying all would find."""
+    sizes, errors = list(RISING), list(FALLING)
+    for values in (sizes, errors):
+        values[place - 1], values[place] = values[place], values[place - 1]
+    result = encode_to(scripted(sizes), FLAT, MaxBytes(limit))
+    assert len(result.data) == max([size for size in sizes if size <= limit], default=10)
+    wanted = LEVELS[limit // 10 - 1] if limit >= 10 else LEVELS[0]
+    result = encode_to(scripted(sizes, errors), FLAT, MinPsnr(wanted))
+    good = [
+        (sizes[q], q + 1)
+        for q in range(100)
+        if psnr(FLAT.pixels, Scripted(sizes, errors).decode(bytes([q + 1]), None).pixels) >= wanted
+    ]
+    assert (len(result.data), result.quality) == min(good)
+
+
+def test_a_rate_is_a_size() -> None:
+    assert byte_limit(MaxBpp(4.0), FLAT) == 100
+    assert byte_limit(MaxBpp(4.039), FLAT) == 100
+    assert encode_to(scripted(RISING), FLAT, MaxBpp(4.0)) == encode_to(scripted(RISING), FLAT, MaxBytes(100))
+
+
+def test_progress_ends_where_the_search_ends() -> None:
+    for target in (MaxBytes(555), MaxBytes(1), MaxBytes(10**6), MinPsnr(50.0)):
+        told: list[tuple[int, int]] = []
+        result = encode_to(scripted(RISING, FALLING), FLAT, target, lambda *step, told=told: told.append(step))
+        assert told[0] == (0, USUAL_TRIES)
+        assert told[-1] == (result.tries, result.tries)
+        assert [done for done, _ in told[:-1]] == list(range(result.tries + 1))
+
+
+def test_outcomes_are_told() -> None:
+    codec = scripted(RISING, FALLING)
+
+    def told(target: MaxBytes | MaxBpp | MinPsnr) -> str:
+        return outcome(target, encode_to(codec, FLAT, target), FLAT)
+
+    assert re.fullmatch(r"550 bytes for a target of 555 \(99\.1 %\), [6-9] tries", told(MaxBytes(555)))
+    assert re.fullmatch(r"100 bytes for a target of 102 \(98\.0 %\), [6-9] tries", told(MaxBpp(4.1)))
+    assert re.fullmatch(r"10 bytes for a target of 4 \(250\.0 %\), \d tries; no quality .* little", told(MaxBytes(4)))
+    assert re.fullmatch(r"10 bytes for a target of 0, \d tries; no quality gives as little", told(MaxBpp(0.001)))
+    assert re.fullmatch(r"5\d\.\d\d dB for a target of 50 dB, [6-9] tries", told(MinPsnr(50)))
+    assert re.fullmatch(r"75.91 dB for a target of 99 dB, \d tries; no quality gives as much", told(MinPsnr(99)))
+
+
+@pytest.mark.parametrize("number", [0, -1, float("nan"), float("inf")])
+def test_targets_are_positive_and_finite(number: float) -> None:
+    for kind in (MaxBpp, MinPsnr):
+        with pytest.raises(ValueError, match="^a target .* must be above 0"):
+            kind(number)
+    if number != float("inf"):
+        with pytest.raises(ValueError, match="^a target size must be above 0 bytes"):
+            MaxBytes(cast(int, number))
+
+
+# ------------------------------------------------------------------------------------------------ with the real codec
+
+
+PICTURE = Picture(photo(60, 90), alpha=photo(60, 90, 1)[..., 0].copy(), icc=b"a profile" * 9, exif=b"II*\0" * 20)
+
+
+@pytest.fixture(scope="module")
+def files(codec: Codec) -> list[bytes]:
+    """Of all qualities."""
+    return [codec.encode(PICTURE, quality) for quality in range(1, 101)]
+
+
+@pytest.mark.parametrize("target", [MaxBytes(3900), MaxBpp(5.9), MinPsnr(24.0)], ids=str)
+def test_it_is_what_trying_all_finds(codec: Codec, files: list[bytes], target: Any) -> None:
+    result = encode_to(codec, PICTURE, target)
+    assert result.data == files[result.quality - 1]
+    assert result.kept
+    if isinstance(target, MinPsnr):
+        levels = [psnr(PICTURE.pixels, codec.decode(file).pixels) for file in files]
+        assert result.psnr == levels[result.quality - 1]
+        best = min((file for file, level in zip(files, levels, strict=True) if level >= target.decibels), key=len)
+    else:
+        best = max((file for file in files if len(file) <= byte_limit(target, PICTURE)), key=len)
+    assert len(result.data) == len(best)
+
+
+# ---------------------------------------------------------------------------------------------------------- the command
+
+
+def call(*arguments: str, stdin: bytes) -> Result:
+    return CliRunner().invoke(cli, ["encode", "--device", "cpu", *arguments], input=stdin, prog_name="dcacodec")
+
+
+@pytest.fixture(scope="module")
+def source() -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.dstack((PICTURE.pixels, cast(Any, PICTURE.alpha)))).save(
+        buffer, "PNG", icc_profile=PICTURE.icc, exif=b"II*\0\x08\0\0\0\1\0\x0f\1\2\0\4\0\0\0Me!\0\0\0\0\0"
+    )
+    return buffer.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def _pillow_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`encode` lifts Pillow's limit for its process; here that is the process of the tests."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+
+
+@pytest.mark.parametrize(
+    ("option", "target"),
+    [
+        (("--target-size", "3.9KB"), MaxBytes(3900)),
+        (("--target-size", "3.8 KiB"), MaxBytes(3891)),
+        (("--target-size", "3900"), MaxBytes(3900)),
+        (("--target-size", "3900b"), MaxBytes(3900)),
+        (("--target-bpp", "5.9"), MaxBpp(5.9)),
+        (("--target-psnr", "24"), MinPsnr(24)),
+        (("--target-size", "0.001MB"), MaxBytes(1000)),
+    ],
+    ids=str,
+)
+def test_targets_on_the_command_line(
+    tiny_published: None, source: bytes, option: tuple[str, str], target: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "photo.dca"
+    result = call(*option, "-", str(path), stdin=source)
+    picture = read_picture(io.BytesIO(source))
+    expected = encode_to(default_codec(), picture, target)
+    assert (result.exit_code, result.stdout, path.read_bytes()) == (0, "", expected.data)
+    told, summary = result.stderr.splitlines()
+    assert told == f"quality {expected.quality}: {outcome(target, expected, picture)}"
+    assert summary.startswith(f"stdin -> {path} {len(expected.data)} bytes ")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--target-size", "1KB", "--target-bpp", "1"), "--target-bpp and --target-size exclude each other."),
+        (("--quality", "50", "--target-psnr", "30"), "--quality and --target-psnr exclude each other."),
+        (("-q", "3", "--target-size", "9"), "--quality and --target-size exclude each other."),
+        (("--target-size", "1XB"), "'1XB' is not a size such as 200KB, 1.5MB, 180KiB or 200000."),
+        (("--target-size", "0.9"), "'0.9' is not a size such as 200KB, 1.5MB, 180KiB or 200000."),
+        (("--target-size", "-5"), "'-5' is not a size such as 200KB, 1.5MB, 180KiB or 200000."),
+        (("--target-size", "1e3"), "'1e3' is not a size such as 200KB, 1.5MB, 180KiB or 200000."),
+        (("--target-bpp", "0"), "0.0 is not a number above 0."),
+        (("--target-bpp", "nan"), "nan is not a number above 0."),
+        (("--target-psnr", "inf"), "inf is not a number above 0."),
+    ],
+    ids=str,
+)
+def test_wrong_targets_are_told(options: tuple[str, ...], message: str, source: bytes, tmp_path: Path) -> None:
+    result = call(*options, "-", str(tmp_path / "photo.dca"), stdin=source)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.splitlines()[-1].endswith(message)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_strip_leaves_out_metadata_and_keeps_alpha(tiny_published: None, source: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "photo.dca"
+    assert call("--strip", "-", str(path), stdin=source).exit_code == 0
+    assert [chunk.tag for chunk in parse(path.read_bytes()).chunks] == ["ALPH"]
+    picture = read_picture(io.BytesIO(source))
+    assert path.read_bytes() == default_codec().encode(replace(picture, icc=None, exif=None))
+    assert call("-", str(path), stdin=source).exit_code == 0
+    assert [chunk.tag for chunk in parse(path.read_bytes()).chunks] == ["ALPH", "icCP", "exIF"]
+
+
+def test_what_travels_along_counts(tiny_published: None, source: bytes, tmp_path: Path) -> None:
+    """The same limit leaves less for the picture where there is more beside it."""
+    qualities = []
+    for strip in ([], ["--strip"]):
+        path = tmp_path / "photo.dca"
+        assert call(*strip, "--target-size", "3900", "-", str(path), stdin=source).exit_code == 0
+        assert len(path.read_bytes()) <= 3900
+        qualities.append(parse(path.read_bytes()).header.quality)
+    assert qualities[0] < qualities[1]
