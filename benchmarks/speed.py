@@ -141,20 +141,20 @@ def stand_in_for_unused_packages() -> None:
                     setattr(sys.modules[parent], child, module)
 
 
-def picture_at(path: Path | None) -> Pixels:
-    """The picture of a file, or scikit-image's cup of coffee (CC0); cropped to 3:2 and resized to 768x512."""
+def picture_at(path: Path | None, size: tuple[int, int] = SIZE) -> Pixels:
+    """The picture of a file, or scikit-image's cup of coffee (CC0); cropped and resized to a width and height."""
     if path is None:
         pixels: Pixels = importlib.import_module("skimage.data").coffee()
     else:
         pixels = read_picture(path).pixels
     height, width = pixels.shape[:2]
-    if (width, height) == SIZE:
+    if (width, height) == size:
         return pixels
-    scale = min(width / SIZE[0], height / SIZE[1])
-    crop_width, crop_height = SIZE[0] * scale, SIZE[1] * scale
+    scale = min(width / size[0], height / size[1])
+    crop_width, crop_height = size[0] * scale, size[1] * scale
     left, top = (width - crop_width) / 2, (height - crop_height) / 2
     box = (left, top, left + crop_width, top + crop_height)
-    return np.array(Image.fromarray(pixels).resize(SIZE, Image.Resampling.LANCZOS, box=box))
+    return np.array(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS, box=box))
 
 
 Times = dict[str, dict[str, list[float]]]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 from tiny import TINY, photo
 
@@ -104,3 +105,26 @@ def test_coldstart_lists_imports() -> None:
 def test_the_analysis_is_not_the_same_at_every_quality(codec: Codec) -> None:
     picture = torch.from_numpy(photo(64, 64))[None].float() / 255
     assert script("shared_analysis").change(codec, picture) > 0.001
+
+
+@pytest.mark.usefixtures("tiny_published")
+def test_throughput_times_every_picture_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    throughput = script("throughput")
+    monkeypatch.setattr(throughput, "SIZES", ((48, 32), (70, 30)))
+    calls: list[tuple[str, int, int]] = []
+
+    def noted(run: Any, argument: Any) -> tuple[float, Any]:
+        result = run(argument)
+        decoded = isinstance(argument, bytes)
+        picture = result if decoded else argument
+        calls.append(("decode" if decoded else "encode", picture.width, picture.height))
+        return (0.5 if decoded else 0.25) if picture.width == 48 else 2.0, result
+
+    monkeypatch.setattr(throughput, "timed", noted)
+    result = CliRunner().invoke(throughput.main, ["--device", "cpu", "--rounds", "2", "--quiet"])
+    assert result.exit_code == 0, result.output
+    assert calls == [(what, *size) for size in ((48, 32), (70, 30)) for _ in range(3) for what in ("encode", "decode")]
+    assert [line.split() for line in result.output.splitlines()[-2:]] == [
+        ["48x32", "4.00", "2.00"],
+        ["70x30", "0.50", "0.50"],
+    ]
