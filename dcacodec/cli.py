@@ -14,7 +14,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -26,7 +26,8 @@ from click.core import ParameterSource
 from click.shell_completion import CompletionItem, get_completion_class
 
 from dcacodec._version import __version__
-from dcacodec.container import MAGIC, describe, parse
+from dcacodec.bounded import read_bounded
+from dcacodec.container import DEFAULT_MAX_PIXELS, MAGIC, describe, parse
 from dcacodec.errors import DcaError, reason
 from dcacodec.shell import DEVICE, MAX_PIXELS, PRESET, QUALITY, QUIET, VERBOSE, is_quiet, is_verbose, note, tell
 
@@ -44,6 +45,7 @@ _LAZY_COMMANDS: Final = {
     "study": ("dcacodec.study.cli:study", "Compare entropy models on frozen transforms, as the paper does."),
     "publish": ("dcacodec.training.cli:publish", "Turn a training checkpoint into a weights file."),
     "bench": ("dcacodec.bench.cli:bench", "Measure rate, distortion, speed and memory beside other codecs."),
+    "selftest": ("dcacodec.selftest:selftest", "Check that this machine decodes as every other does."),
 }
 
 _EPILOG: Final = """\b
@@ -283,7 +285,7 @@ def encode(
 
     # Pillow has a limit of its own, for programs that set none. Here --max-pixels holds.
     Image.MAX_IMAGE_PIXELS = None
-    with _about(source), _opened(source) as file:
+    with _about(source), _opened(source) as file, _silent_libraries(context):
         picture = read_picture(file, max_pixels or None)
     if strip:
         picture = replace(picture, icc=None, exif=None)
@@ -372,8 +374,8 @@ def decode(
         chosen = format_name or ("png" if target == "-" else format_for(target))
     if chosen not in FORMATS:
         raise click.BadParameter(f"{chosen} is not one of {', '.join(FORMATS)}.", param_hint="'--format'")
-    data = _read(source)
     limit = max_pixels or None
+    data = _read(source, limit)
     with _about(source):
         # A bad file is told before torch is loaded.
         header = parse(data, limit).header
@@ -409,7 +411,7 @@ def info(source: str, as_json: bool) -> None:
     under the keys version, fingerprint, weights (null where they are not installed), width, height, mode, alpha,
     quality, slices, slice_size, streams, chunks, overhead_bytes, file_bytes and bpp.
     """
-    data = _read(source)
+    data = _read(source, DEFAULT_MAX_PIXELS)
     with _about(source):
         facts = describe(parse(data, max_pixels=None), len(data))
     facts["weights"] = _weights_name(facts["fingerprint"])
@@ -504,11 +506,38 @@ def _opened(source: str) -> Iterator[BinaryIO]:
             yield file
 
 
-def _read(source: str) -> bytes:
+def _read(source: str, max_pixels: int | None) -> bytes:
     """The bytes of a `.dca` file. What is none, however large, is read no further than to see that."""
-    with _opened(source) as file:
+    with _about(source), _opened(source) as file:
         start = file.read(len(MAGIC))
-        return start + file.read() if start == MAGIC else start
+        return read_bounded(file, max_pixels, start) if start == MAGIC else start
+
+
+@contextmanager
+def _silent_libraries(context: click.Context) -> Iterator[None]:
+    """Keep the lines that libraries in C (libtiff) write to standard error by themselves off it, unless --debug.
+
+    Ours take another way there meanwhile.
+    """
+    theirs = sys.stderr
+    try:
+        shared = theirs.fileno() == 2
+    except (AttributeError, OSError, ValueError):
+        shared = False
+    if not shared or context.find_root().params["debug"]:
+        yield
+        return
+    ours = os.fdopen(os.dup(2), "w", 1, theirs.encoding, theirs.errors)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    sys.stderr = ours
+    try:
+        yield
+    finally:
+        sys.stderr = theirs
+        os.dup2(ours.fileno(), 2)
+        with suppress(OSError):
+            ours.close()
 
 
 def _write(target: str, write: Callable[[BinaryIO], object]) -> None:

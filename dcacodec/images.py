@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
 
+from dcacodec.bounded import read_bounded
 from dcacodec.container import DEFAULT_MAX_PIXELS
 from dcacodec.errors import DcaError, ImageError, TooLarge
 
@@ -116,7 +117,7 @@ def read_picture(source: str | Path | BinaryIO, max_pixels: int | None = DEFAULT
 
     Raises:
         ImageError: not one of the `READABLE` formats, damaged, or of a kind that cannot become a `Picture`.
-        TooLarge: more pixels than allowed.
+        TooLarge: more pixels than allowed, or what cannot seek has more bytes than a file of so many pixels needs.
         OSError: the file cannot be opened.
 
     Warns:
@@ -125,7 +126,7 @@ def read_picture(source: str | Path | BinaryIO, max_pixels: int | None = DEFAULT
     if isinstance(source, str | Path):
         with open(source, "rb") as file:
             return _read(file, max_pixels)
-    return _read(source if source.seekable() else io.BytesIO(source.read()), max_pixels)
+    return _read(source if source.seekable() else io.BytesIO(read_bounded(source, max_pixels)), max_pixels)
 
 
 def _read(file: BinaryIO, max_pixels: int | None) -> Picture:

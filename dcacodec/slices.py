@@ -117,9 +117,9 @@ class Grid:
 
     def seams(self, box: Box, room: int) -> tuple[list[int], list[int]]:
         """Where slices meet in a box, `room` or more from its ends: columns and rows, counted from the box's first."""
-        ends = (box.left, box.right), (box.top, box.bottom)
         columns, rows = (
-            [at - first for at in range(0, last, self.side) if first + room <= at <= last - room] for first, last in ends
+            [at - first for at in range(0, last, self.side) if first + room <= at <= last - room]
+            for first, last in ((box.left, box.right), (box.top, box.bottom))
         )
         return columns, rows
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load as load_tensors
 
 from dcacodec.coding import CdfTable, PythonCoder, decode_values
-from dcacodec.container import parse
+from dcacodec.container import Slice, parse
 
 Int = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -311,13 +311,27 @@ class Oracle:
         anchors: int = self.config["anchors"]
         return (2 * (quality - 1) * (anchors - 1) + 99) // 198
 
-    def decode(self, data: bytes) -> Decoded:
-        """The integers of a file of one slice."""
+    def decode(self, data: bytes) -> list[Decoded]:
+        """The integers of a file, slice by slice."""
         container = parse(data)
-        header, coder = container.header, PythonCoder()
-        assert header.fingerprint == self.fingerprint and header.slice_log2 == 0
-        streams = dict(zip(("R", "G", "L", 0, 1, 2, 3), container.slices[0].streams, strict=True))
-        down, across = (-(-side // 64) for side in (header.height, header.width))
+        header = container.header
+        assert header.fingerprint == self.fingerprint
+        side = 1 << header.slice_log2 if header.slice_log2 else max(header.width, header.height)
+        sizes = [
+            (min(side, header.height - top), min(side, header.width - left))
+            for top in range(0, header.height, side)
+            for left in range(0, header.width, side)
+        ]
+        return [
+            self.decode_slice(coded, *size, header.quality)
+            for coded, size in zip(container.slices, sizes, strict=True)
+        ]
+
+    def decode_slice(self, coded: Slice, height: int, width: int, quality: int) -> Decoded:
+        """The integers of a slice of so many pixels."""
+        coder = PythonCoder()
+        streams = dict(zip(("R", "G", "L", 0, 1, 2, 3), coded.streams, strict=True))
+        down, across = (-(-side // 64) for side in (height, width))
         shapes = {
             "R": (down, across, self.config["regional"]),
             "G": (self.config["tokens"], self.config["token_width"]),
@@ -327,7 +341,7 @@ class Oracle:
         for letter, shape in shapes.items():
             if letter in self.config["order"]:
                 channel = np.indices(shape)[-1].reshape(-1)
-                rows = self.table_row(header.quality) * shape[-1] + channel
+                rows = self.table_row(quality) * shape[-1] + channel
                 values = decode_values(streams[letter], rows, self.tables[letter], coder)
                 hyper[letter] = values.astype(np.int64).reshape(shape)
         steps: list[Int] = []
@@ -341,5 +355,5 @@ class Oracle:
             residual[coded] = steps[-1]
             return residual
 
-        latent = self.run(hyper, (4 * down, 4 * across), header.quality, code)
+        latent = self.run(hyper, (4 * down, 4 * across), quality, code)
         return Decoded(hyper, steps, levels, latent)

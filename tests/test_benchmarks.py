@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 import torch
@@ -128,3 +129,19 @@ def test_throughput_times_every_picture_both_ways(monkeypatch: pytest.MonkeyPatc
         ["48x32", "4.00", "2.00"],
         ["70x30", "0.50", "0.50"],
     ]
+
+
+def test_large_measures_what_it_runs(tmp_path: Path) -> None:
+    large = script("large")
+    assert large._mirrored(3, 8).tolist() == [0, 1, 2, 2, 1, 0, 0, 1]
+    large.draw(str(tmp_path / "drawn.ppm"), 1500, 1000)
+    assert Image.open(tmp_path / "drawn.ppm").size == (1500, 1000)
+    eater = "import sys; block = bytearray(b'x') * (200 << 20); print('done 1.25 s', file=sys.stderr)"
+    cost = large.cost_of(["-c", eater], {}, tmp_path)
+    assert cost.codec == 1.25
+    assert cost.peak > 200 << 20
+    with pytest.raises(click.ClickException, match="a reason"):
+        large.cost_of(["-c", "raise SystemExit('a reason')"], {}, tmp_path)
+    rows = [large.Row(1000, 1000 * size, 10**5, cost, cost) for size in (1, 2)]
+    large.plot(rows, tmp_path / "plot.png", "caption")
+    assert Image.open(tmp_path / "plot.png").size == (900, 400)

@@ -27,7 +27,6 @@ from dcacodec.container import Slice, pack, parse
 from dcacodec.errors import (
     BadChecksum,
     DcaError,
-    SlicedPicture,
     StreamError,
     SymbolMismatch,
     TooLarge,
@@ -545,14 +544,6 @@ def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(error.value) == "no CUDA device was found; use --device cpu or auto"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert [choose_device(name).type for name in ("auto", "cpu", "cuda")] == ["cuda", "cpu", "cuda"]
-
-
-def test_a_sliced_picture_is_refused_by_name(codec: Codec, sound: bytes) -> None:
-    container = parse(sound)
-    header = replace(container.header, slice_log2=8)
-    sliced = pack(replace(container, header=header, slices=container.slices * header.slice_count))
-    with pytest.raises(SlicedPicture):
-        codec.decode(sliced)
 
 
 def test_slices_hold_what_the_codec_made(codec: Codec, sound: bytes) -> None:

@@ -106,8 +106,8 @@ def containers(draw: st.DrawFn) -> Container:
         height = draw(st.integers((rows - 1) * size + 1, rows * size))
     else:
         columns = rows = 1
-        width = draw(st.integers(1, dca.MAX_SIDE))
-        height = draw(st.integers(1, dca.MAX_SIDE))
+        width = draw(st.integers(1, dca.LARGEST_SLICE // 64))
+        height = draw(st.integers(1, dca.LARGEST_SLICE // dca.padded(width) // 64 * 64))
     header = Header(
         fingerprint=draw(st.binary(min_size=4, max_size=4)),
         width=width,
@@ -160,11 +160,11 @@ def test_least_overhead_is_29_bytes() -> None:
     ("width", "height", "slice_log2", "grid"),
     [
         (1, 1, 0, (1, 1)),
-        (2**20, 2**20, 0, (1, 1)),
+        (2**11, 2**11, 0, (1, 1)),
         (1, 1, 8, (1, 1)),
         (256, 257, 8, (1, 2)),
         (257, 256, 8, (2, 1)),
-        (2**20, 1, 14, (64, 1)),
+        (2**20, 1, 11, (512, 1)),
         (2**20, 2**20, 8, (4096, 4096)),
         (1025, 3073, 10, (2, 4)),
     ],
@@ -173,6 +173,17 @@ def test_slice_grid(width: int, height: int, slice_log2: int, grid: tuple[int, i
     header = Header(FINGERPRINT, width, height, "RGB", 50, slice_log2)
     assert header.slice_grid == grid
     assert header.slice_count == grid[0] * grid[1]
+
+
+@pytest.mark.parametrize(("width", "height"), [(2048, 2048), (2047, 1985), (64, 65536), (1, 65536), (65536, 1)])
+def test_the_largest_single_slices(width: int, height: int) -> None:
+    container = Container(Header(FINGERPRINT, width, height, "RGB", 50), ONE_SLICE.slices)
+    assert parse(pack(container)) == container
+
+
+@pytest.mark.parametrize(("side", "expected"), [(1, 64), (63, 64), (64, 64), (65, 128), (2**20, 2**20)])
+def test_padding(side: int, expected: int) -> None:
+    assert dca.padded(side) == expected
 
 
 def test_unknown_ancillary_chunk_is_kept_and_packed_again() -> None:
@@ -193,12 +204,26 @@ CASES: dict[str, tuple[type[errors.DcaError], bytes, str]] = {
     "zero_width": (errors.BadDimensions, written(width=b"\x00"), "0x2 pixels"),
     "zero_height": (errors.BadDimensions, written(height=b"\x00"), "3x0 pixels"),
     "side_too_long": (errors.BadDimensions, written(height=b"\x81\x80\x40"), "3x1048577 pixels"),
-    "too_many_pixels": (errors.TooLarge, written(width=b"\x80\x80\x40", height=b"\x80\x80\x40"), "limit of 178956970"),
+    "too_many_pixels": (
+        errors.TooLarge,
+        written(width=b"\x80\x80\x40", height=b"\x80\x80\x40", layout=b"\x0b"),
+        "1048576x1048576 pixels is above the limit of 178956970",
+    ),
     "unknown_mode": (errors.BadMode, written(layout=b"\x20"), "colour mode number 2 is not one of RGB, L"),
     "quality_zero": (errors.BadQuality, written(quality=b"\x00"), "quality 0 is not"),
     "quality_above_100": (errors.BadQuality, written(quality=b"\x65"), "quality 101 is not"),
     "slices_too_small": (errors.BadSliceSize, written(layout=b"\x07"), "slice size code 7"),
-    "slices_too_large": (errors.BadSliceSize, written(layout=b"\x0f"), "slice size code 15"),
+    "slices_too_large": (errors.BadSliceSize, written(layout=b"\x0c"), "slice size code 12 is neither 0 nor in 8"),
+    "too_large_for_one_slice": (
+        errors.BadSliceSize,
+        written(width=b"\x81\x10", height=b"\x80\x10"),
+        "2049x2048 pixels is too large for a single slice",
+    ),
+    "too_long_for_one_slice": (
+        errors.BadSliceSize,
+        written(width=b"\x01", height=b"\x81\x80\x04"),
+        "1x65537 pixels is too large for a single slice",
+    ),
     "too_many_slices": (errors.BadSliceCount, written(layout=b"\x08", count=b"\x02"), "2 slices .* has 1x1"),
     "no_slices": (errors.BadSliceCount, written(layout=b"\x08", count=b"\x00"), "0 slices .* has 1x1"),
     "billions_of_slices": (errors.BadSliceCount, written(layout=b"\x08", count=b"\xff\xff\xff\xff\x0f"), "4294967295"),
@@ -307,7 +332,10 @@ def test_pixel_limit() -> None:
 
 
 def test_no_pixel_limit_leaves_that_of_the_format() -> None:
-    container = Container(Header(FINGERPRINT, dca.MAX_SIDE, dca.MAX_SIDE, "RGB", 50), ONE_SLICE.slices)
+    header = Header(FINGERPRINT, dca.MAX_SIDE, 256, "RGB", 50, slice_log2=11)
+    container = Container(header, ONE_SLICE.slices * header.slice_count)
+    with pytest.raises(errors.TooLarge):
+        parse(pack(container))
     assert parse(pack(container), max_pixels=None) == container
     with pytest.raises(errors.BadDimensions):
         parse(written(width=b"\x81\x80\x40"), max_pixels=None)
@@ -326,7 +354,9 @@ def test_no_pixel_limit_leaves_that_of_the_format() -> None:
         (errors.BadQuality, lambda: Header(FINGERPRINT, 1, 1, "RGB", 0)),
         (errors.BadQuality, lambda: Header(FINGERPRINT, 1, 1, "RGB", 101)),
         (errors.BadSliceSize, lambda: Header(FINGERPRINT, 1, 1, "RGB", 50, slice_log2=7)),
-        (errors.BadSliceSize, lambda: Header(FINGERPRINT, 1, 1, "RGB", 50, slice_log2=15)),
+        (errors.BadSliceSize, lambda: Header(FINGERPRINT, 1, 1, "RGB", 50, slice_log2=12)),
+        (errors.BadSliceSize, lambda: Header(FINGERPRINT, 2049, 2048, "RGB", 50)),
+        (errors.BadSliceSize, lambda: Header(FINGERPRINT, 65537, 1, "RGB", 50)),
         (ValueError, lambda: Header(b"abc", 1, 1, "RGB", 50)),
         (ValueError, lambda: Slice((b"",) * 6, 0)),
         (ValueError, lambda: Slice((b"",) * 7, -1)),

@@ -137,7 +137,7 @@ def test_oracle_decodes_what_the_codec_encodes(
         pixels = photo(height, width, seed=quality)
         data = codec.encode(Picture(pixels, False, None, None, None), quality)
         encoded = codec.symbols_of(codec._to_tensor(pixels), quality)
-        decoded = oracle.decode(data)
+        (decoded,) = oracle.decode(data)
         assert list(decoded.hyper) == [letter for letter in "RGL" if letter in weights.config.order]
         for letter, values in decoded.hyper.items():
             np.testing.assert_array_equal(values, encoded.hyper[letter])

@@ -8,15 +8,19 @@ one made anew, delete it by hand, and know that no other machine need make the s
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from oracle import Oracle
 from tiny import GOLDEN, TINY, WEIGHTS, drawn_model, photo
 
-from dcacodec.codec import Codec
+from dcacodec.codec import Codec, Symbols
 from dcacodec.coding import PythonCoder
+from dcacodec.container import parse
 from dcacodec.fixedpoint import ACTIVATION_BITS
 from dcacodec.images import Picture
+from dcacodec.slices import Grid
 from dcacodec.training.publish import export
 from dcacodec.weights import read_weights
 
@@ -24,6 +28,8 @@ SIZES = ((1, 1), (5, 17), (64, 64), (70, 130))
 """(height, width)."""
 QUALITIES = (1, 50, 100)
 MODES = ("RGB", "L", "RGBA")
+SLICED = (270, 300, 8)
+"""(height, width, size code of the slices) of one more file: four slices, of which three are cut off."""
 
 
 def picture(height: int, width: int, mode: str, seed: int) -> Picture:
@@ -34,16 +40,27 @@ def picture(height: int, width: int, mode: str, seed: int) -> Picture:
     return Picture(pixels, mode == "L", alpha, None, None)
 
 
-def make_file(codec: Codec, oracle: Oracle, path: Path, source: Picture, quality: int) -> None:
-    data = codec.encode(source, quality)
-    symbols = codec.symbols_of(codec._to_tensor(source.pixels), quality)
+def arrays_of(symbols: Symbols) -> dict[str, NDArray[np.integer[Any]]]:
+    """The integers of a slice by name."""
     latent = (symbols.latent[0] * 2.0**ACTIVATION_BITS).numpy().astype(np.int32)
-    arrays = {"latent": latent, **symbols.hyper}
+    arrays: dict[str, NDArray[np.integer[Any]]] = {"latent": latent, **symbols.hyper}
     for step, (values, levels) in enumerate(zip(symbols.steps, symbols.rows, strict=True)):
         arrays |= {f"step_{step}": values, f"level_{step}": levels.astype(np.uint8)}
-    assert np.array_equal(oracle.decode(data).latent, latent)
+    return arrays
+
+
+def make_file(codec: Codec, oracle: Oracle, path: Path, source: Picture, quality: int, slice_log2: int = 0) -> None:
+    data = codec.encode(source, quality, slice_log2=slice_log2)
+    grid = Grid(parse(data).header)
+    slices = []
+    for index, expected in enumerate(oracle.decode(data)):
+        symbols = codec.quantise(codec.latent_of_slice(source.pixels, grid, index, quality), quality)
+        slices.append(arrays_of(symbols))
+        assert np.array_equal(expected.latent, slices[-1]["latent"])
+    # The names of a file in one slice have no number in front of them.
+    numbered = {f"{index}.{name}": array for index, arrays in enumerate(slices) for name, array in arrays.items()}
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    np.savez_compressed(buffer, allow_pickle=False, **(numbered if slice_log2 else slices[0]))
     path.with_suffix(".npz").write_bytes(buffer.getvalue())
     path.write_bytes(data)
 
@@ -58,6 +75,10 @@ def main() -> None:
             path = GOLDEN / f"{width}x{height}-{mode}-q{quality}.dca"
             if not path.exists():
                 make_file(codec, oracle, path, picture(height, width, mode, 10 * row + column), quality)
+    height, width, slice_log2 = SLICED
+    path = GOLDEN / f"{width}x{height}-RGB-q50-n{slice_log2}.dca"
+    if not path.exists():
+        make_file(codec, oracle, path, picture(height, width, "RGB", 50), 50, slice_log2)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,607 @@
+"""Pictures in slices: where they lie, tiles without seams, regions and previews, and several slices at a time."""
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+from skimage import data as photographs
+from tiny import TINY, drawn_model, photo
+
+from dcacodec.codec import Codec
+from dcacodec.container import Header, pack, padded, parse
+from dcacodec.errors import BadDimensions, BadRegion, SymbolMismatch
+from dcacodec.images import Picture
+from dcacodec.network.config import PRESETS, REGIONAL_STRIDE, DCAConfig
+from dcacodec.network.transforms import Analysis, Synthesis, analysis_rim, synthesis_rim
+from dcacodec.parallel import workers
+from dcacodec.seams import REACH, ROOM, smooth
+from dcacodec.slices import Box, Grid, suitable_slice_log2, tiles_for
+
+Pixels = NDArray[np.uint8]
+
+
+def grid_of(width: int, height: int, slice_log2: int = 8) -> Grid:
+    return Grid(Header(bytes(4), width, height, "RGB", 50, slice_log2))
+
+
+def marked(box: Box, canvas: Box) -> NDArray[np.bool_]:
+    """The pixels of a canvas that a box covers."""
+    plane = np.zeros((canvas.height, canvas.width), np.bool_)
+    plane[box.common(canvas).within(canvas)] = True
+    return plane
+
+
+def picture(height: int, width: int, mode: str = "RGB", seed: int = 0) -> Picture:
+    pixels = photo(height, width, seed)
+    if mode == "L":
+        pixels = np.repeat(pixels[:, :, :1], 3, -1)
+    alpha = photo(height, width, seed + 1)[:, :, 1].copy() if mode == "RGBA" else None
+    return Picture(pixels, mode == "L", alpha)
+
+
+# ------------------------------------------------------------------------------------------------------------- geometry
+
+
+sizes = st.integers(1, 900)
+grids = st.builds(grid_of, sizes, sizes, st.sampled_from([0, 8, 9]))
+
+
+def boxes_in(canvas: Box) -> st.SearchStrategy[Box]:
+    def ordered(ends: list[int]) -> list[int]:
+        return sorted(ends)
+
+    across = st.lists(st.integers(0, canvas.width), min_size=2, max_size=2, unique=True).map(ordered)
+    down = st.lists(st.integers(0, canvas.height), min_size=2, max_size=2, unique=True).map(ordered)
+    return st.builds(lambda x, y: Box(x[0], y[0], x[1], y[1]), across, down)
+
+
+def test_the_unit_of_padding_is_that_of_the_network() -> None:
+    assert padded(1) == REGIONAL_STRIDE
+
+
+@given(grids)
+def test_slices_cover_the_canvas_once(grid: Grid) -> None:
+    canvas = grid.canvas
+    assert (canvas.width % 64, canvas.height % 64) == (0, 0)
+    assert 0 <= canvas.width - grid.header.width < 64 and 0 <= canvas.height - grid.header.height < 64
+    areas = [grid.area(index) for index in range(grid.header.slice_count)]
+    assert sum(marked(area, canvas).astype(int) for area in areas).min() == 1  # type: ignore[union-attr]
+    assert sum(area.width * area.height for area in areas) == canvas.width * canvas.height
+    assert areas == sorted(areas, key=lambda area: (area.top, area.left))
+    for area in areas:
+        inside = area.common(grid.picture)
+        assert inside.width > 0 and inside.height > 0
+        assert (padded(inside.width), padded(inside.height)) == (area.width, area.height)
+
+
+@given(grids, st.data())
+def test_touching_slices(grid: Grid, data: st.DataObject) -> None:
+    box = data.draw(boxes_in(grid.canvas)).grown(data.draw(st.integers(0, 70)))
+    plane = marked(box, grid.canvas)
+    areas = [marked(grid.area(index), grid.canvas) for index in range(grid.header.slice_count)]
+    assert grid.touching(box) == [index for index, area in enumerate(areas) if (plane & area).any()]
+
+
+@given(grids, st.data())
+def test_seams_lie_where_slices_meet(grid: Grid, data: st.DataObject) -> None:
+    box, room = data.draw(boxes_in(grid.canvas)), data.draw(st.integers(1, 60))
+    number = np.zeros((grid.canvas.height, grid.canvas.width), np.int64)
+    for index in range(grid.header.slice_count):
+        number[grid.area(index).within(grid.canvas)] = index
+    part = number[box.within(grid.canvas)]
+    columns = np.flatnonzero(np.diff(part, axis=1).any(0)) + 1
+    rows = np.flatnonzero(np.diff(part, axis=0).any(1)) + 1
+    lines = (columns, box.width), (rows, box.height)
+    assert list(grid.seams(box, room)) == [[at for at in line if room <= at <= end - room] for line, end in lines]
+
+
+@given(grids, st.data())
+def test_tiles(grid: Grid, data: st.DataObject) -> None:
+    wanted = data.draw(boxes_in(grid.canvas))
+    rim, further = data.draw(st.integers(0, 150)), data.draw(st.integers(0, 60))
+    tiles = tiles_for(grid, wanted, rim, further)
+    whole = {tile.box: tile.source for tile in tiles_for(grid, grid.picture, rim, further)}
+    covered = np.zeros((grid.canvas.height, grid.canvas.width), int)
+    for tile in tiles:
+        covered += marked(tile.part, grid.canvas)
+        # The very tile that the whole picture has there.
+        assert whole[tile.box] == tile.source
+        reached = tile.part.grown(rim).common(grid.canvas)
+        assert reached.common(tile.box) == reached
+        assert tile.slices == tuple(grid.touching(tile.part.grown(rim + further)))
+    np.testing.assert_array_equal(covered, marked(wanted, grid.canvas))
+    for number, tile in enumerate(tiles):
+        later = {index for other in tiles[number + 1 :] for index in other.slices}
+        assert set(tile.finished) == set(tile.slices) - later
+
+
+@pytest.mark.parametrize(("width", "height"), [(256 * 40, 256 * 3), (256 * 3, 256 * 40), (256 * 12, 256 * 12)])
+def test_few_slices_are_kept_at_a_time(width: int, height: int) -> None:
+    """Two rows along the shorter side and a few more, not the picture."""
+    grid = grid_of(width, height)
+    known: set[int] = set()
+    most = 0
+    for tile in tiles_for(grid, grid.picture, 64, 64):
+        known.update(tile.slices)
+        most = max(most, len(known))
+        known.difference_update(tile.finished)
+    assert not known
+    assert most <= 2 * min(grid.header.slice_grid) + 3
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "expected"),
+    [(1, 1, 0), (2048, 1024, 0), (1920, 1080, 0), (2049, 1024, 10), (2048, 1025, 10), (1, 32768, 0), (1, 32769, 10)],
+)
+def test_size_of_slices(width: int, height: int, expected: int) -> None:
+    assert suitable_slice_log2(width, height) == expected
+
+
+def test_a_picture_above_two_megapixels_is_coded_in_slices(codec: Codec) -> None:
+    source = picture(32800, 50)
+    data = codec.encode(source, 20)
+    container = parse(data)
+    assert (container.header.slice_log2, container.header.slice_grid, len(container.slices)) == (10, (1, 33), 33)
+    decoded = codec.decode(data).pixels
+    assert decoded.shape == source.pixels.shape
+    error = np.square(decoded.astype(float) - source.pixels)[: 32 * 1024].reshape(32, -1).mean(1)
+    assert error.max() < 500 < np.square(source.pixels[1024:2048].astype(float) - source.pixels[:1024]).mean()
+
+
+def test_a_picture_too_wide_for_the_format(codec: Codec) -> None:
+    with pytest.raises(BadDimensions):
+        codec.encode(Picture(np.zeros((1, 2**20 + 1, 3), np.uint8)), 20)
+
+
+# ----------------------------------------------------------------------------------------------------- receptive fields
+
+
+DEEP = replace(TINY, analysis_blocks=3, synthesis_blocks=4, latent_blocks=2)
+WIDE = replace(TINY, analysis_blocks=2, synthesis_blocks=3)
+
+
+def transforms(config: DCAConfig) -> tuple[Analysis, Synthesis]:
+    model = drawn_model(config, seed=3)
+    return model.analysis, model.synthesis
+
+
+def ends(values: torch.Tensor) -> list[tuple[int, int]]:
+    """Of the rows and of the columns of (H, W): the first and last that is not all zero."""
+    found = [torch.nonzero(values.abs().sum(axis))[:, 0] for axis in (1, 0)]
+    return [(int(places[0]), int(places[-1])) for places in found]
+
+
+@pytest.mark.parametrize("config", [TINY, WIDE, DEEP], ids=["tiny", "wide", "deep"])
+def test_analysis_reads_as_far_as_its_rim_and_no_further(config: DCAConfig) -> None:
+    side, at = 384, 12
+    image = torch.from_numpy(photo(side, side))[None].float().div(255).requires_grad_()
+    y = transforms(config)[0](image, torch.tensor([1.0]))
+    y[0, at, at].sum().backward()
+    assert image.grad is not None
+    rim = analysis_rim(config)
+    assert rim % 16 == 0
+    for first, last in ends(image.grad[0].sum(-1)):
+        assert 16 * at - rim <= first < 16 * at - rim + 16
+        assert 16 * at + 15 + rim - 16 < last <= 16 * at + 15 + rim
+
+
+@pytest.mark.parametrize("config", [TINY, WIDE, DEEP], ids=["tiny", "wide", "deep"])
+def test_synthesis_reads_as_far_as_its_rim_and_no_further(config: DCAConfig) -> None:
+    side, at = 24, 12
+    latent = torch.from_numpy(np.random.default_rng(0).normal(0, 3, (1, side, side, config.latent))).float()
+    picture = transforms(config)[1](latent.requires_grad_(), torch.tensor([1.0]))
+    picture[0, 16 * at : 16 * at + 16, 16 * at : 16 * at + 16].sum().backward()
+    assert latent.grad is not None
+    rim = synthesis_rim(config) // 16
+    assert 16 * rim == synthesis_rim(config)
+    for first, last in ends(latent.grad[0].sum(-1)):
+        assert (first, last) == (at - rim, at + rim)
+
+
+@pytest.mark.parametrize("preset", ["small", "base"])
+def test_rims_of_the_presets(preset: str) -> None:
+    expected = {"small": (48, 64), "base": (80, 96)}
+    assert (analysis_rim(PRESETS[preset]), synthesis_rim(PRESETS[preset])) == expected[preset]
+
+
+# ------------------------------------------------------------------------------------------------------ tiles and seams
+
+
+def latents_of(codec: Codec, data: bytes) -> torch.Tensor:
+    """y_hat of the whole picture, put together from all slices."""
+    container = parse(data)
+    grid = Grid(container.header)
+    canvas = grid.canvas.reduced(16)
+    whole = torch.zeros(canvas.height, canvas.width, codec.weights.config.latent)
+    for index, coded in enumerate(container.slices):
+        area = grid.area(index)
+        inside = area.common(grid.picture)
+        symbols = codec.read_streams(coded.streams, inside.width, inside.height, container.header.quality)
+        whole[area.reduced(16).within(canvas)] = symbols.latent[0].float()
+    return whole
+
+
+def whole_decoded(codec: Codec, data: bytes) -> Pixels:
+    """What `decode` gives, without tiles: the synthesis of the whole picture at once."""
+    header = parse(data).header
+    grid = Grid(header)
+    columns, rows = grid.seams(grid.canvas, 1)
+    latent = smooth(latents_of(codec, data), [at // 16 for at in columns], [at // 16 for at in rows])
+    return codec.pixels_of(latent[None].contiguous(), header.quality)[grid.picture.within(grid.canvas)]
+
+
+@pytest.mark.parametrize(("width", "height"), [(300, 270), (513, 40), (40, 513), (260, 520)])
+def test_y_of_slices_is_that_of_the_whole_picture(codec: Codec, width: int, height: int) -> None:
+    source = photo(height, width, seed=4)
+    whole = codec.latent_of(codec._to_tensor(source), 60)[0]
+    grid = grid_of(width, height)
+    for index in range(grid.header.slice_count):
+        y = codec.latent_of_slice(source, grid, index, 60)[0]
+        part = whole[grid.area(index).reduced(16).within(grid.canvas.reduced(16))]
+        assert y.shape == part.shape
+        assert (y - part).abs().max() < 1e-3 * whole.abs().max()
+
+
+@settings(max_examples=8)
+@given(st.integers(1, 560), st.integers(1, 560), st.integers(1, 100), st.sampled_from(["RGB", "L", "RGBA"]))
+def test_tiles_make_the_picture_that_the_whole_makes(
+    codec: Codec, width: int, height: int, quality: int, mode: str
+) -> None:
+    source = picture(height, width, mode)
+    data = codec.encode(source, quality, slice_log2=8)
+    decoded, expected = codec.decode(data), whole_decoded(codec, data)
+    if mode == "L":
+        expected = expected.mean(-1, keepdims=True).round().astype(np.uint8).repeat(3, -1)
+    difference = np.abs(decoded.pixels.astype(int) - expected)
+    assert difference.max() <= 1 and difference.mean() < 0.001
+    assert (decoded.gray, decoded.alpha is None) == (source.gray, source.alpha is None)
+    if source.alpha is not None:
+        np.testing.assert_array_equal(decoded.alpha, source.alpha)
+
+
+def test_one_large_slice_decodes_as_without_slices(codec: Codec) -> None:
+    """The same symbols under another slice size code make the same picture."""
+    source = picture(200, 250)
+    whole, sliced = (codec.encode(source, 70, slice_log2=log2) for log2 in (0, 8))
+    assert parse(whole).slices == parse(sliced).slices
+    np.testing.assert_array_equal(codec.decode(whole).pixels, codec.decode(sliced).pixels)
+
+
+def test_smoothing_moves_border_elements_to_the_line_around_them() -> None:
+    slope = torch.arange(12.0)[:, None, None].expand(12, 9, 3) * 0.25
+    rounded = slope.clone()
+    rounded[5] += 0.4
+    rounded[6] -= 0.3
+    smoothed = smooth(rounded, [], [6])
+    torch.testing.assert_close(smoothed, slope, atol=1e-6, rtol=0)
+    turned = smooth(rounded.transpose(0, 1), [6], [])
+    torch.testing.assert_close(turned, slope.transpose(0, 1), atol=1e-6, rtol=0)
+
+
+def test_smoothing_leaves_details_and_all_else_alone() -> None:
+    detail = torch.zeros(12, 9, 3)
+    detail[5, 4] = 1.0  # more than rounding explains
+    assert torch.equal(smooth(detail, [], [6]), detail)
+    noise = torch.from_numpy(np.random.default_rng(0).normal(0, 20, (12, 9, 3))).float()
+    smoothed = smooth(noise, [], [6])
+    assert torch.equal(smoothed[[0, 1, 2, 3, 4, 7, 8, 9, 10, 11]], noise[[0, 1, 2, 3, 4, 7, 8, 9, 10, 11]])
+    assert (smoothed - noise).abs().max() < 0.5 and (smoothed - noise).abs().mean() < 0.01
+
+
+def test_reach_of_smoothing() -> None:
+    latent = torch.from_numpy(np.random.default_rng(0).normal(0, 0.2, (30, 30, 1))).float()
+    before = smooth(latent, [15], [15])
+    for row, column in ((14, 14), (15, 15), (14, 20)):
+        outside = torch.ones(30, 30, dtype=torch.bool)
+        outside[row - REACH : row + REACH + 1, column - REACH : column + REACH + 1] = False
+        after = smooth(torch.where(outside[..., None], latent + 1, latent), [15], [15])
+        assert torch.equal(after[row, column], before[row, column])
+    assert ROOM <= REACH
+
+
+# ---------------------------------------------------------------------------------------------------- regions, previews
+
+
+@pytest.fixture(scope="module")
+def sliced(codec: Codec) -> bytes:
+    """Nine slices, those of the last column and row cut off."""
+    return codec.encode(picture(540, 600, "RGBA", seed=2), 60, slice_log2=8)
+
+
+@pytest.fixture(scope="module")
+def whole(codec: Codec, sliced: bytes) -> Picture:
+    return codec.decode(sliced)
+
+
+def count_reads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """The sizes of the slices that are read from now on."""
+    read: list[tuple[int, int]] = []
+    original = Codec.read_streams
+
+    def counted(self: Codec, streams: Any, width: int, height: int, quality: int) -> Any:
+        read.append((width, height))
+        return original(self, streams, width, height, quality)
+
+    monkeypatch.setattr(Codec, "read_streams", counted)
+    return read
+
+
+@settings(max_examples=12)
+@given(st.data())
+def test_a_region_is_that_part_of_the_whole(codec: Codec, sliced: bytes, whole: Picture, data: st.DataObject) -> None:
+    box = data.draw(boxes_in(Box(0, 0, 600, 540)))
+    part = codec.decode(sliced, region=(box.left, box.top, box.width, box.height))
+    assert whole.alpha is not None
+    np.testing.assert_array_equal(part.pixels, whole.pixels[box.top : box.bottom, box.left : box.right])
+    np.testing.assert_array_equal(part.alpha, whole.alpha[box.top : box.bottom, box.left : box.right])
+
+
+def test_a_region_of_a_single_slice_and_of_gray(codec: Codec) -> None:
+    for slice_log2 in (0, 8):
+        data = codec.encode(picture(300, 330, "L"), 40, slice_log2=slice_log2)
+        part, whole = codec.decode(data, region=(200, 130, 77, 150)), codec.decode(data)
+        assert part.gray
+        np.testing.assert_array_equal(part.pixels, whole.pixels[130:280, 200:277])
+
+
+@pytest.mark.parametrize(
+    ("region", "count"),
+    [
+        ((100, 100, 50, 50), 1),  # further than rim and reach of the smoothing, 32 + 64 pixels, from every border
+        ((96, 96, 64, 64), 1),
+        ((96, 96, 65, 64), 2),
+        ((95, 100, 1, 1), 1),
+        ((95, 160, 1, 1), 2),
+        ((300, 300, 1, 1), 4),
+        ((0, 0, 256, 1), 2),
+        ((599, 539, 1, 1), 4),
+        ((0, 0, 600, 540), 9),
+    ],
+)
+def test_a_region_takes_no_more_slices_than_it_needs(
+    codec: Codec, sliced: bytes, region: tuple[int, int, int, int], count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = count_reads(monkeypatch)
+    codec.decode(sliced, region=region)
+    assert len(read) == count
+
+
+def with_damaged_slice(data: bytes, index: int) -> bytes:
+    """A sound file, but for what a slice holds."""
+    container = parse(data)
+    slices = list(container.slices)
+    slices[index] = replace(slices[index], latent_crc=slices[index].latent_crc ^ 1)
+    return pack(replace(container, slices=tuple(slices)))
+
+
+@pytest.mark.parametrize("index", range(9))
+def test_a_slice_that_is_not_touched_does_not_matter(
+    codec: Codec, sliced: bytes, whole: Picture, index: int
+) -> None:
+    damaged = with_damaged_slice(sliced, index)
+    with pytest.raises(SymbolMismatch):
+        codec.decode(damaged)
+    row, column = divmod(index, 3)
+    for left, top in ((10, 10), (560, 10), (10, 500), (560, 500)):
+        near = abs(left - 256 * column - 128) < 256 and abs(top - 256 * row - 128) < 256
+        if not near:
+            part = codec.decode(damaged, region=(left, top, 20, 20))
+            np.testing.assert_array_equal(part.pixels, whole.pixels[top : top + 20, left : left + 20])
+
+
+@pytest.mark.parametrize(
+    "region", [(0, 0, 0, 5), (0, 0, 5, 0), (-1, 0, 5, 5), (0, 536, 5, 5), (596, 0, 5, 5), (0, 0, 601, 540)]
+)
+def test_a_region_outside_of_the_picture(codec: Codec, sliced: bytes, region: tuple[int, int, int, int]) -> None:
+    with pytest.raises(BadRegion) as error:
+        codec.decode(sliced, region=region)
+    numbers = ",".join(map(str, region))
+    assert str(error.value) == f"the region {numbers} does not lie in a picture of 600x540 pixels"
+
+
+@pytest.mark.parametrize("scale", [2, 4, 8])
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
+def test_previews_are_the_mean_of_their_pixels(codec: Codec, scale: int, mode: str) -> None:
+    width, height = 301, 279
+    source = picture(height, width, mode)
+    source = replace(source, pixels=source.pixels // 2 + 64)  # so that nothing of it is clipped
+    data = codec.encode(source, 90, slice_log2=8)
+    small, large = codec.decode(data, scale=scale), codec.decode(data)
+    assert (small.width, small.height) == (-(-width // scale), -(-height // scale))
+    assert small.gray == source.gray
+    assert large.pixels.min() > 0 and large.pixels.max() < 255
+    down, across = height // scale, width // scale
+    cells = large.pixels[: down * scale, : across * scale].reshape(down, scale, across, scale, 3)
+    difference = np.abs(small.pixels[:down, :across] - cells.mean((1, 3)))
+    assert difference.max() <= 1.0 and difference.mean() < 0.35
+    if source.alpha is None:
+        assert small.alpha is None
+    else:
+        np.testing.assert_array_equal(small.alpha, np.asarray(Image.fromarray(source.alpha).reduce(scale)))
+
+
+@pytest.fixture(scope="module")
+def previews(codec: Codec, sliced: bytes) -> dict[int, Picture]:
+    return {scale: codec.decode(sliced, scale=scale) for scale in (2, 4, 8)}
+
+
+@settings(max_examples=8)
+@given(st.data(), st.sampled_from([2, 4, 8]))
+def test_a_region_of_a_preview_is_that_part_of_the_preview(
+    codec: Codec, sliced: bytes, previews: dict[int, Picture], data: st.DataObject, scale: int
+) -> None:
+    box = data.draw(boxes_in(Box(0, 0, 600, 540)))
+    part = codec.decode(sliced, region=(box.left, box.top, box.width, box.height), scale=scale)
+    whole, cells = previews[scale], box.reduced(scale)
+    rows, columns = slice(cells.top, cells.bottom), slice(cells.left, cells.right)
+    assert whole.alpha is not None
+    np.testing.assert_array_equal(part.pixels, whole.pixels[rows, columns])
+    np.testing.assert_array_equal(part.alpha, whole.alpha[rows, columns])
+
+
+def test_a_scale_that_there_is_not(codec: Codec, sliced: bytes) -> None:
+    for scale in (0, 3, 16):
+        with pytest.raises(ValueError) as error:
+            codec.decode(sliced, scale=scale)
+        assert str(error.value) == f"scale must be 1, 2, 4 or 8, not {scale}"
+
+
+# -------------------------------------------------------------------------------------------------- several at a time
+
+
+@pytest.fixture
+def set_threads() -> Iterator[Callable[[int], None]]:
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_the_number_of_threads_changes_nothing(codec: Codec, set_threads: Callable[[int], None]) -> None:
+    source = picture(300, 530, "RGBA", seed=6)
+    results = []
+    for threads in (1, 2, 5):
+        set_threads(threads)
+        data = codec.encode(source, 70, slice_log2=8)
+        results.append((data, codec.decode(data).pixels.tobytes()))
+        assert torch.get_num_threads() == threads
+    assert results[0] == results[1] == results[2]
+
+
+def test_workers_run_at_the_same_time_and_give_back_in_order() -> None:
+    together = threading.Barrier(3)
+
+    def work(task: int) -> tuple[int, int]:
+        together.wait(timeout=30)  # passes only where three are at work
+        return task, torch.get_num_threads()
+
+    with workers(3) as in_order:
+        assert list(in_order(work, range(6))) == [(task, 1) for task in range(6)]
+    names = [thread.name for thread in threading.enumerate()]
+    assert not any(name.startswith("dcacodec") for name in names)
+
+
+def test_workers_do_not_run_far_ahead() -> None:
+    taken: list[int] = []
+
+    def tasks() -> Iterator[int]:
+        for task in range(100):
+            taken.append(task)
+            yield task
+
+    with workers(2) as in_order:
+        for expected, result in enumerate(in_order(int, tasks())):
+            assert result == expected
+            assert taken[-1] <= expected + 3
+
+
+def test_tasks_may_wait_for_results_of_the_same_workers() -> None:
+    with workers(1) as in_order:
+        assert list(in_order(str, in_order(abs, range(-5, 0)))) == ["5", "4", "3", "2", "1"]
+
+
+def test_an_error_of_a_worker_is_passed_on_and_ends_the_rest() -> None:
+    done: list[int] = []
+
+    def work(task: int) -> int:
+        if task == 1:
+            raise SymbolMismatch("one")
+        done.append(task)
+        return task
+
+    with pytest.raises(SymbolMismatch), workers(1) as in_order:
+        list(in_order(work, range(1000)))
+    assert done in ([0], [0, 2])
+
+
+def test_new_threads_of_the_caller_keep_their_number(set_threads: Callable[[int], None]) -> None:
+    set_threads(3)
+    found: list[int] = []
+    with workers(2):
+        thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+    assert found == [3]
+
+
+@pytest.mark.parametrize(("slice_log2", "slices"), [(0, 1), (8, 6)])
+def test_progress(codec: Codec, slice_log2: int, slices: int) -> None:
+    told: list[tuple[int, int]] = []
+    data = codec.encode(picture(300, 530), 30, lambda *each: told.append(each), slice_log2)
+    assert told == [(done, slices) for done in range(slices + 1)]
+    told.clear()
+    codec.decode(data, progress=lambda *each: told.append(each))
+    assert told == [(done, slices) for done in range(slices + 1)]
+    told.clear()
+    codec.decode(data, region=(0, 0, 20, 20), progress=lambda *each: told.append(each))
+    assert told == [(0, 1), (1, 1)]
+
+
+# ------------------------------------------------------------------------------------ seams, with the published weights
+
+
+def smooth_picture(height: int, width: int) -> Pixels:
+    y, x = np.mgrid[:height, :width].astype(np.float64)
+    bands = 120 + 60 * np.sin(x / 400) + 20 * np.cos(y / 300), 140 + 50 * np.cos((x + y) / 500), 180 + 0.03 * y
+    return np.stack(bands, -1).round().clip(0, 255).astype(np.uint8)
+
+
+def photograph(height: int, width: int) -> Pixels:
+    return np.asarray(Image.fromarray(photographs.astronaut()).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def across_lines(values: NDArray[np.float64], side: int) -> tuple[float, float]:
+    """Mean absolute difference of neighbours across borders of slices, and across other lines at multiples of 16."""
+    at_border: list[float] = []
+    elsewhere: list[float] = []
+    for axis in (0, 1):
+        steps = np.abs(np.diff(values, axis=axis)).mean((1 - axis, 2))
+        for line in range(16, len(steps), 16):
+            (elsewhere if line % side else at_border).append(float(steps[line - 1]))
+    return float(np.mean(at_border)), float(np.mean(elsewhere))
+
+
+@pytest.fixture(scope="module")
+def small() -> Codec:
+    return Codec.load("small", "cpu")
+
+
+@pytest.mark.parametrize("make", [smooth_picture, photograph])
+def test_no_seams(small: Codec, make: Callable[[int, int], Pixels]) -> None:
+    source, quality = make(600, 800), 20
+    data = small.encode(Picture(source), quality, slice_log2=8)
+    decoded = small.decode(data).pixels.astype(np.float64)
+    in_one_slice = small.decode(small.encode(Picture(source), quality)).pixels.astype(np.float64)
+
+    def psnr(pixels: NDArray[np.float64]) -> float:
+        return float(10 * np.log10(255**2 / np.square(pixels - source).mean()))
+
+    # Tiles make what the whole makes, and coding in slices costs nothing.
+    assert abs(psnr(decoded) - psnr(whole_decoded(small, data).astype(float))) < 0.001
+    assert psnr(decoded) > psnr(in_one_slice) - 0.01
+    # No line shows, neither in the picture nor in what is wrong with it. That is told from the same lines of a picture
+    # without slices, as a photograph has edges of its own. A tenth of a level cannot be seen.
+    levels = source.astype(np.float64)
+    for picked, control in ((decoded, in_one_slice), (decoded - levels, in_one_slice - levels)):
+        border, elsewhere = across_lines(picked, 256)
+        border_without, elsewhere_without = across_lines(control, 256)
+        assert elsewhere < 1.02 * elsewhere_without + 0.1
+        assert border < 1.1 * max(border_without, elsewhere) + 0.1
+
+
+def test_what_the_smoothing_is_for(small: Codec) -> None:
+    """Without it there are lines in smooth pictures: the test above would find them."""
+    source = smooth_picture(300, 512)
+    data = small.encode(Picture(source), 20, slice_log2=8)
+    unsmoothed = small.pixels_of(latents_of(small, data)[None].contiguous(), 20)[:300, :512]
+    border, elsewhere = across_lines(unsmoothed.astype(float) - source, 256)
+    assert border > 1.5 * elsewhere + 0.3
+    border, elsewhere = across_lines(small.decode(data).pixels.astype(float) - source, 256)
+    assert border < 1.1 * elsewhere + 0.1
