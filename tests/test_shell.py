@@ -24,7 +24,7 @@ from dcacodec.container import MAGIC, Container, Header, Slice, pack
 
 ROOT = Path(__file__).resolve().parent.parent
 DCA = pack(Container(Header(b"\x01\x02\xff\x04", 640, 480, "RGB", 73), (Slice((b"",) * 7, 0),)))
-NAMES = ["encode", "decode", "info", "completion", "batch", "train", "study", "publish", "bench"]
+NAMES = ["encode", "decode", "info", "completion", "batch", "train", "study", "publish", "bench", "selftest"]
 
 _spec = importlib.util.spec_from_file_location("cli_page", ROOT / "scripts" / "cli_page.py")
 assert _spec is not None and _spec.loader is not None
