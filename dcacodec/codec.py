@@ -98,7 +98,9 @@ def _memory_errors() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        # The second is how oneDNN says it.
+        words = "can't allocate memory", "could not create a primitive"
+        if isinstance(error, torch.OutOfMemoryError) or any(each in str(error) for each in words):
             raise MemoryError(str(error)) from error
         raise
 
@@ -222,7 +224,8 @@ class Codec:
         alpha = container.chunk("ALPH")
         plane = None if alpha is None else decode_alpha(alpha, header.width, header.height)
         if plane is not None:
-            plane = shrink_alpha(plane[view.times(scale).common(grid.picture).within(grid.picture)], scale)
+            part = plane[view.times(scale).common(grid.picture).within(grid.picture)]
+            plane = shrink_alpha(np.ascontiguousarray(part), scale)
         pixels = self._pixels(container, view, scale, progress)
         gray = header.mode == "L"
         return Picture(pixels, gray, plane, container.chunk("icCP"), container.chunk("exIF"))
@@ -275,7 +278,7 @@ class Codec:
         for tile in tiles:
             while not known.keys() >= set(tile.slices):
                 known.update([next(arriving)])
-            box, source = (each.reduced(LATENT_STRIDE) for each in (tile.box, tile.source))
+            box, source = (place.reduced(LATENT_STRIDE) for place in (tile.box, tile.source))
             latent = torch.zeros(source.height, source.width, self.weights.config.latent, device=self.device)
             for index in tile.slices:
                 area = grid.area(index).reduced(LATENT_STRIDE)

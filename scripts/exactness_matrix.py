@@ -1,0 +1,293 @@
+"""Encode under one setting, decode under another: equal integers everywhere.
+
+    PYTHONPATH=.:tests python scripts/exactness_matrix.py --out build/exactness.json
+    PYTHONPATH=.:tests python scripts/exactness_matrix.py --python old/bin/python ...
+
+Settings differ in the number of threads, in the libraries and instructions that PyTorch uses, in the layout of the
+weights in memory, in the order in which slices are decoded and in the entropy coder; each runs in a process of its own.
+With `--python`, so does another Python, which may have another PyTorch; where there is a GPU, so does that. Every
+setting encodes photographs and pictures made to be difficult, and decodes what all settings encoded. The NumPy oracle
+of the tests, which shares no code with the network, decodes the files of the tiny network.
+
+What a file decodes to is compared by the SHA-256 of all integers (hyper latents, residuals, scale levels, y_hat). That
+the encoder meant the same ones is said by the latent checksums in the file, and by its streams, which the integers must
+give again to the last byte. Standard output gets one JSON object; the exit code is 1 if anything differs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+import numpy as np
+import torch
+from oracle import Oracle
+from PIL import Image, ImageDraw
+from tiny import WEIGHTS
+from tqdm import tqdm
+
+from dcacodec.codec import Codec
+from dcacodec.coding import PythonCoder, best_coder
+from dcacodec.container import parse
+from dcacodec.errors import DcaError
+from dcacodec.images import Picture
+from dcacodec.selftest import digest_of
+from dcacodec.slices import Grid
+from dcacodec.weights import read_weights
+from dcacodec.zoo import by_preset
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from dcacodec.codec import Symbols
+
+QUALITIES: Final = (1, 50, 100)
+LARGE_NETWORK: Final = ("face", "text", "1 wide")
+"""What the published network codes too; it takes its time."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How one process computes.
+
+    Attributes:
+        name: as in the table.
+        threads: of PyTorch.
+        environment: variables that must be there before PyTorch is loaded.
+        onednn: whether PyTorch may use that library.
+        layout: of matrices in memory: "rows" as they are read, or "columns".
+        backwards: whether the slices of a picture are decoded from the last to the first.
+        coder: "best" or "python".
+        device: "cpu" or "cuda".
+        python: the interpreter, None for this one.
+    """
+
+    name: str
+    threads: int = 1
+    environment: Mapping[str, str] = field(default_factory=dict)
+    onednn: bool = True
+    layout: str = "rows"
+    backwards: bool = False
+    coder: str = "best"
+    device: str = "cpu"
+    python: str | None = None
+
+
+def settings(pythons: tuple[str, ...]) -> list[Setting]:
+    """All of them."""
+    oldest = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"}
+    found = [
+        Setting("1 thread"),
+        Setting("2 threads", threads=2),
+        Setting("5 threads", threads=5),
+        Setting("no oneDNN", onednn=False),
+        Setting("SSE 4 only", environment=oldest),
+        Setting("columns, backwards", layout="columns", backwards=True),
+        Setting("Python coder", coder="python"),
+    ]
+    found += [Setting(f"Python {number}", python=python) for number, python in enumerate(pythons, 1)]
+    if torch.cuda.is_available():
+        found.append(Setting("CUDA", device="cuda"))
+    return found
+
+
+def pictures() -> dict[str, NDArray[np.uint8]]:
+    """(height, width, 3) by name."""
+    from skimage import data
+
+    draw = np.random.default_rng(1)
+    text = Image.new("RGB", (150, 90), "white")
+    for line in range(7):
+        ImageDraw.Draw(text).text((2, 12 * line), "The quick brown fox 0123456789", "black")
+    extreme = np.array([[0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [255, 0, 255]], np.uint8)
+    board = np.indices((70, 70)).sum(0) % 2 * 255
+    found = {
+        "face": data.astronaut()[40:150, 150:290],
+        "coffee": data.coffee()[100:228, 200:330],
+        "cat": data.chelsea()[60:330, 60:360],  # in slices of 256
+        "noise": draw.integers(0, 256, (100, 90, 3)),
+        "black": np.zeros((64, 64, 3)),
+        "white": np.full((65, 63, 3), 255),
+        "text": np.array(text),
+        "extreme": extreme[draw.integers(0, 6, (80, 70))],
+        "checkerboard": np.repeat(board[..., None], 3, -1),
+        "1 wide": draw.integers(0, 256, (300, 1, 3)),
+        "1 high": draw.integers(0, 256, (1, 300, 3)),
+        "1 pixel": np.array([[[255, 0, 128]]]),
+    }
+    return {name: np.ascontiguousarray(pixels.astype(np.uint8)) for name, pixels in found.items()}
+
+
+def jobs() -> Iterator[tuple[str, str, int]]:
+    """Network, picture and quality of each file."""
+    for name in pictures():
+        for quality in QUALITIES:
+            yield "tiny", name, quality
+            if name in LARGE_NETWORK:
+                yield "small", name, quality
+
+
+def file_name(writer: int, network: str, picture: str, quality: int) -> str:
+    return f"{writer}-{network}-{picture.replace(' ', '_')}-{quality}.dca"
+
+
+# ----------------------------------------------------------------------------------------------- a process of a setting
+
+
+def codecs(setting: Setting) -> dict[str, Codec]:
+    """One for each network."""
+    torch.set_num_threads(setting.threads)
+    torch.backends.mkldnn.set_flags(setting.onednn)
+    coder = PythonCoder() if setting.coder == "python" else best_coder()
+    published = by_preset("small")
+    found = {}
+    for name, weights in (("tiny", read_weights(WEIGHTS)), ("small", read_weights(published.path, published.digest))):
+        if setting.layout == "columns":
+            for parameter in weights.network.entropy.parameters():
+                if parameter.dim() == 2:
+                    parameter.data = parameter.data.T.contiguous().T
+        found[name] = Codec(weights, torch.device(setting.device), coder)
+    return found
+
+
+def integers(codec: Codec, data: bytes, backwards: bool) -> str:
+    """The digest of what a file decodes to; that it is sound is checked.
+
+    Raises:
+        DcaError: it is not.
+    """
+    container = parse(data)
+    grid, found = Grid(container.header), dict[int, "Symbols"]()
+    order = range(len(container.slices))
+    for index in reversed(order) if backwards else order:
+        area, coded = grid.area(index).common(grid.picture), container.slices[index]
+        found[index] = codec.read_streams(coded.streams, area.width, area.height, container.header.quality)
+        if found[index].checksum() != coded.latent_crc:
+            raise DcaError("another latent checksum")
+        if codec.streams_of(found[index], container.header.quality) != coded.streams:
+            raise DcaError("other streams")
+    return digest_of([found[index] for index in order])[1]
+
+
+def work(setting: Setting, number: int, folder: Path, writers: int) -> dict[str, Any]:
+    """Encode all pictures; or, if there are writers, decode what these encoded."""
+    coders = codecs(setting)
+    result: dict[str, Any] = {"torch": torch.__version__}
+    if not writers:
+        sources = pictures()
+        for network, name, quality in jobs():
+            slices = 8 if name == "cat" else None
+            data = coders[network].encode(Picture(sources[name]), quality, slice_log2=slices)
+            (folder / file_name(number, network, name, quality)).write_bytes(data)
+        return result
+    for writer in range(writers):
+        for network, name, quality in jobs():
+            path = folder / file_name(writer, network, name, quality)
+            try:
+                result[path.name] = integers(coders[network], path.read_bytes(), setting.backwards)
+            except DcaError as error:
+                result[path.name] = f"{type(error).__name__}: {error}"
+    return result
+
+
+def process(setting: Setting, number: int, folder: Path, writers: int) -> dict[str, Any]:
+    """`work` in a process of its own."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(setting.threads), **setting.environment}
+    given = json.dumps([asdict(setting), number, str(folder), writers])
+    command = [setting.python or sys.executable, str(Path(__file__).resolve()), "--work", given]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        raise click.ClickException(f"{setting.name}: {done.stderr.strip()}")
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def by_oracle(folder: Path, names: list[str]) -> dict[str, str]:
+    """What the oracle finds in files of the tiny network."""
+    oracle, found = Oracle(WEIGHTS.read_bytes()), {}
+    for name in tqdm(names, unit="file", desc="oracle", leave=False):
+        data = (folder / name).read_bytes()
+        decoded = oracle.decode(data)
+        same = all(
+            slice_.checksum() == coded.latent_crc for slice_, coded in zip(decoded, parse(data).slices, strict=True)
+        )
+        found[name] = digest_of_oracle(decoded) if same else "another latent checksum"
+    return found
+
+
+def digest_of_oracle(decoded: list[Any]) -> str:
+    """As `digest_of`, of the oracle's integers."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for part in decoded:
+        hyper = [part.hyper[letter] for letter in "RGL" if letter in part.hyper]
+        for array in (*hyper, *part.steps, *part.levels, part.latent):
+            digest.update(array.astype("<i4").tobytes())
+    return digest.hexdigest()
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path), help="Write the JSON there too.")
+@click.option("--python", "pythons", multiple=True, metavar="PATH", help="Another Python, with another PyTorch.")
+@click.option("--oracle-every", default=1, show_default=True, help="The oracle reads each file, each second one...")
+@click.option("--work", "given", hidden=True)
+def main(out: Path | None, pythons: tuple[str, ...], oracle_every: int, given: str | None) -> None:
+    """Run the matrix."""
+    if given is not None:
+        fields, number, folder_name, writers = json.loads(given)
+        click.echo(json.dumps(work(Setting(**fields), number, Path(folder_name), writers)))
+        return
+    start, ways = time.perf_counter(), settings(pythons)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with tqdm(total=2 * len(ways), unit="process") as bar:
+            versions, readers = [], []
+            for number, setting in enumerate(ways):
+                versions.append(process(setting, number, folder, 0)["torch"])
+                bar.update()
+            for number, setting in enumerate(ways):
+                readers.append(process(setting, number, folder, len(ways)))
+                bar.update()
+        files = sorted(path.name for path in folder.iterdir())
+        tiny = [each for each in files if "-tiny-" in each][::oracle_every]
+        oracle = by_oracle(folder, tiny)
+        distinct = len({(folder / each).read_bytes() for each in files})
+    differing = []
+    for each in files:
+        found = {setting.name: reader[each] for setting, reader in zip(ways, readers, strict=True)}
+        if each in oracle:
+            found["oracle"] = oracle[each]
+        if len(set(found.values())) > 1 or not all(len(digest) == 64 for digest in found.values()):
+            differing.append({"file": each, "writer": ways[int(each.split("-")[0])].name, "found": found})
+    report = {
+        "settings": [{**asdict(setting), "torch": version} for setting, version in zip(ways, versions, strict=True)],
+        "pictures": list(pictures()),
+        "qualities": list(QUALITIES),
+        "files": len(files),
+        "different_files": distinct,
+        "decodings": len(files) * len(ways),
+        "oracle_decodings": len(oracle),
+        "cuda": torch.cuda.is_available(),
+        "differing": differing,
+        "seconds": round(time.perf_counter() - start),
+    }
+    text = json.dumps(report, indent=1)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text + "\n", "utf-8")
+    click.echo(text)
+    raise SystemExit(1 if differing else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,678 @@
+"""Decode many damaged and forged files, and judge what comes of each.
+
+    PYTHONPATH=.:tests python scripts/fuzz.py --count 200000 --seed 1 --out build/fuzz
+
+makes files from the golden ones of the tests, by changes drawn from the seed and the number of the file alone, so that
+any file can be made again (`--first N --count 1 --keep`). Half of the changes are blind: bits, bytes, parts removed,
+doubled or taken from another file. The others know the format: they change streams, lengths, the slice table,
+dimensions, quality, chunks and latent checksums, and put a right checksum under the whole. A few are both.
+
+Each file must either raise a `DcaError`, or give the integers that an encoder once stored under the latent checksums in
+it, compared one by one; and where header, slices and chunks are those of the original, the very same picture. Anything
+else is a finding: another exception, a crash, a hang (a limit of time for each file), memory (limits of address space
+and of growth), a wrong picture. Findings are kept in the folder `--out`, and the exit code is then 1.
+
+No change computes the latent checksum of other streams: that would be an honest file of another picture. What may
+differ from the original and be right all the same is what its writer says outside of the slices: "another picture".
+
+`--exhaustive` instead sets every byte of every golden file to all of its 255 other values, and cuts every file off at
+every length. `--atheris` has the package atheris search, guided by the branches that each file takes.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import random
+import resource
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from types import FrameType, FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+import numpy as np
+import torch
+from forge import Forged, ForgedChunk, ForgedSlice, sealed
+from tiny import GOLDEN, WEIGHTS
+from tqdm import tqdm
+
+from dcacodec.codec import Codec
+from dcacodec.coding import best_coder
+from dcacodec.container import Chunk, Container, pack, parse
+from dcacodec.errors import DcaError
+from dcacodec.images import Picture
+from dcacodec.slices import Grid
+from dcacodec.weights import read_weights
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MAX_PIXELS: Final = 1 << 20
+"""Files that claim more are `TooLarge`, so that an honest decoder needs little memory for any of them."""
+HEADROOM: Final = 1 << 30
+"""Bytes of address space that a file may take beyond what the process has when it begins."""
+GROWTH: Final = 256 << 20
+"""Bytes by which the resident memory of a process may grow over all of its files."""
+BATCH: Final = 200
+"""Files that a process is sent at a time."""
+SAME: Final = "the same picture"
+OTHER: Final = "another picture, as its header or chunks say"
+
+Change = Callable[[random.Random, Forged, "Sequence[Sample]"], None]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A sound file."""
+
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A file to be judged: what was done to which sample."""
+
+    number: int
+    sample: Sample
+    changes: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What should not have come of a file."""
+
+    number: int
+    name: str
+    changes: str
+    outcome: str
+    data: bytes
+
+
+class Finished(BaseException):
+    """A file took too long. No `Exception`, so that nothing on the way takes it for one of its own."""
+
+
+# -------------------------------------------------------------------------------------------------- samples and changes
+
+
+def samples() -> list[Sample]:
+    """The golden files, and one with every kind of chunk."""
+    found = [Sample(path.stem, path.read_bytes()) for path in sorted(GOLDEN.glob("*.dca"))]
+    container = parse(next(sample.data for sample in found if sample.name == "17x5-RGBA-q50"))
+    more = (Chunk("icCP", b"a profile"), Chunk("exIF", b"II*\0\x08\0\0\0\0\0"), Chunk("teSt", bytes(range(40))))
+    whole = Container(container.header, container.slices, container.chunks + more)
+    return [*found, Sample("17x5-RGBA-q50-chunks", pack(whole))]
+
+
+def mutant(number: int, seed: int, known: Sequence[Sample]) -> Mutant:
+    """The file of a number."""
+    draw = random.Random(f"{seed}:{number}")
+    sample = draw.choice(known)
+    done: list[str] = []
+    data = sample.data
+    kind = draw.random()
+    if kind < 0.55:
+        forged = Forged.of(data)
+        for _ in range(draw.choice((1, 1, 1, 2, 3))):
+            change = draw.choice(CHANGES)
+            change(draw, forged, known)
+            done.append(change.__name__)
+        data = forged.written()
+    if kind >= 0.5:
+        for _ in range(draw.choice((1, 1, 2, 4))):
+            blind = draw.choice(BLIND)
+            data = blind(draw, data, known)
+            done.append(blind.__name__)
+        if kind > 0.8:  # the same under a right checksum: what comes first is then the parser
+            data = sealed(data[:-4])
+            done.append("sealed")
+    return Mutant(number, sample, " ".join(done), data)
+
+
+def flip_bits(draw: random.Random, data: bytes, known: Sequence[Sample]) -> bytes:
+    """One bit or a few."""
+    if not data:
+        return data
+    changed = bytearray(data)
+    for _ in range(draw.choice((1, 1, 2, 8))):
+        changed[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
+    return bytes(changed)
+
+
+def set_bytes(draw: random.Random, data: bytes, known: Sequence[Sample]) -> bytes:
+    """One byte or a run, to anything or to an extreme."""
+    at, length = draw.randrange(len(data) + 1), draw.choice((1, 1, 4, 16))
+    fill = bytes([draw.choice((0, 1, 127, 128, 255))]) * length
+    return data[:at] + draw.choice((fill, draw.randbytes(length))) + data[at + length :]
+
+
+def truncate(draw: random.Random, data: bytes, known: Sequence[Sample]) -> bytes:
+    """The front alone."""
+    return data[: draw.randrange(len(data) + 1)]
+
+
+def remove(draw: random.Random, data: bytes, known: Sequence[Sample]) -> bytes:
+    """A part from the middle."""
+    at = draw.randrange(len(data) + 1)
+    return data[:at] + data[at + draw.choice((1, 2, 7, 64)) :]
+
+
+def insert(draw: random.Random, data: bytes, known: Sequence[Sample]) -> bytes:
+    """A few bytes."""
+    at = draw.randrange(len(data) + 1)
+    return data[:at] + draw.randbytes(draw.choice((1, 1, 4, 300))) + data[at:]
+
+
+def double(draw: random.Random, data: bytes, known: Sequence[Sample]) -> bytes:
+    """A part twice."""
+    at = draw.randrange(len(data) + 1)
+    end = min(len(data), at + draw.choice((1, 4, 40, 400)))
+    return data[:end] + data[at:end] + data[end:]
+
+
+def splice(draw: random.Random, data: bytes, known: Sequence[Sample]) -> bytes:
+    """The front of this one, and the end of another."""
+    other = draw.choice(known).data
+    return data[: draw.randrange(len(data) + 1)] + other[draw.randrange(len(other)) :]
+
+
+def damage_stream(draw: random.Random, file: Forged, known: Sequence[Sample]) -> None:
+    part, index = _any_stream(draw, file)
+    part.streams[index] = draw.choice((flip_bits, set_bytes, truncate, remove, insert, double))(
+        draw, part.streams[index], known
+    )
+
+
+def replace_stream(draw: random.Random, file: Forged, known: Sequence[Sample]) -> None:
+    part, index = _any_stream(draw, file)
+    length = len(part.streams[index])
+    donor, other = _any_stream(draw, Forged.of(draw.choice(known).data))
+    part.streams[index] = draw.choice(
+        (b"", bytes(length), b"\xff" * length, draw.randbytes(length), draw.randbytes(4000), donor.streams[other])
+    )
+
+
+def swap_streams(draw: random.Random, file: Forged, known: Sequence[Sample]) -> None:
+    (one, first), (other, second) = _any_stream(draw, file), _any_stream(draw, file)
+    one.streams[first], other.streams[second] = other.streams[second], one.streams[first]
+
+
+def lie_about_length(draw: random.Random, file: Forged, known: Sequence[Sample]) -> None:
+    part, index = _any_stream(draw, file)
+    part.lengths = [len(stream) for stream in part.streams]
+    part.lengths[index] = _other_number(draw, part.lengths[index])
+
+
+def change_latent_crc(draw: random.Random, file: Forged, known: Sequence[Sample]) -> None:
+    part = draw.choice(file.slices)
+    part.latent_crc = draw.choice((0, 0xFFFFFFFF, part.latent_crc ^ 1 << draw.randrange(32), draw.getrandbits(32)))
+
+
+def change_slice_table(draw: random.Random, file: Forged, known: Sequence[Sample]) -> None:
+    at = draw.randrange(len(file.slices))
+    how = draw.randrange(4)
+    if how == 0 and len(file.slices) > 1:
+        del file.slices[at]
+    elif how == 1:
+        file.slices.insert(at, ForgedSlice([b""] * 7, draw.getrandbits(32)))
+    elif how == 2:
+        draw.shuffle(file.slices)
+    else:
+        file.slices = file.slices * draw.choice((2, 5))
+    if draw.random() < 0.5 and file.slice_count is not None:
+        file.slice_count = len(file.slices)
+
+
+def change_slice_count(draw: random.Random, file: Forged, known: Sequence[Sample]) -> None:
+    file.slice_count = draw.choice((None, _other_number(draw, file.slice_count or 1)))
+
+
+def change_side(draw: random.Random, file: Forged, known: Sequence[Sample]) -> None:
+    if draw.random() < 0.5:
+        file.width = _other_number(draw, file.width)
+    else:
+        file.height = _other_number(draw, file.height)
+
+
+def swap_sides(draw: random.Random, file: Forged, known: Sequence[Sample]) -> None:
+    file.width, file.height = file.height, file.width
+
+
+def change_layout(draw: random.Random, file: Forged, known: Sequence[Sample]) -> None:
+    file.layout = draw.choice(
+        (file.layout ^ 0x10, file.layout & 0xF0 | draw.choice((0, 8, 9, 10, 11)), draw.randrange(256))
+    )
+
+
+def change_quality(draw: random.Random, file: Forged, known: Sequence[Sample]) -> None:
+    file.quality = draw.choice((file.quality + 1, file.quality - 1, draw.randrange(256), draw.randint(1, 100)))
+
+
+def change_identity(draw: random.Random, file: Forged, known: Sequence[Sample]) -> None:
+    if draw.random() < 0.5:
+        file.version = draw.choice((0, 2, 255))
+    else:
+        file.fingerprint = flip_bits(draw, file.fingerprint, known)
+
+
+def write_longer(draw: random.Random, file: Forged, known: Sequence[Sample]) -> None:
+    file.longer = draw.choice(("width", "height", "slice_count", "length"))
+
+
+def add_chunk(draw: random.Random, file: Forged, known: Sequence[Sample]) -> None:
+    tag = draw.choice((b"ALPH", b"icCP", b"exIF", b"teSt", b"NEWs", b"a\0b1", draw.randbytes(4)))
+    others = [chunk.data for sample in known for chunk in Forged.of(sample.data).chunks]
+    data = draw.choice((b"", draw.randbytes(60), draw.choice(others)))
+    file.chunks.insert(draw.randrange(len(file.chunks) + 1), ForgedChunk(tag, data))
+
+
+def change_chunk(draw: random.Random, file: Forged, known: Sequence[Sample]) -> None:
+    if not file.chunks:
+        return
+    at = draw.randrange(len(file.chunks))
+    chunk = file.chunks[at]
+    how = draw.randrange(5)
+    if how == 0:
+        chunk.length = _other_number(draw, len(chunk.data))
+    elif how == 1:
+        chunk.tag = set_bytes(draw, chunk.tag, known)[:4]
+    elif how == 2:
+        file.chunks.append(chunk)
+    elif how == 3:
+        del file.chunks[at]
+    else:
+        chunk.data = draw.choice((flip_bits, set_bytes, truncate, remove, insert, splice))(draw, chunk.data, known)
+
+
+def change_end(draw: random.Random, file: Forged, known: Sequence[Sample]) -> None:
+    if draw.random() < 0.3:
+        file.end = b""
+    else:
+        file.tail = draw.randbytes(draw.choice((1, 4, 50)))
+
+
+BLIND: Final = (flip_bits, set_bytes, truncate, remove, insert, double, splice)
+CHANGES: Final[tuple[Change, ...]] = (
+    damage_stream,
+    damage_stream,
+    damage_stream,
+    replace_stream,
+    replace_stream,
+    swap_streams,
+    lie_about_length,
+    change_latent_crc,
+    change_slice_table,
+    change_slice_count,
+    change_side,
+    swap_sides,
+    change_layout,
+    change_quality,
+    change_identity,
+    write_longer,
+    add_chunk,
+    change_chunk,
+    change_chunk,
+    change_end,
+)
+
+
+def _any_stream(draw: random.Random, file: Forged) -> tuple[ForgedSlice, int]:
+    return draw.choice(file.slices), draw.randrange(7)
+
+
+def _other_number(draw: random.Random, number: int) -> int:
+    near = max(0, number + draw.choice((-64, -2, -1, 1, 2, 64)))
+    return draw.choice((near, near, number * 2, number * 256, 0, 1 << draw.randrange(36), (1 << 32) - 1, 1 << 32))
+
+
+def exhaustive(known: Sequence[Sample]) -> Iterator[Mutant]:
+    """Every other value of every byte, and every length, of every file."""
+    number = 0
+    for sample in known:
+        for at in range(len(sample.data)):
+            for value in range(256):
+                if value != sample.data[at]:
+                    data = sample.data[:at] + bytes([value]) + sample.data[at + 1 :]
+                    yield Mutant(number, sample, f"byte {at} = {value}", data)
+                    number += 1
+        for length in range(len(sample.data)):
+            yield Mutant(number, sample, f"cut off at {length}", sample.data[:length])
+            number += 1
+
+
+# ------------------------------------------------------------------------------------------------------------ the judge
+
+
+class Judge:
+    """Decodes files and says what came of each: the name of an error, `SAME`, `OTHER`, or a finding.
+
+    Args:
+        known: the sound files.
+        seconds: the limit for one file.
+    """
+
+    def __init__(self, known: Sequence[Sample], seconds: float) -> None:
+        torch.set_num_threads(1)
+        self._codec = Codec(read_weights(WEIGHTS), coder=best_coder())
+        self._seconds = seconds
+        self._latents: dict[int, NDArray[np.int64]] = {}
+        self._pictures: dict[bytes, Picture] = {}
+        for sample in known:
+            self._pictures[sample.data] = self._codec.decode(sample.data)
+            for crc, latent in self._integers(sample.data):
+                self._latents[crc] = latent
+
+    def __call__(self, data: bytes, original: bytes | None) -> tuple[str, bool]:
+        """The outcome, and whether it is a finding.
+
+        Args:
+            data: the file.
+            original: what it was made from, None for nothing that is known.
+        """
+        signal.setitimer(signal.ITIMER_REAL, self._seconds)
+        try:
+            picture = self._codec.decode(data, MAX_PIXELS)
+        except DcaError as error:
+            text = str(error)
+            if len(text.splitlines()) != 1 or len(text) > 300:
+                return f"{type(error).__name__}: a text that is not one line of up to 300 characters", True
+            return type(error).__name__, False
+        except MemoryError:
+            return "memory", True
+        except Finished:
+            return f"hang: more than {self._seconds} s", True
+        except Exception as error:
+            return f"{type(error).__name__}: {error}", True
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        return self._judged(data, picture, original)
+
+    def _judged(self, data: bytes, picture: Picture, original: bytes | None) -> tuple[str, bool]:
+        container = parse(data, MAX_PIXELS)
+        header = container.header
+        if picture.pixels.shape != (header.height, header.width, 3) or picture.gray != (header.mode == "L"):
+            return "wrong picture: not of the size or mode in its header", True
+        if (picture.alpha is None) != (container.chunk("ALPH") is None):
+            return "wrong picture: alpha is lost or made up", True
+        if picture.icc != container.chunk("icCP") or picture.exif != container.chunk("exIF"):
+            return "wrong picture: its metadata are not those of the file", True
+        for crc, latent in self._integers(data):
+            if crc not in self._latents or not np.array_equal(latent, self._latents[crc]):
+                return "wrong picture: integers that no encoder stored under this checksum", True
+        if original is None:
+            return OTHER, False
+        first = parse(original)
+        if (header, container.slices) != (first.header, first.slices):
+            return OTHER, False
+        expected = self._pictures[original]
+        if not np.array_equal(picture.pixels, expected.pixels):
+            return "wrong picture: other pixels from the same slices", True
+        if {chunk.tag: chunk.data for chunk in container.chunks} != {chunk.tag: chunk.data for chunk in first.chunks}:
+            return OTHER, False
+        if (
+            picture.alpha is not None
+            and expected.alpha is not None
+            and not np.array_equal(picture.alpha, expected.alpha)
+        ):
+            return "wrong picture: another alpha plane from the same chunk", True
+        return SAME, False
+
+    def _integers(self, data: bytes) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        """The latent checksum of each slice, and all that it decodes to, in one row, in units of 2**-9."""
+        container = parse(data, None)
+        grid = Grid(container.header)
+        for index, coded in enumerate(container.slices):
+            area = grid.area(index).common(grid.picture)
+            symbols = self._codec.read_streams(coded.streams, area.width, area.height, container.header.quality)
+            latent = (symbols.latent.numpy() * 512).astype(np.int64)
+            parts: list[NDArray[Any]] = [*symbols.hyper.values(), latent]
+            yield coded.latent_crc, np.concatenate([part.reshape(-1) for part in parts])
+
+
+def _or_none(alpha: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+    return np.zeros(0, np.uint8) if alpha is None else alpha
+
+
+def _too_long(number: int, frame: FrameType | None) -> None:
+    raise Finished
+
+
+def _address_space() -> int:
+    """Bytes of this process's address space."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
+def _resident_peak() -> int:
+    """The most bytes of memory that this process ever had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _work(pipe: Connection, seconds: float) -> None:
+    """A process that judges what it is sent. Before each file it says which one: if it dies, that was it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, _too_long)
+    known = samples()
+    judge = Judge(known, seconds)
+    for sample in known:
+        assert judge(sample.data, sample.data) == (SAME, False)
+    limit = _address_space() + HEADROOM
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    before = _resident_peak()
+    while (batch := pipe.recv()) is not None:
+        counts: Counter[str] = Counter()
+        findings = []
+        for each in batch:
+            pipe.send(each.number)
+            outcome, found = judge(each.data, each.sample.data)
+            if not found and _resident_peak() - before > GROWTH:
+                outcome, found = f"memory: grown by more than {GROWTH >> 20} MiB", True
+                before = _resident_peak()
+            counts[outcome] += 1
+            if found:
+                findings.append(Finding(each.number, each.sample.name, each.changes, outcome, each.data))
+        pipe.send((counts, findings, _resident_peak() - before))
+
+
+# -------------------------------------------------------------------------------------------------------------- the run
+
+
+@dataclass
+class Worker:
+    """A judging process, and what it is at."""
+
+    process: Any
+    pipe: Connection
+    batch: list[Mutant]
+    at: int = -1
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What came of a run."""
+
+    counts: Counter[str]
+    findings: list[Finding]
+    growth: int
+
+
+def run(mutants: Iterator[Mutant], total: int, jobs: int, seconds: float, keep: Callable[[Finding], None]) -> Summary:
+    """Judge files on processes. A process that dies is a finding too, and another takes its place."""
+    context = multiprocessing.get_context("spawn")
+    counts: Counter[str] = Counter()
+    findings: list[Finding] = []
+    growth = 0
+
+    def found(finding: Finding) -> None:
+        findings.append(finding)
+        keep(finding)
+
+    def start() -> Worker:
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_work, args=(theirs, seconds), daemon=True)
+        process.start()
+        theirs.close()
+        return Worker(process, ours, [])
+
+    def feed(worker: Worker, batch: list[Mutant]) -> None:
+        worker.batch = batch or list(islice(mutants, BATCH))
+        worker.at = -1
+        if worker.batch:
+            worker.pipe.send(worker.batch)
+        else:
+            worker.pipe.send(None)
+            workers.remove(worker)
+
+    workers = [start() for _ in range(jobs)]
+    try:
+        with tqdm(total=total, unit="file", mininterval=2) as bar:
+            for worker in list(workers):
+                feed(worker, [])
+            while workers:
+                ready = wait([worker.pipe for worker in workers], timeout=5 * seconds + 60)
+                if not ready:  # nothing at all for so long: it hangs where no signal is heard
+                    for worker in workers:
+                        worker.process.kill()
+                    continue
+                for worker in [worker for worker in workers if worker.pipe in ready]:
+                    try:
+                        message = worker.pipe.recv()
+                    except EOFError:
+                        worker.process.join()
+                        numbers = [each.number for each in worker.batch]
+                        if worker.at not in numbers:
+                            raise SystemExit("a process ended before its first file") from None
+                        place = numbers.index(worker.at)
+                        each, outcome = worker.batch[place], f"crash: exit code {worker.process.exitcode}"
+                        found(Finding(each.number, each.sample.name, each.changes, outcome, each.data))
+                        # What it had judged before is judged again.
+                        rest = worker.batch[:place] + worker.batch[place + 1 :]
+                        workers.remove(worker)
+                        counts["crash"] += 1
+                        bar.update(1)
+                        workers.append(start())
+                        feed(workers[-1], rest)
+                        continue
+                    if isinstance(message, int):
+                        worker.at = message
+                    else:
+                        more, faults, grown = message
+                        counts.update(more)
+                        for finding in faults:
+                            found(finding)
+                        growth = max(growth, grown)
+                        bar.update(more.total())
+                        feed(worker, [])
+    finally:
+        for worker in workers:
+            worker.process.kill()
+    return Summary(counts, findings, growth)
+
+
+def guided(seconds_in_all: int, seconds: float, out: Path) -> None:
+    """Have atheris look for files; it ends this process. What it tries is a file without its checksum."""
+    import atheris
+
+    signal.signal(signal.SIGALRM, _too_long)
+    known = samples()
+    judge = Judge(known, seconds)
+
+    for name in ("container", "codec", "slices", "images", "coding.stream"):
+        for function in _functions_of(sys.modules[f"dcacodec.{name}"]):
+            atheris.instrument_func(function)
+
+    def try_one(body: bytes) -> None:
+        data = sealed(body)
+        outcome, found = judge(data, None)
+        if found:
+            (out / "atheris.dca").write_bytes(data)
+            raise AssertionError(outcome)
+
+    corpus = out / "corpus"
+    corpus.mkdir(parents=True, exist_ok=True)
+    for sample in known:
+        (corpus / sample.name).write_bytes(sample.data[:-4])
+    options = [f"-max_total_time={seconds_in_all}", "-max_len=8000", "-rss_limit_mb=3000", "-print_final_stats=1"]
+    atheris.Setup([sys.argv[0], *options, str(corpus)], try_one)
+    atheris.Fuzz()
+
+
+def _functions_of(module: ModuleType) -> Iterator[FunctionType]:
+    """Those that a module defines, and the methods of its classes."""
+    own = [each for each in vars(module).values() if getattr(each, "__module__", None) == module.__name__]
+    inner = [each for owner in own if isinstance(owner, type) for each in vars(owner).values()]
+    return (each for each in own + inner if isinstance(each, FunctionType))
+
+
+@click.command()
+@click.option("--count", type=click.IntRange(min=1), default=1000, show_default=True, help="How many files.")
+@click.option("--first", type=click.IntRange(min=0), default=0, show_default=True, help="The number of the first.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Another one makes other files.")
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
+@click.option("--seconds", type=float, default=60.0, show_default=True, help="The limit for one file.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("build/fuzz"), help="Where findings are kept.")
+@click.option("--keep", is_flag=True, help="Keep the files too, not only the findings.")
+@click.option("--exhaustive", "all_of_them", is_flag=True, help="Every byte and every length of the golden files.")
+@click.option("--atheris", "minutes", type=int, metavar="MINUTES", help="Search by atheris instead.")
+def main(
+    count: int,
+    first: int,
+    seed: int,
+    jobs: int,
+    seconds: float,
+    out: Path,
+    keep: bool,
+    all_of_them: bool,
+    minutes: int | None,
+) -> None:
+    """Judge damaged and forged files; print one JSON object with how many came to which end."""
+    out.mkdir(parents=True, exist_ok=True)
+    if minutes is not None:
+        guided(60 * minutes, seconds, out)
+        return
+    known = samples()
+    if all_of_them:
+        mutants, count = exhaustive(known), 256 * sum(len(sample.data) for sample in known)
+    else:
+        mutants = (mutant(number, seed, known) for number in range(first, first + count))
+    if keep:
+        mutants = _kept(mutants, out)
+
+    def note(finding: Finding) -> None:
+        path = out / f"finding-{seed}-{finding.number}.dca"
+        path.write_bytes(finding.data)
+        tqdm.write(f"{path}: {finding.name}, {finding.changes}: {finding.outcome}", file=sys.stderr)
+
+    start = time.perf_counter()
+    summary = run(mutants, count, jobs, seconds, note)
+    taken = time.perf_counter() - start
+    report = {
+        "files": summary.counts.total(),
+        "seed": None if all_of_them else seed,
+        "findings": len(summary.findings),
+        "outcomes": dict(summary.counts.most_common()),
+        "growth_mib": round(summary.growth / 2**20, 1),
+        "files_per_second": round(count / taken, 1),
+        "torch": torch.__version__,
+    }
+    click.echo(json.dumps(report))
+    raise SystemExit(1 if summary.findings else 0)
+
+
+def _kept(mutants: Iterator[Mutant], folder: Path) -> Iterator[Mutant]:
+    for each in mutants:
+        (folder / f"{each.number}.dca").write_bytes(each.data)
+        yield each
+
+
+if __name__ == "__main__":
+    main()

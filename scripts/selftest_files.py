@@ -1,0 +1,71 @@
+"""Make the golden files of `dcacodec selftest`, in dcacodec/golden/.
+
+    PYTHONPATH=. python scripts/selftest_files.py
+
+Only what is missing is made, and no file is ever replaced: that every later release still reads it is what it is for.
+Those of the tiny network are copies of files of the tests, the others are coded with the published weights.
+"""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from skimage import data
+
+from dcacodec.codec import Codec
+from dcacodec.container import parse
+from dcacodec.images import Picture
+from dcacodec.selftest import GOLDEN, TINY, digest_of, means_of, slices_of
+from dcacodec.weights import read_weights
+
+TESTS = Path(__file__).resolve().parent.parent / "tests" / "golden"
+COPIES = ("17x5-RGBA-q50.dca", "130x70-L-q50.dca", "300x270-RGB-q50-n8.dca")
+
+
+def pictures() -> dict[str, tuple[Picture, int]]:
+    """Parts of photographs of scikit-image, in the public domain: name, picture and quality."""
+    face, cat = data.astronaut()[60:170, 150:290], data.chelsea()[90:160, 120:230]
+    gray = np.repeat(cat[..., 1:2], 3, -1)
+    return {
+        "astronaut-small-q60.dca": (Picture(np.ascontiguousarray(face)), 60),
+        "cat-small-q25.dca": (Picture(gray, gray=True), 25),
+    }
+
+
+def facts(name: str, codec: Codec) -> dict[str, Any]:
+    """What is recorded of a file."""
+    content = (GOLDEN / name).read_bytes()
+    count, digest = digest_of(slices_of(codec, content))
+    return {
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "weights": parse(content).header.fingerprint.hex(),
+        "integers": count,
+        "digest": digest,
+        "means": means_of(codec.decode(content).pixels),
+    }
+
+
+def main() -> None:
+    GOLDEN.mkdir(exist_ok=True)
+    index = GOLDEN / "index.json"
+    listing: dict[str, Any] = json.loads(index.read_text("utf-8")) if index.exists() else {}
+    for name in (TINY, *COPIES):
+        if not (GOLDEN / name).exists():
+            shutil.copyfile(TESTS / name, GOLDEN / name)
+    tiny = Codec(read_weights(GOLDEN / TINY))
+    for name in COPIES:
+        listing.setdefault(name, facts(name, tiny))
+    published = Codec.load("small", "cpu")
+    for name, (picture, quality) in pictures().items():
+        if not (GOLDEN / name).exists():
+            (GOLDEN / name).write_bytes(published.encode(picture, quality))
+        if name not in listing:
+            listing[name] = facts(name, published)
+    index.write_text(json.dumps(listing, separators=(",", ":")) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

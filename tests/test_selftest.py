@@ -1,0 +1,220 @@
+"""The command `dcacodec selftest`: that it compares, and that it finds what is wrong."""
+
+import configparser
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from tiny import GOLDEN
+
+from dcacodec import selftest as module
+from dcacodec.cli import cli
+from dcacodec.codec import Codec
+from dcacodec.coding import CoderUnavailable, PythonCoder
+from dcacodec.errors import DcaError
+from dcacodec.selftest import TINY, Golden, Setting, checks, digest_of, golden_files, means_of, settings, slices_of
+from dcacodec.weights import Weights
+
+ROOT = Path(__file__).resolve().parent.parent
+NAMES = [
+    "17x5-RGBA-q50.dca",
+    "130x70-L-q50.dca",
+    "300x270-RGB-q50-n8.dca",
+    "astronaut-small-q60.dca",
+    "cat-small-q25.dca",
+]
+
+
+@pytest.fixture(autouse=True)
+def _no_weights_are_kept() -> Iterator[None]:
+    yield
+    module._weights.cache_clear()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the golden files of the tiny network, in place of all."""
+    path = tmp_path / "golden"
+    shutil.copytree(module.GOLDEN, path)
+    index = json.loads((path / "index.json").read_text("utf-8"))
+    (path / "index.json").write_text(json.dumps({name: index[name] for name in NAMES[:2]}), "utf-8")
+    monkeypatch.setattr(module, "GOLDEN", path)
+    monkeypatch.setattr(module.golden_files, "__defaults__", (path,))
+    return path
+
+
+@pytest.fixture
+def python_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Quick: one coder, and that of one thread and of two."""
+
+    def unavailable() -> None:
+        raise CoderUnavailable("it is not to be")
+
+    monkeypatch.setattr("dcacodec.coding.TorchacCoder", unavailable)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+
+
+def call() -> Any:
+    return CliRunner().invoke(cli, ["selftest", "--device", "cpu"], prog_name="dcacodec")
+
+
+def test_the_files_are_there_and_those_of_the_tests() -> None:
+    assert [golden.name for golden in golden_files()] == NAMES
+    assert sorted(path.name for path in module.GOLDEN.iterdir()) == sorted([*NAMES, TINY, "index.json"])
+    for name in (TINY, *NAMES[:3]):
+        assert (module.GOLDEN / name).read_bytes() == (GOLDEN / name).read_bytes()
+
+
+def test_recorded_digests_are_those_of_the_recorded_arrays() -> None:
+    """From the arrays that the tests keep, without any decoder."""
+    golden = next(each for each in golden_files() if each.name == "130x70-L-q50.dca")
+    with np.load(GOLDEN / "130x70-L-q50.npz", allow_pickle=False) as file:
+        names = [
+            "R",
+            "G",
+            "L",
+            *(f"step_{step}" for step in range(4)),
+            *(f"level_{step}" for step in range(4)),
+            "latent",
+        ]
+        arrays = [file[name] for name in names]
+    digest = hashlib.sha256(b"".join(array.astype("<i4").tobytes() for array in arrays)).hexdigest()
+    assert (golden.integers, golden.digest) == (sum(array.size for array in arrays), digest)
+
+
+def test_it_passes_here_and_says_what_was_compared(folder: Path, python_only: None) -> None:
+    result = call()
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[0] == "ok    the compiled coder is not there, files are coded by the slow one: it is not to be"
+    assert lines[1:5] == [
+        f"ok    {name}, python coder, {threads}: {count} integers as recorded, and the same bytes of them again"
+        for threads in ("1 thread", "2 threads")
+        for name, count in (("17x5-RGBA-q50.dca", 888), ("130x70-L-q50.dca", 5048))
+    ]
+    assert re.fullmatch(
+        r"ok    17x5-RGBA-q50\.dca, picture: means of its parts within [01] of 255 of those .+", lines[5]
+    )
+    assert re.fullmatch(
+        r"ok    made here: python coder, 1 thread -> python coder, 2 threads: \d+ integers equal", lines[7]
+    )
+    assert lines[9:] == ["9 of 9 checks passed"]
+
+
+def test_published_weights_are_checked_too() -> None:
+    """What users have: the files of the published network, by one setting."""
+    setting = Setting("python", "cpu", 1, PythonCoder())
+    for golden in golden_files()[3:]:
+        text, passed = module._integers(golden, setting)
+        assert passed, text
+        text, passed = module._picture(golden, setting)
+        assert passed, text
+
+
+def failing(stdout: str) -> list[str]:
+    return [line for line in stdout.splitlines() if line.startswith("FAIL")]
+
+
+@pytest.mark.parametrize("place", ["head.bias", "stages.L.block.feed.out.weight", "synthesis.G.linear.weight"])
+def test_one_wrong_bit_in_the_arithmetic_is_found(
+    place: str, folder: Path, python_only: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(fingerprint: str) -> Weights:
+        from dcacodec.weights import read_weights
+
+        weights = read_weights(folder / TINY)
+        weights.network.entropy.get_parameter(place).view(-1)[3] += 2.0**-9
+        return weights
+
+    monkeypatch.setattr(module, "_weights", wrong)
+    result = call()
+    assert result.exit_code == 1
+    # Both sides of what is made here are as wrong.
+    assert len(failing(result.stdout)) >= 2
+    assert result.stdout.splitlines()[-1] != "9 of 9 checks passed"
+    assert result.stderr == ""
+
+
+def test_a_wrong_picture_is_found(folder: Path, python_only: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels_of = Codec.pixels_of
+    monkeypatch.setattr(Codec, "pixels_of", lambda *arguments: pixels_of(*arguments) // 2)
+    result = call()
+    assert result.exit_code == 1
+    assert all(", picture: means of its parts within" in line for line in failing(result.stdout))
+    assert len(failing(result.stdout)) == 2
+
+
+def test_a_wrong_digest_is_found(folder: Path) -> None:
+    golden = golden_files(folder)[0]
+    for other in (Golden(**vars(golden) | {"digest": "0" * 64}), Golden(**vars(golden) | {"integers": 887})):
+        text, passed = module._integers(other, Setting("python", "cpu", 1, PythonCoder()))
+        assert (text, passed) == ("other integers than those recorded", False)
+
+
+@pytest.mark.parametrize("damage", ["file", "index", "missing", "no facts"])
+def test_a_damaged_installation_is_an_error_of_one_line(damage: str, folder: Path) -> None:
+    if damage == "file":
+        (folder / NAMES[0]).write_bytes(b"other")
+    elif damage == "index":
+        (folder / "index.json").write_text("[", "utf-8")
+    elif damage == "no facts":
+        (folder / "index.json").write_text(json.dumps({NAMES[0]: {}}), "utf-8")
+    else:
+        (folder / NAMES[1]).unlink()
+    with pytest.raises(DcaError):
+        golden_files(folder)
+    result = call()
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert re.fullmatch(r"dcacodec: error: the golden file[^\n]+\n", result.stderr)
+
+
+def test_missing_weights_fail(folder: Path, python_only: None) -> None:
+    (folder / TINY).unlink()
+    result = call()
+    assert result.exit_code == 1
+    assert len(failing(result.stdout)) == 8  # every check but the line about the coder
+    assert "which this installation does not have" in result.stdout
+
+
+def test_settings_are_every_coder_with_one_thread_and_with_many() -> None:
+    found = [each for each in settings("cpu") if isinstance(each, Setting)]
+    assert {each.threads for each in found} >= {1} and len({each.threads for each in found}) == 2
+    assert [each.name for each in found if each.coder.name == "python"][0] == "python coder, 1 thread"
+
+
+def test_threads_are_as_they_were(folder: Path, python_only: None) -> None:
+    before = torch.get_num_threads()
+    assert all(check.passed for check in checks("cpu"))
+    assert torch.get_num_threads() == before
+
+
+def test_damaged_files_are_found(codec: Codec) -> None:
+    data = (GOLDEN / "17x5-RGBA-q50.dca").read_bytes()
+    assert digest_of(slices_of(codec, data))[0] == 888
+    with pytest.raises(DcaError):
+        slices_of(codec, data[:-1])
+
+
+def test_means_of_a_picture() -> None:
+    pixels = np.zeros((16, 3, 3), np.uint8)
+    pixels[:2] = 10
+    pixels[15, 2] = (1, 2, 6)
+    means = means_of(pixels)
+    assert len(means) == 8 and [len(row) for row in means] == [3] * 8
+    assert means[0] == [[10, 10, 10]] * 3 and means[1] == [[0, 0, 0]] * 3
+    assert means[7] == [[0, 0, 0], [0, 0, 0], [0, 1, 3]]
+
+
+def test_the_files_are_part_of_the_package() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    patterns = [each.strip() for each in setup["options.package_data"]["dcacodec"].split(",")]
+    assert "golden/*" in patterns
