@@ -349,7 +349,7 @@ class Viewer:
 
     def text(self, selector: str) -> str:
         self.settle()
-        return self.page.locator(selector).inner_text()
+        return str(self.page.locator(selector).inner_text())
 
     def split(self) -> int:
         """Where the divider is, in per cent."""
@@ -365,7 +365,8 @@ class Viewer:
         self.page.locator("#stage").scroll_into_view_if_needed()
         box = self.page.locator(selector).bounding_box()
         assert box is not None
-        return {name: float(value) for name, value in box.items()}  # type: ignore[arg-type]
+        x, y, width, height = box["x"], box["y"], box["width"], box["height"]
+        return {"x": float(x), "y": float(y), "width": float(width), "height": float(height)}
 
     def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
         """With the mouse, between points of the stage."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -59,7 +60,7 @@ def _window(context: click.Context, parameter: click.Parameter, value: Any) -> t
 def _tell(line: str) -> None:
     from tqdm import tqdm
 
-    tqdm.write(f"dcacodec: notice: {' '.join(line.split())}", file=click.get_text_stream("stderr"))
+    tqdm.write(f"dcacodec: notice: {' '.join(line.split())}", file=sys.stderr)
 
 
 @click.command(
