@@ -17,7 +17,7 @@ from dcacodec.weights import Weights, read_weights
 settings.register_profile("patient", deadline=None)  # that a machine is busy is no failure
 settings.load_profile("patient")
 
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # started in the background of a script: commands would inherit it
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in the background of a script; commands inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
