@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from PIL import Image
 from tiny import WEIGHTS
 
 from dcacodec.codec import Codec
@@ -17,8 +18,17 @@ from dcacodec.weights import Weights, read_weights
 settings.register_profile("patient", deadline=None)  # that a machine is busy is no failure
 settings.load_profile("patient")
 
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in the background of a script; commands inherit it
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+PILLOWS_LIMIT = Image.MAX_IMAGE_PIXELS
+
+# Commands inherit what is ignored, and in the background of a script or under nohup these signals are.
+for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, _handler)
+
+
+def pytest_runtest_teardown() -> None:
+    """The command line lifts Pillow's limit for its process, as its own holds; other tests want it back."""
+    Image.MAX_IMAGE_PIXELS = PILLOWS_LIMIT
 
 
 @pytest.fixture(scope="session")
