@@ -222,25 +222,22 @@ class PillowFormat:
 
 _QUALITIES: Final = tuple(map(float, range(1, 101)))
 
+
+def _jpeg(subsampling: str) -> PillowFormat:
+    return PillowFormat(
+        f"JPEG {subsampling}",
+        "JPEG",
+        "jpg",
+        lambda: f"libjpeg-turbo {features.version('libjpeg_turbo') or features.version('jpg')}",
+        lambda setting, threads: {"quality": int(setting), "subsampling": subsampling, "optimize": True},
+        (5, 10, 20, 35, 50, 65, 80, 90, 95),
+        _QUALITIES[:95],
+    )
+
+
 FORMATS: Final[Mapping[str, PillowFormat]] = {
-    "jpeg": PillowFormat(
-        "JPEG 4:2:0",
-        "JPEG",
-        "jpg",
-        lambda: f"libjpeg-turbo {features.version('libjpeg_turbo') or features.version('jpg')}",
-        lambda setting, threads: {"quality": int(setting), "subsampling": "4:2:0", "optimize": True},
-        (5, 10, 20, 35, 50, 65, 80, 90, 95),
-        _QUALITIES[:95],
-    ),
-    "jpeg-444": PillowFormat(
-        "JPEG 4:4:4",
-        "JPEG",
-        "jpg",
-        lambda: f"libjpeg-turbo {features.version('libjpeg_turbo') or features.version('jpg')}",
-        lambda setting, threads: {"quality": int(setting), "subsampling": "4:4:4", "optimize": True},
-        (5, 10, 20, 35, 50, 65, 80, 90, 95),
-        _QUALITIES[:95],
-    ),
+    "jpeg": _jpeg("4:2:0"),
+    "jpeg-444": _jpeg("4:4:4"),
     "jpeg2000": PillowFormat(
         "JPEG 2000 4:4:4 9/7",
         "JPEG2000",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -120,8 +120,17 @@ def write_plots(results: Results, folder: Path, window: tuple[float, float] | No
     Raises:
         OSError: a file cannot be written.
     """
+    return save(draw(results, window), folder)
+
+
+def save(plots: Iterable[Plot], folder: Path) -> list[Path]:
+    """Write plots into a folder, each under its name in all of `FORMATS`.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
     paths = []
-    for plot in draw(results, window):
+    for plot in plots:
         for form in FORMATS:
             content = plot.render(form)
             path = folder / f"{plot.name}.{form}"

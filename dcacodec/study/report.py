@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dcacodec.bench.metrics import Curve, bd_rate
-from dcacodec.bench.plots import FORMATS, Plot
+from dcacodec.bench.plots import Plot, save
 from dcacodec.container import STREAMS
 from dcacodec.images import write_atomically
 from dcacodec.study.run import Record, write_json
@@ -83,14 +83,7 @@ def write_report(records: Sequence[Record], folder: Path) -> list[Path]:
     write_json(folder / "report.json", {"summary": summary, "records": list(records)})
     text = "\n\n".join("\n".join(table) for table in tables(records, summary)) + "\n"
     write_atomically(folder / "report.md", lambda file: file.write(text.encode()))
-    paths = [folder / "report.json", folder / "report.md"]
-    for plot in draw(records, summary):
-        for form in FORMATS:
-            content = plot.render(form)
-            path = folder / f"{plot.name}.{form}"
-            write_atomically(path, lambda file, content=content: file.write(content))  # type: ignore[misc]
-            paths.append(path)
-    return paths
+    return [folder / "report.json", folder / "report.md", *save(draw(records, summary), folder)]
 
 
 def _signed(value: float | None) -> str:
