@@ -80,6 +80,10 @@ def set_length(at: int, value: int) -> bytes:
     return lengths(lambda found: found.__setitem__(at, value))
 
 
+def full(file: Forged) -> None:
+    file.chunks.append(ForgedChunk(b"FULL", b"\1"))
+
+
 def chunks(*parts: tuple[bytes, bytes]) -> bytes:
     """17x5-RGB-q100 with chunks."""
     return plain(chunks=[ForgedChunk(tag, data) for tag, data in parts])
@@ -257,6 +261,9 @@ def attacks() -> list[Attack]:
             chunks((b"ALPH", png(samples())), (b"ALPH", png(samples()))),
         ),
         Attack("critical.dca", "a chunk that must be understood", "UnknownChunk", chunks((b"NEWs", b"news"))),
+        Attack("full-short.dca", "no bits to say which slices are full", "BadSliceBits", chunks((b"FULL", b""))),
+        Attack("full-more.dca", "a bit for a slice that is not there", "BadSliceBits", chunks((b"FULL", b"\3"))),
+        Attack("full-lie.dca", "a slice that is not full, and lies", "StreamError", forged("64x64-RGB-q50", full)),
         Attack("tag.dca", "a tag with a line break and a colour code", "BadChunkTag", chunks((b"\n\x1b[1", b""))),
         Attack(
             "chunk-length.dca",

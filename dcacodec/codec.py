@@ -32,6 +32,7 @@ from dcacodec.container import (
     Container,
     Header,
     Slice,
+    full_chunk,
     pack,
     padded,
     parse,
@@ -56,6 +57,12 @@ Result = TypeVar("Result")
 Progress = Callable[[int, int], object]
 """Called with how much of the work is done, and how much there is: (0, n) first, (n, n) last."""
 
+MISS_LIMIT = 2.0
+"""Quantisation steps. Where a skipped element is further off, the network was sure and wrong."""
+BITS_PER_ERROR = 25.0
+"""Bits paid to take an error of one squared quantisation step away. Measured: with it rounding is as good as it
+can be (docs/training.md), and full slices cost no more bits than a higher quality for the same gain."""
+
 HYPER_ORDER = "RGL"
 """Order of the hyper latents in the file, whatever the order of contextualisation."""
 
@@ -70,12 +77,14 @@ class Symbols:
             row, column, channel within the group.
         rows: four times int64 (N,): the scale level of each.
         latent: y_hat, float64 (1, H, W, M), a multiple of 2**-9.
+        full: whether all elements of y are coded; if not, those of a level below `SKIP_BELOW` are skipped.
     """
 
     hyper: dict[str, Integers]
     steps: list[Integers]
     rows: list[NDArray[np.int64]]
     latent: Tensor
+    full: bool = False
 
     def checksum(self) -> int:
         """CRC-32 over the hyper latents and y_hat in units of 2**-9, all as little-endian int32."""
@@ -172,13 +181,14 @@ class Codec:
         header = Header(self.weights.fingerprint, picture.width, picture.height, mode, quality, slice_log2)
         grid = Grid(header)
 
-        def code(index: int) -> Slice:
+        def code(index: int) -> tuple[Slice, bool]:
             symbols = self.quantise(self.latent_of_slice(picture.pixels, grid, index, quality), quality)
-            return Slice(self.streams_of(symbols, quality), symbols.checksum())
+            return Slice(self.streams_of(symbols, quality), symbols.checksum()), symbols.full
 
         with self._team(header) as each:
-            slices = tuple(_told(each(code, range(header.slice_count)), header.slice_count, progress))
-        chunks = []
+            coded = tuple(_told(each(code, range(header.slice_count)), header.slice_count, progress))
+        slices, full = tuple(part for part, _ in coded), [each for _, each in coded]
+        chunks = [full_chunk(full)] if any(full) else []
         if picture.alpha is not None:
             chunks.append(Chunk("ALPH", encode_alpha(picture.alpha)))
         chunks += [Chunk(tag, data) for tag, data in (("icCP", picture.icc), ("exIF", picture.exif)) if data]
@@ -264,14 +274,10 @@ class Codec:
         Slices are decoded when the first tile needs them, and forgotten after the last. Those that a tile does not need
         are zero in it.
         """
-        header, grid = container.header, Grid(container.header)
+        grid = Grid(container.header)
 
         def read(index: int) -> tuple[int, Tensor]:
-            area, coded = grid.area(index).common(grid.picture), container.slices[index]
-            symbols = self.read_streams(coded.streams, area.width, area.height, header.quality)
-            if symbols.checksum() != coded.latent_crc:
-                raise SymbolMismatch("the decoded latents are not those that were encoded: the file is damaged")
-            return index, symbols.latent[0].float()
+            return index, self.read_slice(container, index).latent[0].float()
 
         arriving = each(read, dict.fromkeys(chain.from_iterable(tile.slices for tile in tiles)))
         known: dict[int, Tensor] = {}
@@ -325,9 +331,26 @@ class Codec:
         """Analyse and quantise: (1, H, W, 3) in 0..1, sides multiples of 64 -> symbols."""
         return self.quantise(self.latent_of(picture, quality), quality)
 
-    @torch.inference_mode()
     def quantise(self, y: Tensor, quality: int) -> Symbols:
-        """The symbols of a slice, from its y (1, H/16, W/16, M), whose sides are multiples of 4."""
+        """The symbols of a slice, from its y (1, H/16, W/16, M), whose sides are multiples of 4.
+
+        What is skipped cannot be corrected. Where the network was sure of it and wrong, all is coded instead, if the
+        smaller error is worth the bits.
+        """
+        symbols, missed = self._quantised(y, quality, full=False)
+        if missed <= MISS_LIMIT:
+            return symbols
+        full, _ = self._quantised(y, quality, full=True)
+        return min(symbols, full, key=lambda each: self._cost(each, y, quality))
+
+    def _cost(self, symbols: Symbols, y: Tensor, quality: int) -> float:
+        """Bits, and what the error is worth in bits."""
+        error = float((symbols.latent - y.double()).square().sum())
+        return 8 * sum(map(len, self.streams_of(symbols, quality))) + BITS_PER_ERROR * error
+
+    @torch.inference_mode()
+    def _quantised(self, y: Tensor, quality: int, full: bool) -> tuple[Symbols, float]:
+        """Symbols, and how far the worst of the skipped elements is from its mean, in quantisation steps."""
         with transform_precision(self.device, fast_bfloat16(self.device)):
             hyper = self.weights.network.hyper_latents(y, self._position(quality))
         y = y.double()
@@ -335,10 +358,13 @@ class Codec:
 
         steps: list[Integers] = []
         rows: list[NDArray[np.int64]] = []
+        missed: list[float] = []
 
         def code(step: int, mean: Tensor, levels: Tensor) -> Tensor:
-            skipped = levels < SKIP_BELOW
-            residual = (take_step(y, step) - mean).round().clamp(-VALUE_LIMIT, VALUE_LIMIT).masked_fill(skipped, 0.0)
+            skipped = levels < _first_coded(full)
+            distance = take_step(y, step) - mean
+            missed.append(float((distance.abs() * skipped).max()))
+            residual = distance.round().clamp(-VALUE_LIMIT, VALUE_LIMIT).masked_fill(skipped, 0.0)
             coded = ~_raster(skipped)
             steps.append(_raster(residual)[coded].cpu().numpy().astype(np.int32))
             rows.append(_raster(levels)[coded].cpu().numpy())
@@ -346,7 +372,7 @@ class Codec:
 
         latent = self._run_steps(latents, (y.shape[1], y.shape[2]), quality, code)
         integers = {letter: z[0].cpu().numpy().astype(np.int32) for letter, z in latents.items()}
-        return Symbols(integers, steps, rows, latent)
+        return Symbols(integers, steps, rows, latent, full), max(missed)
 
     @torch.inference_mode()
     def pixels_of(self, latent: Tensor, quality: int, scale: int = 1) -> Pixels:
@@ -384,9 +410,25 @@ class Codec:
             streams.append(encode_values(values, rows, weights.y_table, self.coder))
         return tuple(streams)
 
+    def read_slice(self, container: Container, index: int) -> Symbols:
+        """The symbols of a slice of a file.
+
+        Raises:
+            StreamError: a stream is not one that an encoder makes for the slice's dimensions.
+            SymbolMismatch: its latents are not those that the file's checksum is of.
+        """
+        header, coded, grid = container.header, container.slices[index], Grid(container.header)
+        area = grid.area(index).common(grid.picture)
+        symbols = self.read_streams(coded.streams, area.width, area.height, header.quality, container.is_full(index))
+        if symbols.checksum() != coded.latent_crc:
+            raise SymbolMismatch("the decoded latents are not those that were encoded: the file is damaged")
+        return symbols
+
     @torch.inference_mode()
-    def read_streams(self, streams: Sequence[bytes], width: int, height: int, quality: int) -> Symbols:
-        """The symbols of a slice of ``width`` x ``height`` pixels.
+    def read_streams(
+        self, streams: Sequence[bytes], width: int, height: int, quality: int, full: bool = False
+    ) -> Symbols:
+        """The symbols of a slice of ``width`` x ``height`` pixels. For ``full`` see `Symbols`.
 
         Raises:
             StreamError: a stream is not one that an encoder makes for these dimensions.
@@ -415,7 +457,7 @@ class Codec:
 
         def code(step: int, mean: Tensor, levels: Tensor) -> Tensor:
             raster = _raster(levels)
-            coded = raster >= SKIP_BELOW
+            coded = raster >= _first_coded(full)
             rows_of.append(raster[coded].cpu().numpy())
             steps.append(decode_values(coded_steps[step], rows_of[-1], self.weights.y_table, self.coder))
             residual = torch.zeros_like(raster, dtype=torch.float64)
@@ -423,7 +465,12 @@ class Codec:
             return to_phases(residual[None]) + mean
 
         latent = self._run_steps(latents, size, quality, code)
-        return Symbols(hyper, steps, rows_of, latent)
+        return Symbols(hyper, steps, rows_of, latent, full)
+
+
+def _first_coded(full: bool) -> int:
+    """The lowest scale level of which elements are coded."""
+    return 0 if full else SKIP_BELOW
 
 
 def _told(results: Iterable[Result], total: int, progress: Progress | None) -> Iterator[Result]:

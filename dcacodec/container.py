@@ -21,6 +21,7 @@ from dcacodec.errors import (
     BadMagic,
     BadMode,
     BadQuality,
+    BadSliceBits,
     BadSliceCount,
     BadSliceSize,
     BadVarint,
@@ -52,7 +53,8 @@ LARGEST_SLICE: Final = 1 << 22
 ALPHA_CHUNK: Final = "ALPH"
 ICC_CHUNK: Final = "icCP"
 EXIF_CHUNK: Final = "exIF"
-_CRITICAL_CHUNKS: Final = frozenset({ALPHA_CHUNK})
+FULL_CHUNK: Final = "FULL"
+_CRITICAL_CHUNKS: Final = frozenset({ALPHA_CHUNK, FULL_CHUNK})
 
 _U32: Final = struct.Struct("<I")
 _MAX_U32: Final = (1 << 32) - 1
@@ -173,6 +175,7 @@ class Container:
         BadSliceCount: not as many slices as the header asks for.
         UnknownChunk: a critical chunk is not one that this release knows.
         DuplicateChunk: two chunks have the same tag.
+        BadSliceBits: the chunk "FULL" is not one bit for each slice, and zeros up to the next byte.
     """
 
     header: Header
@@ -188,10 +191,28 @@ class Container:
             if chunk.tag in tags:
                 raise DuplicateChunk(f"chunk {chunk.tag} is there twice")
             tags.add(chunk.tag)
+        full, count = self.chunk(FULL_CHUNK), len(self.slices)
+        if full is not None and (len(full) != -(-count // 8) or _bits(full) >> count):
+            raise BadSliceBits(f"chunk {FULL_CHUNK} is not one bit for each slice, of which there are {count}")
 
     def chunk(self, tag: str) -> bytes | None:
         """Data of the chunk with this tag, or None where there is none."""
         return next((chunk.data for chunk in self.chunks if chunk.tag == tag), None)
+
+    def is_full(self, index: int) -> bool:
+        """Whether all elements of y of a slice are coded; if not, those that the network is sure of are skipped."""
+        return bool(_bits(self.chunk(FULL_CHUNK) or b"") >> index & 1)
+
+
+def full_chunk(full: Sequence[bool]) -> Chunk:
+    """The chunk that tells of each slice whether it is full, see `Container.is_full`."""
+    bits = sum(each << index for index, each in enumerate(full))
+    return Chunk(FULL_CHUNK, bits.to_bytes(-(-len(full) // 8), "little"))
+
+
+def _bits(data: bytes) -> int:
+    """One bit for each slice, the first the least significant of the first byte."""
+    return int.from_bytes(data, "little")
 
 
 def pack(container: Container) -> bytes:

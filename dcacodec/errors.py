@@ -16,6 +16,7 @@ __all__ = [
     "BadMode",
     "BadQuality",
     "BadRegion",
+    "BadSliceBits",
     "BadSliceCount",
     "BadSliceSize",
     "BadVarint",
@@ -113,6 +114,10 @@ class UnknownChunk(FormatError):
 
 class DuplicateChunk(FormatError):
     """Two chunks of a file have the same tag."""
+
+
+class BadSliceBits(FormatError):
+    """The chunk "FULL" is not one bit for each slice, and zeros up to the next byte."""
 
 
 class TooLarge(DcaError):

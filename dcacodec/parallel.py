@@ -36,6 +36,7 @@ def workers(count: int) -> Iterator[InOrder]:
     started = Barrier(count + 1)
 
     def begin() -> None:
+        torch.get_num_threads()  # a thread takes over the caller's count when it first needs one: let it do so now
         torch.set_num_threads(1)
         started.wait()
 

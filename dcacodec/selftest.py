@@ -104,15 +104,10 @@ def slices_of(codec: Codec, data: bytes) -> list[Symbols]:
     """
     from dcacodec.container import parse
     from dcacodec.errors import SymbolMismatch
-    from dcacodec.slices import Grid
 
-    container = parse(data)
-    grid, found = Grid(container.header), []
+    container, found = parse(data), []
     for index, coded in enumerate(container.slices):
-        area = grid.area(index).common(grid.picture)
-        symbols = codec.read_streams(coded.streams, area.width, area.height, container.header.quality)
-        if symbols.checksum() != coded.latent_crc:
-            raise SymbolMismatch("the decoded latents are not those that were encoded")
+        symbols = codec.read_slice(container, index)
         if codec.streams_of(symbols, container.header.quality) != coded.streams:
             raise SymbolMismatch("the latents, coded again, do not give the same streams")
         found.append(symbols)

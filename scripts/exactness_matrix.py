@@ -41,7 +41,6 @@ from dcacodec.container import parse
 from dcacodec.errors import DcaError
 from dcacodec.images import Picture
 from dcacodec.selftest import digest_of
-from dcacodec.slices import Grid
 from dcacodec.weights import read_weights
 from dcacodec.zoo import by_preset
 
@@ -166,14 +165,11 @@ def integers(codec: Codec, data: bytes, backwards: bool) -> str:
         DcaError: it is not.
     """
     container = parse(data)
-    grid, found = Grid(container.header), dict[int, "Symbols"]()
+    found = dict[int, "Symbols"]()
     order = range(len(container.slices))
     for index in reversed(order) if backwards else order:
-        area, coded = grid.area(index).common(grid.picture), container.slices[index]
-        found[index] = codec.read_streams(coded.streams, area.width, area.height, container.header.quality)
-        if found[index].checksum() != coded.latent_crc:
-            raise DcaError("another latent checksum")
-        if codec.streams_of(found[index], container.header.quality) != coded.streams:
+        found[index] = codec.read_slice(container, index)
+        if codec.streams_of(found[index], container.header.quality) != container.slices[index].streams:
             raise DcaError("other streams")
     return digest_of([found[index] for index in order])[1]
 

@@ -270,7 +270,7 @@ def write_longer(draw: random.Random, file: Forged, known: Sequence[Sample]) -> 
 
 
 def add_chunk(draw: random.Random, file: Forged, known: Sequence[Sample]) -> None:
-    tag = draw.choice((b"ALPH", b"icCP", b"exIF", b"teSt", b"NEWs", b"a\0b1", draw.randbytes(4)))
+    tag = draw.choice((b"ALPH", b"FULL", b"icCP", b"exIF", b"teSt", b"NEWs", b"a\0b1", draw.randbytes(4)))
     others = [chunk.data for sample in known for chunk in Forged.of(sample.data).chunks]
     data = draw.choice((b"", draw.randbytes(60), draw.choice(others)))
     file.chunks.insert(draw.randrange(len(file.chunks) + 1), ForgedChunk(tag, data))
@@ -433,7 +433,8 @@ class Judge:
         grid = Grid(container.header)
         for index, coded in enumerate(container.slices):
             area = grid.area(index).common(grid.picture)
-            symbols = self._codec.read_streams(coded.streams, area.width, area.height, container.header.quality)
+            size, full = (area.width, area.height), container.is_full(index)
+            symbols = self._codec.read_streams(coded.streams, *size, container.header.quality, full)
             latent = (symbols.latent.numpy() * 512).astype(np.int64)
             parts: list[NDArray[Any]] = [*symbols.hyper.values(), latent]
             yield coded.latent_crc, np.concatenate([part.reshape(-1) for part in parts])

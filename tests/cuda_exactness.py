@@ -32,9 +32,7 @@ def assert_same_symbols(first: Symbols, second: Symbols) -> None:
 
 def decoded_symbols(codec: Codec, data: bytes) -> Symbols:
     """The integers of a file of one slice."""
-    container = parse(data)
-    header = container.header
-    return codec.read_streams(container.slices[0].streams, header.width, header.height, header.quality)
+    return codec.read_slice(parse(data), 0)
 
 
 def compare(on_cpu: Weights, on_device: Weights, device: torch.device) -> int:

@@ -323,11 +323,11 @@ class Oracle:
             for left in range(0, header.width, side)
         ]
         return [
-            self.decode_slice(coded, *size, header.quality)
-            for coded, size in zip(container.slices, sizes, strict=True)
+            self.decode_slice(coded, *size, header.quality, container.is_full(index))
+            for index, (coded, size) in enumerate(zip(container.slices, sizes, strict=True))
         ]
 
-    def decode_slice(self, coded: Slice, height: int, width: int, quality: int) -> Decoded:
+    def decode_slice(self, coded: Slice, height: int, width: int, quality: int, full: bool = False) -> Decoded:
         """The integers of a slice of so many pixels."""
         coder = PythonCoder()
         streams = dict(zip(("R", "G", "L", 0, 1, 2, 3), coded.streams, strict=True))
@@ -348,7 +348,7 @@ class Oracle:
         levels: list[Int] = []
 
         def code(step: int, mask: Mask, mean: Int, level: Int) -> Int:
-            coded = mask & (level >= SKIP_BELOW)
+            coded = mask & (level >= (0 if full else SKIP_BELOW))
             levels.append(level[coded])
             steps.append(decode_values(streams[step], levels[-1], self.tables["y"], coder).astype(np.int64))
             residual = np.zeros_like(mean)

@@ -23,7 +23,7 @@ from tiny import TINY, WEIGHTS, drawn_model, photo
 from dcacodec import zoo
 from dcacodec.codec import HYPER_ORDER, Codec, Symbols, choose_device
 from dcacodec.coding import PythonCoder, ideal_bits
-from dcacodec.container import Slice, pack, parse
+from dcacodec.container import Slice, full_chunk, pack, parse
 from dcacodec.errors import (
     BadChecksum,
     DcaError,
@@ -67,7 +67,7 @@ def assert_round_trip(codec: Codec, source: Picture, quality: int) -> Picture:
     expected = (source.width, source.height, "L" if source.gray else "RGB", quality)
     assert (header.width, header.height, header.mode, header.quality) == expected
     symbols = encoded_symbols(codec, source, quality)
-    found = codec.read_streams(container.slices[0].streams, source.width, source.height, quality)
+    found = codec.read_slice(container, 0)
     assert torch.equal(found.latent, symbols.latent)
     decoded = codec.decode(data)
     pixels = codec.pixels_of(symbols.latent, quality)[: source.height, : source.width]
@@ -552,4 +552,5 @@ def test_slices_hold_what_the_codec_made(codec: Codec, sound: bytes) -> None:
     container = parse(sound)
     assert container.slices == (Slice(codec.streams_of(symbols, 60), symbols.checksum()),)
     assert container.header.fingerprint == codec.weights.fingerprint
-    assert container.header.slice_log2 == 0 and container.chunks == ()
+    assert container.header.slice_log2 == 0
+    assert container.chunks == ((full_chunk([True]),) if symbols.full else ())

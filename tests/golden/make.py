@@ -29,7 +29,8 @@ SIZES = ((1, 1), (5, 17), (64, 64), (70, 130))
 QUALITIES = (1, 50, 100)
 MODES = ("RGB", "L", "RGBA")
 SLICED = (270, 300, 8)
-"""(height, width, size code of the slices) of one more file: four slices, of which three are cut off."""
+"""(height, width, size code of the slices) of two more files: four slices, of which three are cut off. One was made
+before there was the chunk "FULL", the other has it."""
 
 
 def picture(height: int, width: int, mode: str, seed: int) -> Picture:
@@ -76,9 +77,10 @@ def main() -> None:
             if not path.exists():
                 make_file(codec, oracle, path, picture(height, width, mode, 10 * row + column), quality)
     height, width, slice_log2 = SLICED
-    path = GOLDEN / f"{width}x{height}-RGB-q50-n{slice_log2}.dca"
-    if not path.exists():
-        make_file(codec, oracle, path, picture(height, width, "RGB", 50), 50, slice_log2)
+    for quality in (50, 20):
+        path = GOLDEN / f"{width}x{height}-RGB-q{quality}-n{slice_log2}.dca"
+        if not path.exists():
+            make_file(codec, oracle, path, picture(height, width, "RGB", quality), quality, slice_log2)
 
 
 if __name__ == "__main__":
