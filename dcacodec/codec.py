@@ -48,6 +48,7 @@ from dcacodec.network.transforms import analysis_rim, synthesis_rim
 from dcacodec.parallel import InOrder, workers
 from dcacodec.seams import REACH, ROOM, smooth
 from dcacodec.slices import SCALES, Box, Grid, Tile, suitable_slice_log2, tiles_for
+from dcacodec.transfer import to_device, to_host
 from dcacodec.weights import Weights, read_weights
 from dcacodec.zoo import Published, by_fingerprint, by_preset
 
@@ -92,7 +93,7 @@ class Symbols:
         for letter in HYPER_ORDER:
             if letter in self.hyper:
                 crc = zlib.crc32(self.hyper[letter].astype("<i4").tobytes(), crc)
-        units = (self.latent * 2.0**ACTIVATION_BITS).cpu().numpy().astype("<i4")
+        units = to_host((self.latent * 2.0**ACTIVATION_BITS).int()).astype("<i4", copy=False)
         return zlib.crc32(units.tobytes(), crc)
 
 
@@ -308,7 +309,7 @@ class Codec:
         inside = box.common(picture)
         margins = (0, box.bottom - inside.bottom), (0, box.right - inside.right), (0, 0)
         part = np.pad(pixels[inside.within(picture)], margins, mode="edge")
-        return torch.from_numpy(part).to(self.device)[None].float() / 255
+        return to_device(part, self.device)[None].float() / 255
 
     def _position(self, quality: int) -> Tensor:
         return torch.tensor([self.weights.config.anchor_position(quality)], device=self.device)
@@ -356,30 +357,35 @@ class Codec:
         y = y.double()
         latents = {letter: z.double().round().clamp(-VALUE_LIMIT, VALUE_LIMIT) for letter, z in hyper.items()}
 
-        steps: list[Integers] = []
-        rows: list[NDArray[np.int64]] = []
-        missed: list[float] = []
+        found: list[tuple[Tensor, Tensor]] = []
+        missed: list[Tensor] = []
 
         def code(step: int, mean: Tensor, levels: Tensor) -> Tensor:
             skipped = levels < _first_coded(full)
             distance = take_step(y, step) - mean
-            missed.append(float((distance.abs() * skipped).max()))
+            missed.append((distance.abs() * skipped).max())
             residual = distance.round().clamp(-VALUE_LIMIT, VALUE_LIMIT).masked_fill(skipped, 0.0)
-            coded = ~_raster(skipped)
-            steps.append(_raster(residual)[coded].cpu().numpy().astype(np.int32))
-            rows.append(_raster(levels)[coded].cpu().numpy())
+            found.append((_raster(residual).int(), _raster(levels).to(torch.uint8)))
             return residual + mean
 
         latent = self._run_steps(latents, (y.shape[1], y.shape[2]), quality, code)
-        integers = {letter: z[0].cpu().numpy().astype(np.int32) for letter, z in latents.items()}
-        return Symbols(integers, steps, rows, latent, full), max(missed)
+        # Only now: until here a GPU had nothing to wait for.
+        integers = {letter: to_host(z[0].int()) for letter, z in latents.items()}
+        steps: list[Integers] = []
+        rows: list[NDArray[np.int64]] = []
+        for residual, levels in found:
+            row = to_host(levels)
+            coded = row >= _first_coded(full)
+            steps.append(to_host(residual)[coded])
+            rows.append(row[coded].astype(np.int64))
+        return Symbols(integers, steps, rows, latent, full), float(torch.stack(missed).max())
 
     @torch.inference_mode()
     def pixels_of(self, latent: Tensor, quality: int, scale: int = 1) -> Pixels:
         """y_hat (1, H/16, W/16, M) -> (H/scale, W/scale, 3)."""
         with transform_precision(self.device, fast_bfloat16(self.device)):
             picture = self.weights.network.synthesise(latent.float(), self._position(quality), scale)
-        return (picture[0] * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+        return to_host((picture[0] * 255).round().clamp(0, 255).to(torch.uint8))
 
     def _run_steps(self, latents: dict[str, Tensor], size: tuple[int, int], quality: int, code: StepCoder) -> Tensor:
         """The entropy model in fixed point; `code` gets scale levels as integers."""
@@ -450,19 +456,19 @@ class Codec:
                 hyper[letter] = values.reshape(shapes[letter])
             elif stream:
                 raise StreamError(f"the file has a stream for the hyper latent {letter}, which its model does not have")
-        latents = {letter: torch.from_numpy(z).to(self.device).double()[None] for letter, z in hyper.items()}
+        latents = {letter: to_device(z, self.device).double()[None] for letter, z in hyper.items()}
         coded_steps = streams[len(HYPER_ORDER) :]
         steps: list[Integers] = []
         rows_of: list[NDArray[np.int64]] = []
 
         def code(step: int, mean: Tensor, levels: Tensor) -> Tensor:
-            raster = _raster(levels)
-            coded = raster >= _first_coded(full)
-            rows_of.append(raster[coded].cpu().numpy())
+            row = to_host(_raster(levels).to(torch.uint8))
+            coded = row >= _first_coded(full)
+            rows_of.append(row[coded].astype(np.int64))
             steps.append(decode_values(coded_steps[step], rows_of[-1], self.weights.y_table, self.coder))
-            residual = torch.zeros_like(raster, dtype=torch.float64)
-            residual[coded] = torch.from_numpy(steps[-1]).to(self.device).double()
-            return to_phases(residual[None]) + mean
+            residual = np.zeros(row.shape, np.int32)
+            residual[coded] = steps[-1]
+            return to_phases(to_device(residual, self.device).double()[None]) + mean
 
         latent = self._run_steps(latents, size, quality, code)
         return Symbols(hyper, steps, rows_of, latent, full)

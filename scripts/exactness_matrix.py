@@ -4,7 +4,8 @@
     PYTHONPATH=.:tests python scripts/exactness_matrix.py --python old/bin/python ...
 
 Settings differ in the number of threads, in the libraries and instructions that PyTorch uses, in the layout of the
-weights in memory, in the order in which slices are decoded and in the entropy coder; each runs in a process of its own.
+weights in memory, in how many slices the entropy model works on at a time, in the order in which slices are decoded and
+in the entropy coder; each runs in a process of its own.
 With `--python`, so does another Python, which may have another PyTorch; where there is a GPU, so does that. Every
 setting encodes photographs and pictures made to be difficult, and decodes what all settings encoded. The NumPy oracle
 of the tests, which shares no code with the network, decodes the files of the tiny network.
@@ -33,6 +34,7 @@ import torch
 from oracle import Oracle
 from PIL import Image, ImageDraw
 from tiny import WEIGHTS
+from torch import Tensor
 from tqdm import tqdm
 
 from dcacodec.codec import Codec
@@ -40,6 +42,7 @@ from dcacodec.coding import PythonCoder, best_coder
 from dcacodec.container import parse
 from dcacodec.errors import DcaError
 from dcacodec.images import Picture
+from dcacodec.network.context import StepCoder
 from dcacodec.selftest import digest_of
 from dcacodec.weights import read_weights
 from dcacodec.zoo import by_preset
@@ -64,6 +67,7 @@ class Setting:
         environment: variables that must be there before PyTorch is loaded.
         onednn: whether PyTorch may use that library.
         layout: of matrices in memory: "rows" as they are read, or "columns".
+        batched: whether each slice goes through the entropy model as the middle one of three.
         backwards: whether the slices of a picture are decoded from the last to the first.
         coder: "best" or "python".
         device: "cpu" or "cuda".
@@ -75,6 +79,7 @@ class Setting:
     environment: Mapping[str, str] = field(default_factory=dict)
     onednn: bool = True
     layout: str = "rows"
+    batched: bool = False
     backwards: bool = False
     coder: str = "best"
     device: str = "cpu"
@@ -91,6 +96,7 @@ def settings(pythons: tuple[str, ...]) -> list[Setting]:
         Setting("no oneDNN", onednn=False),
         Setting("SSE 4 only", environment=oldest),
         Setting("columns, backwards", layout="columns", backwards=True),
+        Setting("batches of 3", batched=True),
         Setting("Python coder", coder="python"),
     ]
     found += [Setting(f"Python {number}", python=python) for number, python in enumerate(pythons, 1)]
@@ -142,6 +148,18 @@ def file_name(writer: int, network: str, picture: str, quality: int) -> str:
 # ----------------------------------------------------------------------------------------------- a process of a setting
 
 
+class BatchedCodec(Codec):
+    """A codec whose entropy model works on three slices at a time. The one that counts is the second."""
+
+    def _run_steps(self, latents: dict[str, Tensor], size: tuple[int, int], quality: int, code: StepCoder) -> Tensor:
+        def middle(step: int, mean: Tensor, level: Tensor) -> Tensor:
+            values = code(step, mean[:, 1:2], level[:, 1:2])
+            return torch.cat([-values, values, values.flip(2)], 1)
+
+        three = {letter: torch.cat([-z, z, z.flip(1)]) for letter, z in latents.items()}
+        return super()._run_steps(three, size, quality, middle)[1:2]
+
+
 def codecs(setting: Setting) -> dict[str, Codec]:
     """One for each network."""
     torch.set_num_threads(setting.threads)
@@ -154,7 +172,7 @@ def codecs(setting: Setting) -> dict[str, Codec]:
             for parameter in weights.network.entropy.parameters():
                 if parameter.dim() == 2:
                     parameter.data = parameter.data.T.contiguous().T
-        found[name] = Codec(weights, torch.device(setting.device), coder)
+        found[name] = (BatchedCodec if setting.batched else Codec)(weights, torch.device(setting.device), coder)
     return found
 
 
