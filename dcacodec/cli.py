@@ -177,6 +177,9 @@ def _region(context: click.Context, option: click.Parameter, text: str | None) -
     return tuple(map(int, numbers))
 
 
+_JSON: Final = click.option(
+    "--json", "as_json", is_flag=True, help="Print what was done as one JSON object on standard output."
+)
 _SCALES: Final = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8}
 _UNITS: Final = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
@@ -222,6 +225,7 @@ Examples:
   dcacodec encode --quality 80 scan.tif scan.dca
   dcacodec encode --target-size 200KB photo.png photo.dca
   dcacodec encode --strip - - < photo.jpg > photo.dca
+  dcacodec encode --json photo.png photo.dca | jq .bpp
 """
 )
 @_IN
@@ -250,6 +254,7 @@ Examples:
 @click.option(
     "--strip", is_flag=True, help="Leave out the ICC profile, without which colours may look different, and EXIF data."
 )
+@_JSON
 @PRESET
 @DEVICE
 @MAX_PIXELS
@@ -265,6 +270,7 @@ def encode(
     target_size: int | None,
     target_psnr: float | None,
     strip: bool,
+    as_json: bool,
     preset: str,
     device: str,
     max_pixels: int,
@@ -276,8 +282,11 @@ def encode(
 
     With a target, several qualities are tried, seven to nine, and standard error tells which was taken. Where none
     keeps to the target, the file that comes nearest is written all the same.
+
+    --json has the keys source, target, width, height, quality, bytes, bpp and seconds (of encoding).
     """
     _check_files(source, target)
+    _check_json(as_json, target)
     _check_targets(context)
     from PIL import Image
 
@@ -314,7 +323,10 @@ def encode(
     _write(target, lambda file: file.write(data))
     if aim is not None:
         note(f"quality {result.quality}: {outcome(aim, result, picture)}")
-    bpp = len(data) * 8 / (picture.width * picture.height)
+    size, bpp = (picture.width, picture.height), len(data) * 8 / (picture.width * picture.height)
+    if as_json:
+        taken = quality if aim is None else result.quality
+        _print_json(source, target, size, seconds, quality=taken, bytes=len(data), bpp=bpp)
     _say(source, target, f"{len(data)} bytes {bpp:.3f} bpp {seconds:.2f} s")
 
 
@@ -348,6 +360,7 @@ Examples:
     show_default=True,
     help="Make the picture that much smaller, its sides rounded up.",
 )
+@_JSON
 @DEVICE
 @MAX_PIXELS
 @QUIET
@@ -358,6 +371,7 @@ def decode(
     format_name: str | None,
     region: tuple[int, int, int, int] | None,
     scale: str,
+    as_json: bool,
     device: str,
     max_pixels: int,
 ) -> None:
@@ -365,8 +379,11 @@ def decode(
 
     The suffix of OUT tells the format; none of them loses anything. A file that is damaged, cut off, or made with
     weights that this installation does not have is an error, and OUT stays as it was.
+
+    --json has the keys source, target, width, height (of OUT), format and seconds (of decoding).
     """
     _check_files(source, target)
+    _check_json(as_json, target)
     from dcacodec.images import FORMATS, format_for, write_picture
     from dcacodec.slices import Grid
 
@@ -392,6 +409,8 @@ def decode(
         seconds = time.perf_counter() - start
     with _about(target):
         _write(target, lambda file: write_picture(picture, file, chosen))
+    if as_json:
+        _print_json(source, target, (picture.width, picture.height), seconds, format=chosen)
     _say(source, target, f"{picture.width}x{picture.height} pixels {seconds:.2f} s")
 
 
@@ -481,6 +500,18 @@ def _check_files(source: str, target: str) -> None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
     if source != "-" and os.path.exists(source) and os.path.exists(target) and os.path.samefile(source, target):
         raise click.UsageError("IN and OUT are the same file.")
+
+
+def _check_json(as_json: bool, target: str) -> None:
+    """Refuse to write a picture and an object to the same place."""
+    if as_json and target == "-":
+        raise click.UsageError("with --json, OUT cannot be '-': standard output takes the object.")
+
+
+def _print_json(source: str, target: str, size: tuple[int, int], seconds: float, **facts: object) -> None:
+    """What was done, as an object on a line."""
+    row = {"source": source, "target": target, "width": size[0], "height": size[1], **facts, "seconds": seconds}
+    click.echo(json.dumps(row))
 
 
 def _check_targets(context: click.Context) -> None:

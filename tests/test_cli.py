@@ -612,3 +612,36 @@ def test_progress_is_shown_for_several_slices_on_a_terminal(
             progress(done, total)
     assert ("0/3" in stderr.getvalue()) == shown
     assert shown or stderr.getvalue() == ""
+
+
+# JSON of encode and decode.
+
+
+def test_encode_and_decode_tell_what_they_did_as_json(tiny_published: None, tmp_path: Path) -> None:
+    source, coded, back = (tmp_path / name for name in ("in.png", "out.dca", "back.ppm"))
+    Image.fromarray(photo()).save(source)
+    result = call("encode", "--json", "--quality", "30", source, coded)
+    facts = json.loads(result.stdout)
+    size = coded.stat().st_size
+    assert result.exit_code == 0 and facts.pop("seconds") > 0
+    assert facts == {
+        "source": str(source),
+        "target": str(coded),
+        "width": 80,
+        "height": 48,
+        "quality": 30,
+        "bytes": size,
+        "bpp": size * 8 / (80 * 48),
+    }
+    aimed = json.loads(call("encode", "--json", "--target-size", str(size), source, coded).stdout)
+    assert aimed["bytes"] == coded.stat().st_size <= size
+    assert aimed["quality"] == json.loads(call("info", "--json", coded).stdout)["quality"]
+
+    result = call("decode", "--json", "--scale", "1/2", coded, back)
+    facts = json.loads(result.stdout)
+    assert result.exit_code == 0 and facts.pop("seconds") > 0
+    assert facts == {"source": str(coded), "target": str(back), "width": 40, "height": 24, "format": "ppm"}
+    for name in ("encode", "decode"):
+        refused = call(name, "--json", coded, "-")
+        assert refused.exit_code == 2 and refused.stdout == ""
+        assert "standard output takes the object" in refused.stderr
