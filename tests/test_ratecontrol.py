@@ -235,7 +235,8 @@ def test_wrong_targets_are_told(options: tuple[str, ...], message: str, source: 
 def test_strip_leaves_out_metadata_and_keeps_alpha(tiny_published: None, source: bytes, tmp_path: Path) -> None:
     path = tmp_path / "photo.dca"
     assert call("--strip", "-", str(path), stdin=source).exit_code == 0
-    assert [chunk.tag for chunk in parse(path.read_bytes()).chunks] == ["ALPH"]
+    tags = {chunk.tag for chunk in parse(path.read_bytes()).chunks}
+    assert tags - {"FULL"} == {"ALPH"}
     picture = read_picture(io.BytesIO(source))
     assert path.read_bytes() == default_codec().encode(replace(picture, icc=None, exif=None))
     assert call("-", str(path), stdin=source).exit_code == 0
