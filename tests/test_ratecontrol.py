@@ -234,13 +234,16 @@ def test_wrong_targets_are_told(options: tuple[str, ...], message: str, source: 
 
 def test_strip_leaves_out_metadata_and_keeps_alpha(tiny_published: None, source: bytes, tmp_path: Path) -> None:
     path = tmp_path / "photo.dca"
+
+    def metadata() -> list[str]:
+        return [chunk.tag for chunk in parse(path.read_bytes()).chunks if chunk.tag != "FULL"]
+
     assert call("--strip", "-", str(path), stdin=source).exit_code == 0
-    tags = {chunk.tag for chunk in parse(path.read_bytes()).chunks}
-    assert tags - {"FULL"} == {"ALPH"}
+    assert metadata() == ["ALPH"]
     picture = read_picture(io.BytesIO(source))
     assert path.read_bytes() == default_codec().encode(replace(picture, icc=None, exif=None))
     assert call("-", str(path), stdin=source).exit_code == 0
-    assert [chunk.tag for chunk in parse(path.read_bytes()).chunks] == ["ALPH", "icCP", "exIF"]
+    assert metadata() == ["ALPH", "icCP", "exIF"]
 
 
 def test_what_travels_along_counts(tiny_published: None, source: bytes, tmp_path: Path) -> None:
