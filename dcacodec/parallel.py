@@ -26,13 +26,24 @@ class InOrder(Protocol):
 
 
 @contextmanager
+def threads(count: int) -> Iterator[None]:
+    """What PyTorch computes meanwhile takes so many of its threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def workers(count: int) -> Iterator[InOrder]:
     """A `map` that works `count` tasks ahead, on as many threads, of which each has a single thread of PyTorch.
 
     So what a task computes does not depend on the count. Tasks may come from an iterator that itself waits for results
     of this `map`. Leaving the context waits for what is being computed, and drops what is not.
     """
-    threads = torch.get_num_threads()
+    before = torch.get_num_threads()
     started = Barrier(count + 1)
 
     def begin() -> None:
@@ -55,7 +66,7 @@ def workers(count: int) -> Iterator[InOrder]:
         for _ in range(count):
             pool.submit(int)  # nothing, but it starts a thread
         started.wait()
-        torch.set_num_threads(threads)  # else further threads of the caller would start with what was set last
+        torch.set_num_threads(before)  # else further threads of the caller would start with what was set last
         yield in_order
     finally:
         started.abort()

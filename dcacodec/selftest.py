@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -157,18 +156,6 @@ def _codec(golden: Golden, setting: Setting) -> Codec:
     return Codec(_weights(golden.weights), choose_device(setting.device), setting.coder)
 
 
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def settings(device: str) -> Iterator[Setting | Check]:
     """The ways to decode on this machine; a check for one that there is not, which is no fault."""
     from dcacodec.codec import choose_device
@@ -227,7 +214,9 @@ def _tried(name: str, compare: Callable[[], tuple[str, bool]]) -> Check:
 
 def _integers(golden: Golden, setting: Setting) -> tuple[str, bool]:
     """Those of a golden file."""
-    with _threads(setting.threads):
+    from dcacodec.parallel import threads
+
+    with threads(setting.threads):
         found = digest_of(slices_of(_codec(golden, setting), golden.data))
     if found != (golden.integers, golden.digest):
         return "other integers than those recorded", False
@@ -245,12 +234,14 @@ def _picture(golden: Golden, setting: Setting) -> tuple[str, bool]:
 
 def _round_trip(golden: Golden, writer: Setting, reader: Setting) -> tuple[str, bool]:
     """What one setting encodes another one decodes, to the same integers."""
+    from dcacodec.parallel import threads
+
     source, again = _codec(golden, writer), _codec(golden, reader)
     picture = source.decode(golden.data)
-    with _threads(writer.threads):
+    with threads(writer.threads):
         data = source.encode(picture, 70)
         expected = digest_of(slices_of(source, data))
-    with _threads(reader.threads):
+    with threads(reader.threads):
         found = digest_of(slices_of(again, data))
     return f"{expected[0]} integers equal" if found == expected else "other integers", found == expected
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tiny import WEIGHTS
 
 from dcacodec.codec import Codec
 from dcacodec.coding import Coder, CoderUnavailable, PythonCoder, TorchacCoder
+from dcacodec.parallel import threads
 from dcacodec.weights import Weights, read_weights
 
 settings.register_profile("patient", deadline=None)  # that a machine is busy is no failure
@@ -29,6 +31,13 @@ for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.S
 def pytest_runtest_teardown() -> None:
     """The command line lifts Pillow's limit for its process, as its own holds; other tests want it back."""
     Image.MAX_IMAGE_PIXELS = PILLOWS_LIMIT
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Networks as small as those of the tests gain nothing by more."""
+    with threads(1):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,7 @@
 with any library, memory layout, batch and order of summation, and on a GPU.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 from functools import cache, partial
@@ -24,6 +23,7 @@ from dcacodec.container import parse
 from dcacodec.fixedpoint import ACTIVATION_LIMIT
 from dcacodec.images import Picture
 from dcacodec.network.context import Scales, join_steps, to_phases
+from dcacodec.parallel import threads
 from dcacodec.training.publish import export
 from dcacodec.weights import Weights, read_weights
 
@@ -166,16 +166,6 @@ def test_scales_keep_all_their_bits(weights: Weights) -> None:
 
 
 # ------------------------------------------------------------------------------------------- settings, layouts, batches
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def without_onednn() -> Any:

@@ -3,7 +3,6 @@
 import json
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
@@ -47,13 +46,7 @@ TRAIN = [photo(CACHED_CROP, CACHED_CROP + 20, 1), photo(300, CACHED_CROP, 2)]
 VALID = [photo(64, 130, 3), photo(128, 64, 4)]
 KEY = CacheKey("0" * 64, 5, digest(VALID), 0)
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(autouse=True)

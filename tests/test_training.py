@@ -54,6 +54,8 @@ CPU = torch.device("cpu")
 ONE_STEP = ("--preset", "tiny", "--steps", "1", "--crop", "64", "--quiet")
 QUICK = TrainingOptions(preset="tiny", steps=6, batch=2, crop=64, warm_up=2, precision="float32", seed=3)
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture(autouse=True)
 def _tiny_on_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,15 +64,6 @@ def _tiny_on_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     (option,) = (each for each in training_cli.train.params if each.name == "preset")
     monkeypatch.setattr(option, "type", click.Choice(list(PRESETS)))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Networks as small as these gain nothing by more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)

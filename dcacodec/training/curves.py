@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +10,12 @@ import click
 
 from dcacodec.container import STREAMS
 from dcacodec.errors import TrainingError
-from dcacodec.images import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 LOG_NAME = "log.jsonl"
-FORMATS = ("png", "svg")
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -63,14 +60,9 @@ def write_curves(folder: Path) -> list[Path]:
         OSError: a file cannot be read or written.
     """
     require_matplotlib()
-    figure = draw_curves(read_log(folder / LOG_NAME))
-    paths = []
-    for form in FORMATS:
-        buffer = BytesIO()
-        figure.savefig(buffer, format=form, dpi=120)
-        paths.append(folder / f"curves.{form}")
-        write_atomically(paths[-1], lambda file, buffer=buffer: file.write(buffer.getbuffer()))  # type: ignore[misc]
-    return paths
+    from dcacodec.bench.plots import Plot, save
+
+    return save([Plot("curves", "Training", "", draw_curves(read_log(folder / LOG_NAME)))], folder)
 
 
 def draw_curves(lines: list[dict[str, Any]]) -> Figure:
