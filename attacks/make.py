@@ -261,8 +261,15 @@ def attacks() -> list[Attack]:
             chunks((b"ALPH", png(samples())), (b"ALPH", png(samples()))),
         ),
         Attack("critical.dca", "a chunk that must be understood", "UnknownChunk", chunks((b"NEWs", b"news"))),
+        Attack(
+            "many-chunks.dca",
+            "a thousand and one chunks",
+            "TooManyChunks",
+            chunks(*((bytes([97 + n // 676, 97 + n // 26 % 26, 97 + n % 26, 120]), b"") for n in range(1001))),
+        ),
         Attack("full-short.dca", "no bits to say which slices are full", "BadSliceBits", chunks((b"FULL", b""))),
         Attack("full-more.dca", "a bit for a slice that is not there", "BadSliceBits", chunks((b"FULL", b"\3"))),
+        Attack("full-none.dca", "no slice is full, in more words", "BadSliceBits", chunks((b"FULL", b"\0"))),
         Attack("full-lie.dca", "a slice that is not full, and lies", "StreamError", forged("64x64-RGB-q50", full)),
         Attack("tag.dca", "a tag with a line break and a colour code", "BadChunkTag", chunks((b"\n\x1b[1", b""))),
         Attack(

@@ -29,7 +29,19 @@ from dcacodec._version import __version__
 from dcacodec.bounded import read_bounded
 from dcacodec.container import DEFAULT_MAX_PIXELS, MAGIC, describe, parse
 from dcacodec.errors import DcaError, reason
-from dcacodec.shell import DEVICE, MAX_PIXELS, PRESET, QUALITY, QUIET, VERBOSE, is_quiet, is_verbose, note, tell
+from dcacodec.shell import (
+    DEVICE,
+    MAX_PIXELS,
+    PRESET,
+    QUALITY,
+    QUIET,
+    VERBOSE,
+    is_quiet,
+    is_verbose,
+    note,
+    print_result,
+    tell,
+)
 
 if TYPE_CHECKING:
     from dcacodec.codec import Codec
@@ -435,7 +447,7 @@ def info(source: str, as_json: bool) -> None:
         facts = describe(parse(data, max_pixels=None), len(data))
     facts["weights"] = _weights_name(facts["fingerprint"])
     if as_json:
-        click.echo(json.dumps(facts))
+        print_result(json.dumps(facts))
         return
     alpha = " with alpha" if facts["alpha"] else ""
     size = facts["slice_size"]
@@ -451,7 +463,7 @@ def info(source: str, as_json: bool) -> None:
         ("overhead", f"{facts['overhead_bytes']} bytes"),
     ]
     for name, value in rows:
-        click.echo(f"{name:<12}{value}")
+        print_result(f"{name:<12}{value}")
 
 
 @cli.command(
@@ -467,7 +479,7 @@ def completion(shell: str) -> None:
     """Print the script that makes SHELL complete commands, options and the names of files."""
     kind = get_completion_class(shell)
     assert kind is not None  # Click has these three
-    click.echo(kind(cli, {}, "dcacodec", "_DCACODEC_COMPLETE").source())
+    print_result(kind(cli, {}, "dcacodec", "_DCACODEC_COMPLETE").source())
 
 
 def _introduce(codec: "Codec") -> None:
@@ -511,7 +523,7 @@ def _check_json(as_json: bool, target: str) -> None:
 def _print_json(source: str, target: str, size: tuple[int, int], seconds: float, **facts: object) -> None:
     """What was done, as an object on a line."""
     row = {"source": source, "target": target, "width": size[0], "height": size[1], **facts, "seconds": seconds}
-    click.echo(json.dumps(row))
+    print_result(json.dumps(row))
 
 
 def _check_targets(context: click.Context) -> None:
@@ -619,6 +631,8 @@ def main() -> None:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _terminate)
+    if sys.stderr is None:  # closed; what others write to it must reach neither standard output nor a file
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     # Threads that wait by spinning slow each other down tenfold on a machine that is busy with something else.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     cli.main(prog_name="dcacodec")

@@ -60,9 +60,6 @@ Progress = Callable[[int, int], object]
 
 MISS_LIMIT = 2.0
 """Quantisation steps. Where a skipped element is further off, the network was sure and wrong."""
-BITS_PER_ERROR = 25.0
-"""Bits paid to take an error of one squared quantisation step away. Measured: with it rounding is as good as it
-can be (docs/training.md), and full slices cost no more bits than a higher quality for the same gain."""
 
 HYPER_ORDER = "RGL"
 """Order of the hyper latents in the file, whatever the order of contextualisation."""
@@ -183,7 +180,8 @@ class Codec:
         grid = Grid(header)
 
         def code(index: int) -> tuple[Slice, bool]:
-            symbols = self.quantise(self.latent_of_slice(picture.pixels, grid, index, quality), quality)
+            shown = picture.pixels[grid.area(index).common(grid.picture).within(grid.picture)]
+            symbols = self.quantise(self.latent_of_slice(picture.pixels, grid, index, quality), quality, shown)
             return Slice(self.streams_of(symbols, quality), symbols.checksum()), symbols.full
 
         with self._team(header) as each:
@@ -328,26 +326,34 @@ class Codec:
         with transform_precision(self.device, fast_bfloat16(self.device)):
             return self.weights.network.latent(picture, self._position(quality))
 
-    def symbols_of(self, picture: Tensor, quality: int) -> Symbols:
-        """Analyse and quantise: (1, H, W, 3) in 0..1, sides multiples of 64 -> symbols."""
-        return self.quantise(self.latent_of(picture, quality), quality)
+    def symbols_of(self, pixels: Pixels, quality: int) -> Symbols:
+        """Analyse and quantise a picture (H, W, 3) as one slice."""
+        return self.quantise(self.latent_of(self._to_tensor(pixels), quality), quality, pixels)
 
-    def quantise(self, y: Tensor, quality: int) -> Symbols:
-        """The symbols of a slice, from its y (1, H/16, W/16, M), whose sides are multiples of 4.
+    def quantise(self, y: Tensor, quality: int, pixels: Pixels) -> Symbols:
+        """The symbols of a slice.
 
-        What is skipped cannot be corrected. Where the network was sure of it and wrong, all is coded instead, if the
-        smaller error is worth the bits.
+        What is skipped cannot be corrected. Where the network was sure of it and wrong, all is coded instead, if what
+        the network was trained to make small, bits + lambda * squared error, is smaller then.
+
+        Args:
+            y: (1, H/16, W/16, M), H and W multiples of 64.
+            quality: 1..100.
+            pixels: what the slice shows, (up to H, up to W, 3).
         """
         symbols, missed = self._quantised(y, quality, full=False)
         if missed <= MISS_LIMIT:
             return symbols
         full, _ = self._quantised(y, quality, full=True)
-        return min(symbols, full, key=lambda each: self._cost(each, y, quality))
+        return min(symbols, full, key=lambda each: self._cost(each, quality, pixels))
 
-    def _cost(self, symbols: Symbols, y: Tensor, quality: int) -> float:
-        """Bits, and what the error is worth in bits."""
-        error = float((symbols.latent - y.double()).square().sum())
-        return 8 * sum(map(len, self.streams_of(symbols, quality))) + BITS_PER_ERROR * error
+    def _cost(self, symbols: Symbols, quality: int, pixels: Pixels) -> float:
+        """Of a slice: bits + lambda * squared error, the mean of the three samples of each pixel, over all pixels."""
+        height, width, samples = pixels.shape
+        error = self.pixels_of(symbols.latent, quality)[:height, :width].astype(np.float32) - pixels
+        trade_off = self.weights.config.trade_off(quality)
+        bits = 8 * sum(map(len, self.streams_of(symbols, quality)))
+        return bits + trade_off * float(np.square(error).sum()) / samples
 
     @torch.inference_mode()
     def _quantised(self, y: Tensor, quality: int, full: bool) -> tuple[Symbols, float]:

@@ -11,6 +11,7 @@ import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 from dcacodec.errors import (
@@ -30,6 +31,7 @@ from dcacodec.errors import (
     FormatError,
     NewerVersion,
     TooLarge,
+    TooManyChunks,
     TrailingBytes,
     Truncated,
     UnknownChunk,
@@ -50,6 +52,8 @@ SLICE_LOG2: Final = (0, *range(8, 12))
 """Allowed values of `Header.slice_log2`."""
 LARGEST_SLICE: Final = 1 << 22
 """Pixels of the largest slice, each side rounded up by `padded`: what a decoder must have memory for at once."""
+MAX_CHUNKS: Final = 1000
+"""As many chunks a file may have; each is an object, and the shortest takes 5 bytes of a file."""
 ALPHA_CHUNK: Final = "ALPH"
 ICC_CHUNK: Final = "icCP"
 EXIF_CHUNK: Final = "exIF"
@@ -173,9 +177,10 @@ class Container:
 
     Raises:
         BadSliceCount: not as many slices as the header asks for.
+        TooManyChunks: more than `MAX_CHUNKS`.
         UnknownChunk: a critical chunk is not one that this release knows.
         DuplicateChunk: two chunks have the same tag.
-        BadSliceBits: the chunk "FULL" is not one bit for each slice, and zeros up to the next byte.
+        BadSliceBits: the chunk "FULL" is not one bit for each slice, one of which is set, and zeros up to a whole byte.
     """
 
     header: Header
@@ -184,6 +189,7 @@ class Container:
 
     def __post_init__(self) -> None:
         _check_slice_count(self.header, len(self.slices))
+        _check_chunk_count(len(self.chunks))
         tags = set()
         for chunk in self.chunks:
             if chunk.critical and chunk.tag not in _CRITICAL_CHUNKS:
@@ -192,8 +198,8 @@ class Container:
                 raise DuplicateChunk(f"chunk {chunk.tag} is there twice")
             tags.add(chunk.tag)
         full, count = self.chunk(FULL_CHUNK), len(self.slices)
-        if full is not None and (len(full) != -(-count // 8) or _bits(full) >> count):
-            raise BadSliceBits(f"chunk {FULL_CHUNK} is not one bit for each slice, of which there are {count}")
+        if full is not None and (len(full) != -(-count // 8) or not 0 < self._full < 1 << count):
+            raise BadSliceBits(f"chunk {FULL_CHUNK} is not one bit for each of {count} slices, with one that is set")
 
     def chunk(self, tag: str) -> bytes | None:
         """Data of the chunk with this tag, or None where there is none."""
@@ -201,18 +207,18 @@ class Container:
 
     def is_full(self, index: int) -> bool:
         """Whether all elements of y of a slice are coded; if not, those that the network is sure of are skipped."""
-        return bool(_bits(self.chunk(FULL_CHUNK) or b"") >> index & 1)
+        return bool(self._full >> index & 1)
+
+    @cached_property
+    def _full(self) -> int:
+        """A bit for each slice, the first the least significant."""
+        return int.from_bytes(self.chunk(FULL_CHUNK) or b"", "little")
 
 
 def full_chunk(full: Sequence[bool]) -> Chunk:
-    """The chunk that tells of each slice whether it is full, see `Container.is_full`."""
+    """The chunk that tells of each slice whether it is full, see `Container.is_full`; one of them is."""
     bits = sum(each << index for index, each in enumerate(full))
     return Chunk(FULL_CHUNK, bits.to_bytes(-(-len(full) // 8), "little"))
-
-
-def _bits(data: bytes) -> int:
-    """One bit for each slice, the first the least significant of the first byte."""
-    return int.from_bytes(data, "little")
 
 
 def pack(container: Container) -> bytes:
@@ -376,8 +382,9 @@ def _read_body(reader: _Reader, max_pixels: int | None) -> Container:
 
 
 def _read_chunks(reader: _Reader) -> Sequence[Chunk]:
-    chunks = []
+    chunks: list[Chunk] = []
     while (first := reader.byte()) != _END_OF_CHUNKS:
+        _check_chunk_count(len(chunks) + 1)
         # Latin-1 gives every byte a character, so that a bad tag reaches the check of Chunk.
         tag = (bytes([first]) + reader.take(3)).decode("latin-1")
         chunks.append(Chunk(tag, reader.take(reader.varint())))
@@ -402,6 +409,11 @@ def _damage(data: bytes, start: int) -> FormatError:
 
 def _truncated(size: int) -> Truncated:
     return Truncated(f"the file is cut off or damaged: more than its {size} bytes are needed")
+
+
+def _check_chunk_count(count: int) -> None:
+    if count > MAX_CHUNKS:
+        raise TooManyChunks(f"more than {MAX_CHUNKS} chunks")
 
 
 def _check_slice_count(header: Header, count: int) -> None:

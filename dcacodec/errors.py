@@ -31,6 +31,7 @@ __all__ = [
     "StreamError",
     "SymbolMismatch",
     "TooLarge",
+    "TooManyChunks",
     "TrailingBytes",
     "TrainingError",
     "Truncated",
@@ -108,6 +109,10 @@ class BadChunkTag(FormatError):
     """The tag of a chunk is not four ASCII letters."""
 
 
+class TooManyChunks(FormatError):
+    """A file has more than 1000 chunks."""
+
+
 class UnknownChunk(FormatError):
     """The file holds a critical chunk (tag with an upper-case first letter) that this release does not know."""
 
@@ -117,7 +122,7 @@ class DuplicateChunk(FormatError):
 
 
 class BadSliceBits(FormatError):
-    """The chunk "FULL" is not one bit for each slice, and zeros up to the next byte."""
+    """The chunk "FULL" is not one bit for each slice, one of which is set, and zeros up to the next byte."""
 
 
 class TooLarge(DcaError):

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Barrier
+from threading import Event, Lock, Semaphore
 from typing import Protocol, TypeVar
 
 import torch
@@ -23,6 +23,10 @@ class InOrder(Protocol):
     """What the built-in `map` does: the results of a function, in the order of the tasks."""
 
     def __call__(self, function: Callable[[Task], Result], tasks: Iterable[Task], /) -> Iterator[Result]: ...
+
+
+_STARTING = Lock()
+"""Held while the count of PyTorch's threads, which the whole process shares, is not what it was set to."""
 
 
 @contextmanager
@@ -43,13 +47,12 @@ def workers(count: int) -> Iterator[InOrder]:
     So what a task computes does not depend on the count. Tasks may come from an iterator that itself waits for results
     of this `map`. Leaving the context waits for what is being computed, and drops what is not.
     """
-    before = torch.get_num_threads()
-    started = Barrier(count + 1)
+    begun, ready = Semaphore(0), Event()
 
     def begin() -> None:
         torch.get_num_threads()  # a thread takes over the caller's count when it first needs one: let it do so now
         torch.set_num_threads(1)
-        started.wait()
+        begun.release()
 
     pool = ThreadPoolExecutor(count, "dcacodec", begin)
 
@@ -63,11 +66,16 @@ def workers(count: int) -> Iterator[InOrder]:
             yield pending.popleft().result()
 
     try:
-        for _ in range(count):
-            pool.submit(int)  # nothing, but it starts a thread
-        started.wait()
-        torch.set_num_threads(before)  # else further threads of the caller would start with what was set last
+        with _STARTING:
+            before = torch.get_num_threads()
+            try:
+                for _ in range(count):
+                    pool.submit(ready.wait)  # nothing, but it starts a thread, as those before are still at it
+                for _ in range(count):
+                    begun.acquire()
+            finally:
+                torch.set_num_threads(before)  # else further threads of the caller would start with what was set last
+                ready.set()
         yield in_order
     finally:
-        started.abort()
         pool.shutdown(cancel_futures=True)

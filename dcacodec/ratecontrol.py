@@ -141,13 +141,13 @@ def outcome(target: Target, result: Result, picture: Picture) -> str:
     if isinstance(target, MinPsnr):
         assert result.psnr is not None
         text = f"{result.psnr:.2f} dB for a target of {target.decibels:g} dB"
-        excess = "no quality gives as much"
+        excess = "no quality that was tried gives as much"
     else:
         count, limit = len(result.data), byte_limit(target, picture)
         text = f"{count} bytes for a target of {limit}"
         if limit:
             text += f" ({100 * count / limit:.1f} %)"
-        excess = "no quality gives as little"
+        excess = "no quality that was tried gives as little"
     return f"{text}, {result.tries} tries" + ("" if result.kept else f"; {excess}")
 
 
@@ -163,7 +163,7 @@ def byte_limit(target: MaxBytes | MaxBpp, picture: Picture) -> int:
     """The largest file that keeps to a target, in bytes."""
     if isinstance(target, MaxBytes):
         return target.count
-    return math.floor(target.bits * picture.width * picture.height / 8)
+    return math.floor(min(target.bits * picture.width * picture.height / 8, 2.0**63))  # no file is as large
 
 
 def _quality(target: Target, place: int) -> int:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from dcacodec.errors import DcaError, reason
-from dcacodec.shell import DEVICE, QUIET, VERBOSE
+from dcacodec.shell import DEVICE, QUIET, VERBOSE, print_result
 
 if TYPE_CHECKING:
     import numpy as np
@@ -268,7 +268,7 @@ def selftest(context: click.Context, device: str) -> None:
     for check in checks(device):
         total += 1
         failed += not check.passed
-        click.echo(f"{'ok  ' if check.passed else 'FAIL'}  {check.text}")
-    click.echo(f"{total - failed} of {total} checks passed")
+        print_result(f"{'ok  ' if check.passed else 'FAIL'}  {check.text}")
+    print_result(f"{total - failed} of {total} checks passed")
     if failed:
         context.exit(1)

@@ -1,5 +1,6 @@
 """What the commands have in common: options, and lines on standard error. Nothing heavy is imported here."""
 
+import errno
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -71,6 +72,22 @@ def is_verbose() -> bool:
 def _told(key: str) -> bool:
     context = click.get_current_context(silent=True)
     return context is not None and bool(context.meta.get(key))
+
+
+def print_result(text: str) -> None:
+    """Print what was asked for on standard output.
+
+    Raises:
+        OSError: it is closed or full.
+    """
+    if sys.stdout is None:  # Click would print nothing and say nothing
+        raise OSError(errno.EBADF, "closed", "standard output")
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "standard output") from error
 
 
 def tell(text: str) -> None:

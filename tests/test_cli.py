@@ -362,6 +362,30 @@ def test_closed_standard_streams_are_told() -> None:
     assert (done.returncode, done.stderr) == (1, b"dcacodec: error: standard output is closed\n")
 
 
+@pytest.mark.parametrize("arguments", [("info", "FILE"), ("info", "--json", "FILE"), ("completion", "bash")], ids=str)
+def test_a_result_that_cannot_be_printed_is_told(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "photo.dca").write_bytes(FILE)
+    words = [str(tmp_path / "photo.dca") if word == "FILE" else word for word in arguments]
+    done = in_shell(">&-", *words)
+    assert (done.returncode, done.stderr) == (1, b"dcacodec: error: standard output: closed\n")
+    if os.path.exists("/dev/full"):
+        done = in_shell(">/dev/full", *words)
+        assert done.returncode == 1
+        assert done.stderr == b"dcacodec: error: standard output: No space left on device\n"
+
+
+def test_nothing_but_results_reaches_standard_output_where_standard_error_is_closed(tmp_path: Path) -> None:
+    Image.fromarray(photo()).save(tmp_path / "in.png")
+    open_, closed = (
+        in_shell(redirection, *words).stdout
+        for redirection in ("2>/dev/null", "2>&-")
+        for words in [("encode", "--verbose", "--device", "cpu", str(tmp_path / "in.png"), "-")]
+    )
+    assert open_ == closed and closed.startswith(b"\x89DCA")
+    done = in_shell("2>&-", "batch", "--json", "-j", "1", str(tmp_path / "in.png"), str(tmp_path / "out"))
+    assert (done.returncode, json.loads(done.stdout)["done"]) == (0, 1)
+
+
 needs_dev_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
 
 

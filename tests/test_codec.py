@@ -56,7 +56,7 @@ def psnr(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
 
 
 def encoded_symbols(codec: Codec, source: Picture, quality: int) -> Symbols:
-    return codec.symbols_of(codec._to_tensor(source.pixels), quality)
+    return codec.symbols_of(source.pixels, quality)
 
 
 def assert_round_trip(codec: Codec, source: Picture, quality: int) -> Picture:

@@ -121,7 +121,7 @@ def containers(draw: st.DrawFn) -> Container:
     names = draw(st.lists(st.one_of(st.just("ALPH"), tags("a-z")), max_size=3, unique=True))
     chunks = [Chunk(name, draw(stream)) for name in names]
     full = draw(st.none() | st.lists(st.booleans(), min_size=columns * rows, max_size=columns * rows))
-    if full is not None:
+    if full is not None and any(full):
         chunks.insert(draw(st.integers(0, len(chunks))), dca.full_chunk(full))
     container = Container(
         header, tuple(draw(st.lists(slices, min_size=columns * rows, max_size=columns * rows))), tuple(chunks)
@@ -252,9 +252,11 @@ CASES: dict[str, tuple[type[errors.DcaError], bytes, str]] = {
     "chunk_tag_with_line_break": (errors.BadChunkTag, written(chunks=b"a\nbc\0\0"), "'a\\\\nbc' is not four"),
     "unknown_critical_chunk": (errors.UnknownChunk, written(chunks=b"NEWs\0\0"), "needs chunk NEWs"),
     "duplicate_chunk": (errors.DuplicateChunk, written(chunks=b"icCP\0icCP\1x\0"), "icCP is there twice"),
-    "full_chunk_too_short": (errors.BadSliceBits, written(chunks=b"FULL\0\0"), "FULL is not one bit for each slice"),
-    "full_chunk_too_long": (errors.BadSliceBits, written(chunks=b"FULL\2\1\0\0"), "of which there are 1"),
-    "full_chunk_of_other_slices": (errors.BadSliceBits, written(chunks=b"FULL\1\2\0"), "of which there are 1"),
+    "too_many_chunks": (errors.TooManyChunks, written(chunks=b"aaaa\0" * 1001 + b"\0"), "more than 1000 chunks"),
+    "full_chunk_too_short": (errors.BadSliceBits, written(chunks=b"FULL\0\0"), "is not one bit for each of 1 slices"),
+    "full_chunk_too_long": (errors.BadSliceBits, written(chunks=b"FULL\2\1\0\0"), "for each of 1 slices"),
+    "full_chunk_of_other_slices": (errors.BadSliceBits, written(chunks=b"FULL\1\3\0"), "for each of 1 slices"),
+    "full_chunk_of_no_slice": (errors.BadSliceBits, written(chunks=b"FULL\1\0\0"), "with one that is set"),
     "bytes_before_checksum": (errors.TrailingBytes, written(chunks=b"\0more"), "4 bytes between"),
     "bytes_after_checksum": (errors.TrailingBytes, written() + b"\n", "1 bytes after the end"),
     "file_twice": (errors.TrailingBytes, written() * 2, f"{len(written())} bytes after the end"),
@@ -375,8 +377,10 @@ def test_no_pixel_limit_leaves_that_of_the_format() -> None:
         (errors.BadChunkTag, lambda: Chunk("abc1", b"")),
         (errors.BadChunkTag, lambda: Chunk("abc\u00e9", b"")),
         (errors.UnknownChunk, lambda: Container(HEADER, ONE_SLICE.slices, (Chunk("NEWs", b""),))),
+        (errors.TooManyChunks, lambda: Container(HEADER, ONE_SLICE.slices, (Chunk("exIF", b""),) * 1001)),
         (errors.BadSliceBits, lambda: Container(HEADER, ONE_SLICE.slices, (Chunk("FULL", b""),))),
         (errors.BadSliceBits, lambda: Container(HEADER, ONE_SLICE.slices, (Chunk("FULL", b"\2"),))),
+        (errors.BadSliceBits, lambda: Container(HEADER, ONE_SLICE.slices, (Chunk("FULL", b"\0"),))),
         (errors.DuplicateChunk, lambda: Container(HEADER, ONE_SLICE.slices, (Chunk("exIF", b""), Chunk("exIF", b"")))),
     ],
 )

@@ -136,7 +136,7 @@ def test_oracle_decodes_what_the_codec_encodes(
     for quality, (height, width) in ((3, (70, 40)), (50, (1, 129)), (98, (64, 64))):
         pixels = photo(height, width, seed=quality)
         data = codec.encode(Picture(pixels, False, None, None, None), quality)
-        encoded = codec.symbols_of(codec._to_tensor(pixels), quality)
+        encoded = codec.symbols_of(pixels, quality)
         (decoded,) = oracle.decode(data)
         assert list(decoded.hyper) == [letter for letter in "RGL" if letter in weights.config.order]
         for letter, values in decoded.hyper.items():
@@ -223,7 +223,7 @@ def coded(weights: Weights) -> tuple[bytes, Any]:
     pixels = photo(200, 300, seed=9)
     with threads(1):
         data = codec.encode(Picture(pixels, False, None, None, None), 60)
-        return data, codec.symbols_of(codec._to_tensor(pixels), 60)
+        return data, codec.symbols_of(pixels, 60)
 
 
 @each_setting
@@ -244,7 +244,7 @@ def test_encoder_and_decoder_agree_under_every_setting(setting: str, weights: We
     pixels = photo(150, 140, seed=10)
     with SETTINGS[setting]():
         data = codec.encode(Picture(pixels, False, None, None, None), 80)
-        encoded = codec.symbols_of(codec._to_tensor(pixels), 80)
+        encoded = codec.symbols_of(pixels, 80)
     for other in SETTINGS.values():
         with other():
             cuda_exactness.assert_same_symbols(cuda_exactness.decoded_symbols(codec, data), encoded)
@@ -322,7 +322,7 @@ def test_raster_order_of_a_step(codec: Codec) -> None:
     """Row, column, channel within the group that is coded there."""
     config = codec.weights.config
     pixels = photo(70, 130, seed=3)
-    symbols = codec.symbols_of(codec._to_tensor(pixels), 100)
+    symbols = codec.symbols_of(pixels, 100)
     height, width, quarter = 8, 12, config.latent // 4
     hyper = {letter: torch.from_numpy(z).double()[None] for letter, z in symbols.hyper.items()}
     residuals: list[Tensor] = []

@@ -272,6 +272,6 @@ def test_a_disk_that_is_read_only(source: Path, coded: Path, tmp_path: Path, sma
 def test_values_keep_within_what_a_stream_holds(codec: Codec) -> None:
     """However loud the picture: checkerboards of the extreme colours, at the best quality."""
     board = np.indices((64, 64)).sum(0) % 2 * np.uint8(255)
-    symbols = codec.symbols_of(codec._to_tensor(np.repeat(board[..., None].astype(np.uint8), 3, -1)), 100)
+    symbols = codec.symbols_of(np.repeat(board[..., None].astype(np.uint8), 3, -1), 100)
     for values in (*symbols.hyper.values(), *symbols.steps):
         assert np.abs(values).max(initial=0) <= VALUE_LIMIT

@@ -254,7 +254,7 @@ def test_fitted_rows_are_what_was_counted_beside_the_gaussian(data: bytes, tmp_p
     picture = photo(70, 150, 3)  # of which 64x128 pixels count
     counted: dict[int, list[int]] = {}
     for quality in FIT_QUALITIES:
-        symbols = codec.symbols_of(torch.from_numpy(picture[None, :64, :128].astype(np.float32) / 255), quality)
+        symbols = codec.symbols_of(picture[:64, :128], quality)
         for values, rows in zip(symbols.steps, symbols.rows, strict=True):
             for value, row in zip(values.tolist(), rows.tolist(), strict=True):
                 counted.setdefault(row, []).extend((value, -value))
@@ -281,7 +281,7 @@ def test_fitted_tables_are_published_and_cost_less(model: DCA, tmp_path: Path) -
     assert (fitted.y_table.cdf == fitted_levels(plain, [picture]).cdf).all()
     total = {True: 0.0, False: 0.0}
     for quality in FIT_QUALITIES:
-        symbols = Codec(plain).symbols_of(torch.from_numpy(picture[None].astype(np.float32) / 255), quality)
+        symbols = Codec(plain).symbols_of(picture, quality)
         for values, rows in zip(symbols.steps, symbols.rows, strict=True):
             for which, weights in ((True, fitted), (False, plain)):
                 total[which] += ideal_bits(values, rows, weights.y_table)

@@ -475,6 +475,28 @@ def test_the_number_of_threads_changes_nothing(codec: Codec, set_threads: Callab
     assert results[0] == results[1] == results[2]
 
 
+def test_workers_that_start_at_once_leave_the_count_of_threads_alone() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    counts: list[int] = []
+
+    def start() -> None:
+        with workers(2) as in_order:
+            counts.append(sum(in_order(lambda task: task, range(3))))
+
+    for _ in range(20):
+        crowd = [threading.Thread(target=start) for _ in range(3)]
+        for thread in crowd:
+            thread.start()
+        for thread in crowd:
+            thread.join()
+    fresh = threading.Thread(target=lambda: counts.append(torch.get_num_threads()))
+    fresh.start()
+    fresh.join()
+    assert (counts, torch.get_num_threads()) == ([3] * 61, 3)
+    torch.set_num_threads(before)
+
+
 def test_workers_run_at_the_same_time_and_give_back_in_order() -> None:
     together = threading.Barrier(3)
 
@@ -614,32 +636,46 @@ def test_what_the_network_is_wrongly_sure_of_is_coded(monkeypatch: pytest.Monkey
     grid = Grid(Header(drawn.weights.fingerprint, 270, 300, "RGB", quality, 8))
     latents = [drawn.latent_of_slice(source, grid, index, quality) for index in range(4)]
 
-    def encoded(limit: float, bits: float) -> Container:
+    def encoded(limit: float, trade_off: float) -> Container:
         monkeypatch.setattr("dcacodec.codec.MISS_LIMIT", limit)
-        monkeypatch.setattr("dcacodec.codec.BITS_PER_ERROR", bits)
+        monkeypatch.setattr(DCAConfig, "trade_off", lambda self, quality: trade_off)
         data = drawn.encode(Picture(source), quality, slice_log2=8)
         assert pack(parse(data)) == data
-        assert drawn.decode(data).pixels.shape == source.shape
         return parse(data)
 
     def worst(container: Container, index: int) -> float:
         return float((drawn.read_slice(container, index).latent - latents[index]).abs().max())
 
-    never, always = encoded(float("inf"), 0.0), encoded(-1.0, 1e9)
-    assert never.chunk("FULL") is None
-    assert always.chunk("FULL") == b"\x0f"
-    for index in range(4):
-        full = drawn.read_slice(always, index)
-        assert sum(map(len, full.steps)) == full.latent.numel() == latents[index].numel()
-        assert worst(always, index) <= 0.5 < 2 < worst(never, index)
-    # Free bits or free errors decide; so does what was missed.
-    assert encoded(2.0, 0.0) == never
-    assert encoded(2.0, 1e9) == always
+    # Errors that cost nothing, and a limit below all: never and always.
+    never, best = encoded(float("inf"), 1e9), encoded(-1.0, 1e9)
+    assert encoded(-1.0, 0.0) == never and never.chunk("FULL") is None
     misses = [worst(never, index) for index in range(4)]
-    middle = sorted(misses)[2]
-    some = encoded(middle, 1e9)
-    assert [some.is_full(index) for index in range(4)] == [miss > middle for miss in misses]
-    assert some.slices == tuple((always if some.is_full(i) else never).slices[i] for i in range(4))
+    assert min(misses) > 2
+    full = [index for index in range(4) if best.is_full(index)]
+    assert full
+    for index in full:
+        symbols = drawn.read_slice(best, index)
+        assert sum(map(len, symbols.steps)) == symbols.latent.numel() == latents[index].numel()
+        assert worst(best, index) <= 0.5
+    for index in range(4):
+        assert best.slices[index] == never.slices[index] or best.is_full(index)
+
+    # The choice is the smaller of bits + trade-off * error, by hand.
+    grid_pixels = [source[grid.area(i).common(grid.picture).within(grid.picture)] for i in range(4)]
+    monkeypatch.undo()
+    all_full = [drawn._quantised(latents[i], quality, True)[0] for i in range(4)]
+    for trade_off in (0.001, 0.02, 0.4):
+        costs = []
+        for i in range(4):
+            sound = drawn.read_slice(never, i)
+            pair = []
+            for symbols in (sound, all_full[i]):
+                shown = drawn.pixels_of(symbols.latent, quality)[: grid_pixels[i].shape[0], : grid_pixels[i].shape[1]]
+                error = np.square(shown.astype(np.int64) - grid_pixels[i]).sum() / 3
+                pair.append(8 * sum(map(len, drawn.streams_of(symbols, quality))) + trade_off * error)
+            costs.append(pair)
+        chosen = encoded(-1.0, trade_off)
+        assert [chosen.is_full(i) for i in range(4)] == [cost[1] < cost[0] for cost in costs]
 
 
 def test_smooth_picture_has_no_blotch(small: Codec) -> None:

@@ -261,9 +261,9 @@ def test_decoding_is_timed_in_turns_and_on_the_streams_of_each(
     clock = iter(range(10**6))
     honest = Codec.read_streams
 
-    def watched(self: Codec, streams: Any, width: int, height: int, quality: int) -> Any:
+    def watched(self: Codec, streams: Any, width: int, height: int, *rest: Any) -> Any:
         calls.append((self.weights.config.order, width))
-        symbols = honest(self, streams, width, height, quality)
+        symbols = honest(self, streams, width, height, *rest)
         assert symbols.latent.shape[1:3] == (height // 16, width // 16)
         for _ in range({"R": 1, "RGL": 2}[self.weights.config.order] - 1 + len(calls)):
             next(clock)

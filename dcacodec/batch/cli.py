@@ -11,7 +11,19 @@ import click
 from click.core import ParameterSource
 
 from dcacodec.batch.work import Outcome, Outcomes
-from dcacodec.shell import DEVICE, MAX_PIXELS, PRESET, QUALITY, QUIET, VERBOSE, is_quiet, is_verbose, note, tell
+from dcacodec.shell import (
+    DEVICE,
+    MAX_PIXELS,
+    PRESET,
+    QUALITY,
+    QUIET,
+    VERBOSE,
+    is_quiet,
+    is_verbose,
+    note,
+    print_result,
+    tell,
+)
 
 _MOST_JOBS: Final = 8
 """Without --jobs: each takes some 350 MB, and more for large pictures."""
@@ -143,7 +155,7 @@ def batch(
         report.seconds = time.perf_counter() - start
         note(report.line())
         if as_json:
-            click.echo(json.dumps(report.facts()))
+            print_result(json.dumps(report.facts()))
     if report.failures:
         context.exit(1)
 

@@ -18,6 +18,8 @@ DCA_SUFFIX: Final = ".dca"
 LEFTOVER_SECONDS: Final = 3600
 """A temporary file of this age is no longer being written: that takes seconds."""
 
+_FLOATS: Final = ".pfm"
+"""Of Pillow's format PPM, which is readable, but this kind of it has samples that are not."""
 _LEFTOVER: Final = re.compile(r"\.dcacodec-[0-9a-f]{16}\.tmp")
 
 
@@ -86,7 +88,8 @@ def picture_suffixes() -> frozenset[str]:
 
     from dcacodec.images import READABLE
 
-    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in READABLE)
+    known = (suffix for suffix, name in Image.registered_extensions().items() if name in READABLE)
+    return frozenset(known) - {_FLOATS}
 
 
 def make_plan(

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -38,15 +37,16 @@ def decode_times(
     with tqdm(total=len(sides) * len(weights) * rounds, desc="timing", disable=quiet) as bar:
         for side in sides:
             pixels = square_of(picture, side)
-            x = torch.from_numpy(pixels)[None].float() / 255
-            streams = {}
+            coded: dict[str, tuple[tuple[bytes, ...], bool]] = {}
             for _ in range(rounds):
                 for name, path in weights.items():
                     codec = Codec(read_weights(path))
-                    if name not in streams:
-                        streams[name] = codec.streams_of(codec.symbols_of(x, TIMED_QUALITY), TIMED_QUALITY)
+                    if name not in coded:
+                        symbols = codec.symbols_of(pixels, TIMED_QUALITY)
+                        coded[name] = codec.streams_of(symbols, TIMED_QUALITY), symbols.full
+                    streams, full = coded[name]
                     began = time.process_time()
-                    codec.read_streams(streams[name], side, side, TIMED_QUALITY)
+                    codec.read_streams(streams, side, side, TIMED_QUALITY, full)
                     taken = round(1000 * (time.process_time() - began), 1)
                     least[name][str(side)] = min(taken, least[name].get(str(side), taken))
                     bar.update()

@@ -112,9 +112,8 @@ def fitted_levels(weights: Weights, pictures: Sequence[NDArray[np.uint8]]) -> Cd
     counts = FIT_STRENGTH * np.diff(table.cdf, axis=1) / table.cdf[:, -1:]
     for pixels in tqdm(pictures, desc="fitting tables", unit="picture", disable=not pictures):
         height, width = (side // REGIONAL_STRIDE * REGIONAL_STRIDE for side in pixels.shape[:2])
-        picture = torch.from_numpy(pixels[None, :height, :width].astype(np.float32) / 255)
         for quality in FIT_QUALITIES:
-            symbols = codec.symbols_of(picture, quality)
+            symbols = codec.symbols_of(pixels[:height, :width], quality)
             for values, rows in zip(symbols.steps, symbols.rows, strict=True):
                 counts += symbol_counts(values, rows, table) + symbol_counts(-values, rows, table)
     return table_from_probabilities(counts[:, :-1], counts[:, -1], table.low, table.shift)
