@@ -133,7 +133,11 @@ def starve(folder: Path, models: Path, limits: Sequence[int]) -> list[dict[str, 
     source, coded = folder / "in.png", folder / "in.dca"
     pixels = np.tile(photo(200, 200), (4, 4, 1))
     Image.fromarray(pixels).save(source)
-    coded.write_bytes(codec().encode(Picture(pixels), 50))
+    number = os.fork()  # so that what encoding takes and gives back is no memory that is left to the commands
+    if number == 0:
+        coded.write_bytes(codec().encode(Picture(pixels), 50))
+        os._exit(0)
+    os.waitpid(number, 0)
     runs = []
     for limit in limits:
         for arguments in (
