@@ -73,7 +73,7 @@ Exit codes:
   1    a file or picture is bad, or cannot be read or written
   2    the command line is wrong
   3    internal error: please report it
-  130  interrupted (143: terminated); no part of a file is left behind
+  130  interrupted (129: hung up, 143: terminated); no part of a file is left behind
 """
 
 
@@ -295,7 +295,8 @@ def encode(
     With a target, several qualities are tried, seven to nine, and standard error tells which was taken. Where none
     keeps to the target, the file that comes nearest is written all the same.
 
-    --json has the keys source, target, width, height, quality, bytes, bpp and seconds (of encoding).
+    --json, for which OUT must be a file, has the keys source, target, width, height, quality, bytes, bpp and seconds
+    (of encoding).
     """
     _check_files(source, target)
     _check_json(as_json, target)
@@ -392,7 +393,8 @@ def decode(
     The suffix of OUT tells the format; none of them loses anything. A file that is damaged, cut off, or made with
     weights that this installation does not have is an error, and OUT stays as it was.
 
-    --json has the keys source, target, width, height (of OUT), format and seconds (of decoding).
+    --json, for which OUT must be a file, has the keys source, target, width, height (of OUT), format and seconds (of
+    decoding).
     """
     _check_files(source, target)
     _check_json(as_json, target)
