@@ -284,7 +284,10 @@ def main(out: Path | None, pythons: tuple[str, ...], oracle_every: int, given: s
         if len(set(found.values())) > 1 or not all(len(digest) == 64 for digest in found.values()):
             differing.append({"file": each, "writer": ways[int(each.split("-")[0])].name, "found": found})
     report = {
-        "settings": [{**asdict(setting), "torch": version} for setting, version in zip(ways, versions, strict=True)],
+        "settings": [
+            {**asdict(setting), "python": setting.python is not None, "torch": version}
+            for setting, version in zip(ways, versions, strict=True)
+        ],
         "pictures": list(pictures()),
         "qualities": list(QUALITIES),
         "files": len(files),
