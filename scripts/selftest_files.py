@@ -22,7 +22,7 @@ from dcacodec.selftest import GOLDEN, TINY, digest_of, means_of, slices_of
 from dcacodec.weights import read_weights
 
 TESTS = Path(__file__).resolve().parent.parent / "tests" / "golden"
-COPIES = ("17x5-RGBA-q50.dca", "130x70-L-q50.dca", "300x270-RGB-q50-n8.dca")
+COPIES = ("17x5-RGBA-q50.dca", "130x70-L-q50.dca", "300x270-RGB-q50-n8.dca", "300x270-RGB-q20-n8.dca")
 
 
 def pictures() -> dict[str, tuple[Picture, int]]:

@@ -28,6 +28,7 @@ NAMES = [
     "17x5-RGBA-q50.dca",
     "130x70-L-q50.dca",
     "300x270-RGB-q50-n8.dca",
+    "300x270-RGB-q20-n8.dca",
     "astronaut-small-q60.dca",
     "cat-small-q25.dca",
 ]
