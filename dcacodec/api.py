@@ -25,7 +25,8 @@ from PIL import Image
 
 from dcacodec.container import DEFAULT_MAX_PIXELS, parse
 from dcacodec.errors import ImageError
-from dcacodec.images import Picture, format_for, from_pillow, read_picture, to_pillow, write_atomically, write_picture
+from dcacodec.files import write_atomically
+from dcacodec.images import Picture, format_for, from_pillow, read_picture, to_pillow, write_picture
 from dcacodec.zoo import Published, by_fingerprint, by_preset
 
 if TYPE_CHECKING:

@@ -586,7 +586,7 @@ def _silent_libraries(context: click.Context) -> Iterator[None]:
 
 
 def _write(target: str, write: Callable[[BinaryIO], object]) -> None:
-    from dcacodec.images import write_atomically
+    from dcacodec.files import write_atomically
 
     try:
         if target == "-":

@@ -4,17 +4,13 @@ Nothing is changed behind the user's back. What a `Picture` cannot hold (16-bit 
 either refused by an `ImageError` or converted with an `ImageNotice`, a warning of one line.
 """
 
-import errno
 import io
 import os
 import re
-import secrets
-import stat
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -536,58 +532,3 @@ def _has_directories(exif: bytes) -> bool:
     tags = Image.Exif()
     tags.load(_EXIF_PREFIX + exif)
     return ExifTags.IFD.Exif in tags or ExifTags.IFD.GPSInfo in tags
-
-
-def write_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file so that the path holds either what it held before or all of the new content, never a part.
-
-    The content goes to a temporary file in the same folder, to the disk, and then to its name, with the permissions
-    of the file that was there. Any exception (Ctrl-C too) removes the temporary file and leaves all else as it was.
-    Symbolic links are followed. What is not a regular file (a terminal, a pipe, /dev/null) is written to directly.
-
-    Args:
-        path: of the file to write.
-        write: gets the file, open for writing, and writes the content.
-
-    Raises:
-        OSError: the file cannot be written; whatever `write` raises is passed on.
-    """
-    path = Path(path)
-    try:
-        old_mode = path.stat().st_mode
-    except FileNotFoundError:
-        old_mode = None
-    # Replacing what /dev/stdout stands for would take the file away under the one who redirected to it.
-    if (old_mode is not None and not stat.S_ISREG(old_mode)) or path.parent in _DESCRIPTOR_FOLDERS:
-        with open(path, "wb") as file:
-            write(file)
-        return
-    if old_mode is not None and not os.access(path, os.W_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-
-    final = Path(os.path.realpath(path))
-    temporary = final.with_name(f".dcacodec-{secrets.token_hex(8)}.tmp")
-    try:
-        # The name is known before the file is there, so that no interrupt falls between its creation and this block.
-        with _create(temporary, path) as file:
-            if old_mode is not None:
-                os.chmod(temporary, stat.S_IMODE(old_mode))
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, final)
-    except BaseException:
-        with suppress(OSError):  # not there, or in a folder that nothing can be removed from: the first error says more
-            temporary.unlink()
-        raise
-
-
-_DESCRIPTOR_FOLDERS: Final = (Path("/dev"), Path("/dev/fd"), Path("/proc/self/fd"))
-
-
-def _create(temporary: Path, path: Path) -> BinaryIO:
-    """Create the temporary file; an error names the path that the user knows."""
-    try:
-        return open(temporary, "xb")
-    except OSError as error:
-        raise type(error)(error.errno, error.strerror, str(path)) from None

@@ -32,7 +32,8 @@ from dcacodec import cli as cli_module
 from dcacodec import zoo
 from dcacodec.codec import Codec
 from dcacodec.coding import PythonCoder, best_coder
-from dcacodec.images import Picture, write_atomically, write_picture
+from dcacodec.files import write_atomically
+from dcacodec.images import Picture, write_picture
 from dcacodec.weights import read_weights
 
 
@@ -91,8 +92,8 @@ def kill(folder: Path, count: int) -> dict[str, Any]:
         os.waitpid(number, 0)
         for path, whole in ((coded, files), (decoded, sheets)):
             states[state(path, whole)] += 1
-    names = {path.name for path in folder.iterdir()} - {coded.name, decoded.name}
-    return {"states": states, "left": sorted(names)}
+    left = {path.name: state(path, files + sheets) for path in folder.iterdir() if path not in (coded, decoded)}
+    return {"states": states, "left": left}
 
 
 def crowd(folder: Path, count: int) -> dict[str, Any]:

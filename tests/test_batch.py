@@ -263,10 +263,11 @@ def test_a_killed_worker_loses_nothing_and_does_nothing_twice(tmp_path: Path) ->
     assert ledger(tmp_path) == [f"{name}.dca" for name in names]
     for name in names:
         assert (tmp_path / "out" / f"{name}.dca").read_text() == f"TEXT OF {name.upper()}"
-    # The one that was killed while it wrote could not clean up. A later run does.
-    (left,) = (tmp_path / "out").glob(".dcacodec-*.tmp")
-    assert left.read_text() == "TEX"
-    assert remove_leftovers(planned(tmp_path, "in", force=True).jobs, time.time() + 3700) == 1
+    # The one that was killed while it wrote could not clean up. Where a file has a name before it is whole, a later
+    # run does.
+    left = list((tmp_path / "out").glob(".dcacodec-*.tmp"))
+    assert [path.read_text() for path in left] == ([] if sys.platform.startswith("linux") else ["TEX"])
+    assert remove_leftovers(planned(tmp_path, "in", force=True).jobs, time.time() + 3700) == len(left)
 
 
 def test_what_no_worker_survives_is_a_failure(tmp_path: Path) -> None:
@@ -310,7 +311,6 @@ def test_stopping_ends_the_workers_and_leaves_no_half_file(tmp_path: Path) -> No
     assert next(outcomes).job.target.name == "a.dca"
     wait_for(tmp_path / "writing")
     (worker,) = {int(line.split()[1]) for line in (tmp_path / "ledger").read_text().splitlines()}
-    assert len(list((tmp_path / "out").glob(".dcacodec-*.tmp"))) == 1
     outcomes.close()
     with pytest.raises(ProcessLookupError):
         os.kill(worker, 0)

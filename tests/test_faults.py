@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import resource
 import signal
 import subprocess
@@ -82,12 +81,14 @@ def both_ways(source: Path, coded: Path, folder: Path) -> list[tuple[str, Path, 
 
 
 def test_kill_9_at_any_moment(tmp_path: Path) -> None:
-    """The names hold nothing, what they held, or a whole new file. Temporary files may be left, of a known name."""
+    """The names hold nothing, what they held, or a whole new file. Nothing else is left."""
     found = worker("kill", tmp_path, 16)
     assert sum(found["states"].values()) == 32
     assert set(found["states"]) <= {"absent", "old", "whole"}
     assert found["states"]["whole"] > 0
-    assert all(re.fullmatch(r"\.dcacodec-[0-9a-f]{16}\.tmp", name) for name in found["left"])
+    # Between taking a temporary name and that of the old file, a whole file has one: microseconds that may be hit.
+    assert len(found["left"]) <= 1
+    assert set(found["left"].values()) <= {"whole"}
 
 
 def test_two_encoders_of_one_path(tmp_path: Path) -> None:

@@ -2,16 +2,11 @@
 
 import base64
 import io
-import os
-import signal
-import stat
 import struct
 import subprocess
-import sys
-import threading
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -33,7 +28,6 @@ from dcacodec.images import (
     encode_alpha,
     format_for,
     read_picture,
-    write_atomically,
     write_picture,
 )
 
@@ -828,159 +822,3 @@ def test_a_suffix_that_is_no_output_format(path: str, start: str) -> None:
     assert str(caught.value) == (
         f"{start}: pictures are written without loss, as .png, .tif, .tiff, .webp, .ppm, .pgm, .bmp"
     )
-
-
-# ----------------------------------------------------------------------------------------------------- write_atomically
-
-
-def put(data: bytes) -> Callable[[BinaryIO], object]:
-    return lambda file: file.write(data)
-
-
-@pytest.fixture
-def umask() -> Iterator[None]:
-    old = os.umask(0o027)
-    yield
-    os.umask(old)
-
-
-def test_a_new_file_gets_the_usual_permissions(tmp_path: Path, umask: None) -> None:
-    path = tmp_path / "new"
-    write_atomically(path, put(b"content"))
-    assert path.read_bytes() == b"content"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o640
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_file_that_was_there_keeps_its_permissions(tmp_path: Path, umask: None) -> None:
-    path = tmp_path / "old"
-    path.write_bytes(b"old")
-    path.chmod(0o604)
-    write_atomically(str(path), put(b"new"))
-    assert path.read_bytes() == b"new"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o604
-
-
-def test_the_longest_of_names(tmp_path: Path) -> None:
-    path = tmp_path / ("x" * 255)
-    write_atomically(path, put(b"content"))
-    assert path.read_bytes() == b"content"
-
-
-@pytest.mark.parametrize("error", [OSError("no space"), KeyboardInterrupt(), SystemExit(143), MemoryError()])
-@pytest.mark.parametrize("old", [None, b"old"])
-def test_an_exception_leaves_all_as_it_was(tmp_path: Path, error: BaseException, old: bytes | None) -> None:
-    path = tmp_path / "file"
-    if old is not None:
-        path.write_bytes(old)
-
-    def write(file: BinaryIO) -> None:
-        file.write(b"a part")
-        file.flush()
-        raise error
-
-    with pytest.raises(type(error)) as caught:
-        write_atomically(path, write)
-    assert caught.value is error
-    assert [(each, each.read_bytes()) for each in tmp_path.iterdir()] == ([] if old is None else [(path, old)])
-
-
-def test_the_first_error_is_told_where_the_cleaning_up_fails_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A read-only file system refuses to remove even what is not there."""
-
-    def refuse(self: Path, missing_ok: bool = False) -> None:
-        raise OSError(30, "Read-only file system", str(self))
-
-    monkeypatch.setattr(Path, "unlink", refuse)
-    path = tmp_path / "missing" / "file"
-    with pytest.raises(FileNotFoundError) as caught:
-        write_atomically(path, put(b"content"))
-    assert caught.value.filename == str(path)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_leaves_all_as_it_was(tmp_path: Path, number: signal.Signals) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(b"old")
-    script = (
-        "import signal, sys, time; from dcacodec.images import write_atomically\n"
-        "def stop(number, frame): sys.exit(9)\n"
-        "signal.signal(signal.SIGTERM, stop); signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "def write(file): file.write(b'part'); file.flush(); print('ready', flush=True); time.sleep(60)\n"
-        "write_atomically(sys.argv[1], write)\n"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
-        assert len(list(tmp_path.iterdir())) == 2
-        process.send_signal(number)
-        assert process.wait(30) in (9, -signal.SIGINT)
-    assert [(each, each.read_bytes()) for each in tmp_path.iterdir()] == [(path, b"old")]
-
-
-def test_a_symbolic_link_is_followed(tmp_path: Path) -> None:
-    (tmp_path / "folder").mkdir()
-    real, link = tmp_path / "folder" / "real", tmp_path / "link"
-    link.symlink_to(real)
-    for content in (b"first", b"second"):
-        write_atomically(link, put(content))
-        assert link.is_symlink()
-        assert real.read_bytes() == content
-    assert list((tmp_path / "folder").iterdir()) == [real]
-
-
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "missing" / "file"
-    with pytest.raises(FileNotFoundError) as caught:
-        write_atomically(path, put(b""))
-    assert caught.value.filename == str(path)
-
-
-def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(IsADirectoryError):
-        write_atomically(tmp_path, put(b""))
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
-def test_a_write_protected_file_stays(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(b"old")
-    path.chmod(0o400)
-    with pytest.raises(PermissionError):
-        write_atomically(path, put(b"new"))
-    assert path.read_bytes() == b"old"
-
-
-def test_a_pipe_is_written_to_directly(tmp_path: Path) -> None:
-    path = tmp_path / "pipe"
-    os.mkfifo(path)
-    got: list[bytes] = []
-    reader = threading.Thread(target=lambda: got.append(path.read_bytes()))
-    reader.start()
-    write_atomically(path, put(b"content"))
-    reader.join(30)
-    assert got == [b"content"]
-    assert stat.S_ISFIFO(path.stat().st_mode)
-
-
-def test_devices_stay_devices() -> None:
-    write_atomically("/dev/null", put(b"content"))
-    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
-
-
-def test_standard_output_that_is_a_file_is_not_replaced(tmp_path: Path) -> None:
-    path = tmp_path / "out"
-    script = (
-        "from dcacodec.images import write_atomically\n"
-        "write_atomically('/dev/stdout', lambda file: file.write(b'content'))"
-    )
-    with open(path, "wb") as file:
-        inode = path.stat().st_ino
-        subprocess.run([sys.executable, "-c", script], stdout=file, check=True)
-    assert path.read_bytes() == b"content"
-    assert path.stat().st_ino == inode

@@ -112,7 +112,7 @@ class FileWorker:
 
     def write(self, job: Job, write: Callable[[BinaryIO], object]) -> None:
         """Put the target into its place, whole."""
-        from dcacodec.images import write_atomically
+        from dcacodec.files import write_atomically
 
         write_atomically(job.target, write)
 

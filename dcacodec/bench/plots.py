@@ -22,7 +22,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from dcacodec.bench.metrics import Curve, bd_rate
 from dcacodec.bench.results import Mean, Results
 from dcacodec.bench.summary import TASKS, ms_ssim_db, speed
-from dcacodec.images import write_atomically
+from dcacodec.files import write_atomically
 
 Format = Literal["png", "svg"]
 FORMATS: Final[tuple[Format, ...]] = ("png", "svg")

@@ -17,7 +17,7 @@ from typing import Any, Final
 from dcacodec.bench.metrics import Curve
 from dcacodec.bench.results import Anchor, Codec, Failure, Mean, Results, Sample
 from dcacodec.errors import BenchError
-from dcacodec.images import write_atomically
+from dcacodec.files import write_atomically
 
 FORMAT: Final = "dcacodec-bench-1"
 

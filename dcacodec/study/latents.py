@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dcacodec.errors import WeightsError
-from dcacodec.images import write_atomically
+from dcacodec.files import write_atomically
 from dcacodec.network.config import REGIONAL_STRIDE
 from dcacodec.network.dca import DCA
 from dcacodec.network.precision import fast_bfloat16, transform_precision

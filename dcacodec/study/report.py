@@ -11,7 +11,7 @@ from typing import Any
 from dcacodec.bench.metrics import Curve, bd_rate
 from dcacodec.bench.plots import Plot, save
 from dcacodec.container import STREAMS
-from dcacodec.images import write_atomically
+from dcacodec.files import write_atomically
 from dcacodec.study.run import Record, write_json
 from dcacodec.study.variants import BASELINE, PROPOSED
 

@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from dcacodec.errors import TrainingError
-from dcacodec.images import write_atomically
+from dcacodec.files import write_atomically
 from dcacodec.network.config import REGIONAL_STRIDE
 from dcacodec.network.dca import DCA
 from dcacodec.study.latents import CacheKey, Latents, digest, load_frozen, make_latents, read_latents, save_latents

@@ -13,7 +13,8 @@ from tqdm import tqdm
 from dcacodec.bench.metrics import psnr
 from dcacodec.codec import Codec
 from dcacodec.container import STREAMS, describe, parse
-from dcacodec.images import Picture, write_atomically
+from dcacodec.files import write_atomically
+from dcacodec.images import Picture
 from dcacodec.weights import read_weights
 
 CARD_QUALITIES = (1, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100)

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 from dcacodec.errors import DcaError, WeightsError
-from dcacodec.images import write_atomically
+from dcacodec.files import write_atomically
 
 MOST_PARTS = 1000
 

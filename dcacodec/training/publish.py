@@ -19,6 +19,7 @@ from tqdm import tqdm
 from dcacodec.codec import Codec
 from dcacodec.coding import CdfTable, gaussian_table, symbol_counts, table_from_probabilities
 from dcacodec.errors import WeightsError
+from dcacodec.files import write_atomically
 from dcacodec.fixedpoint import (
     ACTIVATION_BITS,
     ACTIVATION_LIMIT,
@@ -27,7 +28,7 @@ from dcacodec.fixedpoint import (
     WEIGHT_SUM_LIMIT,
     is_exact,
 )
-from dcacodec.images import Picture, write_atomically
+from dcacodec.images import Picture
 from dcacodec.network.config import QUALITIES, REGIONAL_STRIDE, DCAConfig
 from dcacodec.network.context import Scales, StepCoder
 from dcacodec.network.dca import DCA

@@ -1,0 +1,234 @@
+"""`write_atomically`: a name holds what it held, or all of the new content, and nothing else is left."""
+
+import errno
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from dcacodec.files import write_atomically
+
+NAMELESS = sys.platform.startswith("linux")
+WITHOUT = "import os; vars(os).pop('O_TMPFILE', None)\n"
+
+
+@pytest.fixture(params=["nameless", "named"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both ways of writing, wherever a test runs."""
+    name = str(request.param)
+    if name == "named":
+        monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+    elif not NAMELESS:
+        pytest.skip("files without a name are had on Linux alone")
+    return name
+
+
+def put(data: bytes) -> Callable[[BinaryIO], object]:
+    return lambda file: file.write(data)
+
+
+@pytest.fixture
+def umask() -> Iterator[None]:
+    old = os.umask(0o027)
+    yield
+    os.umask(old)
+
+
+def test_a_new_file_gets_the_usual_permissions(tmp_path: Path, umask: None) -> None:
+    path = tmp_path / "new"
+    write_atomically(path, put(b"content"))
+    assert path.read_bytes() == b"content"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_was_there_keeps_its_permissions(tmp_path: Path, umask: None) -> None:
+    path = tmp_path / "old"
+    path.write_bytes(b"old")
+    path.chmod(0o604)
+    write_atomically(str(path), put(b"new"))
+    assert path.read_bytes() == b"new"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o604
+
+
+def test_the_longest_of_names(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 255)
+    write_atomically(path, put(b"content"))
+    assert path.read_bytes() == b"content"
+
+
+def test_a_file_has_no_name_until_it_is_whole(tmp_path: Path, way: str) -> None:
+    seen: list[int] = []
+
+    def write(file: BinaryIO) -> None:
+        file.write(b"content")
+        file.flush()
+        seen.append(len(list(tmp_path.iterdir())))
+
+    write_atomically(tmp_path / "new", write)
+    write_atomically(tmp_path / "new", write)
+    assert seen == ([0, 1] if way == "nameless" else [1, 2])
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+def test_who_comes_last_wins(tmp_path: Path) -> None:
+    """Somebody else takes the name while we write."""
+    path = tmp_path / "new"
+
+    def write(file: BinaryIO) -> None:
+        path.write_bytes(b"theirs")
+        file.write(b"ours")
+
+    write_atomically(path, write)
+    assert [(each, each.read_bytes()) for each in tmp_path.iterdir()] == [(path, b"ours")]
+
+
+@pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.EISDIR])
+def test_a_file_system_without_files_without_names(
+    tmp_path: Path, way: str, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, kind = os.open, getattr(os, "O_TMPFILE", 0)
+    asked: list[int] = []
+
+    def refuse(path: str, flags: int, *rest: int, **options: int) -> int:
+        if kind and flags & kind == kind:
+            asked.append(flags)
+            raise OSError(number, os.strerror(number), path)
+        return opened(path, flags, *rest, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
+    path = tmp_path / "new"
+    write_atomically(path, put(b"content"))
+    assert [(each, each.read_bytes()) for each in tmp_path.iterdir()] == [(path, b"content")]
+    assert len(asked) == (way == "nameless")
+
+
+@pytest.mark.parametrize("error", [OSError("no space"), KeyboardInterrupt(), SystemExit(143), MemoryError()])
+@pytest.mark.parametrize("old", [None, b"old"])
+def test_an_exception_leaves_all_as_it_was(tmp_path: Path, error: BaseException, old: bytes | None) -> None:
+    path = tmp_path / "file"
+    if old is not None:
+        path.write_bytes(old)
+
+    def write(file: BinaryIO) -> None:
+        file.write(b"a part")
+        file.flush()
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        write_atomically(path, write)
+    assert caught.value is error
+    assert [(each, each.read_bytes()) for each in tmp_path.iterdir()] == ([] if old is None else [(path, old)])
+
+
+def test_the_first_error_is_told_where_the_cleaning_up_fails_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read-only file system refuses to remove even what is not there."""
+
+    def refuse(self: Path, missing_ok: bool = False) -> None:
+        raise OSError(30, "Read-only file system", str(self))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    path = tmp_path / "missing" / "file"
+    with pytest.raises(FileNotFoundError) as caught:
+        write_atomically(path, put(b"content"))
+    assert caught.value.filename == str(path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_leaves_all_as_it_was(tmp_path: Path, way: str, number: signal.Signals) -> None:
+    """But for SIGKILL, where the file has a name."""
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    script = (WITHOUT if way == "named" else "") + (
+        "import signal, sys, time; from dcacodec.files import write_atomically\n"
+        "def stop(number, frame): sys.exit(9)\n"
+        "signal.signal(signal.SIGTERM, stop); signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "def write(file): file.write(b'part'); file.flush(); print('ready', flush=True); time.sleep(60)\n"
+        "write_atomically(sys.argv[1], write)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(number)
+        assert process.wait(30) in (9, -signal.SIGINT, -signal.SIGKILL)
+    left = [each for each in tmp_path.iterdir() if each != path]
+    if way == "named" and number == signal.SIGKILL:
+        assert [(each.suffix, each.read_bytes()) for each in left] == [(".tmp", b"part")]
+    else:
+        assert left == []
+    assert path.read_bytes() == b"old"
+
+
+def test_a_symbolic_link_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    real, link = tmp_path / "folder" / "real", tmp_path / "link"
+    link.symlink_to(real)
+    for content in (b"first", b"second"):
+        write_atomically(link, put(content))
+        assert link.is_symlink()
+        assert real.read_bytes() == content
+    assert list((tmp_path / "folder").iterdir()) == [real]
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "missing" / "file"
+    with pytest.raises(FileNotFoundError) as caught:
+        write_atomically(path, put(b""))
+    assert caught.value.filename == str(path)
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError):
+        write_atomically(tmp_path, put(b""))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
+def test_a_write_protected_file_stays(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    path.chmod(0o400)
+    with pytest.raises(PermissionError):
+        write_atomically(path, put(b"new"))
+    assert path.read_bytes() == b"old"
+
+
+def test_a_pipe_is_written_to_directly(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    got: list[bytes] = []
+    reader = threading.Thread(target=lambda: got.append(path.read_bytes()))
+    reader.start()
+    write_atomically(path, put(b"content"))
+    reader.join(30)
+    assert got == [b"content"]
+    assert stat.S_ISFIFO(path.stat().st_mode)
+
+
+def test_devices_stay_devices() -> None:
+    write_atomically("/dev/null", put(b"content"))
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+
+
+def test_standard_output_that_is_a_file_is_not_replaced(tmp_path: Path, way: str) -> None:
+    path = tmp_path / "out"
+    script = (WITHOUT if way == "named" else "") + (
+        "from dcacodec.files import write_atomically\n"
+        "write_atomically('/dev/stdout', lambda file: file.write(b'content'))"
+    )
+    with open(path, "wb") as file:
+        inode = path.stat().st_ino
+        subprocess.run([sys.executable, "-c", script], stdout=file, check=True)
+    assert path.read_bytes() == b"content"
+    assert path.stat().st_ino == inode
