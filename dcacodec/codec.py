@@ -41,12 +41,12 @@ from dcacodec.errors import DcaError, StreamError, SymbolMismatch, UnknownModel
 from dcacodec.fixedpoint import ACTIVATION_BITS
 from dcacodec.images import Picture, decode_alpha, encode_alpha, shrink_alpha
 from dcacodec.network.config import LATENT_STRIDE, REGIONAL_STRIDE
-from dcacodec.network.context import StepCoder, from_phases, take_step, to_phases
+from dcacodec.network.context import StepCoder, from_phases, join_steps, take_step, to_phases
 from dcacodec.network.precision import fast_bfloat16, transform_precision
 from dcacodec.network.priors import SKIP_BELOW
 from dcacodec.network.transforms import analysis_rim, synthesis_rim
 from dcacodec.parallel import InOrder, workers
-from dcacodec.seams import REACH, ROOM, smooth
+from dcacodec.seams import REACH, ROOM, SKIPPED, smooth
 from dcacodec.slices import SCALES, Box, Grid, Tile, suitable_slice_log2, tiles_for
 from dcacodec.transfer import to_device, to_host
 from dcacodec.weights import Weights, read_weights
@@ -57,9 +57,6 @@ Pixels = NDArray[np.uint8]
 Result = TypeVar("Result")
 Progress = Callable[[int, int], object]
 """Called with how much of the work is done, and how much there is: (0, n) first, (n, n) last."""
-
-MISS_LIMIT = 2.0
-"""Quantisation steps. Where a skipped element is further off, the network was sure and wrong."""
 
 HYPER_ORDER = "RGL"
 """Order of the hyper latents in the file, whatever the order of contextualisation."""
@@ -75,14 +72,16 @@ class Symbols:
             row, column, channel within the group.
         rows: four times int64 (N,): the scale level of each.
         latent: y_hat, float64 (1, H, W, M), a multiple of 2**-9.
-        full: whether all elements of y are coded; if not, those of a level below `SKIP_BELOW` are skipped.
+        coded: bool (1, H, W, M), which elements of y are.
+        full: whether all are; if not, those of a level below `SKIP_BELOW` are skipped.
     """
 
     hyper: dict[str, Integers]
     steps: list[Integers]
     rows: list[NDArray[np.int64]]
     latent: Tensor
-    full: bool = False
+    coded: Tensor
+    full: bool
 
     def checksum(self) -> int:
         """CRC-32 over the hyper latents and y_hat in units of 2**-9, all as little-endian int32."""
@@ -275,22 +274,25 @@ class Codec:
         """
         grid = Grid(container.header)
 
-        def read(index: int) -> tuple[int, Tensor]:
-            return index, self.read_slice(container, index).latent[0].float()
+        def read(index: int) -> tuple[int, tuple[Tensor, Tensor]]:
+            symbols = self.read_slice(container, index)
+            return index, (symbols.latent[0].float(), symbols.coded[0])
 
         arriving = each(read, dict.fromkeys(chain.from_iterable(tile.slices for tile in tiles)))
-        known: dict[int, Tensor] = {}
+        known: dict[int, tuple[Tensor, Tensor]] = {}
         for tile in tiles:
             while not known.keys() >= set(tile.slices):
                 known.update([next(arriving)])
             box, source = (place.reduced(LATENT_STRIDE) for place in (tile.box, tile.source))
             latent = torch.zeros(source.height, source.width, self.weights.config.latent, device=self.device)
+            coded = torch.zeros_like(latent, dtype=torch.bool)
             for index in tile.slices:
                 area = grid.area(index).reduced(LATENT_STRIDE)
                 common = area.common(source)
-                latent[common.within(source)] = known[index][common.within(area)]
+                for whole, part in zip((latent, coded), known[index], strict=True):
+                    whole[common.within(source)] = part[common.within(area)]
             seams = [[at // LATENT_STRIDE for at in line] for line in grid.seams(tile.source, ROOM * LATENT_STRIDE)]
-            yield tile, smooth(latent, *seams)[box.within(source)][None].contiguous()
+            yield tile, smooth(latent, coded, *seams)[box.within(source)][None].contiguous()
             for index in tile.finished:
                 del known[index]
 
@@ -342,7 +344,7 @@ class Codec:
             pixels: what the slice shows, (up to H, up to W, 3).
         """
         symbols, missed = self._quantised(y, quality, full=False)
-        if missed <= MISS_LIMIT:
+        if missed <= SKIPPED:
             return symbols
         full, _ = self._quantised(y, quality, full=True)
         return min(symbols, full, key=lambda each: self._cost(each, quality, pixels))
@@ -363,15 +365,17 @@ class Codec:
         y = y.double()
         latents = {letter: z.double().round().clamp(-VALUE_LIMIT, VALUE_LIMIT) for letter, z in hyper.items()}
 
-        found: list[tuple[Tensor, Tensor]] = []
+        found: list[tuple[Tensor, Tensor, Tensor]] = []
         missed: list[Tensor] = []
+        coded: list[Tensor] = []
 
         def code(step: int, mean: Tensor, levels: Tensor) -> Tensor:
-            skipped = levels < _first_coded(full)
+            coded.append(levels >= _first_coded(full))
+            skipped = ~coded[-1]
             distance = take_step(y, step) - mean
             missed.append((distance.abs() * skipped).max())
             residual = distance.round().clamp(-VALUE_LIMIT, VALUE_LIMIT).masked_fill(skipped, 0.0)
-            found.append((_raster(residual).int(), _raster(levels).to(torch.uint8)))
+            found.append((_raster(residual).int(), _raster(levels).to(torch.uint8), _raster(coded[-1])))
             return residual + mean
 
         latent = self._run_steps(latents, (y.shape[1], y.shape[2]), quality, code)
@@ -379,12 +383,11 @@ class Codec:
         integers = {letter: to_host(z[0].int()) for letter, z in latents.items()}
         steps: list[Integers] = []
         rows: list[NDArray[np.int64]] = []
-        for residual, levels in found:
-            row = to_host(levels)
-            coded = row >= _first_coded(full)
-            steps.append(to_host(residual)[coded])
-            rows.append(row[coded].astype(np.int64))
-        return Symbols(integers, steps, rows, latent, full), float(torch.stack(missed).max())
+        for residual, row, kept in (map(to_host, each) for each in found):
+            steps.append(residual[kept])
+            rows.append(row[kept].astype(np.int64))
+        symbols = Symbols(integers, steps, rows, latent, join_steps(coded), full)
+        return symbols, float(torch.stack(missed).max())
 
     @torch.inference_mode()
     def pixels_of(self, latent: Tensor, quality: int, scale: int = 1) -> Pixels:
@@ -466,18 +469,19 @@ class Codec:
         coded_steps = streams[len(HYPER_ORDER) :]
         steps: list[Integers] = []
         rows_of: list[NDArray[np.int64]] = []
+        coded: list[Tensor] = []
 
         def code(step: int, mean: Tensor, levels: Tensor) -> Tensor:
-            row = to_host(_raster(levels).to(torch.uint8))
-            coded = row >= _first_coded(full)
-            rows_of.append(row[coded].astype(np.int64))
+            coded.append(levels >= _first_coded(full))
+            row, kept = (to_host(_raster(each)) for each in (levels.to(torch.uint8), coded[-1]))
+            rows_of.append(row[kept].astype(np.int64))
             steps.append(decode_values(coded_steps[step], rows_of[-1], self.weights.y_table, self.coder))
             residual = np.zeros(row.shape, np.int32)
-            residual[coded] = steps[-1]
+            residual[kept] = steps[-1]
             return to_phases(to_device(residual, self.device).double()[None]) + mean
 
         latent = self._run_steps(latents, size, quality, code)
-        return Symbols(hyper, steps, rows_of, latent, full)
+        return Symbols(hyper, steps, rows_of, latent, join_steps(coded), full)
 
 
 def _first_coded(full: bool) -> int:

@@ -24,7 +24,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_costs_are_those_of_the_files(script: Any, codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of files without full slices, which the estimate knows nothing of."""
-    monkeypatch.setattr("dcacodec.codec.MISS_LIMIT", float("inf"))
+    monkeypatch.setattr("dcacodec.codec.SKIPPED", float("inf"))
     pixels = photo(128, 192, seed=1)
     floating = deepcopy(codec.weights.network).float()
     for quality in (10, 90):

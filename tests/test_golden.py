@@ -91,12 +91,14 @@ def test_recorded_integers_give_the_same_bytes(name: str, weights: Weights, each
     container = parse(data)
     codec = Codec(weights, coder=each_coder)
     slices = []
-    for coded, arrays in zip(container.slices, recorded(name), strict=True):
+    for index, (coded, arrays) in enumerate(zip(container.slices, recorded(name), strict=True)):
         symbols = Symbols(
             {letter: arrays[letter].astype(np.int32) for letter in "RGL"},
             [arrays[f"step_{step}"].astype(np.int32) for step in range(4)],
             [arrays[f"level_{step}"].astype(np.int64) for step in range(4)],
             torch.from_numpy(arrays["latent"] / 512)[None],
+            torch.ones(1, *arrays["latent"].shape, dtype=torch.bool),
+            container.is_full(index),
         )
         streams = codec.streams_of(symbols, container.header.quality)
         assert streams == coded.streams
