@@ -4,8 +4,8 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -56,11 +56,13 @@ def write_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> N
             write(file)
             file.flush()
             os.fsync(file.fileno())
-            if nameless and _named(file, final):
-                return
-            if nameless:
-                _named(file, temporary)
-        os.replace(temporary, final)
+            with _told_as(path):
+                if nameless and _named(file, final):
+                    return
+                if nameless:
+                    _named(file, temporary)
+        with _told_as(path):
+            os.replace(temporary, final)
     except BaseException:
         with suppress(OSError):  # not there, or in a folder that nothing can be removed from: the first error says more
             temporary.unlink()
@@ -68,9 +70,15 @@ def write_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> N
 
 
 def _create(temporary: Path, path: Path) -> BinaryIO:
-    """Create the temporary file; an error names the path that the user knows."""
-    try:
+    with _told_as(path):
         return open(temporary, "xb")
+
+
+@contextmanager
+def _told_as(path: Path) -> Iterator[None]:
+    """Errors name the path that the user knows."""
+    try:
+        yield
     except OSError as error:
         raise type(error)(error.errno, error.strerror, str(path)) from None
 
@@ -88,7 +96,7 @@ def _create_nameless(folder: Path) -> BinaryIO | None:
 
 def _named(file: BinaryIO, path: Path) -> bool:
     """Give a file without a name one; False where that is taken."""
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
     try:
         # With a folder that is open, Python follows the link in /proc to the file; without, it would link the link.
         os.link(_OPEN_FILES / str(file.fileno()), path.name, dst_dir_fd=folder)

@@ -170,6 +170,25 @@ def test_a_signal_leaves_all_as_it_was(tmp_path: Path, way: str, number: signal.
     assert path.read_bytes() == b"old"
 
 
+@pytest.mark.parametrize("old", [None, b"old"])
+def test_a_file_that_cannot_be_put_into_its_place(
+    tmp_path: Path, way: str, old: bytes | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk has no room for the entry, say. The error names the file, not what we call it."""
+    path = tmp_path / "file"
+    if old is not None:
+        path.write_bytes(old)
+
+    def refuse(source: object, target: object, **options: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(source), None, str(target))
+
+    monkeypatch.setattr(os, "link" if way == "nameless" else "replace", refuse)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        write_atomically(path, put(b"new"))
+    assert (caught.value.filename, caught.value.filename2) == (str(path), None)
+    assert [(each, each.read_bytes()) for each in tmp_path.iterdir()] == ([] if old is None else [(path, old)])
+
+
 def test_a_symbolic_link_is_followed(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     real, link = tmp_path / "folder" / "real", tmp_path / "link"
