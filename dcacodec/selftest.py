@@ -95,8 +95,8 @@ def golden_files(folder: Path = GOLDEN) -> list[Golden]:
     return found
 
 
-def slices_of(codec: Codec, data: bytes) -> list[Symbols]:
-    """The integers of each slice of a file.
+def slices_of(codec: Codec, data: bytes, backwards: bool = False) -> list[Symbols]:
+    """The integers of each slice of a file; `backwards` decodes the last slice first.
 
     Raises:
         DcaError: it is not sound, or its integers are not those of the latent checksums in it.
@@ -104,13 +104,14 @@ def slices_of(codec: Codec, data: bytes) -> list[Symbols]:
     from dcacodec.container import parse
     from dcacodec.errors import SymbolMismatch
 
-    container, found = parse(data), []
-    for index, coded in enumerate(container.slices):
-        symbols = codec.read_slice(container, index)
-        if codec.streams_of(symbols, container.header.quality) != coded.streams:
+    container = parse(data)
+    order = range(len(container.slices))
+    found: dict[int, Symbols] = {}
+    for index in reversed(order) if backwards else order:
+        found[index] = codec.read_slice(container, index)
+        if codec.streams_of(found[index], container.header.quality) != container.slices[index].streams:
             raise SymbolMismatch("the latents, coded again, do not give the same streams")
-        found.append(symbols)
-    return found
+    return [found[index] for index in order]
 
 
 def digest_of(slices: list[Symbols]) -> tuple[int, str]:

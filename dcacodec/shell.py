@@ -40,7 +40,7 @@ QUALITY: Final = click.option(
     help="1 for the smallest file, 100 for the best picture.",
 )
 PRESET: Final = click.option(
-    "--preset", type=click.Choice(["small", "base"]), default="small", show_default=True, help="Which model codes."
+    "--preset", default="small", show_default=True, help="Which of the published models codes."
 )
 DEVICE: Final = click.option(
     "--device",

@@ -79,7 +79,8 @@ def by_preset(preset: str, folder: Path | None = None) -> Published:
     """
     index = _index(folder or models_dir())
     if preset not in index.presets:
-        raise WeightsError(f"no weights are published for the preset {preset!r}")
+        there = ", ".join(sorted(index.presets))
+        raise WeightsError(f"no weights are published for the preset {preset!r}, but for {there}")
     fingerprint = index.presets[preset]
     if fingerprint not in index.files:
         raise WeightsError(f"the list of weights has no file {fingerprint}, which is that of the preset {preset!r}")

@@ -43,14 +43,13 @@ from dcacodec.container import parse
 from dcacodec.errors import DcaError
 from dcacodec.images import Picture
 from dcacodec.network.context import StepCoder
-from dcacodec.selftest import digest_of
+from dcacodec.selftest import digest_of, slices_of
 from dcacodec.weights import read_weights
 from dcacodec.zoo import by_preset
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from dcacodec.codec import Symbols
 
 QUALITIES: Final = (1, 50, 100)
 LARGE_NETWORK: Final = ("face", "text", "1 wide")
@@ -176,22 +175,6 @@ def codecs(setting: Setting) -> dict[str, Codec]:
     return found
 
 
-def integers(codec: Codec, data: bytes, backwards: bool) -> str:
-    """The digest of what a file decodes to; that it is sound is checked.
-
-    Raises:
-        DcaError: it is not.
-    """
-    container = parse(data)
-    found = dict[int, "Symbols"]()
-    order = range(len(container.slices))
-    for index in reversed(order) if backwards else order:
-        found[index] = codec.read_slice(container, index)
-        if codec.streams_of(found[index], container.header.quality) != container.slices[index].streams:
-            raise DcaError("other streams")
-    return digest_of([found[index] for index in order])[1]
-
-
 def work(setting: Setting, number: int, folder: Path, writers: int) -> dict[str, Any]:
     """Encode all pictures; or, if there are writers, decode what these encoded."""
     coders = codecs(setting)
@@ -207,7 +190,8 @@ def work(setting: Setting, number: int, folder: Path, writers: int) -> dict[str,
         for network, name, quality in jobs():
             path = folder / file_name(writer, network, name, quality)
             try:
-                result[path.name] = integers(coders[network], path.read_bytes(), setting.backwards)
+                decoded = slices_of(coders[network], path.read_bytes(), setting.backwards)
+                result[path.name] = digest_of(decoded)[1]
             except DcaError as error:
                 result[path.name] = f"{type(error).__name__}: {error}"
     return result

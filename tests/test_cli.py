@@ -124,7 +124,6 @@ def test_lazy_commands_are_there(name: str) -> None:
         (["encode", "-q", "0", "in.png", "out.dca"], "0 is not in the range 1<=x<=100."),
         (["encode", "-q", "101", "in.png", "out.dca"], "101 is not in the range 1<=x<=100."),
         (["encode", "--device", "tpu", "in.png", "out.dca"], "'tpu' is not one of 'auto', 'cpu', 'cuda'."),
-        (["encode", "--preset", "huge", "in.png", "out.dca"], "'huge' is not one of 'small', 'base'."),
         (["decode", "--max-pixels", "-1", "in.dca", "out.png"], "-1 is not in the range x>=0."),
         (["decode", "--format", "jpeg", "in.dca", "-"], "jpeg is not one of png, tiff, webp, ppm, pgm, bmp."),
     ],
@@ -134,6 +133,17 @@ def test_a_wrong_command_line(arguments: list[str], message: str) -> None:
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith("Usage: dcacodec")
     assert message in result.stderr
+
+
+@pytest.mark.parametrize("command", ["encode", "batch"])
+def test_a_preset_that_is_not_published(command: str, tmp_path: Path) -> None:
+    source, target = tmp_path / "in.png", tmp_path / "out"
+    Image.fromarray(photo(8, 8)).save(source)
+    result = call(command, "--preset", "base", str(source), str(target))
+    message = "dcacodec: error: no weights are published for the preset 'base', but for small\n"
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.endswith(message)
+    assert not target.exists() or list(target.iterdir()) == []
 
 
 # ----------------------------------------------------------------------------------------------------------------- info

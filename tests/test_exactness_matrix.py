@@ -13,6 +13,7 @@ from tiny import GOLDEN, WEIGHTS
 
 from dcacodec.codec import Codec
 from dcacodec.errors import DcaError
+from dcacodec.selftest import digest_of, slices_of
 from dcacodec.weights import read_weights
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,8 +27,8 @@ def matrix() -> ModuleType:
 @pytest.mark.parametrize("name", ["17x5-RGBA-q50", "300x270-RGB-q50-n8"])
 def test_codec_and_oracle_give_one_digest(name: str, matrix: ModuleType, codec: Codec) -> None:
     data = (GOLDEN / f"{name}.dca").read_bytes()
-    digest = matrix.integers(codec, data, backwards=False)
-    assert matrix.integers(codec, data, backwards=True) == digest
+    digest = digest_of(slices_of(codec, data))[1]
+    assert digest_of(slices_of(codec, data, backwards=True))[1] == digest
     assert matrix.digest_of_oracle(Oracle(WEIGHTS.read_bytes()).decode(data)) == digest
 
 
@@ -36,7 +37,7 @@ def test_a_wrong_bit_is_found(matrix: ModuleType, codec: Codec) -> None:
     weights = read_weights(WEIGHTS)
     weights.network.entropy.head.bias[5] += 2.0**-9
     with pytest.raises(DcaError):
-        matrix.integers(Codec(weights, coder=codec.coder), data, backwards=False)
+        slices_of(Codec(weights, coder=codec.coder), data)
 
 
 def test_a_setting_in_a_process_of_its_own(matrix: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
