@@ -27,7 +27,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 
 from dcacodec._version import __version__
 from dcacodec.bounded import read_bounded
-from dcacodec.container import DEFAULT_MAX_PIXELS, MAGIC, describe, parse
+from dcacodec.container import MAGIC, describe, parse
 from dcacodec.errors import DcaError, reason
 from dcacodec.shell import (
     DEVICE,
@@ -415,7 +415,7 @@ def decode(
 
         from dcacodec.codec import Codec
 
-        codec = Codec.load_for(data, device)
+        codec = Codec.load_for(data, device, limit)
         _introduce(codec)
         start = time.perf_counter()
         with _progress() as progress:
@@ -437,16 +437,18 @@ Examples:
 )
 @click.argument("source", metavar="FILE", type=click.Path(allow_dash=True))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def info(source: str, as_json: bool) -> None:
+@MAX_PIXELS
+def info(source: str, as_json: bool, max_pixels: int) -> None:
     """Tell what is in a .dca file, without decoding it.
 
     That is: version, weights, size, colour mode, quality, slices, and the bytes of each part. --json has the same
     under the keys version, fingerprint, weights (null where they are not installed), width, height, mode, alpha,
     quality, slices, slice_size, streams, chunks, overhead_bytes, file_bytes and bpp.
     """
-    data = _read(source, DEFAULT_MAX_PIXELS)
+    limit = max_pixels or None
+    data = _read(source, limit)
     with _about(source):
-        facts = describe(parse(data, max_pixels=None), len(data))
+        facts = describe(parse(data, limit), len(data))
     facts["weights"] = _weights_name(facts["fingerprint"])
     if as_json:
         print_result(json.dumps(facts))

@@ -137,14 +137,15 @@ class Codec:
         return cls.from_published(by_preset(preset), device)
 
     @classmethod
-    def load_for(cls, data: bytes, device: str = "auto") -> Codec:
+    def load_for(cls, data: bytes, device: str = "auto", max_pixels: int | None = DEFAULT_MAX_PIXELS) -> Codec:
         """The codec that a `.dca` file was made with.
 
         Raises:
             FormatError: ``data`` is no sound `.dca` file.
+            TooLarge: its picture has more than ``max_pixels`` pixels.
             UnknownModel: this installation does not have its weights.
         """
-        return cls.from_published(by_fingerprint(parse(data, None).header.fingerprint.hex()), device)
+        return cls.from_published(by_fingerprint(parse(data, max_pixels).header.fingerprint.hex()), device)
 
     @classmethod
     def from_published(cls, published: Published, device: str = "auto") -> Codec:

@@ -278,7 +278,7 @@ def parse(data: bytes, max_pixels: int | None = DEFAULT_MAX_PIXELS) -> Container
 
     start, end = len(MAGIC) + 1, len(data) - _U32.size
     if zlib.crc32(memoryview(data)[:end]).to_bytes(_U32.size, "little") != data[end:]:
-        raise _damage(data, start)
+        raise _damage(data, start, max_pixels)
     reader = _Reader(data, start, end)
     try:
         container = _read_body(reader, max_pixels)
@@ -391,16 +391,16 @@ def _read_chunks(reader: _Reader) -> Sequence[Chunk]:
     return chunks
 
 
-def _damage(data: bytes, start: int) -> FormatError:
+def _damage(data: bytes, start: int, max_pixels: int | None) -> FormatError:
     """The error to raise for a file whose checksum is wrong."""
     reader = _Reader(data, start, len(data))
     try:
-        _read_body(reader, max_pixels=None)
+        _read_body(reader, max_pixels)
         end = reader.position
         whole = reader.u32() == zlib.crc32(memoryview(data)[:end])
     except Truncated as error:
         return error
-    except FormatError:
+    except (FormatError, TooLarge):
         whole = False
     if whole:
         return TrailingBytes(f"{len(data) - reader.position} bytes after the end of the picture")

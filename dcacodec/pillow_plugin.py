@@ -21,7 +21,7 @@ from PIL import Image, ImageFile
 
 from dcacodec.api import codec_for, default_codec
 from dcacodec.container import ALPHA_CHUNK, EXIF_CHUNK, ICC_CHUNK, MAGIC, parse
-from dcacodec.errors import DcaError
+from dcacodec.errors import DcaError, TooLarge
 from dcacodec.images import decode_alpha, from_pillow, info_of, to_pillow
 from dcacodec.slices import SCALES
 
@@ -39,10 +39,12 @@ class DcaImageFile(ImageFile.ImageFile):
 
     def _open(self) -> None:
         assert self.fp is not None
-        data = self.fp.read()
+        data, limit = self.fp.read(), Image.MAX_IMAGE_PIXELS
         try:
-            # Pillow has a limit of pixels of its own, and applies it after this.
-            container = parse(data, max_pixels=None)
+            # Pillow warns from its limit on and refuses from twice that on, but only after this.
+            container = parse(data, limit and 2 * limit)
+        except TooLarge as error:
+            raise Image.DecompressionBombError(str(error)) from error
         except DcaError as error:
             if not data.startswith(MAGIC):
                 raise SyntaxError(str(error)) from None  # so that other formats are tried

@@ -173,9 +173,7 @@ def test_what_ends_in_time_is_read_to_its_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize("arguments", [["decode", "-", "OUT"], ["info", "-"], ["encode", "-", "OUT"]])
 def test_an_endless_pipe_ends_a_command(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dcacodec.bounded._BYTES_BESIDES", 1000)
-    monkeypatch.setattr("dcacodec.cli.DEFAULT_MAX_PIXELS", 1)
     arguments = [str(tmp_path / "out.png") if each == "OUT" else each for each in arguments]
-    limit = [] if arguments[0] == "info" else ["--max-pixels", "1"]
     from dcacodec.cli import cli
 
     class Pipe(Endless):
@@ -183,7 +181,7 @@ def test_an_endless_pipe_ends_a_command(arguments: list[str], tmp_path: Path, mo
             return super().read(size) if self.taken else super().read(4) and b"\x89DCA"
 
     monkeypatch.setattr("dcacodec.cli._opened", lambda source: _Opened(Pipe()))
-    result = CliRunner().invoke(cli, [arguments[0], *limit, *arguments[1:]], prog_name="dcacodec")
+    result = CliRunner().invoke(cli, [arguments[0], "--max-pixels", "1", *arguments[1:]], prog_name="dcacodec")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == (
         "dcacodec: error: standard input: more than 1008 bytes, which no file of a picture of 1 pixels has\n"

@@ -203,10 +203,13 @@ def test_info_as_json_from_standard_input() -> None:
     }
 
 
-def test_info_needs_no_limit_of_pixels() -> None:
+def test_the_limit_of_pixels_holds_for_info() -> None:
     header = Header(bytes(4), 1 << 20, 256, "RGB", 50, slice_log2=11)
     data = pack(Container(header, (Slice((b"",) * 7, 0),) * header.slice_count))
-    assert "picture     1048576x256 RGB, quality 50\n" in call("info", "-", stdin=data).stdout
+    message = "standard input: a picture of 1048576x256 pixels is above the limit of 178956970 pixels"
+    assert_fails(call("info", "-", stdin=data), 1, message)
+    found = call("info", "--max-pixels", "0", "-", stdin=data)
+    assert "picture     1048576x256 RGB, quality 50\n" in found.stdout
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,7 @@ class Decoder(FileWorker):
         data = source.read_bytes()
         fingerprint = parse(data, self.settings.max_pixels).header.fingerprint
         if fingerprint not in self.codecs:
-            self.codecs[fingerprint] = Codec.load_for(data, self.settings.device)
+            self.codecs[fingerprint] = Codec.load_for(data, self.settings.device, self.settings.max_pixels)
         picture = self.codecs[fingerprint].decode(data, self.settings.max_pixels)
         return lambda file: write_picture(picture, file, self.settings.format)
 
