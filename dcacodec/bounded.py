@@ -1,6 +1,6 @@
 """Reading what may have no end."""
 
-from typing import BinaryIO, Final
+from typing import IO, Final
 
 from dcacodec.errors import TooLarge
 
@@ -9,7 +9,7 @@ _BYTES_BESIDES: Final = 64 << 20
 _BLOCK: Final = 1 << 20
 
 
-def read_bounded(file: BinaryIO, max_pixels: int | None, start: bytes = b"") -> bytes:
+def read_bounded(file: IO[bytes], max_pixels: int | None, start: bytes = b"") -> bytes:
     """All that is left of a file or pipe, after `start`, which was read of it before.
 
     No file of a picture of so many pixels need be longer than 8 bytes for each (four samples of 16 bits) and 64 MiB for

@@ -278,7 +278,7 @@ def parse(data: bytes, max_pixels: int | None = DEFAULT_MAX_PIXELS) -> Container
 
     start, end = len(MAGIC) + 1, len(data) - _U32.size
     if zlib.crc32(memoryview(data)[:end]).to_bytes(_U32.size, "little") != data[end:]:
-        raise _damage(data, start, max_pixels)
+        raise _damage(data, start)
     reader = _Reader(data, start, end)
     try:
         container = _read_body(reader, max_pixels)
@@ -333,11 +333,15 @@ class _Reader:
         self._end = end
         self.position = position
 
-    def take(self, count: int) -> bytes:
-        """The next `count` bytes."""
+    def skip(self, count: int) -> None:
+        """Pass over the next `count` bytes."""
         if count > self._end - self.position:
             raise _truncated(len(self._data))
         self.position += count
+
+    def take(self, count: int) -> bytes:
+        """The next `count` bytes."""
+        self.skip(count)
         return self._data[self.position - count : self.position]
 
     def byte(self) -> int:
@@ -365,14 +369,12 @@ class _Reader:
 
 def _read_body(reader: _Reader, max_pixels: int | None) -> Container:
     """Read from the fingerprint to the end of the chunks."""
-    fingerprint = reader.take(FINGERPRINT_BYTES)
-    width, height = reader.varint(), reader.varint()
-    layout, quality = reader.byte(), reader.byte()
-    mode = MODES[layout >> 4] if layout >> 4 < len(MODES) else f"number {layout >> 4}"
-    header = Header(fingerprint, width, height, mode, quality, layout & 0xF)
-    if max_pixels is not None and width * height > max_pixels:
-        raise TooLarge(f"a picture of {width}x{height} pixels is above the limit of {max_pixels} pixels")
-
+    header = _read_header(reader)
+    pixels = header.width * header.height
+    if max_pixels is not None and pixels > max_pixels:
+        raise TooLarge(
+            f"a picture of {header.width}x{header.height} pixels is above the limit of {max_pixels} pixels"
+        )
     if header.slice_log2:
         _check_slice_count(header, reader.varint())
     # A table that is too long for the file ends the loop at the end of the file, so the count can do no harm.
@@ -381,26 +383,52 @@ def _read_body(reader: _Reader, max_pixels: int | None) -> Container:
     return Container(header, slices, tuple(_read_chunks(reader)))
 
 
+def _pass_body(reader: _Reader) -> None:
+    """Pass over what `_read_body` reads, whatever its size, and keep nothing of it."""
+    header = _read_header(reader)
+    if header.slice_log2:
+        _check_slice_count(header, reader.varint())
+    length = 0
+    for _ in range(header.slice_count):
+        length += sum(reader.varint() for _ in STREAMS)
+        reader.u32()
+    reader.skip(length)
+    while (first := reader.byte()) != _END_OF_CHUNKS:
+        Chunk(_read_tag(reader, first), b"")  # refuses what is none
+        reader.skip(reader.varint())
+
+
+def _read_header(reader: _Reader) -> Header:
+    fingerprint = reader.take(FINGERPRINT_BYTES)
+    width, height = reader.varint(), reader.varint()
+    layout, quality = reader.byte(), reader.byte()
+    mode = MODES[layout >> 4] if layout >> 4 < len(MODES) else f"number {layout >> 4}"
+    return Header(fingerprint, width, height, mode, quality, layout & 0xF)
+
+
 def _read_chunks(reader: _Reader) -> Sequence[Chunk]:
     chunks: list[Chunk] = []
     while (first := reader.byte()) != _END_OF_CHUNKS:
         _check_chunk_count(len(chunks) + 1)
-        # Latin-1 gives every byte a character, so that a bad tag reaches the check of Chunk.
-        tag = (bytes([first]) + reader.take(3)).decode("latin-1")
-        chunks.append(Chunk(tag, reader.take(reader.varint())))
+        chunks.append(Chunk(_read_tag(reader, first), reader.take(reader.varint())))
     return chunks
 
 
-def _damage(data: bytes, start: int, max_pixels: int | None) -> FormatError:
+def _read_tag(reader: _Reader, first: int) -> str:
+    # Latin-1 gives every byte a character, so that a bad tag reaches the check of Chunk.
+    return (bytes([first]) + reader.take(3)).decode("latin-1")
+
+
+def _damage(data: bytes, start: int) -> FormatError:
     """The error to raise for a file whose checksum is wrong."""
     reader = _Reader(data, start, len(data))
     try:
-        _read_body(reader, max_pixels)
+        _pass_body(reader)
         end = reader.position
         whole = reader.u32() == zlib.crc32(memoryview(data)[:end])
     except Truncated as error:
         return error
-    except (FormatError, TooLarge):
+    except FormatError:
         whole = False
     if whole:
         return TrailingBytes(f"{len(data) - reader.position} bytes after the end of the picture")

@@ -14,12 +14,14 @@ Pillow has no way for a package to announce a format before it is imported. PyTo
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import IO, Any, Final
 
 from PIL import Image, ImageFile
 
 from dcacodec.api import codec_for, default_codec
+from dcacodec.bounded import read_bounded
 from dcacodec.container import ALPHA_CHUNK, EXIF_CHUNK, ICC_CHUNK, MAGIC, parse
 from dcacodec.errors import DcaError, TooLarge
 from dcacodec.images import decode_alpha, from_pillow, info_of, to_pillow
@@ -39,15 +41,16 @@ class DcaImageFile(ImageFile.ImageFile):
 
     def _open(self) -> None:
         assert self.fp is not None
-        data, limit = self.fp.read(), Image.MAX_IMAGE_PIXELS
+        start = self.fp.read(len(MAGIC))
+        if start != MAGIC:
+            raise SyntaxError("not a .dca file")  # so that other formats are tried
+        # Pillow warns from its limit on and refuses from twice that on, but only after this.
+        limit = Image.MAX_IMAGE_PIXELS and math.ceil(2 * Image.MAX_IMAGE_PIXELS)
         try:
-            # Pillow warns from its limit on and refuses from twice that on, but only after this.
-            container = parse(data, limit and 2 * limit)
+            container = parse(read_bounded(self.fp, limit, start), limit)
         except TooLarge as error:
             raise Image.DecompressionBombError(str(error)) from error
         except DcaError as error:
-            if not data.startswith(MAGIC):
-                raise SyntaxError(str(error)) from None  # so that other formats are tried
             raise OSError(str(error)) from error
         header, self._alpha = container.header, container.chunk(ALPHA_CHUNK)
         self._whole = (header.width, header.height)
@@ -61,7 +64,7 @@ class DcaImageFile(ImageFile.ImageFile):
         """Let `load` make the picture at 1/scale of its size."""
         width, height = (-(-side // scale) for side in self._whole)
         self._size = (width, height)
-        self.tile = [ImageFile._Tile(_DECODER, (0, 0, width, height), 0, (scale,))]
+        self.tile = [ImageFile._Tile(_DECODER, (0, 0, width, height), 0, (scale, self._whole, self._mode))]
 
     def verify(self) -> None:
         """Check the file, without decoding its pixels: what `open` has not checked is the alpha plane.
@@ -104,12 +107,17 @@ class _Decoder(ImageFile.PyDecoder):
 
     def decode(self, buffer: Any) -> tuple[int, int]:
         assert self.fd is not None
-        data = self.fd.read()
+        scale, (width, height), mode = self.args
         try:
-            picture = codec_for(data, None).decode(data, None, scale=self.args[0])
+            # The file may have been changed since it was opened.
+            data = read_bounded(self.fd, width * height)
+            picture = codec_for(data, width * height).decode(data, width * height, scale=scale)
         except DcaError as error:
             raise OSError(str(error)) from error
-        self.set_as_raw(to_pillow(picture).tobytes())
+        image = to_pillow(picture)
+        if (image.size, image.mode) != ((-(-width // scale), -(-height // scale)), mode):
+            raise OSError("the file is not the one that was opened")
+        self.set_as_raw(image.tobytes())
         return -1, 0
 
 

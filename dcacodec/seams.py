@@ -28,7 +28,7 @@ ROOM = 3
 ROUNDED = 0.5
 """Quantisation steps. No coded element is further off."""
 SKIPPED = 2.0
-"""Quantisation steps. An encoder codes the slice in full rather than to leave a skipped element further off."""
+"""Quantisation steps. Where a skipped element is further off, an encoder codes the slice in full if that pays."""
 
 _ROUNDING = 1 / 12
 """Mean square of what rounding to integers leaves."""

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from dcacodec.container import DEFAULT_MAX_PIXELS
+from dcacodec.zoo import presets
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -39,8 +40,18 @@ QUALITY: Final = click.option(
     show_default=True,
     help="1 for the smallest file, 100 for the best picture.",
 )
+
+
+def _published(context: click.Context, option: click.Parameter, preset: str) -> str:
+    """A preset that there are weights for."""
+    known = presets()
+    if preset not in known:
+        raise click.BadParameter(f"no weights are published for {preset!r}, but for {', '.join(known)}.")
+    return preset
+
+
 PRESET: Final = click.option(
-    "--preset", default="small", show_default=True, help="Which of the published models codes."
+    "--preset", default="small", show_default=True, callback=_published, help="Which of the published models codes."
 )
 DEVICE: Final = click.option(
     "--device",

@@ -71,6 +71,15 @@ def by_fingerprint(fingerprint: str, folder: Path | None = None) -> Published:
     return found
 
 
+def presets(folder: Path | None = None) -> list[str]:
+    """The presets that weights are published for, sorted.
+
+    Raises:
+        WeightsError: the list of weights cannot be read or is damaged.
+    """
+    return sorted(_index(folder or models_dir()).presets)
+
+
 def by_preset(preset: str, folder: Path | None = None) -> Published:
     """The newest weights of a preset.
 
@@ -79,8 +88,7 @@ def by_preset(preset: str, folder: Path | None = None) -> Published:
     """
     index = _index(folder or models_dir())
     if preset not in index.presets:
-        there = ", ".join(sorted(index.presets))
-        raise WeightsError(f"no weights are published for the preset {preset!r}, but for {there}")
+        raise WeightsError(f"no weights are published for the preset {preset!r}")
     fingerprint = index.presets[preset]
     if fingerprint not in index.files:
         raise WeightsError(f"the list of weights has no file {fingerprint}, which is that of the preset {preset!r}")

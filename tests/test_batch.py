@@ -22,9 +22,9 @@ from dcacodec import Codec, read_picture
 from dcacodec.batch.plan import Job, Plan, Stamp, make_plan, picture_suffixes, remove_leftovers
 from dcacodec.batch.pool import run_in_processes
 from dcacodec.batch.report import Report
-from dcacodec.batch.work import MakeWorker, Outcome
+from dcacodec.batch.work import Decoding, MakeWorker, Outcome
 from dcacodec.cli import cli
-from dcacodec.container import parse
+from dcacodec.container import MAGIC, parse
 from dcacodec.errors import BatchError
 from dcacodec.images import ImageNotice
 
@@ -215,6 +215,20 @@ def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Monkey
     assert plan.failures == ((tmp_path / "in/locked", "Permission denied"),)
     only = planned(tmp_path, "in/locked")
     assert (only.jobs, len(only.failures)) == ((), 1)
+
+
+def test_a_target_that_cannot_be_looked_at_is_named(tmp_path: Path) -> None:
+    fill(tmp_path, "in/a.txt", "file")
+    plan = make_plan([str(tmp_path / "in")], tmp_path / "file" / "out", {".txt"}, ".dca")
+    assert plan.failures == ((tmp_path / "in/a.txt", f"{tmp_path / 'file/out/a.dca'}: Not a directory"),)
+
+
+def test_a_file_that_goes_on_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dcacodec.bounded._BYTES_BESIDES", 1000)
+    path = tmp_path / "in.dca"
+    path.write_bytes(MAGIC + bytes(1100))
+    outcome = Decoding("png", "cpu", 10)()(Job(path, tmp_path / "out.png", None))
+    assert outcome.error == "more than 1080 bytes, which no file of a picture of 10 pixels has"
 
 
 def test_the_suffixes_of_pictures() -> None:

@@ -231,7 +231,7 @@ def test_a_wrong_command_line(arguments: list[str], message: str, tmp_path: Path
     [
         (["--codecs", "jpeg,gif", "picture.png"], f"no codec 'gif'; these are known: dcacodec, {', '.join(FORMATS)}, "
                                                   "compressai:MODEL"),
-        (["--preset", "nothing", "picture.png"], "no weights are published for the preset 'nothing', but for small"),
+        (["--preset", "nothing", "picture.png"], "no weights are published for the preset 'nothing'"),
         (["--weights", "picture.png", "picture.png"], None),
         (["--codecs", "jpeg", "bad.png"], None),
         (["--codecs", "jpeg", "--dataset", "kodac"], "no dataset, manifest or folder 'kodac'; known by name: kodak"),

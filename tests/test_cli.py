@@ -137,13 +137,20 @@ def test_a_wrong_command_line(arguments: list[str], message: str) -> None:
 
 @pytest.mark.parametrize("command", ["encode", "batch"])
 def test_a_preset_that_is_not_published(command: str, tmp_path: Path) -> None:
-    source, target = tmp_path / "in.png", tmp_path / "out"
-    Image.fromarray(photo(8, 8)).save(source)
-    result = call(command, "--preset", "base", str(source), str(target))
-    message = "dcacodec: error: no weights are published for the preset 'base', but for small\n"
+    """Told before anything is read, as other mistakes in a command line."""
+    result = call(command, "--preset", "base", str(tmp_path / "missing.png"), str(tmp_path / "out"))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Invalid value for '--preset': no weights are published for 'base', but for small." in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_list_of_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "index.json").write_text("{")
+    monkeypatch.setattr("dcacodec.zoo.models_dir", lambda: tmp_path)
+    result = call("encode", "in.png", str(tmp_path / "out.dca"))
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.endswith(message)
-    assert not target.exists() or list(target.iterdir()) == []
+    assert result.stderr.startswith(f"dcacodec: error: the list of weights, {tmp_path / 'index.json'}, cannot be read")
+    assert result.stderr.count("\n") == 1
 
 
 # ----------------------------------------------------------------------------------------------------------------- info

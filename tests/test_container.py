@@ -346,12 +346,9 @@ def test_no_pixel_limit_leaves_that_of_the_format() -> None:
     with pytest.raises(errors.TooLarge):
         parse(pack(container))
     assert parse(pack(container), max_pixels=None) == container
-    # Nor is a damaged one followed further than the limit.
-    cut = pack(container)[:-100]
-    with pytest.raises(errors.BadChecksum):
-        parse(cut)
-    with pytest.raises(errors.Truncated):
-        parse(cut, max_pixels=None)
+    for limit in (1, None):  # what is wrong with a damaged file has nothing to do with the limit
+        with pytest.raises(errors.Truncated):
+            parse(pack(container)[:-100], limit)
     with pytest.raises(errors.BadDimensions):
         parse(written(width=b"\x81\x80\x40"), max_pixels=None)
 

@@ -262,11 +262,10 @@ def test_a_disk_that_is_read_only(source: Path, coded: Path, tmp_path: Path, sma
     folder = tmp_path / "disk"
     (folder / "out.dca").write_bytes(b"old")
     small_disk("remount,ro")
-    reasons = ("Permission denied", "Read-only file system")  # of a file that is there, and of one that is not
-    for (name, given, target), reason in zip(both_ways(source, coded, folder), reasons, strict=True):
+    for name, given, target in both_ways(source, coded, folder):  # a file that is there, and one that is not
         result = call(name, "--device", "cpu", given, target)
         assert (result.exit_code, result.stdout) == (1, "")
-        assert result.stderr == f"dcacodec: error: {target}: {reason}\n"
+        assert result.stderr == f"dcacodec: error: {target}: Read-only file system\n"
     assert [(path.name, path.read_bytes()) for path in folder.iterdir()] == [("out.dca", b"old")]
 
 

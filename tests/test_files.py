@@ -182,11 +182,51 @@ def test_a_file_that_cannot_be_put_into_its_place(
     def refuse(source: object, target: object, **options: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(source), None, str(target))
 
-    monkeypatch.setattr(os, "link" if way == "nameless" else "replace", refuse)
+    for each in ("link", "replace"):
+        monkeypatch.setattr(os, each, refuse)
     with pytest.raises(OSError, match="No space left on device") as caught:
         write_atomically(path, put(b"new"))
     assert (caught.value.filename, caught.value.filename2) == (str(path), None)
     assert [(each, each.read_bytes()) for each in tmp_path.iterdir()] == ([] if old is None else [(path, old)])
+
+
+@pytest.mark.parametrize("old", [None, b"old"])
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.ENOENT])
+def test_a_system_that_refuses_links(
+    tmp_path: Path, way: str, old: bytes | None, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sandbox, say, or one without /proc. It is written once more, with a name."""
+    path = tmp_path / "file"
+    if old is not None:
+        path.write_bytes(old)
+    asked: list[str] = []
+
+    def refuse(source: object, target: str, **options: int) -> None:
+        asked.append(target)
+        raise OSError(number, os.strerror(number), str(source), None, target)
+
+    monkeypatch.setattr(os, "link", refuse)
+    write_atomically(path, put(b"new"))
+    assert [(each, each.read_bytes()) for each in tmp_path.iterdir()] == [(path, b"new")]
+    assert asked == (["file"] if way == "nameless" else [])
+
+
+def test_an_error_without_a_name_gets_that_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+
+    def write(file: BinaryIO) -> None:
+        raise OSError(errno.EFBIG, "File too large")
+
+    with pytest.raises(OSError, match="File too large") as caught:
+        write_atomically(path, write)
+    assert caught.value.filename == str(path)
+
+    def read_another(file: BinaryIO) -> None:
+        (tmp_path / "missing").read_bytes()
+
+    with pytest.raises(FileNotFoundError) as missing:
+        write_atomically(path, read_another)
+    assert missing.value.filename == str(tmp_path / "missing") and list(tmp_path.iterdir()) == []
 
 
 def test_a_symbolic_link_is_followed(tmp_path: Path) -> None:

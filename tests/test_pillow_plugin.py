@@ -20,7 +20,7 @@ from tiny import photo
 from dcacodec import pillow_plugin
 from dcacodec.api import default_codec
 from dcacodec.codec import Codec
-from dcacodec.container import Chunk, Container, Header, Slice, pack, parse
+from dcacodec.container import MAGIC, Chunk, Container, Header, Slice, pack, parse
 from dcacodec.images import ImageNotice, Picture, encode_alpha, from_pillow, to_pillow
 
 pytestmark = pytest.mark.usefixtures("tiny_published")
@@ -346,6 +346,25 @@ def test_pillows_limit_of_pixels_holds() -> None:
     for size in ((width, 2 * height + 1), (1 << 20, 1 << 11), (1 << 15, 1 << 17)):
         with pytest.raises(Image.DecompressionBombError):
             opened(claiming(*size))
+
+
+def test_no_more_is_read_than_the_limit_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dcacodec.bounded._BYTES_BESIDES", 1000)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(Image.DecompressionBombError, match="more than 1160 bytes"):
+        opened(MAGIC + bytes(1200))
+
+
+@pytest.mark.parametrize("other", [(600, 600), (16, 15), (8, 8)])
+def test_a_file_that_changes_after_it_was_opened(other: tuple[int, int]) -> None:
+    """Larger than what was allowed, of the same number of pixels or fewer: never another picture than was announced."""
+    file = io.BytesIO(saved(IMAGES["RGB"].resize((16, 16))))
+    image = Image.open(file)
+    file.seek(0)
+    file.write(saved(IMAGES["RGB"].resize(other)))
+    file.truncate()
+    with pytest.raises(OSError, match=r"above the limit of 256 pixels|not the one that was opened"):
+        image.load()
 
 
 def test_a_pillow_without_limit_decodes_nothing_for_a_claim(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -289,7 +289,8 @@ def _targets(
         try:
             jobs.append((Job(each.path, target, Stamp.of(target)), each.path.stat().st_mtime_ns))
         except OSError as error:
-            failures.append((each.path, error.strerror or reason(error)))
+            ours = error.filename in (str(each.path), each.path)
+            failures.append((each.path, error.strerror if ours and error.strerror else reason(error)))
     for target, source in sources.items():
         for parent in target.parents:
             if parent in sources:
