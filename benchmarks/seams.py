@@ -1,7 +1,7 @@
 """Whether lines show where slices meet: mean differences of neighbouring samples, across borders and elsewhere.
 
     python benchmarks/seams.py
-    python benchmarks/seams.py --qualities 20,80 models/small-588ca024.safetensors
+    python benchmarks/seams.py --qualities 20,80 other.safetensors
 
 Pictures of 768x512 are coded in slices of 256x256, smooth ones by formula and two photographs of scikit-image. For each
 picture and quality a line is printed, in levels of 0..255::
