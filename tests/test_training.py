@@ -878,7 +878,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        assert_fails(call(*arguments, "--steps", 4), "No space left on device")
+        assert_fails(call(*arguments, "--steps", 4), f"{tmp_path / 'checkpoint.pt'}: No space left on device")
     assert (tmp_path / "checkpoint.pt").read_bytes() == old
     assert sorted(each.name for each in tmp_path.iterdir()) == ["checkpoint.pt", "log.jsonl"]
     assert call(*arguments, "--steps", 4).exit_code == 0
@@ -908,8 +908,10 @@ def test_a_process_killed_while_it_saves_leaves_the_old_checkpoint(
         train([str(pictures)], folder, replace(QUICK, steps=4), quiet=True)
     assert state_of(folder)["step"] == 4
     assert len(copies) == 2
+    # With what there was of the new one, if it had a name.
+    linux = sys.platform.startswith("linux")
+    assert [len(list(copy.iterdir())) for copy in copies] == [2 if linux else 3, 3]
     for copy in copies:
-        assert len(list(copy.iterdir())) == 3  # with what there was of the new one
         assert (copy / "checkpoint.pt").read_bytes() == old
         train([str(pictures)], copy, replace(QUICK, steps=3), quiet=True)
         assert state_of(copy)["step"] == 3
