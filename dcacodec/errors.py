@@ -5,6 +5,7 @@ Whatever a user can cause (a damaged file, a picture that cannot be read, missin
 """
 
 import os
+from pathlib import Path
 
 __all__ = [
     "BadChecksum",
@@ -165,16 +166,20 @@ class WeightsError(DcaError):
     """A weights file is missing, damaged, or not the one it claims to be."""
 
 
-def reason(error: Exception) -> str:
-    """What an exception says in one line, for a user. One that nobody foresaw is called an internal error."""
+def reason(error: Exception, known: Path | None = None) -> str:
+    """What an exception says in one line, for a user. One that nobody foresaw is called an internal error.
+
+    The name of a file is left out where it is that of `known`, which the user is told anyway.
+    """
     if isinstance(error, MemoryError):
         return "not enough memory"
     if isinstance(error, DcaError):
         text = str(error)
     elif isinstance(error, OSError):
         text = error.strerror or str(error)
-        if error.filename is not None:
-            text = f"{os.fsdecode(error.filename)}: {text}"
+        name = None if error.filename is None else os.fsdecode(error.filename)
+        if name is not None and (known is None or name != str(known)):
+            text = f"{name}: {text}"
     else:
         text = f"internal error: {type(error).__name__}: {error}"
     return " ".join(text.split())

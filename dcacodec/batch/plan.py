@@ -236,7 +236,7 @@ class _Walk:
             with os.scandir(folder) as entries:
                 names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
         except OSError as error:
-            self.failures.append((folder, error.strerror or reason(error)))
+            self.failures.append((folder, reason(error, folder)))
             return
         if here in above:
             self.notices.append(f"{folder}: left out, as it is a link to a folder that it lies in")
@@ -289,8 +289,7 @@ def _targets(
         try:
             jobs.append((Job(each.path, target, Stamp.of(target)), each.path.stat().st_mtime_ns))
         except OSError as error:
-            ours = error.filename in (str(each.path), each.path)
-            failures.append((each.path, error.strerror if ours and error.strerror else reason(error)))
+            failures.append((each.path, reason(error, each.path)))
     for target, source in sources.items():
         for parent in target.parents:
             if parent in sources:

@@ -104,7 +104,7 @@ class FileWorker:
                     self.write(job, write)
                 sizes = job.source.stat().st_size, job.target.stat().st_size
             except Exception as error:  # also one that nobody foresaw must not end the batch
-                return Outcome(job, notices=_notices(caught), error=_about(job, error))
+                return Outcome(job, notices=_notices(caught), error=reason(error, job.source))
         return Outcome(job, *sizes, notices=_notices(caught))
 
     def convert(self, source: Path) -> Callable[[BinaryIO], object]:
@@ -172,10 +172,3 @@ def _notices(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:
     return tuple(
         dict.fromkeys(str(each.message) for each in caught if each.category.__module__.startswith("dcacodec."))
     )
-
-
-def _about(job: Job, error: Exception) -> str:
-    """The error in one line, without the name of the source, which is told before it."""
-    if isinstance(error, OSError) and error.strerror and error.filename in (str(job.source), job.source):
-        return error.strerror
-    return reason(error)
