@@ -5,7 +5,6 @@ Whatever a user can cause (a damaged file, a picture that cannot be read, missin
 """
 
 import os
-from pathlib import Path
 
 __all__ = [
     "BadChecksum",
@@ -166,7 +165,7 @@ class WeightsError(DcaError):
     """A weights file is missing, damaged, or not the one it claims to be."""
 
 
-def reason(error: Exception, known: Path | None = None) -> str:
+def reason(error: Exception, known: os.PathLike[str] | None = None) -> str:
     """What an exception says in one line, for a user. One that nobody foresaw is called an internal error.
 
     The name of a file is left out where it is that of `known`, which the user is told anyway.
@@ -178,7 +177,7 @@ def reason(error: Exception, known: Path | None = None) -> str:
     elif isinstance(error, OSError):
         text = error.strerror or str(error)
         name = None if error.filename is None else os.fsdecode(error.filename)
-        if name is not None and (known is None or name != str(known)):
+        if name is not None and (known is None or name != os.fspath(known)):
             text = f"{name}: {text}"
     else:
         text = f"internal error: {type(error).__name__}: {error}"
