@@ -1,6 +1,7 @@
 """The scripts in `benchmarks`: what they measure is what it is called."""
 
 import importlib
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -145,3 +146,32 @@ def test_large_measures_what_it_runs(tmp_path: Path) -> None:
     rows = [large.Row(1000, 1000 * size, 10**5, cost, cost) for size in (1, 2)]
     large.plot(rows, tmp_path / "plot.png", "caption")
     assert Image.open(tmp_path / "plot.png").size == (900, 400)
+
+
+def test_campaign_compares_with_files_of_the_same_pictures(tmp_path: Path) -> None:
+    """A run whose estimates are JPEG's own rates is level with it, and one with half of them has half."""
+    campaign = script("campaign")
+    pictures = [photo(64, 192, seed) for seed in range(2)]
+    (tmp_path / "held-out").mkdir()
+    for number, pixels in enumerate(pictures):  # some rows and columns more, which validation leaves out
+        larger = np.pad(pixels, ((0, 30), (0, 50), (0, 0)), mode="reflect")
+        Image.fromarray(larger).save(tmp_path / "held-out" / f"{number}.png")
+    jpeg = campaign.peer_curve("jpeg", pictures, quiet=True)
+    (tmp_path / "run").mkdir()
+    log = tmp_path / "run" / "log.jsonl"
+    with log.open("w") as file:
+        for number, share in enumerate((1.0, 0.5), 1):
+            rows = [{"bpp": share * bpp, "psnr": value} for bpp, value in zip(jpeg.bpp, jpeg.psnr, strict=True)]
+            head = {"kind": "validation", "step": 1, "minutes": 20.0 * number, "pixels": 7_000_000 * number}
+            file.write(json.dumps(head | {"loss": 9.5 / number, "qualities": rows}) + "\n")
+    arguments = [str(tmp_path / "held-out"), str(log), "--quiet", "--out", str(tmp_path / "out.json")]
+    result = CliRunner().invoke(campaign.main, [*arguments, "--plot", str(tmp_path / "out.png")])
+    assert result.exit_code == 0, result.output
+    webp = [point["bd_rate"]["webp"] for point in json.loads((tmp_path / "out.json").read_text())["points"]]
+    assert 1 + webp[1] / 100 == pytest.approx((1 + webp[0] / 100) / 2, abs=1e-4)
+    assert result.stdout.splitlines()[2:] == [
+        f"| 7 | run, 20 | 9.500 | +0.0 %, {webp[0]:+.1f} % |",
+        f"| 14 | run, 40 | 4.750 | -50.0 %, {webp[1]:+.1f} % |",
+    ]
+    with Image.open(tmp_path / "out.png") as drawn:
+        assert drawn.size == (900, 400)

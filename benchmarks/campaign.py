@@ -1,0 +1,125 @@
+"""What training has brought: loss and BD-rate on the validation pictures over the pixels seen.
+
+    python benchmarks/campaign.py held-out/ runs/first/log.jsonl runs/second/log.jsonl
+
+The first argument is what `dcacodec train` had as `--validation`; the logs are those of runs that went on from each
+other. For each validation a line is printed: pixels seen in all, loss, and the BD-rates of the estimated bits against
+real files of JPEG and WebP, made of the very same pictures (the first eight, without what is beyond a multiple of 64).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from dcacodec.bench.codecs import Options, open_codec
+from dcacodec.bench.metrics import Curve, bd_rate, psnr
+from dcacodec.network.config import REGIONAL_STRIDE
+from dcacodec.training.curves import read_log
+from dcacodec.training.data import load_pictures
+
+PEERS: Final = ("jpeg", "webp")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One validation of a run.
+
+    Attributes:
+        run: name of the run's folder.
+        minutes: of the run.
+        pixels: seen in all.
+        loss: mean over pictures and qualities.
+        bd_rate: in percent, by peer.
+    """
+
+    run: str
+    minutes: float
+    pixels: int
+    loss: float
+    bd_rate: dict[str, float]
+
+
+def peer_curve(name: str, pictures: Sequence[NDArray[np.uint8]], quiet: bool) -> Curve:
+    """Means of rate and PSNR of a peer's real files, at the settings of `dcacodec bench`."""
+    codec = open_codec(name, Options())
+    points = []
+    for setting in tqdm(codec.settings, desc=name, leave=False, disable=quiet or None):
+        rates, values = [], []
+        for pixels in pictures:
+            data = codec.encode(pixels, setting)
+            rates.append(8 * len(data) / (pixels.shape[0] * pixels.shape[1]))
+            values.append(psnr(pixels, codec.decode(data)))
+        points.append((float(np.mean(rates)), float(np.mean(values))))
+    rates_, values_ = zip(*sorted(points), strict=True)
+    return Curve(codec.label, rates_, values_)
+
+
+def points_of(log: Path, peers: dict[str, Curve]) -> list[Point]:
+    """The validations of a log, in order."""
+    found = []
+    for line in read_log(log):
+        if line["kind"] == "validation":
+            rows: list[dict[str, Any]] = line["qualities"]
+            curve = Curve(log.parent.name, tuple(row["bpp"] for row in rows), tuple(row["psnr"] for row in rows))
+            rates = {name: round(bd_rate(peer, curve).percent, 2) for name, peer in peers.items()}
+            found.append(Point(log.parent.name, line["minutes"], line["pixels"], line["loss"], rates))
+    return found
+
+
+def plot(points: Sequence[Point], path: Path) -> None:
+    """Draw loss and BD-rates over the pixels."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    loss, rates = figure.subplots(1, 2)
+    pixels = [point.pixels / 1e9 for point in points]
+    loss.plot(pixels, [point.loss for point in points], "o-", markersize=3, linewidth=0.8)
+    loss.set_ylabel("validation loss")
+    for name in PEERS:
+        rates.plot(pixels, [point.bd_rate[name] for point in points], "o-", markersize=3, linewidth=0.8, label=name)
+    rates.set_ylabel("BD-rate, %")
+    rates.legend()
+    for axes in (loss, rates):
+        axes.set_xscale("log")
+        axes.set_xlabel("thousand million pixels seen")
+        axes.grid(linewidth=0.3, which="both")
+    figure.savefig(path, dpi=100, metadata={"Software": None})
+
+
+@click.command()
+@click.argument("pictures", type=click.Path(exists=True))
+@click.argument("logs", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Where to write the figures, as JSON.")
+@click.option("--plot", "plot_path", type=click.Path(dir_okay=False, path_type=Path), help="Where to draw them (PNG).")
+@click.option("--quiet", is_flag=True, help="No progress bars.")
+def main(pictures: str, logs: tuple[Path, ...], out: Path | None, plot_path: Path | None, quiet: bool) -> None:
+    """Print what the LOGS' validations on PICTURES say, as a table."""
+    held_out = [
+        pixels[tuple(slice(side // REGIONAL_STRIDE * REGIONAL_STRIDE) for side in pixels.shape[:2])]
+        for pixels in load_pictures([pictures], quiet)[:8]
+    ]
+    peers = {name: peer_curve(name, held_out, quiet) for name in PEERS}
+    points = [point for log in logs for point in points_of(log, peers)]
+    click.echo("| pixels seen, millions | run, minutes | validation loss | BD-rate against JPEG, WebP |")
+    click.echo("|---|---|---|---|")
+    for point in points:
+        rates = ", ".join(f"{point.bd_rate[name]:+.1f} %" for name in PEERS)
+        click.echo(f"| {point.pixels / 1e6:,.0f} | {point.run}, {point.minutes:.0f} | {point.loss:.3f} | {rates} |")
+    if out is not None:
+        figures = {"peers": {name: asdict(peer) for name, peer in peers.items()}, "points": list(map(asdict, points))}
+        out.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+    if plot_path is not None:
+        plot(points, plot_path)
+
+
+if __name__ == "__main__":
+    main()
