@@ -590,17 +590,16 @@ def _silent_libraries(context: click.Context) -> Iterator[None]:
 def _write(target: str, write: Callable[[BinaryIO], object]) -> None:
     from dcacodec.files import write_atomically
 
+    if target != "-":
+        write_atomically(target, write)
+        return
     try:
-        if target == "-":
-            stdout = sys.stdout.buffer
-            write(stdout)
-            stdout.flush()
-        else:
-            write_atomically(target, write)
+        write(sys.stdout.buffer)
+        sys.stdout.buffer.flush()
     except OSError as error:
         if error.filename is not None or error.errno is None:
             raise
-        raise OSError(error.errno, error.strerror, _shown(target, "standard output")) from error
+        raise OSError(error.errno, error.strerror, "standard output") from error
 
 
 @contextmanager

@@ -369,14 +369,7 @@ class _Reader:
 
 def _read_body(reader: _Reader, max_pixels: int | None) -> Container:
     """Read from the fingerprint to the end of the chunks."""
-    header = _read_header(reader)
-    pixels = header.width * header.height
-    if max_pixels is not None and pixels > max_pixels:
-        raise TooLarge(
-            f"a picture of {header.width}x{header.height} pixels is above the limit of {max_pixels} pixels"
-        )
-    if header.slice_log2:
-        _check_slice_count(header, reader.varint())
+    header = _read_header(reader, max_pixels)
     # A table that is too long for the file ends the loop at the end of the file, so the count can do no harm.
     table = [([reader.varint() for _ in STREAMS], reader.u32()) for _ in range(header.slice_count)]
     slices = tuple(Slice(tuple(reader.take(length) for length in lengths), crc) for lengths, crc in table)
@@ -385,9 +378,7 @@ def _read_body(reader: _Reader, max_pixels: int | None) -> Container:
 
 def _pass_body(reader: _Reader) -> None:
     """Pass over what `_read_body` reads, whatever its size, and keep nothing of it."""
-    header = _read_header(reader)
-    if header.slice_log2:
-        _check_slice_count(header, reader.varint())
+    header = _read_header(reader, max_pixels=None)
     length = 0
     for _ in range(header.slice_count):
         length += sum(reader.varint() for _ in STREAMS)
@@ -398,12 +389,17 @@ def _pass_body(reader: _Reader) -> None:
         reader.skip(reader.varint())
 
 
-def _read_header(reader: _Reader) -> Header:
+def _read_header(reader: _Reader, max_pixels: int | None) -> Header:
     fingerprint = reader.take(FINGERPRINT_BYTES)
     width, height = reader.varint(), reader.varint()
     layout, quality = reader.byte(), reader.byte()
     mode = MODES[layout >> 4] if layout >> 4 < len(MODES) else f"number {layout >> 4}"
-    return Header(fingerprint, width, height, mode, quality, layout & 0xF)
+    header = Header(fingerprint, width, height, mode, quality, layout & 0xF)
+    if max_pixels is not None and width * height > max_pixels:
+        raise TooLarge(f"a picture of {width}x{height} pixels is above the limit of {max_pixels} pixels")
+    if header.slice_log2:
+        _check_slice_count(header, reader.varint())
+    return header
 
 
 def _read_chunks(reader: _Reader) -> Sequence[Chunk]:

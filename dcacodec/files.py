@@ -28,7 +28,8 @@ def write_atomically(path: str | Path, write: Write) -> None:
     microseconds in which a whole file has a temporary name, to take the place of another. Where files without a name
     cannot be had, it has one from the start. Such names are ``.dcacodec-*.tmp``.
 
-    Symbolic links are followed. What is not a regular file (a terminal, a pipe, /dev/null) is written to directly.
+    Symbolic links are followed; a path that ends in a slash is one of a folder. What is not a regular file (a terminal,
+    a pipe, /dev/null) is written to directly.
 
     Args:
         path: of the file to write.
@@ -37,6 +38,8 @@ def write_atomically(path: str | Path, write: Write) -> None:
     Raises:
         OSError: the file cannot be written; whatever `write` raises is passed on.
     """
+    if str(path).endswith(("/", os.sep)):  # which `Path` would leave out
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path = Path(path)
     with _told_as(path):
         old_mode = _mode(path)

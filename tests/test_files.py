@@ -253,6 +253,13 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_path_with_a_slash_at_its_end_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError) as error:
+        write_atomically(f"{tmp_path}/new/", lambda file: file.write(b"new"))
+    assert error.value.filename == f"{tmp_path}/new/"
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
 def test_a_write_protected_file_stays(tmp_path: Path) -> None:
     path = tmp_path / "file"
