@@ -29,6 +29,7 @@ from dcacodec.network.layers import (
     depth_to_space,
     space_to_depth,
 )
+from dcacodec.network.transforms import join_channels, split_channels
 from dcacodec.training.klt import GAIN, initialise
 from dcacodec.weights import Weights
 
@@ -236,7 +237,7 @@ def second_moment(samples: list[NDArray[np.float64]]) -> NDArray[np.float64]:
 @pytest.fixture(scope="module")
 def fresh() -> tuple[DCA, list[NDArray[np.uint8]]]:
     pictures = [photo(96, 128, seed) for seed in range(4)]
-    model = DCA(replace(TINY, width=40, latent=64))
+    model = DCA(replace(TINY, width=40, latent=64, latent_linear=24))
     initialise(model, pictures)
     return model.eval(), pictures
 
@@ -305,13 +306,58 @@ def test_channels_are_spread_over_the_groups(fresh: tuple[DCA, list[NDArray[np.u
     assert [int(channel) // (model.config.latent // 4) for channel in ranking] == [0, 1, 2, 3] * 16
 
 
+LINEAR = replace(TINY, latent=40, latent_linear=16, latent_blocks=2)
+
+
+def test_last_channels_of_each_group_are_the_linear_ones() -> None:
+    y = torch.arange(40.0).expand(1, 2, 2, 40)
+    curved, linear = split_channels(y, LINEAR)
+    assert curved[0, 0, 0].tolist() == [*range(6), *range(10, 16), *range(20, 26), *range(30, 36)]
+    assert linear[0, 0, 0].tolist() == [*range(6, 10), *range(16, 20), *range(26, 30), *range(36, 40)]
+    assert torch.equal(join_channels(curved, linear), y)
+
+
+@pytest.mark.parametrize("shrink", [1, 2, 4, 8])
+def test_linear_channels_add_what_they_stand_for(shrink: int) -> None:
+    """To the picture that the others make: each its own 16x16 pixels, whatever the others are."""
+    model = drawn_model(LINEAR, 5)
+    position = torch.tensor([1.7])
+    y = 5 * torch.randn(1, 4, 8, 40)
+    others, linear = split_channels(y, LINEAR)
+    with torch.no_grad():
+        whole = model.synthesis(y, position, shrink)
+        without = model.synthesis(join_channels(others, torch.zeros_like(linear)), position, shrink)
+        cells = (linear.double() @ model.synthesis.linear.weight.double().T).unflatten(-1, (16, 16, 3))
+    cells = cells.unflatten(3, (-1, shrink)).unflatten(5, (-1, shrink)).mean((4, 6))  # (1, 4, 8, 16/s, 16/s, 3)
+    added = cells.permute(0, 1, 3, 2, 4, 5).reshape(whole.shape)
+    assert added.std() > 0.1
+    torch.testing.assert_close(whole - without, added.float(), atol=2e-5, rtol=0)
+
+
+def test_blocks_of_the_analysis_leave_linear_channels_alone() -> None:
+    """They are a linear layer's of what is at 1/8, and the others come out as they would without them."""
+    model = drawn_model(LINEAR, 5)
+    picture, position = torch.rand(1, 64, 64, 3), torch.tensor([1.7])
+    before: list[Tensor] = []
+    model.analysis.down.register_forward_hook(lambda module, arguments, output: before.append(output))
+    with torch.no_grad():
+        y = model.analysis(picture, position)
+        curved, linear = split_channels(before[0], LINEAR)
+        found = split_channels(y, LINEAR)
+        assert torch.equal(found[1], linear)
+        assert torch.equal(found[0], model.analysis.latent_blocks(curved)) and not torch.equal(found[0], curved)
+
+
 # -------------------------------------------------------------------------------------------------- config and variants
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"latent": 18}, "latent channels must be a multiple of 4, not 18"),
+        ({"latent": 18}, "latent channels must be multiples of 4, not 18, 0"),
+        ({"latent": 20, "latent_linear": 6}, "latent channels must be multiples of 4, not 20, 6"),
+        ({"latent": 20, "latent_linear": 20}, "of 20 latent channels 20 cannot be linear"),
+        ({"latent_linear": -4}, "of 320 latent channels -4 cannot be linear"),
         ({"order": ""}, "order must name each of R, G, L at most once and one at least, not ''"),
         ({"order": "RR"}, "order must name each of R, G, L at most once and one at least, not 'RR'"),
         ({"order": "RX"}, "order must name each of R, G, L at most once and one at least, not 'RX'"),

@@ -166,7 +166,7 @@ def test_a_picture_too_wide_for_the_format(codec: Codec) -> None:
 # ----------------------------------------------------------------------------------------------------- receptive fields
 
 
-DEEP = replace(TINY, analysis_blocks=3, synthesis_blocks=4, latent_blocks=2)
+DEEP = replace(TINY, latent=24, latent_linear=8, analysis_blocks=3, synthesis_blocks=4, latent_blocks=2)
 WIDE = replace(TINY, analysis_blocks=2, synthesis_blocks=3)
 
 

@@ -23,6 +23,8 @@ class DCAConfig:
         name: the preset's name.
         width: N, channels of the transforms at 1/8 resolution.
         latent: M, channels of y at 1/16 resolution; a multiple of 4 (quadtree groups).
+        latent_linear: how many of them, the last ones of each group, the synthesis takes as they are: coefficients of a
+            linear transform of 16x16 pixels, which high qualities and detailed pictures need. A multiple of 4.
         context: C, channels of the features and of the contextualisation network.
         context_hidden: channels inside the feed-forward of its blocks. They run four times in double precision, and are
             most of what coding costs.
@@ -43,6 +45,7 @@ class DCAConfig:
     name: str = "small"
     width: int = 128
     latent: int = 320
+    latent_linear: int = 0
     context: int = 128
     context_hidden: int = 128
     analysis_blocks: int = 4
@@ -61,12 +64,19 @@ class DCAConfig:
     lambda_max: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.latent % STEPS:
-            raise ValueError(f"latent channels must be a multiple of {STEPS}, not {self.latent}")
+        if self.latent % STEPS or self.latent_linear % STEPS:
+            raise ValueError(f"latent channels must be multiples of {STEPS}, not {self.latent}, {self.latent_linear}")
+        if not 0 <= self.latent_linear < self.latent:
+            raise ValueError(f"of {self.latent} latent channels {self.latent_linear} cannot be linear")
         if not self.order or set(self.order) - set("RGL") or len(set(self.order)) != len(self.order):
             raise ValueError(f"order must name each of R, G, L at most once and one at least, not {self.order!r}")
         if (REGIONAL_STRIDE // LATENT_STRIDE) % self.window:
             raise ValueError(f"window must divide {REGIONAL_STRIDE // LATENT_STRIDE}, not {self.window}")
+
+    @property
+    def latent_curved(self) -> int:
+        """How many channels of y are not linear."""
+        return self.latent - self.latent_linear
 
     def trade_off(self, quality: float) -> float:
         """Lambda of a quality in 1..100: log-linear from `lambda_min` to `lambda_max`."""
@@ -89,10 +99,12 @@ class DCAConfig:
 Preset = Literal["small", "base"]
 
 PRESETS: dict[str, DCAConfig] = {
-    "small": DCAConfig(),
+    "small": DCAConfig(latent=512, latent_linear=192),
     "base": DCAConfig(
         name="base",
         width=192,
+        latent=512,
+        latent_linear=192,
         context=192,
         context_hidden=192,
         regional=128,

@@ -6,9 +6,11 @@
        | cells of 8x8 pixels -> linear            N channels at 1/8
        | * (1 + scale(q)), depth-conv blocks
        | cells of 2x2 -> linear                   M channels at 1/16
-       | depth-conv blocks
-       v * gain(q)
-       y (B, H/16, W/16, M)                       f_s mirrors it, dividing by the gain first
+       +-----------------------.
+       | depth-conv blocks     | the last L of them ("linear")
+       v * gain(q)             v * gain(q)
+       y (B, H/16, W/16, M)                       f_s mirrors it, dividing by the gain first, but for the L channels:
+                                                  of these a linear layer makes 16x16 pixels, which are added
 
 The linear skeleton starts as a Karhunen-Loeve transform (see :mod:`dcacodec.training.klt`), the blocks as identities.
 Ordinary floating point: nothing here takes part in entropy decoding. Only convolutions: the receptive field is finite.
@@ -20,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dcacodec.network.config import LATENT_STRIDE, DCAConfig
+from dcacodec.network.config import LATENT_STRIDE, STEPS, DCAConfig
 from dcacodec.network.layers import DepthConvBlock, depth_to_space, space_to_depth
 
 CELL = 8
@@ -41,6 +43,18 @@ def _rim(cell_blocks: int, latent_blocks: int) -> int:
     # Each depth-conv block reads one element further.
     reach = cell_blocks * CELL + latent_blocks * LATENT_STRIDE
     return -(-reach // LATENT_STRIDE) * LATENT_STRIDE
+
+
+def split_channels(y: Tensor, config: DCAConfig) -> tuple[Tensor, Tensor]:
+    """y (..., M), by quadtree group -> its other channels (..., M - L) and its linear ones (..., L), by group each."""
+    shares = (config.latent_curved // STEPS, config.latent_linear // STEPS)
+    curved, linear = y.unflatten(-1, (STEPS, -1)).split(shares, -1)
+    return curved.flatten(-2), linear.flatten(-2)
+
+
+def join_channels(curved: Tensor, linear: Tensor) -> Tensor:
+    """The inverse of `split_channels`."""
+    return torch.cat([part.unflatten(-1, (STEPS, -1)) for part in (curved, linear)], -1).flatten(-2)
 
 
 class QualityTable(nn.Module):
@@ -64,11 +78,12 @@ class Analysis(nn.Module):
 
     def __init__(self, config: DCAConfig) -> None:
         super().__init__()
-        n, m = config.width, config.latent
+        self.config = config
+        n, m = config.width, config.latent_curved
         self.patch = nn.Linear(3 * CELL * CELL, n)
         self.scale = QualityTable(config.anchors, n)
         self.blocks = nn.Sequential(*(DepthConvBlock(n, 2 * n) for _ in range(config.analysis_blocks)))
-        self.down = nn.Linear(4 * n, m)
+        self.down = nn.Linear(4 * n, config.latent)
         self.latent_blocks = nn.Sequential(*(DepthConvBlock(m, 2 * m) for _ in range(config.latent_blocks)))
 
     def forward(self, picture: Tensor, position: Tensor) -> Tensor:
@@ -79,7 +94,8 @@ class Analysis(nn.Module):
         x = self.blocks(x)
         with torch.autocast(picture.device.type, enabled=False):
             x = self.down(space_to_depth(x, 2))
-        return self.latent_blocks(x)
+        curved, linear = split_channels(x, self.config)
+        return join_channels(self.latent_blocks(curved), linear)
 
 
 class Synthesis(nn.Module):
@@ -91,7 +107,8 @@ class Synthesis(nn.Module):
 
     def __init__(self, config: DCAConfig) -> None:
         super().__init__()
-        n, m = config.width, config.latent
+        self.config = config
+        n, m = config.width, config.latent_curved
         self.latent_scale = QualityTable(config.anchors, m)
         self.latent_blocks = nn.Sequential(*(DepthConvBlock(m, 2 * m) for _ in range(config.latent_blocks)))
         self.up = nn.Linear(m, 4 * n)
@@ -99,22 +116,32 @@ class Synthesis(nn.Module):
         self.scale = QualityTable(config.anchors, n)
         self.blocks = nn.Sequential(*(DepthConvBlock(n, 2 * n) for _ in range(config.synthesis_blocks)))
         self.patch = nn.Linear(n, 3 * CELL * CELL)
+        if config.latent_linear:
+            self.linear = nn.Linear(config.latent_linear, 3 * LATENT_STRIDE * LATENT_STRIDE, bias=False)
 
     def forward(self, latent: Tensor, position: Tensor, shrink: int = 1) -> Tensor:
-        x = latent * (1 + self.latent_scale(position)).to(latent.dtype)
+        curved, linear = split_channels(latent, self.config)
+        x = curved * (1 + self.latent_scale(position)).to(latent.dtype)
         x = self.latent_blocks(x)
         with torch.autocast(latent.device.type, enabled=False):
             x = depth_to_space(self.up(x), 2)
             x = x * (1 + self.scale(position)).to(x.dtype) + self.shift(position).to(x.dtype)
         x = self.blocks(x)
         with torch.autocast(latent.device.type, enabled=False):
-            if shrink == 1:
-                return depth_to_space(self.patch(x), CELL) + 0.5
-            weight, bias = (_averaged(parameter, shrink) for parameter in (self.patch.weight, self.patch.bias))
-            return depth_to_space(F.linear(x, weight, bias), CELL // shrink) + 0.5
+            picture = _cells(x, self.patch.weight, self.patch.bias, CELL, shrink) + 0.5
+            if self.config.latent_linear:
+                picture = picture + _cells(linear, self.linear.weight, None, LATENT_STRIDE, shrink)
+            return picture
 
 
-def _averaged(rows: Tensor, shrink: int) -> Tensor:
-    """(8 * 8 * 3, ...), by row, column, channel of a cell -> their means over shrink x shrink pixels, in this order."""
-    side = CELL // shrink
-    return rows.unflatten(0, (side, shrink, side, shrink, -1)).mean((1, 3)).flatten(0, 2)
+def _cells(x: Tensor, weight: Tensor, bias: Tensor | None, side: int, shrink: int) -> Tensor:
+    """A last linear layer: (B, h, w, C) to cells of side x side pixels, the mean of each shrink x shrink of them."""
+    if shrink > 1:
+        weight = _averaged(weight, side, shrink)
+        bias = None if bias is None else _averaged(bias, side, shrink)
+    return depth_to_space(F.linear(x, weight, bias), side // shrink)
+
+
+def _averaged(rows: Tensor, side: int, shrink: int) -> Tensor:
+    """(side * side * 3, ...), by row, column, channel of a cell -> means over shrink x shrink pixels, in this order."""
+    return rows.unflatten(0, (side // shrink, shrink, side // shrink, shrink, -1)).mean((1, 3)).flatten(0, 2)

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from dcacodec.network.config import STEPS
 from dcacodec.network.dca import DCA
-from dcacodec.network.transforms import CELL
+from dcacodec.network.layers import depth_to_space
+from dcacodec.network.transforms import CELL, split_channels
 
 GAIN = 50.0
 """Gain per sqrt(lambda): at it the step 1/gain balances slope of rate and of distortion, D = step**2 / 12."""
@@ -45,7 +46,8 @@ def initialise(model: DCA, pictures: Iterable[NDArray[np.uint8]], patches: int =
     pairs = [_cells(grid @ first.T, 2) for grid in grids]
     flat = np.concatenate([grid.reshape(-1, grid.shape[-1]) for grid in pairs])
     second, variances = _components(flat, config.latent)
-    # Strong and weak channels alike in every quadtree group: channel k of the ranking goes to group k mod 4.
+    # Strong and weak channels alike in every quadtree group: channel k of the ranking goes to group k mod 4. The last
+    # of a group, which are the linear ones, are the weakest.
     spread = np.argsort(np.arange(config.latent) % STEPS, kind="stable")
     second, variances = second[spread], variances[spread]
 
@@ -56,9 +58,13 @@ def initialise(model: DCA, pictures: Iterable[NDArray[np.uint8]], patches: int =
         for layer, matrix in ((model.analysis.patch, first), (model.analysis.down, second)):
             put(layer.weight, matrix)
             put(layer.bias, 0.0)
-        for layer, matrix in ((model.synthesis.patch, first.T), (model.synthesis.up, second.T)):
+        curved, linear = split_channels(torch.tensor(second.T), config)
+        for layer, matrix in ((model.synthesis.patch, first.T), (model.synthesis.up, curved.numpy())):
             put(layer.weight, matrix)
             put(layer.bias, 0.0)
+        if config.latent_linear:
+            cells = linear.T.unflatten(1, (2, 2, -1)) @ torch.tensor(first)
+            put(model.synthesis.linear.weight, depth_to_space(cells, CELL).flatten(1).T.numpy())
         for anchor in range(config.anchors):
             trade_off = config.trade_off(1 + 99 * anchor / (config.anchors - 1))
             gain = GAIN * math.sqrt(trade_off)
