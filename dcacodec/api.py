@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from dcacodec.bounded import read_container
 from dcacodec.container import DEFAULT_MAX_PIXELS, parse
 from dcacodec.errors import ImageError
 from dcacodec.files import write_atomically
@@ -302,7 +303,7 @@ def _from_file(source: Content, read: Callable[[BinaryIO], Result]) -> Result:
 def _decoded(
     source: Content, region: Region | None, scale: int, max_pixels: int | None, codec: Codec | None
 ) -> Picture:
-    data = source if isinstance(source, bytes) else bytes(_from_file(source, lambda file: file.read()))
+    data = source if isinstance(source, bytes) else _from_file(source, lambda file: read_container(file, max_pixels))
     return (codec or codec_for(data, max_pixels)).decode(data, max_pixels, region=region, scale=scale)
 
 

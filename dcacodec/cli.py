@@ -26,8 +26,8 @@ from click.core import ParameterSource
 from click.shell_completion import CompletionItem, get_completion_class
 
 from dcacodec._version import __version__
-from dcacodec.bounded import read_bounded
-from dcacodec.container import MAGIC, describe, parse
+from dcacodec.bounded import read_container
+from dcacodec.container import describe, parse
 from dcacodec.errors import DcaError, reason
 from dcacodec.shell import (
     DEVICE,
@@ -184,7 +184,7 @@ def _region(context: click.Context, option: click.Parameter, text: str | None) -
     if text is None:
         return None
     numbers = text.split(",")
-    if len(numbers) != 4 or not all(number.isascii() and number.isdigit() for number in numbers):
+    if len(numbers) != 4 or not all(re.fullmatch("[0-9]{1,9}", number) for number in numbers):
         raise click.BadParameter(f"{text!r} is not four numbers X,Y,W,H.")
     return tuple(map(int, numbers))
 
@@ -514,6 +514,8 @@ def _check_files(source: str, target: str) -> None:
     folder = Path(target).parent
     if not folder.is_dir():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
+    if os.path.isdir(target) or target.endswith(("/", os.sep)):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
     if source != "-" and os.path.exists(source) and os.path.exists(target) and os.path.samefile(source, target):
         raise click.UsageError("IN and OUT are the same file.")
 
@@ -554,10 +556,9 @@ def _opened(source: str) -> Iterator[BinaryIO]:
 
 
 def _read(source: str, max_pixels: int | None) -> bytes:
-    """The bytes of a `.dca` file. What is none, however large, is read no further than to see that."""
+    """The bytes of a `.dca` file."""
     with _about(source), _opened(source) as file:
-        start = file.read(len(MAGIC))
-        return read_bounded(file, max_pixels, start) if start == MAGIC else start
+        return read_container(file, max_pixels)
 
 
 @contextmanager

@@ -62,6 +62,20 @@ def write_atomically(path: str | Path, write: Write) -> None:
             raise
 
 
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a text file, on a line of its own even where the last one was torn when its writer was killed.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with open(path, "a+b") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                line = "\n" + line
+        file.write(line.encode() + b"\n")
+
+
 @contextmanager
 def _told_as(path: Path) -> Iterator[None]:
     """Errors about a file that is not named, or called as we call it, name the path that the user knows."""

@@ -49,6 +49,8 @@ _PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 # Length and name of the chunk, width, height, bit depth, colour type, compression, filter, interlace.
 _PNG_HEADER: Final = struct.Struct(">I4sIIBBBBB")
 _PNG_CHUNK: Final = struct.Struct(">I4s")
+# How Pillow calls the samples of a PNG, as in "L;4" and "RGB;16B".
+_PNG_SAMPLES: Final = re.compile(r"\w+;(\d+)")
 
 
 class ImageNotice(UserWarning):
@@ -199,19 +201,19 @@ def _unpack(image: Image.Image, bits: int) -> Picture:
         _notice("the file holds several pictures: only the first is used")
     image.load()
     exif = _turn_upright(image)
-    return _converted(image, bits, exif)
+    return _converted(image, image, bits, exif)
 
 
-def _converted(image: Image.Image, bits: int, exif: bytes | None) -> Picture:
-    """An upright image as a `Picture`."""
+def _converted(image: Image.Image, original: Image.Image, bits: int, exif: bytes | None) -> Picture:
+    """An upright image as a `Picture`. If it is a copy, it does not know its format any more; the `original` does."""
     icc = image.info.get("icc_profile") or None
     key = image.info.get("transparency")
     alpha: Plane | None = None
-    if image.mode in _SIXTEEN_BIT_MODES or (image.mode == "I" and image.format == "PPM"):
+    if image.mode in _SIXTEEN_BIT_MODES or (image.mode == "I" and original.format == "PPM"):
         # Pillow scales the gray of a PPM file to 16 bits whatever its maximum, so that its mode "I" is known to fit.
         samples = np.asarray(image).astype(np.uint16)
         alpha = _keyed_alpha(samples[..., np.newaxis], key)
-        if image.format == "TIFF" and image.tag_v2.get(262) == _WHITE_IS_ZERO:  # type: ignore[attr-defined]
+        if original.format == "TIFF" and original.tag_v2.get(262) == _WHITE_IS_ZERO:  # type: ignore[attr-defined]
             samples = np.uint16((1 << bits) - 1) - samples
         colour = (samples >> (bits - 8)).astype(np.uint8)
     elif image.mode in ("1", "L"):
@@ -324,12 +326,16 @@ def _notice(text: str) -> None:
 # -------------------------------------------------------------------------------------------------- Pillow's own images
 
 
-def from_pillow(image: Image.Image) -> Picture:
+def from_pillow(image: Image.Image, exif: bytes | None = None) -> Picture:
     """An image that Pillow has, as `read_picture` would give it from a file. The image stays as it is.
+
+    Of the samples' bits in a PNG file, Pillow knows nothing any more once the image is loaded. If they are not 8, a
+    transparent colour is then not found.
 
     Args:
         image: of a mode with samples of 8 bits or fewer, or 16 bits of gray, which are reduced to their upper 8. Of
             several frames, the one it is at. Its ICC profile and EXIF data are those in its `info`.
+        exif: EXIF data to take instead of the image's own.
 
     Raises:
         ImageError: the image has another mode, no pixels, or cannot be loaded.
@@ -340,13 +346,25 @@ def from_pillow(image: Image.Image) -> Picture:
     if 0 in image.size:
         raise ImageError(f"a picture has at least one pixel, not {image.width}x{image.height}")
     try:
+        bits = _bits_in_memory(image)
         upright = image.copy()
+        if exif is not None:
+            upright.info["exif"] = exif
     except (DcaError, MemoryError):
         raise
     except Exception as error:  # as in _read
         raise ImageError(f"the picture is damaged or of an unknown kind: {_reason(error)}") from error
-    exif = _turn_upright(upright, image)
-    return _converted(upright, 16 if upright.mode in _SIXTEEN_BIT_MODES else 8, exif)
+    return _converted(upright, image, bits, _turn_upright(upright, image))
+
+
+def _bits_in_memory(image: Image.Image) -> int:
+    """Bits of a sample, as far as they matter and the image knows them."""
+    if image.format == "TIFF":
+        return _bits_per_sample(image, b"")
+    if image.format == "PNG" and getattr(image, "tile", None):  # not loaded yet
+        named = _PNG_SAMPLES.match(str(image.tile[0][3]))  # type: ignore[attr-defined]
+        return int(named[1]) if named else 8
+    return 16 if image.mode in (*_SIXTEEN_BIT_MODES, "I") else 8
 
 
 def to_pillow(picture: Picture) -> Image.Image:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 import operator
+from dataclasses import replace
 from typing import IO, Any, Final
 
 from PIL import Image, ImageFile
@@ -127,17 +128,16 @@ def _accept(prefix: bytes) -> bool:
 
 def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
     """What `Image.save` calls. Its options: `quality` (1 to 100), `icc_profile` and `exif` (bytes, `Image.Exif` or
-    None), which replace those of the image.
+    None), which replace those of the image. What orientation is given holds; without one, that of the image.
     """
     options = image.encoderinfo
-    replaced = {name: options[name] for name in ("icc_profile", "exif") if name in options}
-    if replaced:
-        image = image.copy()
-        image.info.update(replaced)
-        exif = image.info.get("exif")
-        image.info["exif"] = exif.tobytes() if isinstance(exif, Image.Exif) else exif or None
     try:
-        picture = from_pillow(image)
+        exif = options.get("exif")
+        picture = from_pillow(image, (exif.tobytes() if isinstance(exif, Image.Exif) else exif) or None)
+        if "exif" in options and not exif:
+            picture = replace(picture, exif=None)
+        if "icc_profile" in options:
+            picture = replace(picture, icc=options["icc_profile"] or None)
         data = default_codec().encode(picture, operator.index(options.get("quality", 50)))
     except DcaError as error:
         raise OSError(f"cannot write this image as {FORMAT}: {error}") from error

@@ -37,14 +37,15 @@ def main() -> None:
 
 def keep(results: Path, folder: Path) -> None:
     """Copy the curves and BD-rates of a benchmark's folder, and remove what an earlier one left."""
-    folder.mkdir(exist_ok=True)
-    for old in folder.glob("*.json"):
-        old.unlink()
-    for path in sorted((results / "curves").glob("*.json")):
-        write_text(folder / path.name, path.read_text("utf-8"))
+    curves = {path.name: path.read_text("utf-8") for path in sorted((results / "curves").glob("*.json"))}
     rates = json.loads((results / "bd-rate.json").read_text("utf-8"))
     for other in rates["against"]:  # where a published curve comes from, the README says
         other["published"] = other.pop("source") is not None
+    folder.mkdir(exist_ok=True)
+    for old in folder.glob("*.json"):
+        old.unlink()
+    for name, text in curves.items():
+        write_text(folder / name, text)
     write_text(folder / "bd-rate.json", json.dumps(rates, indent=1) + "\n")
 
 

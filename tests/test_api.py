@@ -4,9 +4,11 @@ import doctest
 import io
 import os
 import re
+import struct
 import subprocess
 import sys
 import threading
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -207,6 +209,72 @@ def test_an_image_is_as_its_file(image: Image.Image, format: str) -> None:
     buffer.seek(0)
     with Image.open(buffer) as opened:
         assert same(from_pillow(opened), read_picture(buffer))
+
+
+def tiny_png(depth: int, colour: int, row: bytes, transparent: bytes) -> bytes:
+    """A PNG of 4x1 pixels with a transparent colour."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header = struct.pack(">IIBBBBB", 4, 1, depth, colour, 0, 0, 0)
+    parts = (b"IHDR", header), (b"tRNS", transparent), (b"IDAT", zlib.compress(b"\0" + row)), (b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
+def tiny_tiff(bits: int, photometric: int, samples: bytes) -> bytes:
+    """A gray TIFF of 4x1 pixels."""
+    tags = {256: 4, 257: 1, 258: bits, 259: 1, 262: photometric, 273: 122, 277: 1, 278: 1, 279: len(samples)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + b"\0\0\0\0" + samples
+
+
+SIXTEEN = struct.pack("<4H", 0, 10000, 40000, 65535)
+
+
+@pytest.mark.filterwarnings("ignore::dcacodec.images.ImageNotice")
+@pytest.mark.parametrize(
+    ("data", "gray", "alpha"),
+    [
+        (tiny_png(4, 0, b"\x05\x5f", b"\0\x05"), [0, 85, 85, 255], [255, 0, 0, 255]),
+        (tiny_tiff(16, 0, SIXTEEN), [255, 216, 99, 0], None),
+        (tiny_tiff(16, 1, SIXTEEN), [0, 39, 156, 255], None),
+        (tiny_tiff(12, 1, b"\x00\x03\xe8\x7d\x0f\xff"), [0, 62, 125, 255], None),
+        (b"P5 4 1 65535\n" + struct.pack(">4H", 0, 10000, 40000, 65535), [0, 39, 156, 255], None),
+        (b"P5 4 1 1000\n" + struct.pack(">4H", 0, 100, 400, 1000), [0, 25, 102, 255], None),
+    ],
+    ids=["4-bit PNG, transparent", "white is zero", "16-bit TIFF", "12-bit TIFF", "16-bit PGM", "PGM up to 1000"],
+)
+def test_what_only_the_format_tells_of_samples(data: bytes, gray: list[int], alpha: list[int] | None) -> None:
+    expected = read_picture(io.BytesIO(data))
+    assert expected.pixels[0, :, 0].tolist() == gray
+    assert (None if expected.alpha is None else expected.alpha[0].tolist()) == alpha
+    with Image.open(io.BytesIO(data)) as image:
+        assert same(from_pillow(image), expected)
+
+
+def test_a_transparent_colour_of_16_bits_is_refused() -> None:
+    data = tiny_png(16, 2, bytes(24), bytes(6))
+    with Image.open(io.BytesIO(data)) as image, pytest.raises(ImageError, match="^a 16-bit picture with a transparent"):
+        from_pillow(image)
+
+
+def test_what_is_no_file_of_ours_is_not_read_on() -> None:
+    class Endless(io.RawIOBase):
+        count = 0
+
+        def readable(self) -> bool:
+            return True
+
+        def read(self, size: int = -1) -> bytes:
+            assert 0 <= size <= 1000
+            self.count += size
+            return bytes(size)
+
+    file = Endless()
+    with pytest.raises(BadMagic):
+        decode(file)  # type: ignore[arg-type]
+    assert file.count == 4
 
 
 def test_losses_are_told() -> None:

@@ -62,6 +62,14 @@ def test_from_a_benchmark_to_the_tables(script: Any, tmp_path: Path) -> None:
     }
 
 
+def test_kept_results_stay_where_the_new_ones_are_not_whole(script: Any, tmp_path: Path) -> None:
+    write(tmp_path / "bench" / "curves" / "dcacodec.json", CURVE)
+    write(tmp_path / "kept" / "old.json", {})
+    with pytest.raises(FileNotFoundError):
+        script.keep(tmp_path / "bench", tmp_path / "kept")
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == ["old.json"]
+
+
 def test_tables_go_between_their_marks(script: Any) -> None:
     text = (
         "before\n<!-- bench: a -->\nold\n<!-- bench: end -->\nmiddle\n"

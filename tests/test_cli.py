@@ -253,6 +253,13 @@ def test_a_folder_as_input(tmp_path: Path) -> None:
         assert_fails(call(name, tmp_path, *target), 1, f"{tmp_path}: Is a directory")
 
 
+def test_a_folder_as_output_is_told_before_any_work(tmp_path: Path) -> None:
+    for name in ("encode", "decode"):
+        assert_fails(call(name, "is-not-there", tmp_path), 1, f"{tmp_path}: Is a directory")
+        assert_fails(call(name, "is-not-there", f"{tmp_path}/new/"), 1, f"{tmp_path}/new/: Is a directory")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_missing_output_folder_is_told_before_any_work(tmp_path: Path) -> None:
     folder = tmp_path / "missing"
     for name in ("encode", "decode"):
@@ -625,7 +632,10 @@ def test_a_region_outside_of_the_picture(coded: Path, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("text", ["", "1,2,3", "1,2,3,4,5", "1,2,3,-4", "1,2,3,x", "1,2,3,\u0664", "1;2;3;4"])
+NO_REGIONS = ["", "1,2,3", "1,2,3,4,5", "1,2,3,-4", "1,2,3,x", "1,2,3,\u0664", "1;2;3;4", "1,2,3," + "9" * 5000]
+
+
+@pytest.mark.parametrize("text", NO_REGIONS, ids=range(len(NO_REGIONS)))
 def test_a_region_that_is_not_four_numbers(text: str, coded: Path) -> None:
     result = call("decode", "--region", text, coded, "-")
     assert (result.exit_code, result.stdout) == (2, "")

@@ -40,6 +40,13 @@ def test_psnr_of_a_known_error() -> None:
     assert psnr(gray, swing) == psnr(swing, gray) == pytest.approx(20 * math.log10(51), abs=1e-12)
 
 
+def test_psnr_of_a_tall_picture_counts_every_row() -> None:
+    original = np.random.default_rng(0).integers(0, 256, (200, 7, 3)).astype(np.uint8)
+    decoded = np.random.default_rng(1).integers(0, 256, (200, 7, 3)).astype(np.uint8)
+    error = ((original.astype(float) - decoded) ** 2).mean()
+    assert psnr(original, decoded) == pytest.approx(10 * math.log10(255**2 / error), abs=1e-9)
+
+
 def test_psnr_of_equal_pictures_is_infinite() -> None:
     picture = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
     assert psnr(picture, picture.copy()) == math.inf

@@ -227,6 +227,25 @@ def test_an_orientation_is_applied() -> None:
     assert image.tobytes() == opened(saved(turned)).tobytes()
 
 
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+def test_what_is_given_does_not_take_the_rest_away(form: str) -> None:
+    """Of a file that lies on its side: the picture is upright and the other data are there, whatever is replaced."""
+    tags = Image.Exif()
+    tags[271], tags[274] = "Me!", 6
+    buffer = io.BytesIO()
+    IMAGES["RGB"].save(buffer, form, exif=tags)
+    for options, facts in (
+        ({}, {271: "Me!", 274: 1}),
+        ({"icc_profile": b"another"}, {271: "Me!", 274: 1}),
+        ({"exif": None}, {}),
+    ):
+        with Image.open(buffer) as image:
+            found = opened(saved(image, **options))
+        assert (found.size, found.info.get("icc_profile")) == ((50, 70), options.get("icc_profile"))
+        expected = facts if form == "PNG" else {tag: value for tag, value in facts.items() if tag != 274}
+        assert dict(found.getexif()) == expected
+
+
 @pytest.mark.parametrize("mode", ["1", "P", "PA", "YCbCr", "CMYK", "I;16"])
 @pytest.mark.filterwarnings("ignore::dcacodec.images.ImageNotice")
 def test_other_modes_are_converted_as_from_files(mode: str) -> None:

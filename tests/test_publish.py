@@ -475,3 +475,22 @@ def test_one_tensor_per_name_and_no_more(data: bytes, model: DCA) -> None:
     for _ in range(8):  # to the byte, whatever order a hash table has
         assert export(model) == data
     assert int.from_bytes(data[:8], "little") % 8 == 0
+
+
+@pytest.mark.parametrize("text", ['{"presets": {', "{}", "[]", '{"presets": {}, "files": {"a": 1}}'])
+def test_a_damaged_list_of_weights_is_told_before_any_work(text: str, model: DCA, tmp_path: Path) -> None:
+    (tmp_path / "index.json").write_text(text, "utf-8")
+    with pytest.raises(WeightsError) as error:
+        publish(model, tmp_path, [], fit=[np.zeros((0, 0, 3), np.uint8)])
+    assert str(error.value) == f"the list of weights, {tmp_path / 'index.json'}, is damaged"
+    assert [path.name for path in tmp_path.iterdir()] == ["index.json"]
+
+
+def test_pictures_too_small_to_fit_to_are_left_out(model: DCA, tmp_path: Path) -> None:
+    """The tables are those of the other pictures."""
+    large = photo(128, 64, seed=3)
+    paths = [
+        publish(model, tmp_path / name, [], fit=fit)
+        for name, fit in (("with", [photo(63, 200, seed=4), large]), ("without", [large]))
+    ]
+    assert paths[0].read_bytes() == paths[1].read_bytes()

@@ -768,9 +768,39 @@ def test_a_log_is_read_without_what_was_done_twice(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     path.write_text("".join(json.dumps(each) + "\n" for each in killed + resumed), "utf-8")
     assert read_log(path) == killed[:2] + resumed
-    path.write_text(json.dumps(killed[0]) + "\n{\n", "utf-8")
+    path.write_text(json.dumps(killed[0]) + '\n{"kind": "tr\n' + json.dumps(killed[1]) + "\n", "utf-8")
+    assert read_log(path) == killed[:2]  # the line between was torn
+    path.write_text(json.dumps(killed[0]) + "\n{}\n", "utf-8")
     with pytest.raises(TrainingError, match="line 2 is not one of a training log$"):
         read_log(path)
+    path.write_text('{"kind": "tr', "utf-8")
+    with pytest.raises(TrainingError, match=r"log\.jsonl is no training log$"):
+        read_log(path)
+
+
+def test_a_torn_line_of_the_log_is_not_gone_on_with(tmp_path: Path) -> None:
+    trainer = Trainer(TrainingOptions(steps=1), tmp_path, TINY, torch.device("cpu"))
+    (tmp_path / "log.jsonl").write_text('{"kind": "start", "pixels": 0}\n{"kind": "tr', "utf-8")
+    trainer.log("end")
+    assert [line["kind"] for line in read_log(tmp_path / "log.jsonl")] == ["start", "end"]
+
+
+def test_shares_of_the_rate_are_those_asked_for_now(tmp_path: Path) -> None:
+    def trainer(share: float) -> Trainer:
+        return Trainer(TrainingOptions(steps=1, transform_share=share), tmp_path, TINY, torch.device("cpu"))
+
+    trainer(0.4).save()
+    resumed = trainer(0.01)
+    resumed.load(tmp_path / "checkpoint.pt")
+    resumed.train_step(torch.rand(1, 64, 64, 3), torch.tensor([1.0]), 0.5)
+    assert [group["lr"] for group in resumed.optimiser.param_groups] == [0.005, 0.5]
+
+
+def test_too_many_parts_are_refused_before_training(pictures: Path, tmp_path: Path) -> None:
+    result = call("train", pictures, "--run", tmp_path / "run", *ONE_STEP, "--part-size", "10")
+    expected = 16 * sum(parameter.numel() for parameter in DCA(TINY).parameters())
+    assert_fails(result, f"a checkpoint has {expected} bytes: more than 1000 parts of 10")
+    assert not (tmp_path / "run").exists()
 
 
 def test_curves_without_matplotlib_are_refused_before_training(

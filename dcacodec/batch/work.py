@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from dcacodec.batch.plan import Job, Stamp
-from dcacodec.bounded import read_bounded
+from dcacodec.bounded import read_container
 from dcacodec.container import DEFAULT_MAX_PIXELS, parse
 from dcacodec.errors import reason
 
@@ -159,7 +159,7 @@ class Decoder(FileWorker):
         from dcacodec.images import write_picture
 
         with open(source, "rb") as file:
-            data = read_bounded(file, self.settings.max_pixels)
+            data = read_container(file, self.settings.max_pixels)
         fingerprint = parse(data, self.settings.max_pixels).header.fingerprint
         if fingerprint not in self.codecs:
             self.codecs[fingerprint] = Codec.load_for(data, self.settings.device, self.settings.max_pixels)

@@ -17,7 +17,7 @@ from typing import Any, Final
 from dcacodec.bench.metrics import Curve
 from dcacodec.bench.results import Anchor, Codec, Failure, Mean, Results, Sample
 from dcacodec.errors import BenchError
-from dcacodec.files import write_atomically
+from dcacodec.files import append_line, write_atomically
 
 FORMAT: Final = "dcacodec-bench-1"
 
@@ -181,11 +181,5 @@ class Journal:
         Raises:
             OSError: it cannot be written.
         """
-        line = json.dumps({"key": key, "value": value}, allow_nan=False) + "\n"
-        with open(self._path, "a+b") as file:
-            if file.tell():
-                file.seek(-1, io.SEEK_END)
-                if file.read(1) != b"\n":  # a torn line is not gone on with
-                    line = "\n" + line
-            file.write(line.encode("utf-8"))
+        append_line(self._path, json.dumps({"key": key, "value": value}, allow_nan=False))
         self._found[key] = value

@@ -21,19 +21,26 @@ LOG_NAME = "log.jsonl"
 def read_log(path: Path) -> list[dict[str, Any]]:
     """The lines of a log, in order; what a killed run logged after the checkpoint that it was gone on from is left out.
 
+    So is a line that is no JSON: it is torn where the run was killed while writing it.
+
     Raises:
-        TrainingError: a line is none of a training log.
+        TrainingError: a line is none of a training log, or all are torn.
         OSError: the file cannot be read.
     """
     lines: list[dict[str, Any]] = []
     for number, text in enumerate(path.read_text("utf-8").splitlines(), 1):
         try:
             line = json.loads(text)
+        except ValueError:
+            continue
+        try:
             if line["kind"] == "start":
                 lines = [each for each in lines if each["pixels"] <= line["pixels"]]
             lines.append(line)
-        except (ValueError, KeyError, TypeError) as error:
+        except (KeyError, TypeError) as error:
             raise TrainingError(f"{path}: line {number} is not one of a training log") from error
+    if not lines:
+        raise TrainingError(f"{path} is no training log")
     return lines
 
 

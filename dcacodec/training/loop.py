@@ -36,10 +36,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dcacodec.errors import TrainingError, WeightsError
+from dcacodec.files import append_line
 from dcacodec.network.config import PRESETS, REGIONAL_STRIDE, DCAConfig
 from dcacodec.network.dca import DCA
 from dcacodec.network.precision import fast_bfloat16, transform_precision
-from dcacodec.training.checkpoint import newest_checkpoint, opened_checkpoint, write_checkpoint
+from dcacodec.training.checkpoint import MOST_PARTS, newest_checkpoint, opened_checkpoint, write_checkpoint
 from dcacodec.training.curves import LOG_NAME, require_matplotlib, write_curves
 from dcacodec.training.data import CropSampler, load_pictures
 from dcacodec.training.klt import initialise
@@ -240,7 +241,11 @@ class Trainer:
         transforms = [parameter for module in movers for parameter in module.parameters()]
         known = {id(parameter) for parameter in transforms}
         others = [parameter for parameter in self.model.parameters() if id(parameter) not in known]
-        groups = [{"params": transforms, "share": options.transform_share}, {"params": others, "share": 1.0}]
+        self._shares = (options.transform_share, 1.0)
+        groups = [
+            {"params": parameters, "share": share}
+            for parameters, share in zip((transforms, others), self._shares, strict=True)
+        ]
         self.optimiser = torch.optim.AdamW(groups, lr=options.rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
         self.step, self.seconds, self.pixels = 0, 0.0, 0
         precision = options.precision
@@ -301,6 +306,8 @@ class Trainer:
             self.model.load_state_dict(state["model"])
             self.average.load_state_dict(state["average"])
             self.optimiser.load_state_dict(state["optimiser"])
+            for group, share in zip(self.optimiser.param_groups, self._shares, strict=True):
+                group["share"] = share  # as asked for now, and not when the checkpoint was made
             self.step, self.seconds, self.pixels = state["step"], state["seconds"], state["pixels"]
             # Seeded by where the run stands, so that it does not see the same crops again.
             self.random = np.random.default_rng((self.options.seed, self.step, self.workers.rank))
@@ -320,8 +327,7 @@ class Trainer:
             return
         minutes = round(self.seconds / 60, 2)
         head = {"kind": kind, "step": self.step, "minutes": minutes, "pixels": self.pixels}
-        with open(self.folder / LOG_NAME, "a", encoding="utf-8") as file:
-            file.write(json.dumps(head | record) + "\n")
+        append_line(self.folder / LOG_NAME, json.dumps(head | record))
 
     # Steps
 
@@ -426,6 +432,11 @@ def train(
     with Workers.joined(device) as workers:
         quiet = quiet or workers.rank > 0
         trainer = Trainer(options, folder, PRESETS[options.preset], device, workers)
+        # Weights, their average and two moments, in float32: found too large now, and not when it is to be saved.
+        expected = 16 * sum(parameter.numel() for parameter in trainer.model.parameters())
+        if 0 < options.part_size * MOST_PARTS < expected:
+            limit = f"{MOST_PARTS} parts of {options.part_size}"
+            raise TrainingError(f"a checkpoint has {expected} bytes: more than {limit}")
         pictures = load_pictures(sources, quiet)
         held_out = load_pictures(validation, quiet)[:validation_pictures] if validation and not workers.rank else []
         if any(min(picture.shape[:2]) < REGIONAL_STRIDE for picture in held_out):

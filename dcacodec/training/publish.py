@@ -106,14 +106,14 @@ def fitted_levels(weights: Weights, pictures: Sequence[NDArray[np.uint8]]) -> Cd
 
     Args:
         weights: with the table of Gaussians.
-        pictures: each (H, W, 3), 64 pixels at least to each side; the last rows and columns beyond a multiple of 64 are
-            left out.
+        pictures: each (H, W, 3); the last rows and columns beyond a multiple of 64 are left out, and what is smaller
+            altogether.
     """
     table, codec = weights.y_table, Codec(weights)
     counts = FIT_STRENGTH * np.diff(table.cdf, axis=1) / table.cdf[:, -1:]
     for pixels in tqdm(pictures, desc="fitting tables", unit="picture", disable=not pictures):
         height, width = (side // REGIONAL_STRIDE * REGIONAL_STRIDE for side in pixels.shape[:2])
-        for quality in FIT_QUALITIES:
+        for quality in FIT_QUALITIES if height and width else ():
             symbols = codec.symbols_of(pixels[:height, :width], quality)
             for values, rows in zip(symbols.steps, symbols.rows, strict=True):
                 counts += symbol_counts(values, rows, table) + symbol_counts(-values, rows, table)
@@ -218,6 +218,18 @@ def load_checkpoint(path: Path) -> tuple[DCA, dict[str, Any]]:
         return model.eval(), state
 
 
+def _listed(listing: Path) -> dict[str, dict[str, Any]]:
+    """The list of published weights (see :mod:`dcacodec.zoo`), empty where there is none yet."""
+    try:
+        index = json.loads(listing.read_text("utf-8"))
+        files = {fingerprint: dict(entry, file=str(entry["file"])) for fingerprint, entry in index["files"].items()}
+        return {"presets": dict(index["presets"]), "files": files}
+    except FileNotFoundError:
+        return {"presets": {}, "files": {}}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"the list of weights, {listing}, is damaged") from error
+
+
 def publish(
     model: DCA,
     folder: Path,
@@ -235,9 +247,12 @@ def publish(
         The path of the weights file.
 
     Raises:
-        WeightsError: a weight does not fit its format, or an activation reaches its clamp.
+        WeightsError: a weight does not fit its format, an activation reaches its clamp, or the list of published
+            weights is damaged.
         OSError: a file cannot be written.
     """
+    listing = folder / "index.json"
+    index = _listed(listing)
     data = export(model)
     name = model.config.name
     with tempfile.TemporaryDirectory() as scratch:
@@ -250,8 +265,7 @@ def publish(
 
     identity = fingerprint(data).hex()
     folder.mkdir(parents=True, exist_ok=True)
-    path, listing = folder / f"{name}-{identity}.safetensors", folder / "index.json"
-    index = json.loads(listing.read_text("utf-8")) if listing.exists() else {"presets": {}, "files": {}}
+    path = folder / f"{name}-{identity}.safetensors"
     previous = index["presets"].get(name)
     index["presets"][name] = identity
     index["files"][identity] = {"file": path.name, "sha256": hashlib.sha256(data).hexdigest()}
