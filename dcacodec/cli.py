@@ -14,7 +14,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -40,6 +40,7 @@ from dcacodec.shell import (
     is_verbose,
     note,
     print_result,
+    silent_libraries,
     tell,
 )
 
@@ -224,7 +225,7 @@ def cli(context: click.Context, debug: bool) -> None:
 
     IN and OUT are files, or '-' for standard input and output. An OUT that exists is replaced once the new content is
     complete. Results go to standard output, all else to standard error. --quiet and --verbose may stand before the
-    command or after it.
+    command, and after it where it has them as well.
     """
     if is_quiet():  # for the commands that have this option for themselves
         context.default_map = dict.fromkeys(_LAZY_COMMANDS, {"quiet": True})
@@ -307,7 +308,7 @@ def encode(
 
     # Pillow has a limit of its own, for programs that set none. Here --max-pixels holds.
     Image.MAX_IMAGE_PIXELS = None
-    with _about(source), _opened(source) as file, _silent_libraries(context):
+    with _about(source), _opened(source) as file, silent_libraries(unless=context.find_root().params["debug"]):
         picture = read_picture(file, max_pixels or None)
     if strip:
         picture = replace(picture, icc=None, exif=None)
@@ -559,33 +560,6 @@ def _read(source: str, max_pixels: int | None) -> bytes:
     """The bytes of a `.dca` file."""
     with _about(source), _opened(source) as file:
         return read_container(file, max_pixels)
-
-
-@contextmanager
-def _silent_libraries(context: click.Context) -> Iterator[None]:
-    """Keep the lines that libraries in C (libtiff) write to standard error by themselves off it, unless --debug.
-
-    Ours take another way there meanwhile.
-    """
-    theirs = sys.stderr
-    try:
-        shared = theirs.fileno() == 2
-    except (AttributeError, OSError, ValueError):
-        shared = False
-    if not shared or context.find_root().params["debug"]:
-        yield
-        return
-    ours = os.fdopen(os.dup(2), "w", 1, theirs.encoding, theirs.errors)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    sys.stderr = ours
-    try:
-        yield
-    finally:
-        sys.stderr = theirs
-        os.dup2(ours.fileno(), 2)
-        with suppress(OSError):
-            ours.close()
 
 
 def _write(target: str, write: Callable[[BinaryIO], object]) -> None:

@@ -12,7 +12,8 @@ import warnings
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import cache
+from pathlib import Path, PurePath
 from typing import Any, BinaryIO, Final
 
 import numpy as np
@@ -29,6 +30,8 @@ Plane = NDArray[np.uint8]
 # recognised by guessing (TGA), and those whose 16-bit samples Pillow drops without a trace (JPEG 2000, SGI).
 READABLE: Final = ("PNG", "JPEG", "TIFF", "WEBP", "AVIF", "PPM", "BMP", "GIF", "QOI")
 
+_FLOATS: Final = ".pfm"
+"""Of Pillow's format PPM, which is readable, but this kind of it has samples that are not."""
 _EXIF_PREFIX: Final = b"Exif\0\0"
 _SHORT: Final = 3
 _SIXTEEN_BIT_MODES: Final = ("I;16", "I;16L", "I;16B", "I;16N")
@@ -51,6 +54,18 @@ _PNG_HEADER: Final = struct.Struct(">I4sIIBBBBB")
 _PNG_CHUNK: Final = struct.Struct(">I4s")
 # How Pillow calls the samples of a PNG, as in "L;4" and "RGB;16B".
 _PNG_SAMPLES: Final = re.compile(r"\w+;(\d+)")
+
+
+@cache
+def picture_suffixes() -> frozenset[str]:
+    """Of the names of the pictures that can be read, in lower case, with the dot."""
+    known = (suffix for suffix, name in Image.registered_extensions().items() if name in READABLE)
+    return frozenset(known) - {_FLOATS}
+
+
+def has_picture_name(path: PurePath) -> bool:
+    """Whether a file that nobody named, one of a folder or archive, is taken for a picture. Hidden ones are not."""
+    return path.suffix.lower() in picture_suffixes() and not path.name.startswith(".")
 
 
 class ImageNotice(UserWarning):

@@ -1,5 +1,6 @@
 """Batches: what is planned, that workers lose nothing when they are killed, and the command."""
 
+import io
 import json
 import os
 import re
@@ -19,14 +20,14 @@ from PIL import Image
 from tiny import photo
 
 from dcacodec import Codec, read_picture
-from dcacodec.batch.plan import Job, Plan, Stamp, make_plan, picture_suffixes, remove_leftovers
+from dcacodec.batch.plan import Job, Plan, Stamp, make_plan, remove_leftovers
 from dcacodec.batch.pool import run_in_processes
 from dcacodec.batch.report import Report
 from dcacodec.batch.work import Decoding, MakeWorker, Outcome
 from dcacodec.cli import cli
 from dcacodec.container import MAGIC, parse
 from dcacodec.errors import BatchError
-from dcacodec.images import ImageNotice
+from dcacodec.images import ImageNotice, picture_suffixes
 
 TEXT = {".txt"}
 
@@ -430,6 +431,21 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def codec() -> Codec:
     return Codec.load("small", "cpu")
+
+
+def test_libraries_do_not_write_to_standard_error_by_themselves(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    buffer = io.BytesIO()
+    Image.fromarray(photo(64, 64)).save(buffer, "TIFF", compression="tiff_lzw")
+    data = bytearray(buffer.getvalue())
+    data[40:400] = bytes(360)  # of this libtiff has something to say
+    (tmp_path / "in" / "bad.tif").write_bytes(data)
+    folders = (str(tmp_path / "in"), str(tmp_path / "out"))
+    command = [sys.executable, "-m", "dcacodec", "batch", "--quiet", "-j", "1", *folders]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"dcacodec: error: {tmp_path}/in/bad.tif: the picture is damaged")
 
 
 def test_there_and_back(pictures: Path, codec: Codec) -> None:

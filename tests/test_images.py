@@ -7,7 +7,7 @@ import subprocess
 import warnings
 import zlib
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -27,6 +27,7 @@ from dcacodec.images import (
     decode_alpha,
     encode_alpha,
     format_for,
+    has_picture_name,
     read_picture,
     write_picture,
 )
@@ -822,3 +823,14 @@ def test_a_suffix_that_is_no_output_format(path: str, start: str) -> None:
     assert str(caught.value) == (
         f"{start}: pictures are written without loss, as .png, .tif, .tiff, .webp, .ppm, .pgm, .bmp"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "taken"),
+    [
+        ("a.png", True), ("b/a.JPG", True), ("a.gif", True), ("a.qoi", True), ("a.pgm", True), ("a.jpe", True),
+        ("._a.png", False), ("a.pfm", False), ("a.dca", False), ("png", False), ("a.txt", False), ("a.eps", False),
+    ],
+)  # fmt: skip
+def test_what_is_taken_for_a_picture(name: str, taken: bool) -> None:
+    assert has_picture_name(PurePosixPath(name)) == taken

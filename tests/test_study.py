@@ -44,7 +44,7 @@ CPU = torch.device("cpu")
 OPTIONS = TrainingOptions(steps=4, batch=2, crop=64, warm_up=2, ema=0.9, precision="float32")
 TRAIN = [photo(CACHED_CROP, CACHED_CROP + 20, 1), photo(300, CACHED_CROP, 2)]
 VALID = [photo(64, 130, 3), photo(128, 64, 4)]
-KEY = CacheKey("0" * 64, 5, digest(VALID), 0)
+KEY = CacheKey("0" * 64, "1" * 64, 5, digest(VALID), 0)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -102,7 +102,7 @@ def test_latents_are_kept(latents: Latents, tmp_path: Path) -> None:
     kept = read_latents(path, KEY)
     assert kept is not None
     assert same(kept, latents)
-    for other in ({"source": "1" * 64}, {"crops": 6}, {"pictures": "1" * 64}, {"seed": 1}):
+    for other in ({"source": "1" * 64}, {"sources": "2" * 64}, {"crops": 6}, {"pictures": "1" * 64}, {"seed": 1}):
         assert read_latents(path, replace(KEY, **other)) is None
     for content in (path.read_bytes()[:-10], b"", b"text" * 50):
         path.write_bytes(content)

@@ -44,7 +44,7 @@ from dcacodec.training import cli as training_cli
 from dcacodec.training import loop
 from dcacodec.training.checkpoint import newest_checkpoint, opened_checkpoint, write_checkpoint
 from dcacodec.training.curves import draw_curves, read_log
-from dcacodec.training.data import CropSampler, load_pictures
+from dcacodec.training.data import CropSampler, digest_of, load_pictures
 from dcacodec.training.klt import initialise
 from dcacodec.training.loop import Interrupted, Signals, Trainer, TrainingOptions, Workers, train
 from dcacodec.training.loss import DRAWN, DRAWN_AT, draw_positions, loss_terms, rate_distortion_loss, trade_offs
@@ -1344,3 +1344,15 @@ def test_two_processes_train_as_one_with_both_batches(pictures: Path, tmp_path: 
     lines = log_of(tmp_path / "run")
     assert [(line["kind"], line["step"]) for line in lines] == [("start", 0), ("train", 4), ("interrupted", 4)]
     assert lines[0]["processes"] == 2
+
+
+def test_digest_of_training_pictures(pictures: Path, tmp_path: Path) -> None:
+    """By their content, wherever they lie."""
+    shutil.copytree(pictures, tmp_path / "copy")
+    (tmp_path / "copy" / "notes.txt").write_text("no picture", "utf-8")
+    assert digest_of([tmp_path / "copy"]) == digest_of([pictures])
+    first = sorted(path for path in (tmp_path / "copy").rglob("*.png"))[0]
+    Image.fromarray(photo(64, 64, seed=77)).save(first)
+    assert digest_of([tmp_path / "copy"]) != digest_of([pictures])
+    with pytest.raises(FileNotFoundError):
+        digest_of([tmp_path / "missing"])

@@ -105,10 +105,10 @@ def batch(
     """
     from tqdm import tqdm
 
-    from dcacodec.batch.plan import DCA_SUFFIX, make_plan, picture_suffixes, remove_leftovers
+    from dcacodec.batch.plan import DCA_SUFFIX, make_plan, remove_leftovers
     from dcacodec.batch.report import Report
     from dcacodec.batch.work import Decoding, Encoding, MakeWorker
-    from dcacodec.images import FORMATS
+    from dcacodec.images import FORMATS, picture_suffixes
 
     for name, other in (("quality", decoding), ("preset", decoding), ("format_name", not decoding)):
         if other and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:

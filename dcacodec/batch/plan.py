@@ -18,8 +18,6 @@ DCA_SUFFIX: Final = ".dca"
 LEFTOVER_SECONDS: Final = 3600
 """A temporary file of this age is no longer being written: that takes seconds."""
 
-_FLOATS: Final = ".pfm"
-"""Of Pillow's format PPM, which is readable, but this kind of it has samples that are not."""
 _LEFTOVER: Final = re.compile(r"\.dcacodec-[0-9a-f]{16}\.tmp")
 
 
@@ -80,16 +78,6 @@ class _Found:
 
     path: Path
     place: Path
-
-
-def picture_suffixes() -> frozenset[str]:
-    """Of the names of the pictures that can be read, in lower case, with the dot."""
-    from PIL import Image
-
-    from dcacodec.images import READABLE
-
-    known = (suffix for suffix, name in Image.registered_extensions().items() if name in READABLE)
-    return frozenset(known) - {_FLOATS}
 
 
 def make_plan(

@@ -12,6 +12,7 @@ from dcacodec.batch.plan import Job, Stamp
 from dcacodec.bounded import read_container
 from dcacodec.container import DEFAULT_MAX_PIXELS, parse
 from dcacodec.errors import reason
+from dcacodec.shell import silent_libraries
 
 if TYPE_CHECKING:
     from dcacodec.codec import Codec
@@ -137,7 +138,9 @@ class Encoder(FileWorker):
         """See `FileWorker`."""
         from dcacodec.images import read_picture
 
-        data = self.codec.encode(read_picture(source, self.settings.max_pixels), self.settings.quality)
+        with silent_libraries():
+            picture = read_picture(source, self.settings.max_pixels)
+        data = self.codec.encode(picture, self.settings.quality)
         return lambda file: file.write(data)
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from dcacodec.shell import is_quiet
+
 if TYPE_CHECKING:
     from dcacodec.bench.codecs import BenchCodec, Options
     from dcacodec.bench.datasets import Dataset
@@ -60,7 +62,8 @@ def _window(context: click.Context, parameter: click.Parameter, value: Any) -> t
 def _tell(line: str) -> None:
     from tqdm import tqdm
 
-    tqdm.write(f"dcacodec: notice: {' '.join(line.split())}", file=sys.stderr)
+    if not is_quiet():
+        tqdm.write(f"dcacodec: notice: {' '.join(line.split())}", file=sys.stderr)
 
 
 @click.command(

@@ -19,13 +19,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from PIL import Image
 from tqdm import tqdm
 
 from dcacodec._paths import cache_dir
 from dcacodec.bench.fetch import fetch
 from dcacodec.errors import BenchError, DcaError
-from dcacodec.images import READABLE, read_picture
+from dcacodec.images import has_picture_name, read_picture
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
@@ -231,14 +230,12 @@ def files_dataset(name: str, paths: Sequence[Path], quiet: bool = False) -> Data
         DcaError: a picture cannot be read.
         OSError: a file is not there.
     """
-    Image.init()
-    suffixes = {suffix for suffix, form in Image.registered_extensions().items() if form in READABLE}
     found: list[Path] = []
     for path in paths:
         if not path.is_dir():
             found.append(path)
             continue
-        inside = [each for each in sorted(path.iterdir()) if each.suffix.lower() in suffixes and each.is_file()]
+        inside = [each for each in sorted(path.iterdir()) if has_picture_name(each) and each.is_file()]
         if not inside:
             raise BenchError(f"{path}: no pictures in it")
         found += inside

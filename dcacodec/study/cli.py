@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from dcacodec.errors import TrainingError
+from dcacodec.shell import note
 
 EMA = 0.99
 """Decay of the moving average: runs are short."""
@@ -67,6 +68,6 @@ def study(checkpoint: Path, sources: tuple[str, ...], folder: Path, validation: 
     records = run(checkpoint, sources, validation, folder, options, [known[name] for name in names], cached,
                   validation_pictures, rounds, quiet)
     for path in write_report(records, folder):
-        click.echo(path, err=True)
+        note(str(path))
     for line in tables(records, summarise(records))[0]:
         click.echo(line)

@@ -39,12 +39,14 @@ class CacheKey:
 
     Attributes:
         source: SHA-256 of the checkpoint or weights file.
+        sources: SHA-256 of the files of training pictures.
         crops: how many training crops.
         pictures: SHA-256 of the validation pictures' samples.
         seed: of the draw of crops and qualities.
     """
 
     source: str
+    sources: str
     crops: int
     pictures: str
     seed: int

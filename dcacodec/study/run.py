@@ -30,7 +30,7 @@ from dcacodec.network.dca import DCA
 from dcacodec.study.latents import CacheKey, Latents, digest, load_frozen, make_latents, read_latents, save_latents
 from dcacodec.study.timing import decode_times
 from dcacodec.study.variants import Variant, describe, measure, sizes, train_variant
-from dcacodec.training.data import load_pictures
+from dcacodec.training.data import digest_of, load_pictures
 from dcacodec.training.loop import TrainingOptions
 from dcacodec.training.publish import export
 
@@ -103,7 +103,7 @@ def study(
     if any(min(picture.shape[:2]) < REGIONAL_STRIDE for picture in pictures):
         raise TrainingError(f"pictures to validate on need {REGIONAL_STRIDE} pixels at least to each side")
     source = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
-    key = CacheKey(source, crops, digest(pictures), options.seed)
+    key = CacheKey(source, digest_of(sources), crops, digest(pictures), options.seed)
     (folder / "variants").mkdir(parents=True, exist_ok=True)
     latents = read_latents(folder / "latents.safetensors", key)
     if latents is None:

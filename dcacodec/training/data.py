@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import tarfile
 from collections.abc import Collection, Iterator, Sequence
@@ -14,28 +15,21 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dcacodec.errors import DcaError, ImageError, TrainingError
-from dcacodec.images import read_picture
-
-SUFFIXES = {".avif", ".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-
-
-def _wanted(name: str) -> bool:
-    """Whether a file in a folder or shard is a picture, as its name tells; hidden files are not."""
-    path = PurePosixPath(name)
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+from dcacodec.images import has_picture_name, read_picture
 
 
 def _encoded(source: Path) -> Iterator[tuple[str, bytes]]:
     """Name and content of the pictures of a folder (recursively), of a tar shard, or of a single picture."""
     if source.is_dir():
         for path in sorted(source.rglob("*")):
-            if _wanted(path.name) and path.is_file():
+            if has_picture_name(path) and path.is_file():
                 yield str(path), path.read_bytes()
     elif source.suffix == ".tar":
         try:
             with tarfile.open(source) as archive:
                 for member in archive:
-                    content = archive.extractfile(member) if member.isfile() and _wanted(member.name) else None
+                    wanted = member.isfile() and has_picture_name(PurePosixPath(member.name))
+                    content = archive.extractfile(member) if wanted else None
                     if content is not None:
                         yield f"{source}: {member.name}", content.read()
         except tarfile.TarError as error:
@@ -44,10 +38,24 @@ def _encoded(source: Path) -> Iterator[tuple[str, bytes]]:
         yield str(source), source.read_bytes()
 
 
+def digest_of(sources: Sequence[str | Path]) -> str:
+    """SHA-256 of the files that `load_pictures` would read.
+
+    Raises:
+        ImageError: a shard is no tar file.
+        OSError: a file cannot be read.
+    """
+    total = hashlib.sha256()
+    for source in sources:
+        for _, content in _encoded(Path(source)):
+            total.update(len(content).to_bytes(8, "little") + content)
+    return total.hexdigest()
+
+
 def load_pictures(sources: Sequence[str | Path], quiet: bool = False) -> list[NDArray[np.uint8]]:
     """All pictures of tar shards, folders and files, each (H, W, 3) uint8, as the codec reads them.
 
-    Of folders and shards, files that no picture's name ends (`SUFFIXES`) are left out.
+    Of folders and shards, files that are not named like a picture are left out.
 
     Raises:
         ImageError: a picture or a shard cannot be read.
