@@ -152,7 +152,9 @@ def test_a_signal_leaves_all_as_it_was(tmp_path: Path, way: str, number: signal.
         "import signal, sys, time; from dcacodec.files import write_atomically\n"
         "def stop(number, frame): sys.exit(9)\n"
         "signal.signal(signal.SIGTERM, stop); signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "def write(file): file.write(b'part'); file.flush(); print('ready', flush=True); time.sleep(60)\n"
+        # Many short naps: a signal that comes just before a long one would not cut it short.
+        "def nap(): [time.sleep(0.1) for _ in range(600)]\n"
+        "def write(file): file.write(b'part'); file.flush(); print('ready', flush=True); nap()\n"
         "write_atomically(sys.argv[1], write)\n"
     )
     with subprocess.Popen(

@@ -67,7 +67,7 @@ def test_what_the_smoothing_is_for(script: ModuleType, small: Codec, monkeypatch
         return latent
 
     source = script.SMOOTH["sky"]()
-    data = small.encode(Picture(source), 50, slice_log2=8)
+    data = small.encode(Picture(source), 20, slice_log2=8)
     assert len(parse(data).slices) == 6
     monkeypatch.setattr("dcacodec.codec.smooth", as_it_is)
     border, elsewhere = script.across_lines(small.decode(data).pixels.astype(float))
