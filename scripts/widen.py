@@ -110,9 +110,8 @@ def transforms_of_new(model: DCA, count: int, draw: Draw, batches: int) -> tuple
 def put_transforms(model: DCA, start: tuple[Tensor, Tensor, Tensor]) -> None:
     """Write E and D into the wide network, with gains and spreads; the strongest take turns between the groups."""
     config = model.config
-    into, out, deviation = (part.unflatten(axis, (-1, STEPS)) for part, axis in zip(start, (0, 1, 0), strict=True))
+    into, out, deviation = start
     ranked = torch.arange(config.latent_linear).unflatten(0, (-1, STEPS)).T.flatten()
-    into, out, deviation = (part.flatten(axis, axis + 1) for part, axis in ((into, 0), (out, 1), (deviation, 0)))
     at = torch.arange(config.latent).unflatten(0, (STEPS, -1))[:, config.latent_curved // STEPS :].flatten()
     with torch.no_grad():
         model.analysis.down.weight[at] = into[ranked]
