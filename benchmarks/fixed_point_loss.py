@@ -111,7 +111,7 @@ def costs(codec: Codec, floating: DCA, pixels: NDArray[np.uint8], quality: int) 
 
     inexact = run(floating, floating.scales(position), torch.float32)
     exact = run(codec.weights.network, codec.weights.scales(quality, codec.device), torch.float64)
-    symbols, _ = codec._quantised(y, quality, full=False)  # elements are skipped in the estimates, too
+    symbols, _ = codec._quantised(y, latents, quality, full=False)  # elements are skipped in the estimates, too
     table = codec.weights.y_table
     ideal = sum(ideal_bits(values, rows, table) for values, rows in zip(symbols.steps, symbols.rows, strict=True))
     coded = 8 * sum(len(stream) for stream in codec.streams_of(symbols, quality)[-len(symbols.steps) :])

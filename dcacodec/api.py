@@ -47,7 +47,7 @@ Result = TypeVar("Result")
 DEFAULT_PRESET: Final = "small"
 
 
-def encode(image: ImageLike, quality: int = 50, *, codec: Codec | None = None) -> bytes:
+def encode(image: ImageLike, quality: int = 50, *, effort: int = 0, codec: Codec | None = None) -> bytes:
     """Compress a picture.
 
     >>> import dcacodec
@@ -59,6 +59,7 @@ def encode(image: ImageLike, quality: int = 50, *, codec: Codec | None = None) -
         image: a picture file (its path, its bytes, or the file open for reading), an image of Pillow's, a NumPy array
             or a PyTorch tensor; `picture_of` tells which.
         quality: 1 (smallest) to 100 (best).
+        effort: rounds of refinement: a better picture in fewer bytes, which takes longer.
         codec: what codes; None for the default one, which is loaded once and kept.
 
     Returns:
@@ -68,13 +69,13 @@ def encode(image: ImageLike, quality: int = 50, *, codec: Codec | None = None) -
         DcaError: the picture or the weights cannot be used.
         OSError: a file cannot be read.
         TypeError: `image` is none of these.
-        ValueError: the quality is out of range.
+        ValueError: the quality is out of range, or the effort below 0.
 
     Warns:
         ImageNotice: something of the picture could not be kept, see `read_picture`.
     """
     picture = picture_of(image)
-    return (codec or default_codec()).encode(picture, quality)
+    return (codec or default_codec()).encode(picture, quality, effort=effort)
 
 
 def decode(
@@ -157,7 +158,12 @@ def decode_tensor(
 
 
 def encode_file(
-    source: str | os.PathLike[str], target: str | os.PathLike[str], quality: int = 50, codec: Codec | None = None
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    quality: int = 50,
+    codec: Codec | None = None,
+    *,
+    effort: int = 0,
 ) -> None:
     """Compress a picture file to a `.dca` file.
 
@@ -169,13 +175,14 @@ def encode_file(
         target: the file to write. One that is there is replaced once the new one is complete.
         quality: 1 (smallest) to 100 (best).
         codec: what codes; None for the default one, which is loaded once and kept.
+        effort: as in `encode`.
 
     Raises:
         DcaError: the picture or the weights cannot be used.
         OSError: a file cannot be read or written.
-        ValueError: the quality is out of range.
+        ValueError: the quality is out of range, or the effort below 0.
     """
-    data = encode(Path(source), quality, codec=codec)
+    data = encode(Path(source), quality, effort=effort, codec=codec)
     write_atomically(Path(target), lambda file: file.write(data))
 
 

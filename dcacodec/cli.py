@@ -31,6 +31,7 @@ from dcacodec.container import describe, parse
 from dcacodec.errors import DcaError, reason
 from dcacodec.shell import (
     DEVICE,
+    EFFORT,
     MAX_PIXELS,
     PRESET,
     QUALITY,
@@ -236,6 +237,7 @@ def cli(context: click.Context, debug: bool) -> None:
 Examples:
   dcacodec encode photo.png photo.dca
   dcacodec encode --quality 80 scan.tif scan.dca
+  dcacodec encode --effort 20 photo.png photo.dca
   dcacodec encode --target-size 200KB photo.png photo.dca
   dcacodec encode --strip - - < photo.jpg > photo.dca
   dcacodec encode --json photo.png photo.dca | jq .bpp
@@ -244,6 +246,7 @@ Examples:
 @_IN
 @_OUT
 @QUALITY
+@EFFORT
 @click.option(
     "--target-bpp",
     type=float,
@@ -279,6 +282,7 @@ def encode(
     source: str,
     target: str,
     quality: int,
+    effort: int,
     target_bpp: float | None,
     target_size: int | None,
     target_psnr: float | None,
@@ -328,10 +332,10 @@ def encode(
     start = time.perf_counter()
     if aim is None:
         with _progress() as progress:
-            data = codec.encode(picture, quality, progress)
+            data = codec.encode(picture, quality, progress, effort=effort)
     else:
         with _progress("try") as progress:
-            result = encode_to(codec, picture, aim, progress)
+            result = encode_to(codec, picture, aim, progress, effort=effort)
         data = result.data
     seconds = time.perf_counter() - start
     _write(target, lambda file: file.write(data))

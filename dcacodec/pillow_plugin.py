@@ -127,8 +127,9 @@ def _accept(prefix: bytes) -> bool:
 
 
 def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
-    """What `Image.save` calls. Its options: `quality` (1 to 100), `icc_profile` and `exif` (bytes, `Image.Exif` or
-    None), which replace those of the image. What orientation is given holds; without one, that of the image.
+    """What `Image.save` calls. Its options: `quality` (1 to 100), `effort` (0 or more), `icc_profile` and `exif`
+    (bytes, `Image.Exif` or None), which replace those of the image. What orientation is given holds; without one, that
+    of the image.
     """
     options = image.encoderinfo
     try:
@@ -138,7 +139,8 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
             picture = replace(picture, exif=None)
         if "icc_profile" in options:
             picture = replace(picture, icc=options["icc_profile"] or None)
-        data = default_codec().encode(picture, operator.index(options.get("quality", 50)))
+        quality, effort = (operator.index(options.get(*each)) for each in (("quality", 50), ("effort", 0)))
+        data = default_codec().encode(picture, quality, effort=effort)
     except DcaError as error:
         raise OSError(f"cannot write this image as {FORMAT}: {error}") from error
     file.write(data)

@@ -100,7 +100,9 @@ class Result:
     tries: int
 
 
-def encode_to(codec: Codec, picture: Picture, target: Target, progress: Progress | None = None) -> Result:
+def encode_to(
+    codec: Codec, picture: Picture, target: Target, progress: Progress | None = None, *, effort: int = 0
+) -> Result:
     """Encode a picture to a target.
 
     >>> from dcacodec import Codec, read_picture
@@ -114,6 +116,7 @@ def encode_to(codec: Codec, picture: Picture, target: Target, progress: Progress
         picture: what to encode.
         target: what the file is to keep to.
         progress: is told of every try, and how many there are usually.
+        effort: rounds of refinement, at every try.
 
     Returns:
         Of the files tried that keep to the target, the largest for a size or rate, the smallest for a PSNR. Where none
@@ -123,7 +126,7 @@ def encode_to(codec: Codec, picture: Picture, target: Target, progress: Progress
 
     def tried(place: int) -> Result:
         if place not in files:
-            files[place] = _try(codec, picture, target, _quality(target, place), len(files) + 1)
+            files[place] = _try(codec, picture, target, _quality(target, place), effort, len(files) + 1)
             if progress is not None:
                 progress(len(files), max(len(files), USUAL_TRIES))
         return files[place]
@@ -151,8 +154,8 @@ def outcome(target: Target, result: Result, picture: Picture) -> str:
     return f"{text}, {result.tries} tries" + ("" if result.kept else f"; {excess}")
 
 
-def _try(codec: Codec, picture: Picture, target: Target, quality: int, number: int) -> Result:
-    data = codec.encode(picture, quality)
+def _try(codec: Codec, picture: Picture, target: Target, quality: int, effort: int, number: int) -> Result:
+    data = codec.encode(picture, quality, effort=effort)
     if not isinstance(target, MinPsnr):
         return Result(data, quality, None, len(data) <= byte_limit(target, picture), number)
     found = psnr(codec.decode(data, None).pixels, picture.pixels)

@@ -42,6 +42,16 @@ QUALITY: Final = click.option(
     help="1 for the smallest file, 100 for the best picture.",
 )
 
+EFFORT: Final = click.option(
+    "--effort",
+    type=click.IntRange(min=0),
+    metavar="ROUNDS",
+    default=0,
+    show_default=True,
+    help="Refine the latent so many times for a better picture in fewer bytes: 20 are much, and take long. Decoding is "
+    "as fast as ever.",
+)
+
 
 def _published(context: click.Context, option: click.Parameter, preset: str) -> str:
     """A preset that there are weights for."""

@@ -29,6 +29,7 @@ from dcacodec.network.layers import (
     depth_to_space,
     space_to_depth,
 )
+from dcacodec.network.priors import gaussian_bits, noisy_gaussian_bits
 from dcacodec.network.transforms import join_channels, split_channels
 from dcacodec.training.klt import GAIN, initialise
 from dcacodec.weights import Weights
@@ -445,3 +446,25 @@ def test_shapes(down: int, across: int, position: float) -> None:
     assert hyper["G"].shape == (2, TINY.tokens, TINY.token_width)
     assert hyper["L"].shape == (2, 4 * down, 4 * across, TINY.local)
     assert all(bits.shape == (2,) for bits in estimate.bits.values())
+
+
+def test_noisy_bits_are_the_mean_over_the_noise_and_their_slope_is_exact() -> None:
+    torch.manual_seed(0)
+    residual = torch.tensor([0.0, 0.2, -0.45, 0.5, 1.3, -7.0], dtype=torch.float64, requires_grad=True)
+    level = torch.tensor([0.0, 5.0, 12.0, 20.0, 31.5, 50.0], dtype=torch.float64, requires_grad=True)
+    noise = torch.linspace(-0.5, 0.5, 20001, dtype=torch.float64)[:, None]
+    expected = gaussian_bits(residual.detach() + noise, level).mean(0)
+    (by_level,) = torch.autograd.grad(expected.sum(), [level])
+
+    many = noisy_gaussian_bits(residual.expand(20000, -1), level.expand(20000, -1))
+    assert torch.allclose(many.mean(0), expected.detach(), rtol=0.02, atol=1e-3)
+    (found,) = torch.autograd.grad(many.mean(0).sum(), [level])
+    assert torch.allclose(found, by_level, rtol=0.05, atol=1e-3)
+
+    once = noisy_gaussian_bits(residual, level)
+    (slope,) = torch.autograd.grad(once.sum(), [residual])
+    ends = [gaussian_bits(residual.detach() + side, level.detach()) for side in (0.5, -0.5)]
+    assert torch.equal(slope, ends[0] - ends[1])
+    step = 1e-4
+    above, below = (gaussian_bits(residual.detach() + noise + side, level.detach()).mean(0) for side in (step, -step))
+    assert torch.allclose(slope, (above - below) / (2 * step), rtol=0.02, atol=0.02)

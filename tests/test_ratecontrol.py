@@ -33,7 +33,7 @@ class Scripted:
     sizes: list[int]
     errors: list[int]
 
-    def encode(self, picture: Picture, quality: int) -> bytes:
+    def encode(self, picture: Picture, quality: int, *, effort: int) -> bytes:
         return bytes([quality]) * self.sizes[quality - 1]
 
     def decode(self, data: bytes, max_pixels: int | None) -> Picture:

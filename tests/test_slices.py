@@ -649,7 +649,7 @@ def test_what_the_network_is_wrongly_sure_of_is_coded(monkeypatch: pytest.Monkey
     # The choice is the smaller of bits + trade-off * error, by hand.
     grid_pixels = [source[grid.area(i).common(grid.picture).within(grid.picture)] for i in range(4)]
     monkeypatch.undo()
-    all_full = [drawn._quantised(latents[i], quality, True)[0] for i in range(4)]
+    all_full = [drawn._quantised(latents[i], drawn.hyper_of(latents[i], quality), quality, True)[0] for i in range(4)]
     for trade_off in (0.001, 0.02, 0.4):
         costs = []
         for i in range(4):

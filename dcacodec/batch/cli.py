@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from dcacodec.batch.work import Outcome, Outcomes
 from dcacodec.shell import (
     DEVICE,
+    EFFORT,
     MAX_PIXELS,
     PRESET,
     QUALITY,
@@ -50,6 +51,7 @@ Exit codes:
 @click.argument("folder", metavar="DST", type=click.Path(path_type=Path))
 @click.option("--decode", "decoding", is_flag=True, help="From .dca files to pictures.")
 @QUALITY
+@EFFORT
 @PRESET
 @click.option(
     "--format",
@@ -84,6 +86,7 @@ def batch(
     folder: Path,
     decoding: bool,
     quality: int,
+    effort: int,
     preset: str,
     format_name: str | None,
     jobs: int | None,
@@ -110,7 +113,8 @@ def batch(
     from dcacodec.batch.work import Decoding, Encoding, MakeWorker
     from dcacodec.images import FORMATS, picture_suffixes
 
-    for name, other in (("quality", decoding), ("preset", decoding), ("format_name", not decoding)):
+    encoding_only = ((name, decoding) for name in ("quality", "effort", "preset"))
+    for name, other in (*encoding_only, ("format_name", not decoding)):
         if other and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise click.UsageError(f"--{name.removesuffix('_name')} goes {'without' if decoding else 'with'} --decode.")
     chosen = format_name or "png"
@@ -118,7 +122,7 @@ def batch(
         raise click.BadParameter(f"{chosen} is not one of {', '.join(FORMATS)}.", param_hint="'--format'")
     start = time.perf_counter()
     limit = max_pixels or None
-    make: MakeWorker = Decoding(chosen, device, limit) if decoding else Encoding(quality, preset, device, limit)
+    make: MakeWorker = Decoding(chosen, device, limit) if decoding else Encoding(quality, effort, preset, device, limit)
     suffixes = {DCA_SUFFIX} if decoding else picture_suffixes()
     plan = make_plan(sources, folder, suffixes, FORMATS[chosen].suffixes[0] if decoding else DCA_SUFFIX, force)
     for text in plan.notices:

@@ -57,12 +57,14 @@ class Encoding:
 
     Attributes:
         quality: 1 to 100.
+        effort: rounds of refinement.
         preset: of the published weights.
         device: as for `Codec.load`.
         max_pixels: None for no limit.
     """
 
     quality: int = 50
+    effort: int = 0
     preset: str = "small"
     device: str = "auto"
     max_pixels: int | None = DEFAULT_MAX_PIXELS
@@ -140,7 +142,7 @@ class Encoder(FileWorker):
 
         with silent_libraries():
             picture = read_picture(source, self.settings.max_pixels)
-        data = self.codec.encode(picture, self.settings.quality)
+        data = self.codec.encode(picture, self.settings.quality, effort=self.settings.effort)
         return lambda file: file.write(data)
 
 

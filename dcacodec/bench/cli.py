@@ -71,6 +71,7 @@ def _tell(line: str) -> None:
     epilog="""\b
 Codecs:
   dcacodec            at --qualities
+  dcacodec:EFFORT     the same with encode's --effort
   jpeg, jpeg-444      Pillow, 4:2:0 and 4:4:4
   jpeg2000            Pillow with OpenJPEG
   webp                Pillow with libwebp

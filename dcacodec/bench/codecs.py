@@ -9,6 +9,7 @@ import hashlib
 import importlib
 import importlib.util
 import io
+import re
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -32,6 +33,7 @@ Pixels = NDArray[np.uint8]
 
 OURS: Final = "dcacodec"
 OUR_QUALITIES: Final = (5.0, 20.0, 35.0, 50.0, 65.0, 80.0, 95.0)
+OURS_REFINED: Final = "dcacodec:"
 COMPRESSAI: Final = "compressai:"
 
 
@@ -107,11 +109,17 @@ def open_codec(name: str, options: Options) -> BenchCodec:
     """
     if name == OURS:
         return Ours(options)
+    if name.startswith(OURS_REFINED):
+        effort = name.removeprefix(OURS_REFINED)
+        if not re.fullmatch("[1-9][0-9]{0,3}", effort):
+            raise BenchError(f"{name}: an effort is a number from 1 to 9999")
+        return Ours(options, int(effort))
     if name in FORMATS:
         return PillowCodec(name, FORMATS[name], options.threads)
     if name.startswith(COMPRESSAI):
         return CompressAI(name, options.device)
-    raise BenchError(f"no codec {name!r}; these are known: {', '.join((OURS, *FORMATS))}, {COMPRESSAI}MODEL")
+    known = ", ".join((OURS, f"{OURS_REFINED}EFFORT", *FORMATS, f"{COMPRESSAI}MODEL"))
+    raise BenchError(f"no codec {name!r}; these are known: {known}")
 
 
 def available() -> tuple[str, ...]:
@@ -123,19 +131,21 @@ def available() -> tuple[str, ...]:
 
 
 class Ours(BenchCodec):
-    """dcacodec itself."""
+    """dcacodec itself, with or without refinement."""
 
-    name = OURS
     network = True
     scale = tuple(map(float, range(1, 101)))
 
-    def __init__(self, options: Options) -> None:
-        self._options = options
+    def __init__(self, options: Options, effort: int = 0) -> None:
+        self._options, self._effort = options, effort
+        self.name = f"{OURS_REFINED}{effort}" if effort else OURS
         self.settings = options.qualities
         path = options.weights or by_preset(options.preset).path
         self._digest = hashlib.sha256(path.read_bytes()).hexdigest()
         stem, fingerprint = path.stem, self._digest[:8]
         self.label = f"dcacodec {__version__}, {stem if fingerprint in stem else f'{stem} ({fingerprint})'}"
+        if effort:
+            self.label += f", effort {effort}"
 
     def identity(self, setting: float) -> str:
         """By version, weights and the code itself, which changes faster than the version."""
@@ -160,7 +170,7 @@ class Ours(BenchCodec):
 
     def encode(self, pixels: Pixels, setting: float) -> bytes:
         """Colour alone: no alpha plane, no metadata."""
-        data: bytes = self._codec.encode(Picture(pixels), int(setting))
+        data: bytes = self._codec.encode(Picture(pixels), int(setting), effort=self._effort)
         return data
 
     def decode(self, data: bytes) -> Pixels:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from dcacodec.network.config import DCAConfig
 from dcacodec.network.context import EntropyModel, Scales, take_step
 from dcacodec.network.hyper import ANALYSES
-from dcacodec.network.priors import LEVELS_PER_E, SCALE_MIN, FactorizedPrior, gaussian_bits
+from dcacodec.network.priors import LEVELS_PER_E, SCALE_MIN, FactorizedPrior, gaussian_bits, noisy_gaussian_bits
 from dcacodec.network.transforms import Analysis, QualityTable, Synthesis
 
 INPUT_NOISE = 0.3
@@ -132,9 +132,9 @@ class DCA(nn.Module):
     def estimate_rate(self, y: Tensor, hyper: Mapping[str, Tensor], position: Tensor) -> Rate:
         """Estimate what y and its hyper latents cost, and quantise y.
 
-        Rates are taken at ``value + U(-1/2, 1/2)`` in training and at rounded values in evaluation; what the
-        network itself reads (contexts, synthesis) is rounded (Minnen and Singh, 2020), but for the hyper latents of
-        `NOISY_SHARE` of the samples in training.
+        Rates are taken at ``value + U(-1/2, 1/2)`` in training (of y see `noisy_gaussian_bits`) and at rounded values
+        in evaluation; what the network itself reads (contexts, synthesis) is rounded (Minnen and Singh, 2020), but for
+        the hyper latents of `NOISY_SHARE` of the samples in training.
 
         Args:
             y: (B, H/16, W/16, M), sides multiples of 4.
@@ -154,8 +154,10 @@ class DCA(nn.Module):
         surprise: list[Tensor] = []
 
         def code(step: int, mean: Tensor, level: Tensor) -> Tensor:
+            level = level.float()
             residual = take_step(y, step) - mean.float()
-            elements[f"y_{step + 1}"] = gaussian_bits(self._for_rate(residual), level.float()).transpose(0, 1)
+            bits = noisy_gaussian_bits(residual, level) if self.training else gaussian_bits(residual.round(), level)
+            elements[f"y_{step + 1}"] = bits.transpose(0, 1)
             with torch.no_grad():
                 sigma = torch.exp(level / LEVELS_PER_E) * SCALE_MIN
                 surprise.append((residual / sigma).abs().mean())

@@ -40,6 +40,20 @@ def gaussian_bits(residual: Tensor, level: Tensor) -> Tensor:
     return bits_of(likelihood)
 
 
+def noisy_gaussian_bits(residual: Tensor, level: Tensor) -> Tensor:
+    """`gaussian_bits` of ``residual + U(-1/2, 1/2)``, for training: an estimate of their mean over the noise.
+
+    Its gradient by the residual is that of the mean itself, f(residual + 1/2) - f(residual - 1/2), without any noise.
+    Value and gradient by the level are taken at two samples, half a bin apart.
+    """
+    fixed = residual.detach()
+    with torch.no_grad():
+        slope = gaussian_bits(fixed + 0.5, level) - gaussian_bits(fixed - 0.5, level)
+    sample = fixed + torch.empty_like(fixed).uniform_(-0.5, 0.0)
+    mean = 0.5 * (gaussian_bits(sample, level) + gaussian_bits(sample + 0.5, level))
+    return mean + (residual - fixed) * slope
+
+
 class FactorizedPrior(nn.Module):
     """One learned density per channel and quality anchor: a mixture of three logistics.
 

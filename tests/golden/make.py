@@ -55,8 +55,7 @@ def make_file(codec: Codec, oracle: Oracle, path: Path, source: Picture, quality
     grid = Grid(parse(data).header)
     slices = []
     for index, expected in enumerate(oracle.decode(data)):
-        shown = source.pixels[grid.area(index).common(grid.picture).within(grid.picture)]
-        symbols = codec.quantise(codec.latent_of_slice(source.pixels, grid, index, quality), quality, shown)
+        symbols = codec.symbols_of_slice(source.pixels, grid, index, quality)
         slices.append(arrays_of(symbols))
         assert np.array_equal(expected.latent, slices[-1]["latent"])
     # The names of a file in one slice have no number in front of them.

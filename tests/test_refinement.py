@@ -1,0 +1,251 @@
+"""Descending on a slice's latent: what it gains, what it must not change, and how it is asked for."""
+
+import importlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+from tiny import photo
+
+from dcacodec import encode, encode_file, refinement
+from dcacodec.bench.codecs import Options, open_codec
+from dcacodec.cli import cli
+from dcacodec.codec import Codec
+from dcacodec.container import Header, parse
+from dcacodec.errors import BenchError
+from dcacodec.images import Picture
+from dcacodec.ratecontrol import MaxBytes, encode_to
+from dcacodec.refinement import refine, soft_round
+from dcacodec.slices import Grid
+
+
+@pytest.fixture(scope="module")
+def small() -> Codec:
+    return Codec.load("small", "cpu")
+
+
+@pytest.fixture(scope="module")
+def astronaut() -> Picture:
+    return Picture(np.ascontiguousarray(skimage.data.astronaut()[:128, 150:342]))
+
+
+# ------------------------------------------------------------------------------------------------------- soft rounding
+
+NUMBERS = st.integers(-(2**20), 2**20).map(lambda units: units / 1024)
+HARDNESSES = st.floats(0.25, 60)
+
+
+@given(NUMBERS, HARDNESSES)
+def test_soft_rounding_keeps_halves_and_lies_between_its_argument_and_the_integer(x: float, hardness: float) -> None:
+    y = soft_round(torch.tensor(x, dtype=torch.float64), hardness).item()
+    low, high = sorted((x, float(np.floor(x + 0.5) if x % 1 != 0.5 else x)))
+    assert low - 1e-9 <= y <= high + 1e-9
+    assert soft_round(torch.tensor(-x, dtype=torch.float64), hardness).item() == pytest.approx(-y, abs=1e-9)
+
+
+@given(NUMBERS, NUMBERS, HARDNESSES)
+def test_soft_rounding_rises(a: float, b: float, hardness: float) -> None:
+    a, b = sorted((a, b))
+    found = soft_round(torch.tensor([a, b], dtype=torch.float64), hardness)
+    assert found[0] <= found[1]
+
+
+@pytest.mark.parametrize(("hardness", "slope"), [(1e-3, 1.0), (4.0, 4.0 / (2 * np.tanh(2.0)))])
+def test_the_slope_of_soft_rounding_in_the_middle(hardness: float, slope: float) -> None:
+    x = torch.tensor([0.5, 7.5, -2.5], dtype=torch.float64, requires_grad=True)
+    soft_round(x, hardness).sum().backward()
+    assert x.grad is not None and torch.allclose(x.grad, torch.tensor(slope, dtype=torch.float64))
+
+
+def test_soft_rounding_becomes_rounding() -> None:
+    x = torch.linspace(-3, 3, 601, dtype=torch.float64)
+    kept = ((x - x.floor()) - 0.5).abs() > 0.02
+    assert torch.allclose(soft_round(x, 600.0)[kept], x.round()[kept], atol=1e-4)
+
+
+# --------------------------------------------------------------------------------------------------------- what it does
+
+
+def cost(codec: Codec, data: bytes, picture: Picture) -> float:
+    """Bits and lambda times the squared error, by hand."""
+    quality = parse(data).header.quality
+    error = float(np.square(codec.decode(data).pixels.astype(float) - picture.pixels).sum()) / 3
+    return 8 * len(data) + codec.weights.config.trade_off(quality) * error
+
+
+@pytest.mark.parametrize("quality", [10, 35, 60, 90])
+def test_it_pays(small: Codec, astronaut: Picture, quality: int) -> None:
+    plain, some, more = (small.encode(astronaut, quality, effort=effort) for effort in (0, 5, 20))
+    costs = [cost(small, data, astronaut) for data in (plain, some, more)]
+    assert costs[2] < costs[1] < costs[0]
+    assert costs[2] < 0.985 * costs[0]
+
+
+def test_no_effort_is_the_default_and_efforts_repeat(small: Codec, astronaut: Picture) -> None:
+    assert small.encode(astronaut, 35, effort=0) == small.encode(astronaut, 35)
+    refined = small.encode(astronaut, 35, effort=4)
+    assert refined != small.encode(astronaut, 35)
+    state = torch.get_rng_state()
+    assert small.encode(astronaut, 35, effort=4) == refined
+    assert torch.equal(torch.get_rng_state(), state)  # it has random numbers of its own
+
+
+def test_what_is_worse_is_not_taken(small: Codec, astronaut: Picture, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def spoil(*arguments: Any) -> torch.Tensor:
+        calls.append(1)
+        _, latent, (rows, columns), *_ = arguments
+        return torch.zeros_like(latent[:, rows, columns])
+
+    monkeypatch.setattr("dcacodec.codec.refine", spoil)
+    assert small.encode(astronaut, 35, effort=3) == small.encode(astronaut, 35)
+    assert calls == [1]
+
+
+def test_what_is_minimised_is_what_the_file_costs(small: Codec, astronaut: Picture) -> None:
+    """With hard rounding and no noise, the bits are those of the streams, and y_hat is that of the decoder."""
+    quality = 50
+    grid = Grid(Header(small.weights.fingerprint, astronaut.width, astronaut.height, "RGB", quality, 0))
+    y = small.latent_of_slice(astronaut.pixels, grid, 0, quality)
+    hyper = {letter: z.float() for letter, z in small.hyper_of(y, quality).items()}
+    symbols = small.quantise(y, quality, astronaut.pixels)
+    with torch.inference_mode():
+        bits, y_hat = refinement._softly_coded(
+            small._smooth_network, y, hyper, small._position(quality), 3000.0, 0.0, torch.Generator()
+        )
+    streams = small.streams_of(symbols, quality)
+    assert bits.item() == pytest.approx(8 * sum(map(len, streams[3:])), rel=0.01)
+    # A residual next to a half may go the other way, and what follows from it.
+    assert ((y_hat - symbols.latent).abs() < 0.05).float().mean() > 0.995
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_slices_are_refined_apart(small: Codec, mode: str) -> None:
+    pixels = photo(300, 520)
+    if mode == "L":
+        pixels = np.repeat(pixels[..., :1], 3, -1)
+    picture = Picture(pixels, gray=mode == "L")
+    plain, refined = (small.encode(picture, 50, slice_log2=8, effort=effort) for effort in (0, 6))
+    assert parse(refined).header.slice_count == 6
+    changed = [a != b for a, b in zip(parse(plain).slices, parse(refined).slices, strict=True)]
+    assert changed[0] and changed[1]  # the large ones; a refined slice of few pixels may be worse
+    assert cost(small, refined, picture) < cost(small, plain, picture)
+
+
+def test_only_the_slice_changes_and_the_rest_counts(small: Codec) -> None:
+    """The same slice among other surroundings is refined to something else; its shape is its own."""
+    pixels = photo(128, 192)
+    grid = Grid(Header(small.weights.fingerprint, 192, 128, "RGB", 50, 0))
+    whole = small.latent_of_box(pixels, grid, grid.canvas, 50)
+    inside = slice(0, 4), slice(4, 8)
+    y = whole[:, inside[0], inside[1]]
+    hyper, picture = small.hyper_of(y, 50), small._to_tensor(pixels)
+    before = whole.clone()
+    found = refine(small._smooth_network, whole, inside, hyper, picture, 50, 3)
+    assert found.shape == y.shape and torch.equal(whole, before)
+    assert 0 < (found - y).abs().max() <= 3 * refinement.RATE * 1.5
+    elsewhere = whole.clone()
+    elsewhere[:, :, 8:] += 0.5
+    other = refine(small._smooth_network, elsewhere, inside, hyper, picture, 50, 3)
+    assert not torch.equal(found, other)
+
+
+def test_progress_counts_every_round(small: Codec) -> None:
+    told: list[tuple[int, int]] = []
+    small.encode(Picture(photo(64, 520)), 30, lambda done, total: told.append((done, total)), 8, effort=2)
+    assert told == [(done, 9) for done in range(10)]
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_gradients_are_no_matter_of_the_caller(small: Codec, context: Any) -> None:
+    picture = Picture(photo(64, 64))
+    expected = small.encode(picture, 50, effort=2)
+    with context():
+        assert small.encode(picture, 50, effort=2) == expected
+        assert Codec.load("small", "cpu").encode(picture, 50, effort=2) == expected
+
+
+def test_many_threads(small: Codec) -> None:
+    pictures = [Picture(photo(64, 64, seed)) for seed in range(6)]
+    expected = [small.encode(picture, 50, effort=2) for picture in pictures]
+    fresh = Codec.load("small", "cpu")
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(lambda picture: fresh.encode(picture, 50, effort=2), pictures)) == expected
+
+
+# ------------------------------------------------------------------------------------------------------ how it is asked
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "in.png"
+    Image.fromarray(photo(64, 64)).save(path)
+    return path
+
+
+def test_the_command(source: Path, small: Codec, tmp_path: Path) -> None:
+    target = tmp_path / "out.dca"
+    result = CliRunner().invoke(cli, ["encode", "--effort", "3", "--quiet", str(source), str(target)])
+    assert (result.exit_code, result.output) == (0, "")
+    assert target.read_bytes() == small.encode(Picture(photo(64, 64)), effort=3)
+
+
+def test_the_command_with_a_target(source: Path, small: Codec, tmp_path: Path) -> None:
+    target = tmp_path / "out.dca"
+    options = ["--effort", "1", "--target-size", "700", "--quiet"]
+    assert CliRunner().invoke(cli, ["encode", *options, str(source), str(target)]).exit_code == 0
+    picture = Picture(photo(64, 64))
+    result = encode_to(small, picture, MaxBytes(700), effort=1)
+    assert target.read_bytes() == result.data == small.encode(picture, result.quality, effort=1)
+
+
+def test_the_batch(source: Path, small: Codec, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    result = CliRunner().invoke(cli, ["batch", "--jobs", "1", "--effort", "2", "--quiet", str(source), str(folder)])
+    assert result.exit_code == 0, result.output
+    assert (folder / "in.dca").read_bytes() == small.encode(Picture(photo(64, 64)), effort=2)
+
+
+def test_python_and_pillow(small: Codec, tmp_path: Path) -> None:
+    importlib.import_module("dcacodec.pillow_plugin")
+    pixels: NDArray[np.uint8] = photo(64, 64)
+    expected = small.encode(Picture(pixels), 40, effort=2)
+    assert encode(pixels, 40, effort=2) == expected
+    Image.fromarray(pixels).save(tmp_path / "a.dca", quality=40, effort=2)
+    assert (tmp_path / "a.dca").read_bytes() == expected
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    encode_file(tmp_path / "a.png", tmp_path / "b.dca", 40, effort=2)
+    assert (tmp_path / "b.dca").read_bytes() == expected
+
+
+def test_the_benchmark(small: Codec) -> None:
+    codec = open_codec("dcacodec:2", Options())
+    plain = open_codec("dcacodec", Options())
+    assert (codec.name, codec.label) == ("dcacodec:2", f"{plain.label}, effort 2")
+    assert codec.identity(40) != plain.identity(40)
+    assert codec.encode(photo(64, 64), 40) == small.encode(Picture(photo(64, 64)), 40, effort=2)
+    for name in ("dcacodec:", "dcacodec:0", "dcacodec:x", "dcacodec:-1", "dcacodec:10000"):
+        with pytest.raises(BenchError, match="an effort is a number from 1 to 9999"):
+            open_codec(name, Options())
+
+
+def test_an_effort_below_zero_is_refused(small: Codec, source: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="effort must be 0 or more, not -1"):
+        small.encode(Picture(photo(64, 64)), effort=-1)
+    result = CliRunner().invoke(cli, ["encode", "--effort", "-1", str(source), str(tmp_path / "out.dca")])
+    assert result.exit_code == 2 and not (tmp_path / "out.dca").exists()
+
+
+def test_the_batch_refuses_it_for_decoding(tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli, ["batch", "--decode", "--effort", "2", str(tmp_path), str(tmp_path / "out")])
+    assert result.exit_code == 2 and "--effort goes without --decode" in result.output
