@@ -29,12 +29,14 @@ from dcacodec.network.priors import SKIP_BELOW, gaussian_bits
 
 RATE = 0.02
 """The first learning rate, in quantisation steps a round; it falls as a cosine."""
+FAR = 40
+"""More rounds than this go no further together: their rate is less."""
 BETAS = (0.9, 0.99)
 HARDNESS = (2.0, 12.0)
 """Of the soft rounding in the first and the last round."""
-NOISE = 0.9
+NOISE = 1.2
 """What the width of the uniform noise in the first round tends to for many rounds; in the last there is none."""
-PATIENCE = 10
+PATIENCE = 20
 """At so many rounds it is half of that: few rounds go straighter."""
 
 
@@ -85,12 +87,12 @@ def refine(
         y = around[:, rows, columns].clone().requires_grad_()
         latents = {letter: z.float() for letter, z in hyper.items()}
         optimiser = torch.optim.Adam([y], betas=BETAS)
-        most = NOISE * rounds / (rounds + PATIENCE)
+        rate, most = RATE * min(1, FAR / rounds), NOISE * rounds / (rounds + PATIENCE)
         for done in range(rounds):
             share = done / max(1, rounds - 1)
             hardness, noise = HARDNESS[0] + (HARDNESS[1] - HARDNESS[0]) * share, most * (1 - share)
             for group in optimiser.param_groups:
-                group["lr"] = RATE * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * share)))
+                group["lr"] = rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * share)))
             with transform_precision(device, fast_bfloat16(device)):
                 bits, y_hat = _softly_coded(network, y, latents, position, hardness, noise, random)
                 whole = around.clone()

@@ -229,8 +229,8 @@ def test_a_wrong_command_line(arguments: list[str], message: str, tmp_path: Path
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--codecs", "jpeg,gif", "picture.png"], f"no codec 'gif'; these are known: dcacodec, {', '.join(FORMATS)}, "
-                                                  "compressai:MODEL"),
+        (["--codecs", "jpeg,gif", "picture.png"], f"no codec 'gif'; these are known: dcacodec, "
+                                                  f"dcacodec:EFFORT, {', '.join(FORMATS)}, compressai:MODEL"),
         (["--preset", "nothing", "picture.png"], "no weights are published for the preset 'nothing'"),
         (["--weights", "picture.png", "picture.png"], None),
         (["--codecs", "jpeg", "bad.png"], None),
