@@ -32,6 +32,18 @@ RATES = {
 }  # fmt: skip
 
 
+REFINED = {"name": "dcacodec:40", "results": {"setting": [5.0, 50.0], "bpp": [0.12, 0.48], "psnr": [27.2, 34.7]}}
+BETTER = {
+    "codec": "dcacodec:40",
+    "against": [
+        {"name": "dcacodec", "label": "dcacodec", "source": None, "percent": {"akima": -8.0}, "psnr": [27.2, 34.5]},
+        {"name": "webp", "label": "WebP (libwebp 1)", "source": None, "percent": {"akima": -20.14}, "psnr": [27, 34]},
+        {"name": "vtm", "label": "vtm", "source": "a long text", "percent": {"akima": 30.02}, "psnr": [27.1, 34.5]},
+        {"name": "jxl", "label": "JPEG XL", "source": None, "percent": {}, "none": "no PSNR in common"},
+    ],
+}
+
+
 def write(path: Path, content: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content), "utf-8")
@@ -42,7 +54,15 @@ def test_from_a_benchmark_to_the_tables(script: Any, tmp_path: Path) -> None:
     write(tmp_path / "bench" / "curves" / "webp.json", {})
     write(tmp_path / "bench" / "bd-rate.json", RATES)
     write(tmp_path / "kept" / "kodak" / "gone.json", {})  # a codec that is not measured any more
+    write(tmp_path / "effort" / "curves" / "dcacodec-40.json", REFINED)
+    write(tmp_path / "effort" / "curves" / "dcacodec.json", CURVE)
+    write(tmp_path / "effort" / "curves" / "webp.json", {})
+    write(tmp_path / "effort" / "bd-rate.json", BETTER)
     script.keep(tmp_path / "bench", tmp_path / "kept" / "kodak")
+    script.keep(tmp_path / "effort", tmp_path / "kept" / "kodak-effort", "dcacodec-*.json")
+    assert sorted(path.name for path in (tmp_path / "kept" / "kodak-effort").iterdir()) == [
+        "bd-rate.json", "dcacodec-40.json",
+    ]  # fmt: skip
     assert sorted(path.name for path in (tmp_path / "kept" / "kodak").iterdir()) == [
         "bd-rate.json", "dcacodec.json", "webp.json",
     ]  # fmt: skip
@@ -53,11 +73,12 @@ def test_from_a_benchmark_to_the_tables(script: Any, tmp_path: Path) -> None:
     assert "a long text" not in json.dumps(kept)
     assert script.figures(tmp_path / "kept") == {
         "rate-distortion": "| quality | 5 | 50 |\n|---|---|---|\n| bpp | 0.123 | 0.500 |\n| PSNR, dB | 27.00 | 34.50 |",
+        "refined": "| quality | 5 | 50 |\n|---|---|---|\n| bpp | 0.120 | 0.480 |\n| PSNR, dB | 27.20 | 34.70 |",
         "bd-rate": (
-            "| against | BD-rate, % | PSNR in common, dB |\n|---|---|---|\n"
-            "| WebP (libwebp 1) | -12.3 | 27.1 to 34.0 |\n"
-            "| VTM (published) | +40.1 | 27.1 to 34.5 |\n"
-            "| JPEG XL | none | no PSNR in common |"
+            "| against | BD-rate, % | with `--effort 40` | PSNR in common, dB |\n|---|---|---|---|\n"
+            "| WebP (libwebp 1) | -12.3 | -20.1 | 27.1 to 34.0 |\n"
+            "| VTM (published) | +40.1 | +30.0 | 27.1 to 34.5 |\n"
+            "| JPEG XL | none | none | no PSNR in common |"
         ),
     }
 

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tiny import TINY, photo
 from torch import Tensor
-from training_worker import BATCH, OPTIONS, rounded, still
+from training_worker import BATCH, OPTIONS, rounded, still, still_bits
 from training_worker import steps as worker_steps
 from training_worker import tensors as all_tensors
 
@@ -78,6 +78,7 @@ def _usual_signals() -> Iterator[None]:
 def _no_noise(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(DCA, "_for_rate", still)
     monkeypatch.setattr(DCA, "_as_read", rounded)
+    monkeypatch.setattr("dcacodec.network.dca.noisy_gaussian_bits", still_bits)
     yield
 
 

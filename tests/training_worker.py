@@ -22,6 +22,7 @@ from torch import Tensor
 
 from dcacodec.network.config import PRESETS
 from dcacodec.network.dca import DCA, round_through
+from dcacodec.network.priors import gaussian_bits
 from dcacodec.training import loop
 
 STEPS = 3
@@ -34,6 +35,11 @@ CPU = torch.device("cpu")
 def still(model: DCA, value: Tensor) -> Tensor:
     """In place of `DCA._for_rate`: no noise, so that a step depends on nothing but its batch."""
     return value + 0.3
+
+
+def still_bits(residual: Tensor, level: Tensor) -> Tensor:
+    """In place of `noisy_gaussian_bits`, likewise."""
+    return gaussian_bits(residual + 0.3, level)
 
 
 def rounded(model: DCA, z: Tensor, noisy: Tensor) -> Tensor:
@@ -84,7 +90,11 @@ def main(folder: Path) -> None:
 
     with loop.Workers.joined(CPU) as workers:
         mine = slice(workers.rank, None, workers.count)
-        with patch.object(DCA, "_for_rate", still), patch.object(DCA, "_as_read", rounded):
+        with (
+            patch.object(DCA, "_for_rate", still),
+            patch.object(DCA, "_as_read", rounded),
+            patch("dcacodec.network.dca.noisy_gaussian_bits", still_bits),
+        ):
             torch.save(tensors(steps(workers, folder, mine)), folder / f"steps-{workers.rank}.pt")
         with (
             patch.object(loop.Workers, "joined", lambda device: nullcontext(workers)),  # a process can join only once
