@@ -4,7 +4,7 @@
 #   make demo    compress a photograph and get it back
 #   make test    run the tests
 #   make lint    ruff and mypy
-#   make bench   measure everything on the Kodak pictures, and put the figures into the README; takes an hour or so
+#   make bench   measure everything on the Kodak pictures, and put the figures into the README; takes some hours
 #   make clean   remove .venv and everything that was built
 #
 # Variables, on the command line or in the environment (`make clean` first, if an environment is there already):
@@ -22,6 +22,8 @@ VENV ?= .venv
 TORCH_SPEC ?= torch==2.13.0
 TORCH_INDEX ?=
 BENCH ?=
+
+REFINED := dcacodec:40,dcacodec,jpeg,jpeg-444,jpeg2000,webp,avif,jxl
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -44,9 +46,12 @@ lint: $(VENV)/.packages
 # Gone on with where it was interrupted: what was measured is kept in build.
 bench: setup $(VENV)/.bench
 	$(BIN)/dcacodec bench --dataset kodak --out build/bench $(BENCH)
+	mkdir -p build/bench-effort
+	test -e build/bench-effort/journal.jsonl || cp build/bench/journal.jsonl build/bench-effort/
+	$(BIN)/dcacodec bench --dataset kodak --out build/bench-effort --codecs $(REFINED) $(BENCH) > build/bench-effort.txt
 	$(BIN)/dcacodec bench --dataset kodak --out build/bench-qualities --codecs dcacodec --qualities 1-100 \
 	  --metrics psnr --repeat 1 --showcase 0 --anchor none $(BENCH) > build/bench-qualities.txt
-	$(BIN)/python scripts/bench_figures.py build/bench build/bench-qualities
+	$(BIN)/python scripts/bench_figures.py build/bench build/bench-effort build/bench-qualities
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks

@@ -142,10 +142,10 @@ def across_lines(values: NDArray[np.float64]) -> tuple[float, float]:
     return float(np.mean(at_border)), float(np.mean(elsewhere))
 
 
-def steps(codec: Codec, pixels: Pixels, quality: int) -> Steps:
+def steps(codec: Codec, pixels: Pixels, quality: int, effort: int = 0) -> Steps:
     """Of a picture that is coded in slices, and in one."""
     sliced, one = (
-        codec.decode(codec.encode(Picture(pixels), quality, slice_log2=log2)).pixels.astype(np.float64)
+        codec.decode(codec.encode(Picture(pixels), quality, slice_log2=log2, effort=effort)).pixels.astype(np.float64)
         for log2 in (SLICE_LOG2, 0)
     )
     return Steps(*across_lines(sliced), *across_lines(one), *across_lines(sliced - pixels))
@@ -154,7 +154,8 @@ def steps(codec: Codec, pixels: Pixels, quality: int) -> Steps:
 @click.command()
 @click.argument("weights", type=click.Path(path_type=Path, exists=True, dir_okay=False), required=False)
 @click.option("--qualities", default="5,20,35,50,65,80,95", show_default=True, help="For example 1-100 or 20,80.")
-def main(weights: Path | None, qualities: str) -> None:
+@click.option("--effort", type=click.IntRange(0), default=0, show_default=True, help="As of `dcacodec encode`.")
+def main(weights: Path | None, qualities: str, effort: int) -> None:
     """Print how large steps across borders of slices are; WEIGHTS are the published ones if not given."""
     codec = Codec(read_weights(weights), choose_device("auto")) if weights else Codec.load()
     values = [int(value) for value in parse_qualities(qualities)]
@@ -163,7 +164,7 @@ def main(weights: Path | None, qualities: str) -> None:
             found: list[Steps] = []
             for name, make in pictures.items():
                 for quality in values:
-                    found.append(steps(codec, make(), quality))
+                    found.append(steps(codec, make(), quality, effort))
                     bar.write(f"{name:11} {quality:3}   {found[-1]}")
                     bar.update()
             bar.write(f"{kind:11} all   {Steps.mean(found)}")

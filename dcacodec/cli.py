@@ -331,7 +331,7 @@ def encode(
     _introduce(codec)
     start = time.perf_counter()
     if aim is None:
-        with _progress() as progress:
+        with _progress("round" if effort else "slice") as progress:
             data = codec.encode(picture, quality, progress, effort=effort)
     else:
         with _progress("try") as progress:

@@ -18,8 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain, count
-from threading import Lock
+from itertools import chain
 from typing import TypeVar
 
 import numpy as np
@@ -174,7 +173,7 @@ class Codec:
         Args:
             picture: of any size from 1x1 up.
             quality: 1 (smallest) to 100 (best).
-            progress: is told of every slice, and of every round of refinement.
+            progress: is told of every slice, and of every round of refinement where the picture is one.
             slice_log2: the size of the slices as in `Header`; None chooses what suits the size of the picture.
             effort: rounds of refinement (:mod:`dcacodec.refinement`), 0 for none. They take time, and more memory, for
                 a better picture in fewer bytes. Of the same quality, the file is not always smaller.
@@ -193,15 +192,14 @@ class Codec:
         mode = "L" if picture.gray else "RGB"
         header = Header(self.weights.fingerprint, picture.width, picture.height, mode, quality, slice_log2)
         grid = Grid(header)
-        tick = _ticks(header.slice_count * (effort + 1), progress)
+        rounds = _Rounds(header, effort, progress)
 
         def code(index: int) -> tuple[Slice, bool]:
-            symbols = self.symbols_of_slice(picture.pixels, grid, index, quality, effort, tick)
-            tick()
+            symbols = self.symbols_of_slice(picture.pixels, grid, index, quality, effort, rounds.tick)
             return Slice(self.streams_of(symbols, quality), symbols.checksum()), symbols.full
 
         with self._team(header) as each:
-            coded = tuple(each(code, range(header.slice_count)))
+            coded = tuple(rounds.told(each(code, range(header.slice_count))))
         slices, full = tuple(part for part, _ in coded), [each for _, each in coded]
         chunks = [full_chunk(full)] if any(full) else []
         if picture.alpha is not None:
@@ -353,7 +351,7 @@ class Codec:
         picture = self._to_tensor(pixels, box)[:, : grid.picture.bottom - box.top, : grid.picture.right - box.left]
         hyper = self.hyper_of(y, quality)
         refined = refine(self._smooth_network, whole, inside, hyper, picture, quality, effort, tick)
-        found = self.quantise(y, quality, shown), self.quantise(refined, quality, shown, hyper)
+        found = (self.quantise(latent, quality, shown, hyper) for latent in (y, refined))
         return min(found, key=lambda each: self._cost(each, quality, shown))
 
     @cached_property
@@ -551,18 +549,33 @@ def _first_coded(full: bool) -> int:
     return 0 if full else SKIP_BELOW
 
 
-def _ticks(total: int, progress: Progress | None) -> Callable[[], None]:
-    """A function, for any thread, that tells a step more of so many at every call."""
-    done, lock = count(1), Lock()
-    if progress is not None:
-        progress(0, total)
+class _Rounds:
+    """How far an encoding has come, told to `progress` in the caller's thread alone.
 
-    def tick() -> None:
-        if progress is not None:
-            with lock:
-                progress(next(done), total)
+    A picture that is one slice is coded there, and every round is told; else each slice when it is done.
+    """
 
-    return tick
+    def __init__(self, header: Header, effort: int, progress: Progress | None) -> None:
+        self._whole, self._total = not header.slice_log2, header.slice_count * (effort + 1)
+        self._each, self._progress = effort + 1, progress
+        self._done = 0
+        self._tell(0)
+
+    def _tell(self, done: int) -> None:
+        self._done = done
+        if self._progress is not None:
+            self._progress(done, self._total)
+
+    def tick(self) -> None:
+        """A round is done."""
+        if self._whole:
+            self._tell(self._done + 1)
+
+    def told(self, slices: Iterable[Result]) -> Iterator[Result]:
+        """The same slices as they are done."""
+        for number, each in enumerate(slices, 1):
+            self._tell(number * self._each)
+            yield each
 
 
 def _told(results: Iterable[Result], total: int, progress: Progress | None) -> Iterator[Result]:

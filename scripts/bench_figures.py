@@ -1,10 +1,11 @@
 """Put the results of `dcacodec bench` on Kodak where the repository keeps them, and their figures into the README.
 
-    python scripts/bench_figures.py build/bench build/bench-qualities
+    python scripts/bench_figures.py build/bench build/bench-effort build/bench-qualities
 
-takes the curves and BD-rates of the first folder to benchmarks/results/kodak/, the curve of dcacodec in the second one,
-over all qualities, to benchmarks/results/kodak-small.json, and rewrites what stands in README.md between
-`<!-- bench: NAME -->` and `<!-- bench: end -->`. `make bench` runs it.
+takes the curves and BD-rates of the first folder to benchmarks/results/kodak/; of the second, where dcacodec refines,
+its curve and BD-rates to benchmarks/results/kodak-effort/; the curve of dcacodec in the third one, over all qualities,
+to benchmarks/results/kodak-small.json; and rewrites what stands in README.md between `<!-- bench: NAME -->` and
+`<!-- bench: end -->`. `make bench` runs it.
 """
 
 from __future__ import annotations
@@ -27,17 +28,18 @@ _PUBLISHED: Final = {"vtm": "VTM", "bpg": "BPG 4:4:4", "jpeg": "JPEG", "webp": "
 
 def main() -> None:
     """Do all of it."""
-    if len(sys.argv) != 3:
-        sys.exit("two folders are needed: that of all codecs, and that of all qualities of dcacodec")
-    results, qualities = map(Path, sys.argv[1:])
+    if len(sys.argv) != 4:
+        sys.exit("three folders are needed: of all codecs, of the same with effort, and of all qualities of dcacodec")
+    results, effort, qualities = map(Path, sys.argv[1:])
     keep(results, RESULTS / "kodak")
+    keep(effort, RESULTS / "kodak-effort", "dcacodec-*.json")
     write_text(RESULTS / "kodak-small.json", (qualities / "curves" / "dcacodec.json").read_text("utf-8"))
     write_text(README, with_figures(README.read_text("utf-8"), figures(RESULTS)))
 
 
-def keep(results: Path, folder: Path) -> None:
-    """Copy the curves and BD-rates of a benchmark's folder, and remove what an earlier one left."""
-    curves = {path.name: path.read_text("utf-8") for path in sorted((results / "curves").glob("*.json"))}
+def keep(results: Path, folder: Path, kept: str = "*.json") -> None:
+    """Copy the curves (of these names) and BD-rates of a benchmark's folder, and remove what an earlier one left."""
+    curves = {path.name: path.read_text("utf-8") for path in sorted((results / "curves").glob(kept))}
     rates = json.loads((results / "bd-rate.json").read_text("utf-8"))
     for other in rates["against"]:  # where a published curve comes from, the README says
         other["published"] = other.pop("source") is not None
@@ -52,8 +54,15 @@ def keep(results: Path, folder: Path) -> None:
 def figures(results: Path) -> dict[str, str]:
     """The README's tables by name, from the kept results."""
     curve = json.loads((results / "kodak" / "dcacodec.json").read_text("utf-8"))["results"]
-    rates = json.loads((results / "kodak" / "bd-rate.json").read_text("utf-8"))
-    return {"rate-distortion": _curve(curve), "bd-rate": _rates(rates)}
+    (refined,) = (results / "kodak-effort").glob("dcacodec-*.json")
+    rates, better = (
+        json.loads((results / name / "bd-rate.json").read_text("utf-8")) for name in ("kodak", "kodak-effort")
+    )
+    return {
+        "rate-distortion": _curve(curve),
+        "refined": _curve(json.loads(refined.read_text("utf-8"))["results"]),
+        "bd-rate": _rates(rates, better),
+    }
 
 
 def _curve(curve: Mapping[str, Any]) -> str:
@@ -67,16 +76,16 @@ def _curve(curve: Mapping[str, Any]) -> str:
     return _table(rows)
 
 
-def _rates(rates: Mapping[str, Any]) -> str:
-    rows = [["against", "BD-rate, %", "PSNR in common, dB"]]
+def _rates(rates: Mapping[str, Any], better: Mapping[str, Any]) -> str:
+    effort = better["codec"].partition(":")[2]
+    rows = [["against", "BD-rate, %", f"with `--effort {effort}`", "PSNR in common, dB"]]
+    refined = {other["name"]: other["percent"].get("akima") for other in better["against"]}
     for other in rates["against"]:
         name = other["name"]
         label = f"{_PUBLISHED.get(name, name)} (published)" if other["published"] else other["label"]
-        if other["percent"]:
-            low, high = other["psnr"]
-            rows.append([label, f"{other['percent']['akima']:+.1f}", f"{low:.1f} to {high:.1f}"])
-        else:
-            rows.append([label, "none", other["none"]])
+        both = [other["percent"].get("akima"), refined.get(name)]
+        shown = ["none" if percent is None else f"{percent:+.1f}" for percent in both]
+        rows.append([label, *shown, "{:.1f} to {:.1f}".format(*other["psnr"]) if other["percent"] else other["none"]])
     return _table(rows)
 
 

@@ -28,6 +28,7 @@ RATES = {
         {"name": "vtm", "label": "vtm", "source": "a long text", "percent": {"akima": 40.06, "pchip": 41.0},
          "psnr": [27.1, 34.5]},
         {"name": "jxl", "label": "JPEG XL", "source": None, "percent": {}, "none": "no PSNR in common"},
+        {"name": "avif", "label": "AVIF", "source": None, "percent": {"akima": 1.0}, "psnr": [27.1, 30.0]},
     ]
 }  # fmt: skip
 
@@ -68,7 +69,7 @@ def test_from_a_benchmark_to_the_tables(script: Any, tmp_path: Path) -> None:
     ]  # fmt: skip
     kept = json.loads((tmp_path / "kept" / "kodak" / "bd-rate.json").read_text("utf-8"))
     assert [(other["name"], other["published"]) for other in kept["against"]] == [
-        ("webp", False), ("vtm", True), ("jxl", False),
+        ("webp", False), ("vtm", True), ("jxl", False), ("avif", False),
     ]  # fmt: skip
     assert "a long text" not in json.dumps(kept)
     assert script.figures(tmp_path / "kept") == {
@@ -78,7 +79,8 @@ def test_from_a_benchmark_to_the_tables(script: Any, tmp_path: Path) -> None:
             "| against | BD-rate, % | with `--effort 40` | PSNR in common, dB |\n|---|---|---|---|\n"
             "| WebP (libwebp 1) | -12.3 | -20.1 | 27.1 to 34.0 |\n"
             "| VTM (published) | +40.1 | +30.0 | 27.1 to 34.5 |\n"
-            "| JPEG XL | none | none | no PSNR in common |"
+            "| JPEG XL | none | none | no PSNR in common |\n"
+            "| AVIF | +1.0 | none | 27.1 to 30.0 |"
         ),
     }
 

@@ -1,6 +1,7 @@
 """Descending on a slice's latent: what it gains, what it must not change, and how it is asked for."""
 
 import importlib
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -160,10 +161,22 @@ def test_only_the_slice_changes_and_the_rest_counts(small: Codec) -> None:
     assert not torch.equal(found, other)
 
 
-def test_progress_counts_every_round(small: Codec) -> None:
-    told: list[tuple[int, int]] = []
-    small.encode(Picture(photo(64, 520)), 30, lambda done, total: told.append((done, total)), 8, effort=2)
-    assert told == [(done, 9) for done in range(10)]
+@pytest.mark.parametrize(
+    ("width", "slice_log2", "told"),
+    [(64, 0, [0, 1, 2, 3]), (64, 8, [0, 3]), (520, 8, [0, 3, 6, 9]), (520, 0, [0, 1, 2, 3])],
+)
+def test_progress_counts_rounds(small: Codec, width: int, slice_log2: int, told: list[int]) -> None:
+    """Of a whole picture each, of slices those of a slice at once; and always in the caller's thread."""
+    found: list[tuple[int, int]] = []
+    threads: set[threading.Thread] = set()
+
+    def progress(done: int, total: int) -> None:
+        found.append((done, total))
+        threads.add(threading.current_thread())
+
+    small.encode(Picture(photo(64, width)), 30, progress, slice_log2, effort=2)
+    assert found == [(done, told[-1]) for done in told]
+    assert threads == {threading.current_thread()}
 
 
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])

@@ -28,6 +28,8 @@ from dcacodec.shell import (
 
 _MOST_JOBS: Final = 8
 """Without --jobs: each takes some 350 MB, and more for large pictures."""
+_MOST_REFINING: Final = 2
+"""With --effort: each may take 3 GB."""
 
 
 @click.command(
@@ -64,7 +66,8 @@ Exit codes:
     "--jobs",
     type=click.IntRange(min=1),
     metavar="N",
-    help=f"How many processes code at a time. [default: the processors, {_MOST_JOBS} at most; 1 with cuda]",
+    help=f"How many processes code at a time. [default: the processors, {_MOST_JOBS} at most, "
+    f"{_MOST_REFINING} with --effort; 1 with cuda]",
 )
 @click.option("--force", is_flag=True, help="Code anew what is there already, for another quality, say.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as a JSON object on standard output.")
@@ -140,7 +143,8 @@ def batch(
             return run_on_ray(plan.jobs, make, address, jobs, gpus=1 if device == "cuda" else 0)
         from dcacodec.batch.pool import cores, run_in_processes
 
-        processes = min(jobs or (1 if device == "cuda" else min(cores(), _MOST_JOBS)), len(plan.jobs))
+        most = _MOST_REFINING if effort else _MOST_JOBS
+        processes = min(jobs or (1 if device == "cuda" else min(cores(), most)), len(plan.jobs))
         return run_in_processes(plan.jobs, make, processes, threads=max(1, cores() // max(1, processes)))
 
     try:

@@ -161,7 +161,7 @@ def codec_series(results: Results) -> list[Series]:
             _identifier("codec", codec.name),
             codec.label,
             {
-                "color": _COLOURS[i % len(_COLOURS)],
+                "color": _COLOURS[i and 1 + (i - 1) % (len(_COLOURS) - 1)],  # the first is for one alone
                 "marker": _MARKERS[i % len(_MARKERS)],
                 "linewidth": 1.6 if i else 2.6,
                 "markersize": 5 if i else 6.5,
