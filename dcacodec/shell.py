@@ -48,8 +48,8 @@ EFFORT: Final = click.option(
     metavar="ROUNDS",
     default=0,
     show_default=True,
-    help="Refine the latent so many times, for a better picture in fewer bytes. Each round takes about as long as "
-    "encoding without, and they need 1.3 GB of memory a megapixel. Decoding is as fast as ever.",
+    help="Refine the latent so many times, for a better picture in fewer bytes. Each round takes rather longer than "
+    "encoding without, and they need 1 GB of memory a megapixel. Decoding is as fast as ever.",
 )
 
 
