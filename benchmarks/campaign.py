@@ -22,9 +22,8 @@ from tqdm import tqdm
 
 from dcacodec.bench.codecs import Options, open_codec
 from dcacodec.bench.metrics import Curve, bd_rate, psnr
-from dcacodec.network.config import REGIONAL_STRIDE
 from dcacodec.training.curves import read_log
-from dcacodec.training.data import load_pictures
+from dcacodec.training.data import load_pictures, whole_blocks
 
 PEERS: Final = ("jpeg", "webp")
 
@@ -103,10 +102,7 @@ def plot(points: Sequence[Point], path: Path) -> None:
 @click.option("--quiet", is_flag=True, help="No progress bars.")
 def main(pictures: str, logs: tuple[Path, ...], out: Path | None, plot_path: Path | None, quiet: bool) -> None:
     """Print what the LOGS' validations on PICTURES say, as a table."""
-    held_out = [
-        pixels[tuple(slice(side // REGIONAL_STRIDE * REGIONAL_STRIDE) for side in pixels.shape[:2])]
-        for pixels in load_pictures([pictures], quiet)[:8]
-    ]
+    held_out = [whole_blocks(picture) for picture in load_pictures([pictures], quiet)[:8]]
     peers = {name: peer_curve(name, held_out, quiet) for name in PEERS}
     points = [point for log in logs for point in points_of(log, peers)]
     click.echo("| pixels seen, millions | run, minutes | validation loss | BD-rate against JPEG, WebP |")

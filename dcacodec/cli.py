@@ -16,7 +16,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn
@@ -40,6 +39,7 @@ from dcacodec.shell import (
     is_quiet,
     is_verbose,
     note,
+    parse_size,
     print_result,
     silent_libraries,
     tell,
@@ -195,17 +195,6 @@ _JSON: Final = click.option(
     "--json", "as_json", is_flag=True, help="Print what was done as one JSON object on standard output."
 )
 _SCALES: Final = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8}
-_UNITS: Final = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
-
-
-def _size(context: click.Context, option: click.Parameter, text: str | None) -> int | None:
-    """The bytes of --target-size."""
-    if text is None:
-        return None
-    parts = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,15})?) ?([a-z]*)", text.lower())
-    if parts is None or parts[2] not in _UNITS or not (count := int(Decimal(parts[1]) * _UNITS[parts[2]])):
-        raise click.BadParameter(f"{text!r} is not a size such as 200KB, 1.5MB, 180KiB or 200000.")
-    return count
 
 
 def _positive(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
@@ -257,7 +246,7 @@ Examples:
 @click.option(
     "--target-size",
     metavar="SIZE",
-    callback=_size,
+    callback=parse_size,
     help="Instead of --quality: the largest file of at most SIZE, as 200KB (1000 bytes each), 180KiB or 200000.",
 )
 @click.option(

@@ -192,14 +192,14 @@ class Codec:
         mode = "L" if picture.gray else "RGB"
         header = Header(self.weights.fingerprint, picture.width, picture.height, mode, quality, slice_log2)
         grid = Grid(header)
-        rounds = _Rounds(header, effort, progress)
+        told = _Told(progress, header.slice_count, effort + 1)
 
         def code(index: int) -> tuple[Slice, bool]:
-            symbols = self.symbols_of_slice(picture.pixels, grid, index, quality, effort, rounds.tick)
+            symbols = self.symbols_of_slice(picture.pixels, grid, index, quality, effort, told.tick)
             return Slice(self.streams_of(symbols, quality), symbols.checksum()), symbols.full
 
         with self._team(header) as each:
-            coded = tuple(rounds.told(each(code, range(header.slice_count))))
+            coded = tuple(told.all(each(code, range(header.slice_count))))
         slices, full = tuple(part for part, _ in coded), [each for _, each in coded]
         chunks = [full_chunk(full)] if any(full) else []
         if picture.alpha is not None:
@@ -259,7 +259,7 @@ class Codec:
         A single one has all of PyTorch's threads (`torch.set_num_threads`). Of several, as many are coded at a time, as
         long as they do not take more memory than the largest slice of the format would.
         """
-        if not header.slice_log2:
+        if header.slice_count == 1:
             return nullcontext(map)
         affordable = LARGEST_SLICE >> 2 * header.slice_log2
         return workers(min(affordable, torch.get_num_threads()) if self.device.type == "cpu" else 1)
@@ -277,7 +277,7 @@ class Codec:
 
         whole = np.empty((view.height, view.width, 3), np.uint8)
         with self._team(header) as each:
-            for part, pixels in _told(each(make, self._latents(container, tiles, each)), len(tiles), progress):
+            for part, pixels in _Told(progress, len(tiles)).all(each(make, self._latents(container, tiles, each))):
                 whole[part.within(view)] = pixels
         return whole
 
@@ -342,7 +342,8 @@ class Codec:
         area = grid.area(index)
         shown = pixels[area.common(grid.picture).within(grid.picture)]
         if not effort:
-            return self.quantise(self.latent_of_slice(pixels, grid, index, quality), quality, shown)
+            y = self.latent_of_slice(pixels, grid, index, quality)
+            return self._best(self._candidates(y, self.hyper_of(y, quality), quality), quality, shown)
         # f_s makes pixels of this slice and of what is around it.
         box = area.grown(synthesis_rim(self.weights.config)).common(grid.canvas)
         whole = self.latent_of_box(pixels, grid, box, quality)
@@ -351,8 +352,8 @@ class Codec:
         picture = self._to_tensor(pixels, box)[:, : grid.picture.bottom - box.top, : grid.picture.right - box.left]
         hyper = self.hyper_of(y, quality)
         refined = refine(self._smooth_network, whole, inside, hyper, picture, quality, effort, tick)
-        found = (self.quantise(latent, quality, shown, hyper) for latent in (y, refined))
-        return min(found, key=lambda each: self._cost(each, quality, shown))
+        found = [self._candidates(latent, hyper, quality) for latent in (y, refined)]
+        return self._best([*chain.from_iterable(found)], quality, shown)
 
     @cached_property
     def _smooth_network(self) -> DCA:
@@ -388,28 +389,27 @@ class Codec:
 
     def symbols_of(self, pixels: Pixels, quality: int) -> Symbols:
         """Analyse and quantise a picture (H, W, 3) as one slice."""
-        return self.quantise(self.latent_of(self._to_tensor(pixels), quality), quality, pixels)
+        y = self.latent_of(self._to_tensor(pixels), quality)
+        return self._best(self._candidates(y, self.hyper_of(y, quality), quality), quality, pixels)
 
-    def quantise(
-        self, y: Tensor, quality: int, pixels: Pixels, hyper: dict[str, Tensor] | None = None
-    ) -> Symbols:
-        """The symbols of a slice.
+    def _candidates(self, y: Tensor, hyper: dict[str, Tensor], quality: int) -> list[Symbols]:
+        """The symbols that a slice may have.
 
-        What is skipped cannot be corrected. Where the network was sure of it and wrong, all is coded instead, if what
-        the network was trained to make small, bits + lambda * squared error, is smaller then.
+        What is skipped cannot be corrected. Where the network was sure of it and wrong, the second has all coded.
 
         Args:
             y: (1, H/16, W/16, M), H and W multiples of 64.
+            hyper: the hyper latents to go with it, rounded.
             quality: 1..100.
-            pixels: what the slice shows, (up to H, up to W, 3).
-            hyper: the hyper latents to go with it, rounded; None for those of y.
         """
-        hyper = self.hyper_of(y, quality) if hyper is None else hyper
         symbols, missed = self._quantised(y, hyper, quality, full=False)
-        if missed <= SKIPPED:
-            return symbols
-        full, _ = self._quantised(y, hyper, quality, full=True)
-        return min(symbols, full, key=lambda each: self._cost(each, quality, pixels))
+        return [symbols] if missed <= SKIPPED else [symbols, self._quantised(y, hyper, quality, full=True)[0]]
+
+    def _best(self, candidates: Sequence[Symbols], quality: int, pixels: Pixels) -> Symbols:
+        """Of a slice that shows `pixels` (H, W, 3): the cheapest by what the network was trained to make small."""
+        if len(candidates) == 1:
+            return candidates[0]
+        return min(candidates, key=lambda each: self._cost(each, quality, pixels))
 
     def _cost(self, symbols: Symbols, quality: int, pixels: Pixels) -> float:
         """Of a slice: bits + lambda * squared error, the mean of the three samples of each pixel, over all pixels."""
@@ -549,43 +549,34 @@ def _first_coded(full: bool) -> int:
     return 0 if full else SKIP_BELOW
 
 
-class _Rounds:
-    """How far an encoding has come, told to `progress` in the caller's thread alone.
+class _Told:
+    """How far a work has come, told to `progress` in the caller's thread alone.
 
-    A picture that is one slice is coded there, and every round is told; else each slice when it is done.
+    Args:
+        progress: see `Progress`.
+        parts: of the work.
+        rounds: of each part. Of a single part, which the caller's thread does, each round is told.
     """
 
-    def __init__(self, header: Header, effort: int, progress: Progress | None) -> None:
-        self._whole, self._total = not header.slice_log2, header.slice_count * (effort + 1)
-        self._each, self._progress = effort + 1, progress
-        self._done = 0
+    def __init__(self, progress: Progress | None, parts: int, rounds: int = 1) -> None:
+        self._progress, self._parts, self._rounds, self._done = progress, parts, rounds, 0
         self._tell(0)
 
     def _tell(self, done: int) -> None:
         self._done = done
         if self._progress is not None:
-            self._progress(done, self._total)
+            self._progress(done, self._parts * self._rounds)
 
     def tick(self) -> None:
         """A round is done."""
-        if self._whole:
+        if self._parts == 1:
             self._tell(self._done + 1)
 
-    def told(self, slices: Iterable[Result]) -> Iterator[Result]:
-        """The same slices as they are done."""
-        for number, each in enumerate(slices, 1):
-            self._tell(number * self._each)
+    def all(self, parts: Iterable[Result]) -> Iterator[Result]:
+        """The same parts as they are done."""
+        for number, each in enumerate(parts, 1):
+            self._tell(number * self._rounds)
             yield each
-
-
-def _told(results: Iterable[Result], total: int, progress: Progress | None) -> Iterator[Result]:
-    """The same, and how far they have come is told."""
-    if progress is not None:
-        progress(0, total)
-    for done, result in enumerate(results, 1):
-        yield result
-        if progress is not None:
-            progress(done, total)
 
 
 def _grayed(pixels: Pixels) -> Pixels:

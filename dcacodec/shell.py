@@ -2,9 +2,11 @@
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from decimal import Decimal
 from typing import Any, Final, TypeVar
 
 import click
@@ -79,6 +81,36 @@ MAX_PIXELS: Final = click.option(
     show_default=True,
     help="Refuse pictures of more pixels; 0 for no limit.",
 )
+
+
+_UNITS: Final = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+
+
+def parse_size(context: click.Context, option: click.Parameter, text: str | None) -> int | None:
+    """The bytes that an option asks for."""
+    if text is None:
+        return None
+    parts = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,15})?) ?([a-z]*)", text.lower())
+    if parts is None or parts[2] not in _UNITS or not (count := int(Decimal(parts[1]) * _UNITS[parts[2]])):
+        raise click.BadParameter(f"{text!r} is not a size such as 200KB, 1.5MB, 180KiB or 200000.")
+    return count
+
+
+def parse_names(context: click.Context, option: click.Parameter, text: str | None) -> tuple[str, ...] | None:
+    """A list with commas. What is there twice counts once."""
+    if text is None:
+        return None
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    if not all(names):
+        raise click.BadParameter("an empty name in the list.")
+    return names
+
+
+def cores() -> int:
+    """How many processors this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def is_quiet() -> bool:

@@ -13,9 +13,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from dcacodec._paths import models_dir
 from dcacodec.errors import UnknownModel, WeightsError
+
+INDEX: Final = "index.json"
 
 
 @dataclass(frozen=True)
@@ -27,15 +30,25 @@ class Published:
 
 
 @dataclass(frozen=True)
-class _Index:
+class Index:
     """The list of weights: fingerprints by preset, files by fingerprint."""
 
     presets: dict[str, str]
     files: dict[str, Published]
 
+    def text(self) -> str:
+        """As it is written."""
+        files = {name: {"file": each.path.name, "sha256": each.digest} for name, each in self.files.items()}
+        return json.dumps({"presets": self.presets, "files": files}, indent=1, sort_keys=True) + "\n"
 
-def _index(folder: Path) -> _Index:
-    path = folder / "index.json"
+
+def read_index(folder: Path) -> Index:
+    """The list of the weights in a folder.
+
+    Raises:
+        WeightsError: it cannot be read or is damaged.
+    """
+    path = folder / INDEX
     try:
         index = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -48,7 +61,7 @@ def _index(folder: Path) -> _Index:
         }
     except (KeyError, TypeError, AttributeError) as error:
         raise WeightsError(f"the list of weights, {path}, is damaged") from error
-    return _Index(presets, files)
+    return Index(presets, files)
 
 
 def _text(value: object) -> str:
@@ -65,7 +78,7 @@ def by_fingerprint(fingerprint: str, folder: Path | None = None) -> Published:
         WeightsError: the list of weights cannot be read or is damaged.
     """
     folder = folder or models_dir()
-    found = _index(folder).files.get(fingerprint)
+    found = read_index(folder).files.get(fingerprint)
     if found is None:
         raise UnknownModel(f"the file was made with weights {fingerprint}, which this installation does not have")
     return found
@@ -77,7 +90,7 @@ def presets(folder: Path | None = None) -> list[str]:
     Raises:
         WeightsError: the list of weights cannot be read or is damaged.
     """
-    return sorted(_index(folder or models_dir()).presets)
+    return sorted(read_index(folder or models_dir()).presets)
 
 
 def by_preset(preset: str, folder: Path | None = None) -> Published:
@@ -86,7 +99,7 @@ def by_preset(preset: str, folder: Path | None = None) -> Published:
     Raises:
         WeightsError: none are published, or the list of weights cannot be read or is damaged.
     """
-    index = _index(folder or models_dir())
+    index = read_index(folder or models_dir())
     if preset not in index.presets:
         raise WeightsError(f"no weights are published for the preset {preset!r}")
     fingerprint = index.presets[preset]

@@ -477,12 +477,25 @@ def test_one_tensor_per_name_and_no_more(data: bytes, model: DCA) -> None:
     assert int.from_bytes(data[:8], "little") % 8 == 0
 
 
-@pytest.mark.parametrize("text", ['{"presets": {', "{}", "[]", '{"presets": {}, "files": {"a": 1}}'])
-def test_a_damaged_list_of_weights_is_told_before_any_work(text: str, model: DCA, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (
+            '{"presets": {',
+            "cannot be read: Expecting property name enclosed in double quotes: line 1 column 14 (char 13)",
+        ),
+        ("{}", "is damaged"),
+        ("[]", "is damaged"),
+        ('{"presets": {}, "files": {"a": 1}}', "is damaged"),
+    ],
+)
+def test_a_damaged_list_of_weights_is_told_before_any_work(
+    text: str, what: str, model: DCA, tmp_path: Path
+) -> None:
     (tmp_path / "index.json").write_text(text, "utf-8")
     with pytest.raises(WeightsError) as error:
         publish(model, tmp_path, [], fit=[np.zeros((0, 0, 3), np.uint8)])
-    assert str(error.value) == f"the list of weights, {tmp_path / 'index.json'}, is damaged"
+    assert str(error.value) == f"the list of weights, {tmp_path / 'index.json'}, {what}"
     assert [path.name for path in tmp_path.iterdir()] == ["index.json"]
 
 

@@ -19,6 +19,7 @@ from dcacodec.shell import (
     QUALITY,
     QUIET,
     VERBOSE,
+    cores,
     is_quiet,
     is_verbose,
     note,
@@ -141,7 +142,7 @@ def batch(
             from dcacodec.batch.cluster import run_on_ray
 
             return run_on_ray(plan.jobs, make, address, jobs, gpus=1 if device == "cuda" else 0)
-        from dcacodec.batch.pool import cores, run_in_processes
+        from dcacodec.batch.pool import run_in_processes
 
         most = _MOST_REFINING if effort else _MOST_JOBS
         processes = min(jobs or (1 if device == "cuda" else min(cores(), most)), len(plan.jobs))

@@ -6,7 +6,6 @@
 import multiprocessing
 import os
 import signal
-import sys
 from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -26,13 +25,6 @@ ATTEMPTS: Final = 2
 
 _GRACE_SECONDS: Final = 10.0
 """How long a worker that is told to end may take: to leave a computation and remove the file it was writing."""
-
-
-def cores() -> int:
-    """How many processors this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @dataclass

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from dcacodec.shell import is_quiet
+from dcacodec.shell import cores, is_quiet, parse_names
 
 if TYPE_CHECKING:
     from dcacodec.bench.codecs import BenchCodec, Options
@@ -41,16 +41,6 @@ def _qualities(context: click.Context, parameter: click.Parameter, value: str) -
         return parse_qualities(value)
     except ValueError as error:
         raise click.BadParameter(f"{value!r} are not qualities from 1 to 100.") from error
-
-
-def _list(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
-    """A list with commas. What is there twice counts once."""
-    if value is None:
-        return None
-    names = tuple(dict.fromkeys(name.strip() for name in value.split(",")))
-    if not all(names):
-        raise click.BadParameter("an empty name in the list.")
-    return names
 
 
 def _window(context: click.Context, parameter: click.Parameter, value: Any) -> tuple[float, float] | None:
@@ -91,7 +81,7 @@ Examples:
               help="A dataset by name (kodak), by a manifest, or a folder; instead of PICTURES.  [default: kodak]")
 @click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False, exists=True),
               help="Where datasets are looked for, and published curves. Also: the environment variable DCACODEC_DATA.")
-@click.option("--codecs", metavar="LIST", callback=_list,
+@click.option("--codecs", metavar="LIST", callback=parse_names,
               help="What to measure, with commas; the first one is compared with the others.  "
                    "[default: all that are here but CompressAI's]")
 @click.option("--qualities", metavar="LIST", default="5,20,35,50,65,80,95", callback=_qualities,
@@ -104,7 +94,7 @@ Examples:
               help="A published curve to compare with, by name or from a file of CompressAI's format; "
                    "can be given several times.  [default for kodak: jpeg, webp, bpg and vtm, as far as they are not "
                    "measured and can be had]")
-@click.option("--metrics", metavar="LIST", callback=_list,
+@click.option("--metrics", metavar="LIST", callback=parse_names,
               help="psnr, ms-ssim, ssimulacra2, with commas.  [default: those whose packages are installed]")
 @click.option("--method", type=click.Choice(["akima", "pchip"]), default="akima",
               help="How curves are interpolated for BD-rates.")
@@ -147,7 +137,7 @@ def bench(pictures: tuple[Path, ...], dataset: str | None, data_dir: Path | None
     from dcacodec.bench.store import Journal
 
     chosen_metrics = _metrics(metrics or (("psnr", "ms-ssim") if quick else None))
-    options = Options(preset, weights, device, threads or max(1, _cores() // jobs), tuple(map(float, qualities)))
+    options = Options(preset, weights, device, threads or max(1, cores() // jobs), tuple(map(float, qualities)))
     opened = _codecs(codecs, options)
     settings = {codec.name: codec.settings for codec in opened}
     if quick:
@@ -182,11 +172,6 @@ def _check_packages() -> None:
     needed = {"bjontegaard": "bjontegaard", "matplotlib": "matplotlib", "jinja2": "jinja2"}
     if missing := [package for module, package in needed.items() if find_spec(module) is None]:
         raise BenchError(f"not installed: {', '.join(missing)}; the extra brings them: pip install 'dcacodec[bench]'")
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _metrics(names: tuple[str, ...] | None) -> tuple[Metric, ...]:

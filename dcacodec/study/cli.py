@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from dcacodec.errors import TrainingError
-from dcacodec.shell import note
+from dcacodec.shell import QUIET, is_quiet, note, parse_names
 
 EMA = 0.99
 """Decay of the moving average: runs are short."""
@@ -28,7 +28,8 @@ Examples:
 @click.option("--validation", multiple=True, required=True,
               help="Pictures to measure on: folders, tar shards or files.")
 @click.option("--validation-pictures", type=click.IntRange(1), default=12, help="How many of them.")
-@click.option("--only", help="Names of variants, with commas in between.  [default: all]")
+@click.option("--only", metavar="LIST", callback=parse_names,
+              help="Names of variants, with commas in between.  [default: all]")
 @click.option("--steps", type=click.IntRange(1), default=4000, help="Training steps of each variant.")
 @click.option("--batch", type=click.IntRange(1), default=8, help="Crops per step.")
 @click.option("--crop", type=click.IntRange(64), default=128, help="Side of the crops in pixels, a multiple of 64.")
@@ -36,10 +37,10 @@ Examples:
 @click.option("--cached", type=click.IntRange(1), default=3072, help="How many crops of 256 pixels to keep latents of.")
 @click.option("--rounds", type=click.IntRange(0), default=3, help="Rounds of timing; 0 for none.")
 @click.option("--threads", type=click.IntRange(1), help="Processor threads.")
-@click.option("--quiet", is_flag=True, help="No progress bars.")
+@QUIET
 def study(checkpoint: Path, sources: tuple[str, ...], folder: Path, validation: tuple[str, ...],
-          validation_pictures: int, only: str | None, steps: int, batch: int, crop: int, rate: float, cached: int,
-          rounds: int, threads: int | None, quiet: bool) -> None:
+          validation_pictures: int, only: tuple[str, ...] | None, steps: int, batch: int, crop: int, rate: float,
+          cached: int, rounds: int, threads: int | None) -> None:
     """Compare entropy models, the paper's study: R, G and L alone and together, in all orders, adaptive and merged.
 
     The transforms of CHECKPOINT (or of a weights file) are frozen; latents of crops of SOURCES are kept, and each
@@ -56,7 +57,7 @@ def study(checkpoint: Path, sources: tuple[str, ...], folder: Path, validation: 
     if threads:
         torch.set_num_threads(threads)
     known = {variant.name: variant for variant in VARIANTS}
-    names = only.split(",") if only else list(known)
+    names = only or tuple(known)
     if unknown := [name for name in names if name not in known]:
         raise click.BadParameter(f"{unknown[0]} is not one of {', '.join(known)}.", param_hint="'--only'")
     if crop > CACHED_CROP:
@@ -66,7 +67,7 @@ def study(checkpoint: Path, sources: tuple[str, ...], folder: Path, validation: 
     except ValueError as error:
         raise TrainingError(str(error)) from error
     records = run(checkpoint, sources, validation, folder, options, [known[name] for name in names], cached,
-                  validation_pictures, rounds, quiet)
+                  validation_pictures, rounds, is_quiet())
     for path in write_report(records, folder):
         note(str(path))
     for line in tables(records, summarise(records))[0]:

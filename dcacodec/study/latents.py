@@ -18,10 +18,9 @@ from tqdm import tqdm
 
 from dcacodec.errors import WeightsError
 from dcacodec.files import write_atomically
-from dcacodec.network.config import REGIONAL_STRIDE
 from dcacodec.network.dca import DCA
 from dcacodec.network.precision import fast_bfloat16, transform_precision
-from dcacodec.training.data import CropSampler
+from dcacodec.training.data import CropSampler, to_input
 from dcacodec.training.loop import VALIDATION_QUALITIES
 from dcacodec.training.loss import draw_positions
 from dcacodec.training.publish import load_checkpoint
@@ -78,12 +77,6 @@ def load_frozen(path: Path) -> DCA:
     """
     model = read_weights(path).network if path.suffix == ".safetensors" else load_checkpoint(path)[0]
     return model.float().eval().requires_grad_(False)
-
-
-def to_input(picture: NDArray[np.uint8], device: torch.device) -> Tensor:
-    """(H, W, 3) -> (1, H', W', 3) float32 in 0..1, cut to multiples of 64 pixels."""
-    height, width = (side // REGIONAL_STRIDE * REGIONAL_STRIDE for side in picture.shape[:2])
-    return torch.from_numpy(picture[:height, :width]).to(device)[None].float() / 255
 
 
 def digest(pictures: Sequence[NDArray[np.uint8]]) -> str:

@@ -31,7 +31,9 @@ def rate_distortion(codec: Codec, pictures: Sequence[NDArray[np.uint8]], quality
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
-def write_card(path: Path, state: dict[str, Any], trained_on: str, pictures: Sequence[NDArray[np.uint8]]) -> Path:
+def write_card(
+    path: Path, state: dict[str, Any], trained_on: str, pictures: Sequence[NDArray[np.uint8]], quiet: bool = False
+) -> Path:
     """Write a weights file's card beside it.
 
     Args:
@@ -39,6 +41,7 @@ def write_card(path: Path, state: dict[str, Any], trained_on: str, pictures: Seq
         state: of the checkpoint it was made from, see `load_checkpoint`.
         trained_on: the training pictures, in words.
         pictures: for the rate-distortion table; none for a card without one.
+        quiet: no progress bar.
 
     Returns:
         The path of the card.
@@ -71,7 +74,7 @@ def write_card(path: Path, state: dict[str, Any], trained_on: str, pictures: Seq
             "| quality | bpp | PSNR dB | " + " | ".join(STREAMS) + " |",
             "|---" * (3 + len(STREAMS)) + "|",
         ]
-        for quality in tqdm(CARD_QUALITIES, desc="measuring", unit="quality"):
+        for quality in tqdm(CARD_QUALITIES, desc="measuring", unit="quality", disable=quiet):
             row = rate_distortion(codec, pictures, quality)
             streams = " | ".join(f"{row[name]:.4f}" for name in STREAMS)
             lines.append(f"| {quality} | {row['bpp']:.4f} | {row['psnr']:.2f} | {streams} |")

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import click
 
 from dcacodec.errors import TrainingError
 from dcacodec.network.config import PRESETS
-
-
-def _bytes(context: click.Context, option: click.Parameter, text: str) -> int:
-    """A number of bytes, with K, M or G for 1000, 1000**2 or 1000**3."""
-    match = re.fullmatch(r"(\d+)([KMG]?)", text.upper())
-    if match is None:
-        raise click.BadParameter(f"{text!r} is not a size such as 15M.")
-    return int(match[1]) * 1000 ** ("KMG".index(match[2]) + 1 if match[2] else 0)
+from dcacodec.shell import QUIET, is_quiet, parse_size
 
 
 @click.command(
@@ -51,17 +43,17 @@ Examples:
 @click.option("--validation-pictures", type=click.IntRange(1), default=8, help="How many of them.")
 @click.option("--validate-every", type=click.FloatRange(0), default=20.0, help="Minutes between validations.")
 @click.option("--save-every", type=click.FloatRange(0), default=5.0, help="Minutes between checkpoints.")
-@click.option("--part-size", callback=_bytes, default="0", show_default="one file", metavar="SIZE",
-              help="Write checkpoints in parts of so many bytes (15M, 500K), and an index, checkpoint.pt.json.")
+@click.option("--part-size", callback=parse_size, show_default="one file", metavar="SIZE",
+              help="Write checkpoints in parts of so many bytes (15MB, 500KiB), and an index, checkpoint.pt.json.")
 @click.option("--plot", is_flag=True,
               help="Draw curves.png and curves.svg after each validation; needs Matplotlib (the extra 'bench').")
 @click.option("--resume", type=click.Path(path_type=Path, exists=True, dir_okay=False),
               help="A checkpoint of another run (or the index of its parts) to start from, with a fresh schedule.")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Seed of weights, crops, qualities and noise.")
 @click.option("--threads", type=click.IntRange(1), help="Processor threads.")
-@click.option("--quiet", is_flag=True, help="No progress bars.")
+@QUIET
 def train(sources: tuple[str, ...], folder: Path, threads: int | None, validation: tuple[str, ...],
-          validation_pictures: int, resume: Path | None, quiet: bool, **settings: object) -> None:
+          validation_pictures: int, resume: Path | None, part_size: int | None, **settings: object) -> None:
     """Train a network on SOURCES: folders of pictures, tar shards, or single pictures.
 
     Goes on where the run folder's checkpoint stands; Ctrl-C and a request to end the process save it first.
@@ -75,11 +67,11 @@ def train(sources: tuple[str, ...], folder: Path, threads: int | None, validatio
     if threads:
         torch.set_num_threads(threads)
     try:
-        options = TrainingOptions(**settings)  # type: ignore[arg-type]
+        options = TrainingOptions(**settings, part_size=part_size or 0)  # type: ignore[arg-type]
     except ValueError as error:
         raise TrainingError(str(error)) from error
     try:
-        run(sources, folder, options, validation, resume, validation_pictures, quiet)
+        run(sources, folder, options, validation, resume, validation_pictures, is_quiet())
     except Interrupted as interrupted:
         click.echo(f"dcacodec: {interrupted}", err=True)
         raise SystemExit(128 + interrupted.number) from None
@@ -103,6 +95,7 @@ Examples:
 @click.option("--trained-on", default="not recorded", help="What it was trained on, in words, for the card.")
 @click.option("--replace", is_flag=True,
               help="Remove the preset's previous weights file; only for one that no release has had.")
+@QUIET
 def publish(checkpoint: Path, models: Path, check: tuple[str, ...], fit: tuple[str, ...], measure: tuple[str, ...],
             trained_on: str, replace: bool) -> None:
     """Turn a training CHECKPOINT into a weights file with a model card.
@@ -115,8 +108,9 @@ def publish(checkpoint: Path, models: Path, check: tuple[str, ...], fit: tuple[s
     from dcacodec.training.publish import publish as run
 
     model, state = load_checkpoint(checkpoint)
-    checked, fitted, measured = load_pictures(check), load_pictures(fit), load_pictures(measure)
-    path = run(model, models, checked, fitted[:: -(-len(fitted) // FIT_PICTURES) or 1], replace)
-    card = write_card(path, state, trained_on, measured)
+    quiet = is_quiet()
+    checked, fitted, measured = (load_pictures(sources, quiet) for sources in (check, fit, measure))
+    path = run(model, models, checked, fitted[:: -(-len(fitted) // FIT_PICTURES) or 1], replace, quiet)
+    card = write_card(path, state, trained_on, measured, quiet)
     click.echo(path)
     click.echo(card)

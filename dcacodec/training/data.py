@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from dcacodec.errors import DcaError, ImageError, TrainingError
 from dcacodec.images import has_picture_name, read_picture
+from dcacodec.network.config import REGIONAL_STRIDE
 
 
 def _encoded(source: Path) -> Iterator[tuple[str, bytes]]:
@@ -75,6 +76,17 @@ def load_pictures(sources: Sequence[str | Path], quiet: bool = False) -> list[ND
             if len(pictures) == before:
                 raise TrainingError(f"{source}: no pictures in it")
     return pictures
+
+
+def whole_blocks(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W, 3) without the last rows and columns beyond a multiple of 64, which is what the network takes."""
+    height, width = (side // REGIONAL_STRIDE * REGIONAL_STRIDE for side in picture.shape[:2])
+    return picture[:height, :width]
+
+
+def to_input(picture: NDArray[np.uint8], device: torch.device) -> Tensor:
+    """(H, W, 3) -> (1, H', W', 3) float32 in 0..1, cut to multiples of 64 pixels."""
+    return torch.from_numpy(whole_blocks(picture)).to(device)[None].float() / 255
 
 
 def _chances(pictures: Sequence[NDArray[np.uint8]], crop: int) -> NDArray[np.float64]:

@@ -42,7 +42,7 @@ from dcacodec.network.dca import DCA
 from dcacodec.network.precision import fast_bfloat16, transform_precision
 from dcacodec.training.checkpoint import MOST_PARTS, newest_checkpoint, opened_checkpoint, write_checkpoint
 from dcacodec.training.curves import LOG_NAME, require_matplotlib, write_curves
-from dcacodec.training.data import CropSampler, load_pictures
+from dcacodec.training.data import CropSampler, load_pictures, to_input
 from dcacodec.training.klt import initialise
 from dcacodec.training.loss import draw_positions, loss_terms, picture_values, rate_distortion_loss, trade_offs
 
@@ -383,8 +383,7 @@ class Trainer:
         position = torch.tensor([self.config.anchor_position(quality)], device=self.device)
         total: dict[str, float] = {}
         for picture in pictures:
-            height, width = (side // REGIONAL_STRIDE * REGIONAL_STRIDE for side in picture.shape[:2])
-            x = torch.from_numpy(picture[:height, :width]).to(self.device)[None].float() / 255
+            x = to_input(picture, self.device)
             estimate = self.average(x, position)
             values = picture_values(estimate, x)
             bpp, error = loss_terms(estimate, x, full_token_cost=True)

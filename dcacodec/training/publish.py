@@ -29,12 +29,14 @@ from dcacodec.fixedpoint import (
     is_exact,
 )
 from dcacodec.images import Picture
-from dcacodec.network.config import QUALITIES, REGIONAL_STRIDE, DCAConfig
+from dcacodec.network.config import QUALITIES, DCAConfig
 from dcacodec.network.context import Scales, StepCoder
 from dcacodec.network.dca import DCA
 from dcacodec.network.priors import LEVELS_PER_E, SCALE_LEVELS, SCALE_MIN, FactorizedPrior
 from dcacodec.training.checkpoint import opened_checkpoint
+from dcacodec.training.data import whole_blocks
 from dcacodec.weights import FORMAT, Weights, fingerprint, read_weights
+from dcacodec.zoo import INDEX, Index, Published, read_index
 
 ALPHABET = 33
 KEEP_FLOAT32 = ("gain.", "spread.", "priors.", "analysis.patch.", "analysis.down.", "synthesis.patch.", "synthesis.up.")
@@ -97,7 +99,7 @@ def gaussian_levels() -> CdfTable:
     return gaussian_table(SCALE_MIN * np.exp(np.arange(SCALE_LEVELS) / LEVELS_PER_E), ALPHABET)
 
 
-def fitted_levels(weights: Weights, pictures: Sequence[NDArray[np.uint8]]) -> CdfTable:
+def fitted_levels(weights: Weights, pictures: Sequence[NDArray[np.uint8]], quiet: bool = False) -> CdfTable:
     """The table of y with every row fitted to the residuals that pictures have at it, over `FIT_QUALITIES`.
 
     A level is the best Gaussian the network knows of; what it does not know makes the residuals' tails heavier than a
@@ -108,13 +110,14 @@ def fitted_levels(weights: Weights, pictures: Sequence[NDArray[np.uint8]]) -> Cd
         weights: with the table of Gaussians.
         pictures: each (H, W, 3); the last rows and columns beyond a multiple of 64 are left out, and what is smaller
             altogether.
+        quiet: no progress bar.
     """
     table, codec = weights.y_table, Codec(weights)
     counts = FIT_STRENGTH * np.diff(table.cdf, axis=1) / table.cdf[:, -1:]
-    for pixels in tqdm(pictures, desc="fitting tables", unit="picture", disable=not pictures):
-        height, width = (side // REGIONAL_STRIDE * REGIONAL_STRIDE for side in pixels.shape[:2])
-        for quality in FIT_QUALITIES if height and width else ():
-            symbols = codec.symbols_of(pixels[:height, :width], quality)
+    for pixels in tqdm(pictures, desc="fitting tables", unit="picture", disable=quiet or not pictures):
+        blocks = whole_blocks(pixels)
+        for quality in FIT_QUALITIES if blocks.size else ():
+            symbols = codec.symbols_of(blocks, quality)
             for values, rows in zip(symbols.steps, symbols.rows, strict=True):
                 counts += symbol_counts(values, rows, table) + symbol_counts(-values, rows, table)
     return table_from_probabilities(counts[:, :-1], counts[:, -1], table.low, table.shift)
@@ -218,30 +221,19 @@ def load_checkpoint(path: Path) -> tuple[DCA, dict[str, Any]]:
         return model.eval(), state
 
 
-def _listed(listing: Path) -> dict[str, dict[str, Any]]:
-    """The list of published weights (see :mod:`dcacodec.zoo`), empty where there is none yet."""
-    try:
-        index = json.loads(listing.read_text("utf-8"))
-        files = {fingerprint: dict(entry, file=str(entry["file"])) for fingerprint, entry in index["files"].items()}
-        return {"presets": dict(index["presets"]), "files": files}
-    except FileNotFoundError:
-        return {"presets": {}, "files": {}}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise WeightsError(f"the list of weights, {listing}, is damaged") from error
-
-
 def publish(
     model: DCA,
     folder: Path,
     pictures: Sequence[NDArray[np.uint8]],
     fit: Sequence[NDArray[np.uint8]] = (),
     replace: bool = False,
+    quiet: bool = False,
 ) -> Path:
     """Write a model's weights into a folder of published weights and make them its preset's newest.
 
     The weights are read back and run on ``pictures`` before anything is written there. With pictures to ``fit`` to, y
     gets the table of `fitted_levels`. With ``replace`` the preset's previous file and card are removed: right only for
-    weights that no release has had.
+    weights that no release has had. ``quiet``: no progress bar.
 
     Returns:
         The path of the weights file.
@@ -251,29 +243,28 @@ def publish(
             weights is damaged.
         OSError: a file cannot be written.
     """
-    listing = folder / "index.json"
-    index = _listed(listing)
+    listing = folder / INDEX
+    index = read_index(folder) if listing.exists() else Index({}, {})
     data = export(model)
     name = model.config.name
     with tempfile.TemporaryDirectory() as scratch:
         candidate = Path(scratch, "weights.safetensors")
         candidate.write_bytes(data)
         if fit:
-            data = export(model, fitted_levels(read_weights(candidate), fit))
+            data = export(model, fitted_levels(read_weights(candidate), fit, quiet))
             candidate.write_bytes(data)
         activation_ranges(read_weights(candidate), pictures)
 
     identity = fingerprint(data).hex()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}-{identity}.safetensors"
-    previous = index["presets"].get(name)
-    index["presets"][name] = identity
-    index["files"][identity] = {"file": path.name, "sha256": hashlib.sha256(data).hexdigest()}
-    old = folder / index["files"].pop(previous)["file"] if replace and previous not in (None, identity) else None
-    text = json.dumps(index, indent=1, sort_keys=True) + "\n"
+    files = {**index.files, identity: Published(path, hashlib.sha256(data).hexdigest())}
+    previous = index.presets.get(name, identity)
+    old = files.pop(previous, None) if replace and previous != identity else None
+    text = Index({**index.presets, name: identity}, files).text()
     write_atomically(path, lambda file: file.write(data))
     write_atomically(listing, lambda file: file.write(text.encode()))
     if old is not None:  # only now that nothing names it any more
-        old.unlink(missing_ok=True)
-        old.with_suffix(".md").unlink(missing_ok=True)
+        old.path.unlink(missing_ok=True)
+        old.path.with_suffix(".md").unlink(missing_ok=True)
     return path
