@@ -1,4 +1,4 @@
-"""Whether lines show where slices meet: mean differences of neighbouring samples, across borders and elsewhere.
+"""Whether lines show where slices meet: differences of neighbouring samples, across borders and elsewhere.
 
     python benchmarks/seams.py
     python benchmarks/seams.py --qualities 20,80 other.safetensors
@@ -6,10 +6,13 @@
 Pictures of 768x512 are coded in slices of 256x256, smooth ones by formula and two photographs of scikit-image. For each
 picture and quality a line is printed, in levels of 0..255::
 
-    picture      differences in the decoded picture: across the borders of slices; across all other lines between
+    picture      mean differences in the decoded picture: across the borders of slices; across all other lines between
                  blocks of 16x16 pixels, which are what a step of y_hat makes
     one slice    the same lines in the same picture coded in one slice, without borders
-    error        as picture, of the decoded picture minus the original: photographs have edges of their own
+    offset       what the eye takes for a line, a step that is the same all along: of the decoded picture minus the
+                 original, the mean difference over the 256 pixels where two slices meet; the root of the mean square
+                 of all these. Then the same of all other lines.
+    one slice    the same without borders: photographs have edges of their own
 
 The last lines are means over the smooth pictures and over the photographs.
 """
@@ -106,14 +109,16 @@ PHOTOGRAPHS: Final[Mapping[str, Callable[[], Pixels]]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Steps:
-    """Mean absolute differences in levels, see the module's docstring."""
+    """Differences in levels, see the module's docstring."""
 
     border: float
     elsewhere: float
     one_border: float
     one_elsewhere: float
-    error_border: float
-    error_elsewhere: float
+    offset_border: float
+    offset_elsewhere: float
+    one_offset_border: float
+    one_offset_elsewhere: float
 
     @staticmethod
     def mean(parts: list[Steps]) -> Steps:
@@ -126,20 +131,35 @@ class Steps:
             for name, border, elsewhere in (
                 ("picture", self.border, self.elsewhere),
                 ("one slice", self.one_border, self.one_elsewhere),
-                ("error", self.error_border, self.error_elsewhere),
+                ("offset", self.offset_border, self.offset_elsewhere),
+                ("one slice", self.one_offset_border, self.one_offset_elsewhere),
             )
         )
 
 
+def _differences(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of neighbours in (H, W, 3) across borders of slices, and across all other lines: (n, 256, 3), a side of a slice
+    each."""
+    at_border: list[NDArray[np.float64]] = []
+    elsewhere: list[NDArray[np.float64]] = []
+    side = 1 << SLICE_LOG2
+    for plane in (values, values.swapaxes(0, 1)):
+        steps = np.diff(plane, axis=0)
+        for line in range(LINE, len(steps), LINE):
+            (elsewhere if line % side else at_border).append(steps[line - 1].reshape(-1, side, 3))
+    return np.concatenate(at_border), np.concatenate(elsewhere)
+
+
 def across_lines(values: NDArray[np.float64]) -> tuple[float, float]:
     """Mean absolute difference of neighbours in (H, W, 3) across borders of slices, and across all other lines."""
-    at_border: list[float] = []
-    elsewhere: list[float] = []
-    for axis in (0, 1):
-        steps = np.abs(np.diff(values, axis=axis)).mean((1 - axis, 2))
-        for line in range(LINE, len(steps), LINE):
-            (elsewhere if line % (1 << SLICE_LOG2) else at_border).append(float(steps[line - 1]))
-    return float(np.mean(at_border)), float(np.mean(elsewhere))
+    at_border, elsewhere = (float(np.abs(each).mean()) for each in _differences(values))
+    return at_border, elsewhere
+
+
+def along_lines(error: NDArray[np.float64]) -> tuple[float, float]:
+    """The root mean square of the offsets in (H, W, 3) along borders of slices, and along all other lines."""
+    at_border, elsewhere = (float(np.sqrt(np.square(each.mean(1)).mean())) for each in _differences(error))
+    return at_border, elsewhere
 
 
 def steps(codec: Codec, pixels: Pixels, quality: int, effort: int = 0) -> Steps:
@@ -148,7 +168,7 @@ def steps(codec: Codec, pixels: Pixels, quality: int, effort: int = 0) -> Steps:
         codec.decode(codec.encode(Picture(pixels), quality, slice_log2=log2, effort=effort)).pixels.astype(np.float64)
         for log2 in (SLICE_LOG2, 0)
     )
-    return Steps(*across_lines(sliced), *across_lines(one), *across_lines(sliced - pixels))
+    return Steps(*across_lines(sliced), *across_lines(one), *along_lines(sliced - pixels), *along_lines(one - pixels))
 
 
 @click.command()
