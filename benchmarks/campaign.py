@@ -22,8 +22,9 @@ from tqdm import tqdm
 
 from dcacodec.bench.codecs import Options, open_codec
 from dcacodec.bench.metrics import Curve, bd_rate, psnr
+from dcacodec.errors import DcaError, TrainingError, reason
 from dcacodec.training.curves import read_log
-from dcacodec.training.data import load_pictures, whole_blocks
+from dcacodec.training.data import load_pictures, require_blocks, whole_blocks
 
 PEERS: Final = ("jpeg", "webp")
 
@@ -67,10 +68,14 @@ def points_of(log: Path, peers: dict[str, Curve]) -> list[Point]:
     found = []
     for line in read_log(log):
         if line["kind"] == "validation":
-            rows: list[dict[str, Any]] = line["qualities"]
-            curve = Curve(log.parent.name, tuple(row["bpp"] for row in rows), tuple(row["psnr"] for row in rows))
+            try:
+                rows: list[dict[str, Any]] = line["qualities"]
+                curve = Curve(log.parent.name, tuple(row["bpp"] for row in rows), tuple(row["psnr"] for row in rows))
+                minutes, pixels, loss = line["minutes"], line["pixels"], line["loss"]
+            except (LookupError, TypeError) as error:
+                raise TrainingError(f"{log}: a validation lacks what is to be told of it") from error
             rates = {name: round(bd_rate(peer, curve).percent, 2) for name, peer in peers.items()}
-            found.append(Point(log.parent.name, line["minutes"], line["pixels"], line["loss"], rates))
+            found.append(Point(log.parent.name, minutes, pixels, loss, rates))
     return found
 
 
@@ -102,7 +107,18 @@ def plot(points: Sequence[Point], path: Path) -> None:
 @click.option("--quiet", is_flag=True, help="No progress bars.")
 def main(pictures: str, logs: tuple[Path, ...], out: Path | None, plot_path: Path | None, quiet: bool) -> None:
     """Print what the LOGS' validations on PICTURES say, as a table."""
-    held_out = [whole_blocks(picture) for picture in load_pictures([pictures], quiet)[:8]]
+    try:
+        _campaign(pictures, logs, out, plot_path, quiet)
+    except (DcaError, OSError) as error:
+        raise click.ClickException(reason(error)) from error
+    except ValueError as error:  # curves that do not overlap, or a name that Matplotlib cannot draw to
+        raise click.ClickException(str(error)) from error
+
+
+def _campaign(pictures: str, logs: tuple[Path, ...], out: Path | None, plot_path: Path | None, quiet: bool) -> None:
+    held_out = load_pictures([pictures], quiet)[:8]
+    require_blocks(held_out)
+    held_out = [whole_blocks(picture) for picture in held_out]
     peers = {name: peer_curve(name, held_out, quiet) for name in PEERS}
     points = [point for log in logs for point in points_of(log, peers)]
     click.echo("| pixels seen, millions | run, minutes | validation loss | BD-rate against JPEG, WebP |")

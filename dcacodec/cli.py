@@ -209,16 +209,13 @@ def _positive(context: click.Context, option: click.Parameter, value: float | No
 @click.option("--debug", is_flag=True, help="Show all warnings, and where an error came from.")
 @QUIET
 @VERBOSE
-@click.pass_context
-def cli(context: click.Context, debug: bool) -> None:
+def cli(debug: bool) -> None:
     """Compress pictures with a learned codec, and get them back.
 
     IN and OUT are files, or '-' for standard input and output. An OUT that exists is replaced once the new content is
     complete. Results go to standard output, all else to standard error. --quiet and --verbose may stand before the
     command, and after it where it has them as well.
     """
-    if is_quiet():  # for the commands that have this option for themselves
-        context.default_map = dict.fromkeys(_LAZY_COMMANDS, {"quiet": True})
 
 
 @cli.command(

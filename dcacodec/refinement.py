@@ -29,15 +29,18 @@ from dcacodec.network.priors import SKIP_BELOW, gaussian_bits
 
 RATE = 0.02
 """The first learning rate, in quantisation steps a round; it falls as a cosine."""
-FAR = 40
+FAR = 32
 """More rounds than this go no further together: their rate is less."""
 BETAS = (0.9, 0.99)
-HARDNESS = (2.0, 12.0)
+HARDNESS = (1.5, 12.0)
 """Of the soft rounding in the first and the last round."""
 NOISE = 1.2
 """What the width of the uniform noise in the first round tends to for many rounds; in the last there is none."""
 PATIENCE = 20
 """At so many rounds it is half of that: few rounds go straighter."""
+WORTH = 1.2
+"""Lambda here, as a multiple of the quality's. What refinement saves for the same picture is best spent in part on a
+better one: the steps of y, and all that the network expects, are those of the quality."""
 
 
 def soft_round(x: Tensor, hardness: float) -> Tensor:
@@ -79,7 +82,7 @@ def refine(
     _, height, width, _ = picture.shape
     position = torch.tensor([network.config.anchor_position(quality)], device=device)
     # Squared errors of samples in 0..1, summed over the three of each pixel: their mean on the scale of 0..255 counts.
-    trade_off = network.config.trade_off(quality) * 255**2 / 3
+    trade_off = WORTH * network.config.trade_off(quality) * 255**2 / 3
     random = torch.Generator(device).manual_seed(0)  # so that a picture always gives the same file
     rows, columns = inside
     with torch.inference_mode(False), torch.enable_grad():

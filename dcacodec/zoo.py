@@ -56,10 +56,10 @@ def read_index(folder: Path) -> Index:
     try:
         presets = {preset: _text(fingerprint) for preset, fingerprint in index["presets"].items()}
         files = {
-            fingerprint: Published(folder / _text(entry["file"]), _text(entry["sha256"]))
+            fingerprint: Published(folder / _file_name(entry["file"]), _text(entry["sha256"]))
             for fingerprint, entry in index["files"].items()
         }
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise WeightsError(f"the list of weights, {path}, is damaged") from error
     return Index(presets, files)
 
@@ -68,6 +68,14 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not a text")
     return value
+
+
+def _file_name(value: object) -> str:
+    """Of a file in the same folder, and nowhere else."""
+    name = _text(value)
+    if name in ("", ".", "..") or "/" in name or "\\" in name:
+        raise ValueError(f"{name!r} is not the name of a file")
+    return name
 
 
 def by_fingerprint(fingerprint: str, folder: Path | None = None) -> Published:

@@ -175,3 +175,17 @@ def test_campaign_compares_with_files_of_the_same_pictures(tmp_path: Path) -> No
     ]
     with Image.open(tmp_path / "out.png") as drawn:
         assert drawn.size == (900, 400)
+
+    def refused(*changed: str, log_text: str = "") -> str:
+        (tmp_path / "bad.jsonl").write_text(log_text, "utf-8")
+        failed = CliRunner().invoke(campaign.main, [*changed, "--quiet"])
+        assert (failed.exit_code, failed.stdout) == (1, "")
+        return failed.stderr.removeprefix("Error: ").rstrip("\n")
+
+    bad = str(tmp_path / "bad.jsonl")
+    assert refused(arguments[0], bad) == f"{bad} is no training log"
+    lacking = json.dumps({"kind": "validation", "pixels": 1, "qualities": [{"bpp": 1}]})
+    assert refused(arguments[0], bad, log_text=lacking) == f"{bad}: a validation lacks what is to be told of it"
+    (tmp_path / "empty").mkdir()
+    assert refused(str(tmp_path / "empty"), str(log)) == f"{tmp_path / 'empty'}: no pictures in it"
+

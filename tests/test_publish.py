@@ -1,5 +1,6 @@
 """Publishing: what is rounded how, what is refused, the tables, the list of weights, the card."""
 
+import errno
 import hashlib
 import json
 import math
@@ -23,12 +24,14 @@ from dcacodec.codec import Codec
 from dcacodec.coding import PythonCoder, ideal_bits
 from dcacodec.container import STREAMS, parse
 from dcacodec.errors import UnknownModel, WeightsError
+from dcacodec.files import write_atomically
 from dcacodec.fixedpoint import ACTIVATION_LIMIT
 from dcacodec.images import Picture
 from dcacodec.network.config import DCAConfig
 from dcacodec.network.dca import DCA
 from dcacodec.network.priors import SCALE_LEVELS, FactorizedPrior, gaussian_bits
-from dcacodec.training.card import CARD_QUALITIES, write_card
+from dcacodec.training.card import CARD_QUALITIES, make_card
+from dcacodec.training.checkpoint import RunFacts
 from dcacodec.training.loop import Trainer, TrainingOptions
 from dcacodec.training.publish import (
     ALPHABET,
@@ -378,14 +381,65 @@ def test_newer_weights_stand_beside_or_take_the_place_of_older_ones(model: DCA, 
 
 def test_a_checkpoints_average_is_published(model: DCA, tmp_path: Path) -> None:
     path = save_checkpoint(model, tmp_path)
-    loaded, state = load_checkpoint(path)
+    loaded, facts = load_checkpoint(path)
     assert not loaded.training
     assert loaded.config == TINY
     expected = model.state_dict()
     for name, value in loaded.state_dict().items():
         assert torch.equal(value, expected[name])
-    assert "average" not in state
-    assert not torch.equal(state["model"]["gain.values"], expected["gain.values"])
+    assert facts == RunFacts(minutes=5.5, steps=1234, batch=3, crop=128, pixels=5_600_000)
+
+
+@pytest.mark.parametrize("name", ["step", "seconds", "pixels", "options", "config", "average"])
+def test_a_checkpoint_without_what_the_card_tells_is_refused(name: str, model: DCA, tmp_path: Path) -> None:
+    path = save_checkpoint(model, tmp_path)
+    state = torch.load(path, weights_only=True)
+    del state[name]
+    torch.save(state, path)
+    with pytest.raises(WeightsError, match="checkpoint.pt: not a checkpoint, or one of a network that this version"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"name": "../evil"}, {"name": ""}, {"lambda_min": math.nan}, {"lambda_max": math.inf}, {"lambda_min": 0.0}],
+)
+def test_a_checkpoint_of_an_impossible_network_is_refused(
+    change: dict[str, Any], model: DCA, tmp_path: Path
+) -> None:
+    path = save_checkpoint(model, tmp_path)
+    state = torch.load(path, weights_only=True)
+    state["config"].update(change)
+    torch.save(state, path)
+    with pytest.raises(WeightsError, match="checkpoint.pt: not a checkpoint, or one of a network that this version"):
+        load_checkpoint(path)
+
+
+def test_nothing_is_published_where_the_card_cannot_be_made(model: DCA, tmp_path: Path) -> None:
+    def fail(weights: Weights, size: int) -> str:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        publish(model, tmp_path / "models", PICTURES, card=fail)
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_disk_that_is_full_for_the_card_publishes_nothing(
+    model: DCA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+
+    def full(path: Path, write: Any) -> None:
+        if path.suffix == ".md":
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write_atomically(path, write)
+
+    publish(drawn(TINY, seed=7), tmp_path, PICTURES, card=lambda weights, size: "first")
+    before = (tmp_path / "index.json").read_bytes()
+    monkeypatch.setattr("dcacodec.training.publish.write_atomically", full)
+    with pytest.raises(OSError, match="No space left"):
+        publish(model, tmp_path, PICTURES, card=lambda weights, size: "second", replace=True)
+    assert (tmp_path / "index.json").read_bytes() == before
+    assert (tmp_path / by_preset("tiny", tmp_path).path.name).with_suffix(".md").read_text("utf-8") == "first"
 
 
 def table_of(card: str) -> list[list[str]]:
@@ -437,9 +491,9 @@ def test_the_command_publishes_with_a_card(model: DCA, data: bytes, tmp_path: Pa
 
 
 def test_a_card_without_a_table(model: DCA, tmp_path: Path) -> None:
-    path = publish(model, tmp_path, PICTURES)
-    _, state = load_checkpoint(save_checkpoint(model, tmp_path / "run"))
-    text = write_card(path, state, "not recorded", []).read_text("utf-8")
+    weights = read_weights(publish(model, tmp_path, PICTURES))
+    _, facts = load_checkpoint(save_checkpoint(model, tmp_path / "run"))
+    text = make_card(weights, 1000, facts, "not recorded", [])
     assert "quality |" not in text
     assert text.endswith("training pictures may have had terms of their own |\n")
 
@@ -487,6 +541,8 @@ def test_one_tensor_per_name_and_no_more(data: bytes, model: DCA) -> None:
         ("{}", "is damaged"),
         ("[]", "is damaged"),
         ('{"presets": {}, "files": {"a": 1}}', "is damaged"),
+        ('{"presets": {}, "files": {"a": {"file": "../other/small.safetensors", "sha256": ""}}}', "is damaged"),
+        ('{"presets": {}, "files": {"a": {"file": "..", "sha256": ""}}}', "is damaged"),
     ],
 )
 def test_a_damaged_list_of_weights_is_told_before_any_work(

@@ -21,6 +21,7 @@ from tiny import photo
 from dcacodec import zoo
 from dcacodec.cli import cli
 from dcacodec.container import MAGIC, Container, Header, Slice, pack
+from dcacodec.shell import is_quiet
 
 ROOT = Path(__file__).resolve().parent.parent
 DCA = pack(Container(Header(b"\x01\x02\xff\x04", 640, 480, "RGB", 73), (Slice((b"",) * 7, 0),)))
@@ -221,17 +222,25 @@ def test_quiet_and_verbose_exclude_each_other(tmp_path: Path) -> None:
         assert result.stderr.endswith("Error: --quiet and --verbose exclude each other.\n")
 
 
-def test_quiet_before_the_command_reaches_those_with_an_option_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("train", ["x", "--run", "r"]),
+        ("publish", [str(ROOT / "LICENSE"), "--models", "m", "--check", "c"]),
+        ("study", [str(ROOT / "LICENSE"), "x", "--out", "o", "--validation", "v"]),
+        ("bench", []),
+    ],
+)
+def test_quiet_stands_before_or_after_the_command(
+    name: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = []
-    for name in ("train", "study"):
-        command = cli.get_command(click.Context(cli), name)
-        assert command is not None
-        monkeypatch.setattr(command, "callback", lambda quiet, **options: seen.append(quiet))
-    for name, arguments in (("train", ["x", "--run", "r"]), ("study", [str(ROOT / "LICENSE"), "x", "--out", "o"])):
-        more = ["--validation", "v"]
-        assert call(name, *arguments, *more).exit_code == 0
-        assert call("--quiet", name, *arguments, *more).exit_code == 0
-    assert seen == [False, True, False, True]
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    monkeypatch.setattr(command, "callback", lambda **options: seen.append(is_quiet()))
+    for order in ([name, *arguments], ["--quiet", name, *arguments], [name, *arguments, "--quiet"]):
+        assert call(*order).exit_code == 0
+    assert seen == [False, True, True]
 
 
 # ----------------------------------------------------------------------------------------------------------- the manual

@@ -34,6 +34,7 @@ from dcacodec.study.latents import (
     read_latents,
     save_latents,
 )
+from dcacodec.study.records import read_record
 from dcacodec.study.report import compare, curve_of, summarise, write_report
 from dcacodec.study.timing import decode_times, square_of
 from dcacodec.study.variants import FROZEN, TRAINED, VARIANTS, Variant, fresh_model, measure, sizes, train_variant
@@ -97,17 +98,24 @@ def test_latents_are_what_the_analysis_makes(frozen: DCA, latents: Latents) -> N
 
 def test_latents_are_kept(latents: Latents, tmp_path: Path) -> None:
     path = tmp_path / "latents.safetensors"
-    assert read_latents(path, KEY) is None
+    assert read_latents(path, KEY, len(VALID)) is None
     save_latents(path, latents, KEY)
-    kept = read_latents(path, KEY)
+    kept = read_latents(path, KEY, len(VALID))
     assert kept is not None
     assert same(kept, latents)
     for other in ({"source": "1" * 64}, {"sources": "2" * 64}, {"crops": 6}, {"pictures": "1" * 64}, {"seed": 1}):
-        assert read_latents(path, replace(KEY, **other)) is None
+        assert read_latents(path, replace(KEY, **other), len(VALID)) is None
+    with pytest.raises(WeightsError, match="damaged; without it the latents are made anew$"):
+        read_latents(path, KEY, len(VALID) + 1)
     for content in (path.read_bytes()[:-10], b"", b"text" * 50):
         path.write_bytes(content)
         with pytest.raises(WeightsError, match="damaged; without it the latents are made anew$"):
-            read_latents(path, KEY)
+            read_latents(path, KEY, len(VALID))
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(IsADirectoryError) as error:
+        read_latents(path, KEY, len(VALID))
+    assert error.value.filename == str(path)
 
 
 def test_digests_tell_pictures_apart() -> None:
@@ -427,6 +435,51 @@ def test_the_command_and_that_nothing_is_done_twice(
     damaged = call(place, tmp_path, "--only", "R-0")
     assert damaged.exit_code == 1
     assert damaged.stderr.startswith(f"dcacodec: error: {tmp_path / 'variants' / 'R-0.json'}: damaged; ")
+    (tmp_path / "variants" / "R-0.json").write_bytes(before)
+
+    # One that is not asked for is reported with the others, and spoils nothing where it does not belong to them.
+    alone = call(place, tmp_path, "--only", "GL-0", "--rounds", 0)
+    assert (alone.exit_code, alone.stdout) == (0, more.stdout)
+    held = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for changed in (("--only", "RL-0", "--batch", 1), ("--only", "RL-0", "--cached", 3)):
+        mixed = call(place, tmp_path, *changed)
+        assert (mixed.exit_code, mixed.stdout) == (1, "")
+        assert mixed.stderr.endswith(f"{message}\n")
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == held
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[" * 100_000,
+        "[]",
+        '{"made_from": {}}',
+        '{"made_from": {}, "name": "R-0", "parameters": {}, "qualities": []}',
+        '{"made_from": {}, "name": "R-0", "parameters": {}, "qualities": [{"quality": 5, "bpp": NaN, "psnr": 1}]}',
+    ],
+)
+def test_damaged_records_are_told_by_name(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "R-0.json"
+    path.write_text(text, "utf-8")
+    with pytest.raises(TrainingError) as error:
+        read_record(path, {})
+    assert str(error.value) == f"{path}: damaged; without it, what it told is done anew"
+
+
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, "[]", '{"made_from": {}}', '{"milliseconds": {"R-0": []}}'])
+def test_damaged_timings_are_measured_anew(
+    text: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "TIMED_SIDES", (64,))
+    weights = {"R-0": tmp_path / "R-0.safetensors"}
+    weights["R-0"].write_bytes(export(fresh_model(drawn_model(TINY, 1), Variant("R"))))
+    path = tmp_path / "timing.json"
+    first = run._timing(path, weights, VALID[0], 1, quiet=True)
+    assert run._timing(path, weights, VALID[0], 1, quiet=True) == first
+    path.write_text(text, "utf-8")
+    assert run._timing(path, weights, VALID[0], 1, quiet=True).keys() == {"R-0"}
+    assert json.loads(path.read_text("utf-8"))["milliseconds"].keys() == {"R-0"}
 
 
 @pytest.mark.parametrize(
@@ -449,7 +502,7 @@ def test_pictures_that_are_too_small(place: Path, tmp_path: Path) -> None:
     (tmp_path / "small").mkdir()
     Image.fromarray(photo(200, 63)).save(tmp_path / "small" / "a.png")
     result = call(place, tmp_path / "out", "--validation", str(tmp_path / "small"), "--validation-pictures", "9")
-    assert result.stderr == "dcacodec: error: pictures to validate on need 64 pixels at least to each side\n"
+    assert result.stderr == "dcacodec: error: pictures to measure on need 64 pixels at least to each side\n"
 
 
 def test_the_config_of_a_variant_differs_in_nothing_else(frozen: DCA) -> None:

@@ -44,6 +44,7 @@ from dcacodec.training import cli as training_cli
 from dcacodec.training import loop
 from dcacodec.training.checkpoint import newest_checkpoint, opened_checkpoint, write_checkpoint
 from dcacodec.training.curves import draw_curves, read_log
+from dcacodec.training.curves import main as curves_command
 from dcacodec.training.data import CropSampler, digest_of, load_pictures
 from dcacodec.training.klt import initialise
 from dcacodec.training.loop import Interrupted, Signals, Trainer, TrainingOptions, Workers, train
@@ -238,7 +239,7 @@ def test_a_bad_source_to_validate_on_is_found_before_training(pictures: Path, tm
     missing = tmp_path / "missing"
     assert_fails(call(*arguments, "--validation", missing), f"{missing}: No such file or directory")
     (tmp_path / "small.png").write_bytes(png(photo(200, 63)))
-    message = "pictures to validate on need 64 pixels at least to each side"
+    message = "pictures to measure on need 64 pixels at least to each side"
     assert_fails(call(*arguments, "--validation", tmp_path / "small.png"), message)
     assert not (tmp_path / "run").exists()
 
@@ -774,9 +775,29 @@ def test_a_log_is_read_without_what_was_done_twice(tmp_path: Path) -> None:
     path.write_text(json.dumps(killed[0]) + "\n{}\n", "utf-8")
     with pytest.raises(TrainingError, match="line 2 is not one of a training log$"):
         read_log(path)
-    path.write_text('{"kind": "tr', "utf-8")
-    with pytest.raises(TrainingError, match=r"log\.jsonl is no training log$"):
-        read_log(path)
+    path.write_text(json.dumps(killed[0]) + '\n{"kind": "train", "loss": NaN}\n', "utf-8")
+    assert read_log(path) == killed[:1]  # that is no JSON
+    for content in (b'{"kind": "tr', b"", b"\xff\xfe{}", b"[" * 100_000):
+        path.write_bytes(content)
+        with pytest.raises(TrainingError, match=r"log\.jsonl is no training log$"):
+            read_log(path)
+
+
+@pytest.mark.parametrize(
+    ("log", "message"),
+    [
+        (None, "log.jsonl: No such file or directory"),
+        ("", "log.jsonl is no training log"),
+        ('{"kind": "train", "pixels": 1}', "log.jsonl: a line lacks what is to be drawn"),
+        ('{"kind": "validation", "pixels": 1, "loss": 1, "qualities": [{}]}', "a line lacks what is to be drawn"),
+    ],
+)
+def test_curves_that_cannot_be_drawn(log: str | None, message: str, tmp_path: Path) -> None:
+    if log is not None:
+        (tmp_path / "log.jsonl").write_text(log, "utf-8")
+    result = CliRunner().invoke(curves_command, [str(tmp_path)])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: ") and result.stderr.endswith(f"{message}\n")
 
 
 def test_a_torn_line_of_the_log_is_not_gone_on_with(tmp_path: Path) -> None:
@@ -966,6 +987,15 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_spares_the_checkpoint(
     assert all(value.isfinite().all() for part in ("model", "average") for value in state[part].values())
 
 
+def test_weights_that_are_not_finite_spare_the_checkpoint(pictures: Path, tmp_path: Path) -> None:
+    """A finite gradient, but a step that is too large for float32."""
+    train([str(pictures)], tmp_path, replace(QUICK, steps=2), quiet=True)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    with pytest.raises(TrainingError, match=r"^the weights are not finite at step 3; the last checkpoint is as it was"):
+        train([str(pictures)], tmp_path, replace(QUICK, steps=3, rate=1e300, warm_up=1), quiet=True)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+
+
 def test_a_step_that_fails_changes_no_weight(tmp_path: Path) -> None:
     trainer = Trainer(QUICK, tmp_path, TINY, CPU)
     trainer.start([photo(96, 128)])
@@ -1005,6 +1035,18 @@ def test_training_outside_the_main_thread(uninterrupted: dict[str, Any], picture
     thread.start()
     thread.join()
     assert same(state_of(tmp_path)["average"], uninterrupted["average"])
+
+
+def test_an_interrupt_names_the_index_of_parts(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: Any) -> dict[str, float]:
+        interrupt()
+        return {"loss": 0.0}
+
+    monkeypatch.setattr(Trainer, "validate", interrupted)
+    with pytest.raises(Interrupted, match=r"^interrupted at step 6; \S+checkpoint.pt.json holds it, and the same"):
+        train([str(pictures)], tmp_path, replace(QUICK, part_size=30_000), [str(pictures)], quiet=True)
 
 
 def test_an_interrupt_does_not_wait_for_a_validation(
@@ -1267,7 +1309,18 @@ def test_progress_is_shown_on_stderr(pictures: Path, tmp_path: Path) -> None:
         (["--steps", -1], 2, "Error: Invalid value for '--steps': -1 is not in the range x>=0.\n"),
         (["--max-minutes", -1], 2, "Error: Invalid value for '--max-minutes': -1.0 is not in the range x>=0.\n"),
         (["--batch", 0], 2, "Error: Invalid value for '--batch': 0 is not in the range x>=1.\n"),
-        (["--seed", -1], 2, "Error: Invalid value for '--seed': -1 is not in the range x>=0.\n"),
+        (
+            ["--seed", -1],
+            2,
+            "Error: Invalid value for '--seed': -1 is not in the range 0<=x<=4294967295.\n",
+        ),
+        (["--threads", 10**11], 2, "'--threads': 100000000000 is not in the range 1<=x<=1024.\n"),
+        (["--steps", 1, "--rate", "nan"], 1, "dcacodec: error: rate must be a finite number, not nan\n"),
+        (["--steps", 1, "--rate", "inf"], 1, "dcacodec: error: rate must be a finite number, not inf\n"),
+        (["--steps", 1, "--ema", "nan"], 1, "dcacodec: error: ema must be a finite number, not nan\n"),
+        (["--max-minutes", "nan"], 1, "dcacodec: error: minutes must be a finite number, not nan\n"),
+        (["--steps", 1, "--save-every", "nan"], 1, "dcacodec: error: save every must be a finite number, not nan\n"),
+        (["--steps", 1, "--part-size", "x"], 2, "'x' is not a size such as 200KB, 1.5MB, 180KiB or 200000.\n"),
         (["--preset", "x"], 2, "Error: Invalid value for '--preset': 'x' is not one of 'small', 'base', 'tiny'.\n"),
         (["--resume", "none"], 2, "Error: Invalid value for '--resume': File 'none' does not exist.\n"),
     ],

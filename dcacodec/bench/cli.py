@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from dcacodec.shell import cores, is_quiet, parse_names
+from dcacodec.shell import QUIET, cores, is_quiet, parse_names
 
 if TYPE_CHECKING:
     from dcacodec.bench.codecs import BenchCodec, Options
@@ -113,11 +113,11 @@ Examples:
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("bench"),
               help="Folder for the results. What an earlier run with the same options has measured there is not "
                    "measured again.")
-@click.option("--quiet", is_flag=True, help="No progress bars.")
+@QUIET
 def bench(pictures: tuple[Path, ...], dataset: str | None, data_dir: Path | None, codecs: tuple[str, ...] | None,
           qualities: tuple[int, ...], preset: str, weights: Path | None, device: str, anchors: tuple[str, ...],
           metrics: tuple[str, ...] | None, method: Any, window: tuple[float, float] | None, repeat: int, showcase: int,
-          jobs: int, threads: int | None, quick: bool, out: Path, quiet: bool) -> None:
+          jobs: int, threads: int | None, quick: bool, out: Path) -> None:
     """Measure rate, distortion, speed and memory of dcacodec and other codecs on real files.
 
     PICTURES are files and folders. Prints the results, and writes them to a folder: report.txt, index.html (the page to
@@ -148,6 +148,7 @@ def bench(pictures: tuple[Path, ...], dataset: str | None, data_dir: Path | None
             codec.prepare(setting)
     folders = [folder for folder in (data_dir, os.environ.get("DCACODEC_DATA")) if folder]
     data_folders = [Path(folder) for folder in folders]
+    quiet = is_quiet()
     measured = _dataset(pictures, dataset, data_folders, quiet)
     if quick:
         chosen = tuple(measured.pictures[i] for i in spaced(len(measured.pictures), QUICK_PICTURES))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -64,6 +65,10 @@ class DCAConfig:
     lambda_max: float = 0.5
 
     def __post_init__(self) -> None:
+        if not re.fullmatch("[a-z0-9-]+", self.name):
+            raise ValueError(f"a network's name has small letters, digits and hyphens, unlike {self.name!r}")
+        if not 0 < self.lambda_min < self.lambda_max < math.inf:
+            raise ValueError(f"lambda must rise from above 0, not from {self.lambda_min} to {self.lambda_max}")
         if self.latent % STEPS or self.latent_linear % STEPS:
             raise ValueError(f"latent channels must be multiples of {STEPS}, not {self.latent}, {self.latent_linear}")
         if not 0 <= self.latent_linear < self.latent:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from dcacodec.errors import TrainingError
-from dcacodec.shell import QUIET, is_quiet, note, parse_names
+from dcacodec.shell import QUIET, is_quiet, note, parse_names, print_result
 
 EMA = 0.99
 """Decay of the moving average: runs are short."""
@@ -36,7 +36,7 @@ Examples:
 @click.option("--rate", type=click.FloatRange(0), default=2e-3, help="Peak learning rate.")
 @click.option("--cached", type=click.IntRange(1), default=3072, help="How many crops of 256 pixels to keep latents of.")
 @click.option("--rounds", type=click.IntRange(0), default=3, help="Rounds of timing; 0 for none.")
-@click.option("--threads", type=click.IntRange(1), help="Processor threads.")
+@click.option("--threads", type=click.IntRange(1, 1024), help="Processor threads.")
 @QUIET
 def study(checkpoint: Path, sources: tuple[str, ...], folder: Path, validation: tuple[str, ...],
           validation_pictures: int, only: tuple[str, ...] | None, steps: int, batch: int, crop: int, rate: float,
@@ -70,5 +70,4 @@ def study(checkpoint: Path, sources: tuple[str, ...], folder: Path, validation: 
                   validation_pictures, rounds, is_quiet())
     for path in write_report(records, folder):
         note(str(path))
-    for line in tables(records, summarise(records))[0]:
-        click.echo(line)
+    print_result("\n".join(tables(records, summarise(records))[0]))

@@ -136,13 +136,19 @@ def save_latents(path: Path, latents: Latents, key: CacheKey) -> None:
     write_atomically(path, lambda file: file.write(data))
 
 
-def read_latents(path: Path, key: CacheKey) -> Latents | None:
+def read_latents(path: Path, key: CacheKey, pictures: int) -> Latents | None:
     """The latents that were kept, or None where there are none, or those of another key.
+
+    Args:
+        pictures: how many validation pictures they are of.
 
     Raises:
         WeightsError: the file is damaged.
+        OSError: it cannot be read.
     """
-    if not path.exists():
+    try:
+        path.open("rb").close()  # safe_open would not say which file it is
+    except FileNotFoundError:
         return None
     try:
         with safe_open(path, "pt") as file:
@@ -151,9 +157,7 @@ def read_latents(path: Path, key: CacheKey) -> Latents | None:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dictionary)
         valid: dict[int, list[Tensor]] = {}
         for quality in VALIDATION_QUALITIES:
-            prefix = f"valid.{quality}."
-            numbers = sorted(int(name.removeprefix(prefix)) for name in tensors if name.startswith(prefix))
-            valid[quality] = [tensors[f"{prefix}{number}"] for number in numbers]
+            valid[quality] = [tensors[f"valid.{quality}.{number}"] for number in range(pictures)]
         return Latents(tensors["train"], tensors["position"], valid)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path}: damaged; without it the latents are made anew") from error

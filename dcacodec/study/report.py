@@ -12,10 +12,8 @@ from dcacodec.bench.metrics import Curve, bd_rate
 from dcacodec.bench.plots import Plot, save
 from dcacodec.container import STREAMS
 from dcacodec.files import write_atomically
-from dcacodec.study.run import Record, write_json
+from dcacodec.study.records import STEP_NAMES, SURPRISES, Record, write_json
 from dcacodec.study.variants import BASELINE, PROPOSED
-
-STEP_NAMES = [name for name in STREAMS if name.startswith("y_")]
 
 
 def curve_of(record: Record) -> Curve:
@@ -64,7 +62,7 @@ def summarise(records: Sequence[Record]) -> Record:
         rows[record["name"]] = {
             "against_baseline": compare(record, base) if base else None,
             "streams": {name: mean(name) for name in STREAMS if name in qualities[0]},
-            "surprise": [mean(f"surprise_{step + 1}") for step in range(len(STEP_NAMES))],
+            "surprise": [mean(name) for name in SURPRISES],
             "parameters": record["parameters"],
             "training": {name: record["training"][name] for name in ("steps", "seconds", "cpu_seconds")}
             if "training" in record else None,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +11,9 @@ from tqdm import tqdm
 from dcacodec.bench.metrics import psnr
 from dcacodec.codec import Codec
 from dcacodec.container import STREAMS, describe, parse
-from dcacodec.files import write_atomically
 from dcacodec.images import Picture
-from dcacodec.weights import read_weights
+from dcacodec.training.checkpoint import RunFacts
+from dcacodec.weights import Weights
 
 CARD_QUALITIES = (1, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
 
@@ -31,38 +29,40 @@ def rate_distortion(codec: Codec, pictures: Sequence[NDArray[np.uint8]], quality
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
-def write_card(
-    path: Path, state: dict[str, Any], trained_on: str, pictures: Sequence[NDArray[np.uint8]], quiet: bool = False
-) -> Path:
-    """Write a weights file's card beside it.
+def make_card(
+    weights: Weights,
+    size: int,
+    run: RunFacts,
+    trained_on: str,
+    pictures: Sequence[NDArray[np.uint8]],
+    quiet: bool = False,
+) -> str:
+    """A weights file's card, in Markdown.
 
     Args:
-        path: the published weights file.
-        state: of the checkpoint it was made from, see `load_checkpoint`.
+        weights: to be published.
+        size: of their file, in bytes.
+        run: that they come from.
         trained_on: the training pictures, in words.
         pictures: for the rate-distortion table; none for a card without one.
         quiet: no progress bar.
-
-    Returns:
-        The path of the card.
     """
-    codec = Codec(read_weights(path))
-    config, options = state["config"], state["options"]
-    parameters = sum(parameter.numel() for parameter in codec.weights.network.parameters())
+    codec, config, fingerprint = Codec(weights), weights.config, weights.fingerprint.hex()
+    parameters = sum(parameter.numel() for parameter in weights.network.parameters())
     lines = [
-        f"# {path.stem}",
+        f"# {config.name}-{fingerprint}",
         "",
-        f"Weights of the preset `{config['name']}` of dcacodec: one network for the qualities 1 to 100.",
+        f"Weights of the preset `{config.name}` of dcacodec: one network for the qualities 1 to 100.",
         "",
         "| | |",
         "|---|---|",
         f"| parameters | {parameters / 1e6:.2f} million |",
-        f"| file | {path.stat().st_size:,} bytes, fingerprint `{codec.weights.fingerprint.hex()}` |",
-        f"| trade-off | lambda {config['lambda_min']} (quality 1) to {config['lambda_max']} (quality 100), "
+        f"| file | {size:,} bytes, fingerprint `{fingerprint}` |",
+        f"| trade-off | lambda {config.lambda_min} (quality 1) to {config.lambda_max} (quality 100), "
         "loss `bpp + lambda * 255**2 * MSE` |",
-        f"| last schedule | {state['seconds'] / 60:.0f} minutes, {state['step']:,} steps, "
-        f"batch {options['batch']} a process, crops of {options['crop']} pixels |",
-        f"| pixels seen in all | {state['pixels'] / 1e6:,.0f} million |",
+        f"| last schedule | {run.minutes:.0f} minutes, {run.steps:,} steps, "
+        f"batch {run.batch} a process, crops of {run.crop} pixels |",
+        f"| pixels seen in all | {run.pixels / 1e6:,.0f} million |",
         f"| training pictures | {trained_on} |",
         "| licence | MIT, as far as the authors' rights go: training pictures may have had terms of their own |",
     ]
@@ -78,7 +78,4 @@ def write_card(
             row = rate_distortion(codec, pictures, quality)
             streams = " | ".join(f"{row[name]:.4f}" for name in STREAMS)
             lines.append(f"| {quality} | {row['bpp']:.4f} | {row['psnr']:.2f} | {streams} |")
-    card = path.with_suffix(".md")
-    text = "\n".join(lines) + "\n"
-    write_atomically(card, lambda file: file.write(text.encode()))
-    return card
+    return "\n".join(lines) + "\n"

@@ -15,8 +15,9 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,30 @@ from dcacodec.errors import DcaError, WeightsError
 from dcacodec.files import write_atomically
 
 MOST_PARTS = 1000
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a checkpoint tells of the run that made it.
+
+    Attributes:
+        minutes, steps: of its last schedule.
+        batch: crops per step and process.
+        crop: their side in pixels.
+        pixels: seen in all, those of earlier runs included.
+    """
+
+    minutes: float
+    steps: int
+    batch: int
+    crop: int
+    pixels: int
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> RunFacts:
+        """Those of a checkpoint's state."""
+        batch, crop = (int(state["options"][name]) for name in ("batch", "crop"))
+        return cls(float(state["seconds"]) / 60, int(state["step"]), batch, crop, int(state["pixels"]))
 
 
 def index_of(path: Path) -> Path:

@@ -8,7 +8,7 @@ import click
 
 from dcacodec.errors import TrainingError
 from dcacodec.network.config import PRESETS
-from dcacodec.shell import QUIET, is_quiet, parse_size
+from dcacodec.shell import QUIET, is_quiet, parse_size, print_result
 
 
 @click.command(
@@ -49,8 +49,9 @@ Examples:
               help="Draw curves.png and curves.svg after each validation; needs Matplotlib (the extra 'bench').")
 @click.option("--resume", type=click.Path(path_type=Path, exists=True, dir_okay=False),
               help="A checkpoint of another run (or the index of its parts) to start from, with a fresh schedule.")
-@click.option("--seed", type=click.IntRange(0), default=0, help="Seed of weights, crops, qualities and noise.")
-@click.option("--threads", type=click.IntRange(1), help="Processor threads.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0,
+              help="Seed of weights, crops, qualities and noise.")
+@click.option("--threads", type=click.IntRange(1, 1024), help="Processor threads.")
 @QUIET
 def train(sources: tuple[str, ...], folder: Path, threads: int | None, validation: tuple[str, ...],
           validation_pictures: int, resume: Path | None, part_size: int | None, **settings: object) -> None:
@@ -102,15 +103,17 @@ def publish(checkpoint: Path, models: Path, check: tuple[str, ...], fit: tuple[s
 
     The moving average of the weights is quantised, its ranges are checked, integer tables are made.
     """
-    from dcacodec.training.card import write_card
+    from functools import partial
+
+    from dcacodec.training.card import make_card
     from dcacodec.training.data import load_pictures
     from dcacodec.training.publish import FIT_PICTURES, load_checkpoint
     from dcacodec.training.publish import publish as run
 
-    model, state = load_checkpoint(checkpoint)
+    model, facts = load_checkpoint(checkpoint)
     quiet = is_quiet()
     checked, fitted, measured = (load_pictures(sources, quiet) for sources in (check, fit, measure))
-    path = run(model, models, checked, fitted[:: -(-len(fitted) // FIT_PICTURES) or 1], replace, quiet)
-    card = write_card(path, state, trained_on, measured, quiet)
-    click.echo(path)
-    click.echo(card)
+    fitted = fitted[:: -(-len(fitted) // FIT_PICTURES) or 1]
+    card = partial(make_card, run=facts, trained_on=trained_on, pictures=measured, quiet=quiet)
+    path = run(model, models, checked, fitted, replace, quiet, card)
+    print_result(f"{path}\n{path.with_suffix('.md')}")

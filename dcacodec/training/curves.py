@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcacodec.container import STREAMS
-from dcacodec.errors import TrainingError
+from dcacodec.errors import DcaError, TrainingError, reason
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,10 +28,10 @@ def read_log(path: Path) -> list[dict[str, Any]]:
         OSError: the file cannot be read.
     """
     lines: list[dict[str, Any]] = []
-    for number, text in enumerate(path.read_text("utf-8").splitlines(), 1):
+    for number, text in enumerate(path.read_text("utf-8", "replace").splitlines(), 1):
         try:
-            line = json.loads(text)
-        except ValueError:
+            line = json.loads(text, parse_constant=_no_number)
+        except (ValueError, RecursionError):
             continue
         try:
             if line["kind"] == "start":
@@ -42,6 +42,11 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     if not lines:
         raise TrainingError(f"{path} is no training log")
     return lines
+
+
+def _no_number(name: str) -> float:
+    """JSON has no NaN; Python's reader does."""
+    raise ValueError(f"{name} is no JSON")
 
 
 def require_matplotlib() -> None:
@@ -69,7 +74,12 @@ def write_curves(folder: Path) -> list[Path]:
     require_matplotlib()
     from dcacodec.bench.plots import Plot, save
 
-    return save([Plot("curves", "Training", "", draw_curves(read_log(folder / LOG_NAME)))], folder)
+    path = folder / LOG_NAME
+    try:
+        figure = draw_curves(read_log(path))
+    except (LookupError, TypeError, ValueError) as error:
+        raise TrainingError(f"{path}: a line lacks what is to be drawn") from error
+    return save([Plot("curves", "Training", "", figure)], folder)
 
 
 def draw_curves(lines: list[dict[str, Any]]) -> Figure:
@@ -122,8 +132,11 @@ def draw_curves(lines: list[dict[str, Any]]) -> Figure:
 @click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
 def main(run: Path) -> None:
     """Draw the curves of the folder RUN from its log."""
-    for path in write_curves(run):
-        click.echo(path)
+    try:
+        for path in write_curves(run):
+            click.echo(path)
+    except (DcaError, OSError) as error:
+        raise click.ClickException(reason(error)) from error
 
 
 if __name__ == "__main__":

@@ -84,6 +84,16 @@ def whole_blocks(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return picture[:height, :width]
 
 
+def require_blocks(pictures: Sequence[NDArray[np.uint8]]) -> None:
+    """Refuse pictures of which `whole_blocks` leaves nothing.
+
+    Raises:
+        TrainingError: one is too small.
+    """
+    if any(min(picture.shape[:2]) < REGIONAL_STRIDE for picture in pictures):
+        raise TrainingError(f"pictures to measure on need {REGIONAL_STRIDE} pixels at least to each side")
+
+
 def to_input(picture: NDArray[np.uint8], device: torch.device) -> Tensor:
     """(H, W, 3) -> (1, H', W', 3) float32 in 0..1, cut to multiples of 64 pixels."""
     return torch.from_numpy(whole_blocks(picture)).to(device)[None].float() / 255

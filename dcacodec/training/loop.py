@@ -42,7 +42,7 @@ from dcacodec.network.dca import DCA
 from dcacodec.network.precision import fast_bfloat16, transform_precision
 from dcacodec.training.checkpoint import MOST_PARTS, newest_checkpoint, opened_checkpoint, write_checkpoint
 from dcacodec.training.curves import LOG_NAME, require_matplotlib, write_curves
-from dcacodec.training.data import CropSampler, load_pictures, to_input
+from dcacodec.training.data import CropSampler, load_pictures, require_blocks, to_input
 from dcacodec.training.klt import initialise
 from dcacodec.training.loss import draw_positions, loss_terms, picture_values, rate_distortion_loss, trade_offs
 
@@ -99,6 +99,9 @@ class TrainingOptions:
     plot: bool = False
 
     def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{name.replace('_', ' ')} must be a finite number, not {value}")
         for crop in self.crops:
             if crop % REGIONAL_STRIDE or crop <= 0:
                 raise ValueError(f"the crop must be a multiple of {REGIONAL_STRIDE}, not {crop}")
@@ -273,9 +276,12 @@ class Trainer:
 
         Raises:
             OSError: it cannot be written; the old one is as it was.
+            TrainingError: the weights are not finite. So is this.
         """
         if self.workers.rank:
             return
+        if not all(tensor.isfinite().all() for tensor in self.average.state_dict().values()):
+            raise TrainingError(f"the weights are not finite at step {self.step}; the last checkpoint is as it was")
         state = {
             "config": self.config.to_dict(),
             "options": asdict(self.options),
@@ -438,8 +444,7 @@ def train(
             raise TrainingError(f"a checkpoint has {expected} bytes: more than {limit}")
         pictures = load_pictures(sources, quiet)
         held_out = load_pictures(validation, quiet)[:validation_pictures] if validation and not workers.rank else []
-        if any(min(picture.shape[:2]) < REGIONAL_STRIDE for picture in held_out):
-            raise TrainingError(f"pictures to validate on need {REGIONAL_STRIDE} pixels at least to each side")
+        require_blocks(held_out)
         saved = newest_checkpoint(trainer.checkpoint)
         if saved:
             trainer.load(saved)
@@ -513,7 +518,8 @@ def _run_schedule(
         if stop or signals.number:
             trainer.log("interrupted")
             raise Interrupted(
-                f"interrupted at step {trainer.step}; {trainer.checkpoint} holds it, and the same command goes on",
+                f"interrupted at step {trainer.step}; {newest_checkpoint(trainer.checkpoint)} holds it, and the same "
+                "command goes on",
                 signals.number or signal.SIGTERM,  # where only another process got the signal
             )
     trainer.log("end")

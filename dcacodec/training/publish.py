@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from dcacodec.network.config import QUALITIES, DCAConfig
 from dcacodec.network.context import Scales, StepCoder
 from dcacodec.network.dca import DCA
 from dcacodec.network.priors import LEVELS_PER_E, SCALE_LEVELS, SCALE_MIN, FactorizedPrior
-from dcacodec.training.checkpoint import opened_checkpoint
+from dcacodec.training.checkpoint import RunFacts, opened_checkpoint
 from dcacodec.training.data import whole_blocks
 from dcacodec.weights import FORMAT, Weights, fingerprint, read_weights
 from dcacodec.zoo import INDEX, Index, Published, read_index
@@ -208,8 +208,8 @@ def activation_ranges(weights: Weights, pictures: Sequence[NDArray[np.uint8]]) -
     return largest
 
 
-def load_checkpoint(path: Path) -> tuple[DCA, dict[str, Any]]:
-    """The averaged network of a training checkpoint, and the checkpoint's other entries.
+def load_checkpoint(path: Path) -> tuple[DCA, RunFacts]:
+    """The averaged network of a training checkpoint, and what the checkpoint tells of the run.
 
     Raises:
         WeightsError: the file is no checkpoint, or one of networks that this version does not have.
@@ -217,8 +217,8 @@ def load_checkpoint(path: Path) -> tuple[DCA, dict[str, Any]]:
     """
     with opened_checkpoint(path, torch.device("cpu")) as state:
         model = DCA(DCAConfig(**state["config"]))
-        model.load_state_dict(state.pop("average"))
-        return model.eval(), state
+        model.load_state_dict(state["average"])
+        return model.eval(), RunFacts.of(state)
 
 
 def publish(
@@ -228,15 +228,23 @@ def publish(
     fit: Sequence[NDArray[np.uint8]] = (),
     replace: bool = False,
     quiet: bool = False,
+    card: Callable[[Weights, int], str] | None = None,
 ) -> Path:
     """Write a model's weights into a folder of published weights and make them its preset's newest.
 
-    The weights are read back and run on ``pictures`` before anything is written there. With pictures to ``fit`` to, y
-    gets the table of `fitted_levels`. With ``replace`` the preset's previous file and card are removed: right only for
-    weights that no release has had. ``quiet``: no progress bar.
+    All that can be wrong with them is found before anything is written there, and the list names them last.
+
+    Args:
+        model: the network.
+        folder: of the published weights; made where there is none.
+        pictures: to run the weights on, read back, in fixed point.
+        fit: pictures that y gets the table of `fitted_levels` from; none for that of Gaussians.
+        replace: remove the preset's previous file and card: right only for weights that no release has had.
+        quiet: no progress bar.
+        card: makes the text of the card beside the file, from the weights and the bytes of their file.
 
     Returns:
-        The path of the weights file.
+        The path of the weights file; that of the card has the suffix ".md".
 
     Raises:
         WeightsError: a weight does not fit its format, an activation reaches its clamp, or the list of published
@@ -253,7 +261,9 @@ def publish(
         if fit:
             data = export(model, fitted_levels(read_weights(candidate), fit, quiet))
             candidate.write_bytes(data)
-        activation_ranges(read_weights(candidate), pictures)
+        weights = read_weights(candidate)
+        activation_ranges(weights, pictures)
+        told = card(weights, len(data)) if card else None
 
     identity = fingerprint(data).hex()
     folder.mkdir(parents=True, exist_ok=True)
@@ -263,8 +273,10 @@ def publish(
     old = files.pop(previous, None) if replace and previous != identity else None
     text = Index({**index.presets, name: identity}, files).text()
     write_atomically(path, lambda file: file.write(data))
+    if told is not None:
+        write_atomically(path.with_suffix(".md"), lambda file: file.write(told.encode()))
     write_atomically(listing, lambda file: file.write(text.encode()))
-    if old is not None:  # only now that nothing names it any more
+    if old is not None and old.path != path:  # only now that nothing names it any more
         old.path.unlink(missing_ok=True)
         old.path.with_suffix(".md").unlink(missing_ok=True)
     return path
