@@ -59,7 +59,7 @@ def encode(image: ImageLike, quality: int = 50, *, effort: int = 0, codec: Codec
         image: a picture file (its path, its bytes, or the file open for reading), an image of Pillow's, a NumPy array
             or a PyTorch tensor; `picture_of` tells which.
         quality: 1 (smallest) to 100 (best).
-        effort: rounds of refinement: a better picture in fewer bytes, which takes longer.
+        effort: rounds of refinement: a better picture in about as many bytes, which takes longer.
         codec: what codes; None for the default one, which is loaded once and kept.
 
     Returns:

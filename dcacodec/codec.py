@@ -176,7 +176,7 @@ class Codec:
             progress: is told of every slice, and of every round of refinement where the picture is one.
             slice_log2: the size of the slices as in `Header`; None chooses what suits the size of the picture.
             effort: rounds of refinement (:mod:`dcacodec.refinement`), 0 for none. They take time, and more memory, for
-                a better picture in fewer bytes. Of the same quality, the file is not always smaller.
+                a better picture in about as many bytes.
 
         Raises:
             ValueError: the quality is out of range, or the effort below 0.

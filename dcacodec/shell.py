@@ -50,8 +50,8 @@ EFFORT: Final = click.option(
     metavar="ROUNDS",
     default=0,
     show_default=True,
-    help="Refine the latent so many times, for a better picture in fewer bytes. Each round takes rather longer than "
-    "encoding without, and they need 1 GB of memory a megapixel. Decoding is as fast as ever.",
+    help="Refine the latent so many times, for a better picture in about as many bytes. Each round takes rather "
+    "longer than encoding without, and they need 1 GB of memory a megapixel. Decoding is as fast as ever.",
 )
 
 
