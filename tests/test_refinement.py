@@ -127,8 +127,9 @@ def test_what_is_minimised_is_what_the_file_costs(small: Codec, astronaut: Pictu
         )
     streams = small.streams_of(symbols, quality)
     assert bits.item() == pytest.approx(8 * sum(map(len, streams[3:])), rel=0.01)
-    # A residual next to a half may go the other way, and what follows from it.
-    assert ((y_hat - symbols.latent).abs() < 0.05).float().mean() > 0.995
+    # A residual next to a half may go the other way, and what follows from it: 0.5 % of the elements. With a
+    # hardness of 5 in place of 3000 it is 4 % of them.
+    assert ((y_hat - symbols.latent).abs() < 0.05).float().mean() > 0.99
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
