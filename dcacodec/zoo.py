@@ -11,6 +11,7 @@ A release keeps in "files" every file of every earlier release, so that old pict
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -71,10 +72,10 @@ def _text(value: object) -> str:
 
 
 def _file_name(value: object) -> str:
-    """Of a file in the same folder, and nowhere else."""
+    """Of a weights file in the same folder, and nowhere else."""
     name = _text(value)
-    if name in ("", ".", "..") or "/" in name or "\\" in name:
-        raise ValueError(f"{name!r} is not the name of a file")
+    if not re.fullmatch(r"[A-Za-z0-9_-]+\.safetensors", name):
+        raise ValueError(f"{name!r} is not the name of a weights file")
     return name
 
 

@@ -47,7 +47,7 @@ from dcacodec.training.publish import (
     publish,
 )
 from dcacodec.weights import Weights, read_weights
-from dcacodec.zoo import by_fingerprint, by_preset
+from dcacodec.zoo import by_fingerprint, by_preset, read_index
 
 Floats = NDArray[np.floating[Any]]
 
@@ -424,22 +424,47 @@ def test_nothing_is_published_where_the_card_cannot_be_made(model: DCA, tmp_path
     assert not (tmp_path / "models").exists()
 
 
-def test_a_disk_that_is_full_for_the_card_publishes_nothing(
-    model: DCA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("ending", ["safetensors", "md", "json"])
+def test_a_full_disk_leaves_all_as_it_was(
+    ending: str, model: DCA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """At whichever file it becomes full: they are written in this order, so the list names none that is not there."""
+    written: list[str] = []
 
     def full(path: Path, write: Any) -> None:
-        if path.suffix == ".md":
+        written.append(path.name.rpartition(".")[2])
+        if path.suffix == f".{ending}":
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         write_atomically(path, write)
 
     publish(drawn(TINY, seed=7), tmp_path, PICTURES, card=lambda weights, size: "first")
-    before = (tmp_path / "index.json").read_bytes()
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     monkeypatch.setattr("dcacodec.training.publish.write_atomically", full)
     with pytest.raises(OSError, match="No space left"):
         publish(model, tmp_path, PICTURES, card=lambda weights, size: "second", replace=True)
-    assert (tmp_path / "index.json").read_bytes() == before
-    assert (tmp_path / by_preset("tiny", tmp_path).path.name).with_suffix(".md").read_text("utf-8") == "first"
+    order = ["safetensors", "md", "json"]
+    assert written == order[: order.index(ending) + 1]
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_list_that_leads_nowhere_is_left_alone(model: DCA, tmp_path: Path) -> None:
+    (tmp_path / "index.json").symlink_to(tmp_path / "nowhere" / "index.json")
+    with pytest.raises(OSError, match="No such file"):
+        publish(model, tmp_path, PICTURES)
+    assert [path.name for path in tmp_path.iterdir()] == ["index.json"]
+
+
+def test_two_that_publish_at_once_lose_nothing(model: DCA, tmp_path: Path) -> None:
+    """What one has published while another measured stays in the list."""
+    others: list[Path] = []
+
+    def card(weights: Weights, size: int) -> str:
+        others.append(publish(drawn(TINY, seed=7), tmp_path, PICTURES))
+        return "card"
+
+    path = publish(model, tmp_path, PICTURES, card=card)
+    assert {each.path for each in read_index(tmp_path).files.values()} == {path, *others}
+    assert by_preset("tiny", tmp_path).path == path
 
 
 def table_of(card: str) -> list[list[str]]:
@@ -543,6 +568,8 @@ def test_one_tensor_per_name_and_no_more(data: bytes, model: DCA) -> None:
         ('{"presets": {}, "files": {"a": 1}}', "is damaged"),
         ('{"presets": {}, "files": {"a": {"file": "../other/small.safetensors", "sha256": ""}}}', "is damaged"),
         ('{"presets": {}, "files": {"a": {"file": "..", "sha256": ""}}}', "is damaged"),
+        ('{"presets": {}, "files": {"a": {"file": "index.json", "sha256": ""}}}', "is damaged"),
+        ('{"presets": {}, "files": {"a": {"file": "a\\u0000.safetensors", "sha256": ""}}}', "is damaged"),
     ],
 )
 def test_a_damaged_list_of_weights_is_told_before_any_work(

@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
@@ -423,6 +424,16 @@ def test_the_command_and_that_nothing_is_done_twice(
     more = call(place, tmp_path, "--only", "R-0,RGL-0,GL-0", "--rounds", 0)
     assert (more.exit_code, trained) == (0, ["GL-0"])
     assert more.stdout.splitlines()[:5] == lines
+    report = json.loads((tmp_path / "report.json").read_text("utf-8"))["summary"]
+    timed = json.loads((tmp_path / "timing.json").read_text("utf-8"))["milliseconds"]
+    assert timed.keys() == {"R-0", "RGL-0"}
+    assert {name: row["decode_ms"] for name, row in report.items()} == {"checkpoint": None, **timed, "GL-0": None}
+
+    # Without its weights, which are to be timed, a variant is not finished.
+    (tmp_path / "variants" / "RGL-0.safetensors").unlink()
+    anew = call(place, tmp_path, "--only", "RGL-0", "--rounds", 0)
+    assert (anew.exit_code, trained) == (0, ["GL-0", "RGL-0"])
+    assert anew.stdout == more.stdout
 
     # Results of other options are not mixed in.
     before = (tmp_path / "variants" / "R-0.json").read_bytes()
@@ -448,6 +459,49 @@ def test_the_command_and_that_nothing_is_done_twice(
         assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == held
 
 
+DAMAGES: list[Callable[[dict[str, Any]], object]] = [
+    lambda it: it.pop("made_from"),
+    lambda it: it.pop("training"),
+    lambda it: it.pop("seed"),
+    lambda it: it.update(name="RGL-0"),
+    lambda it: it.update(parameters={}),
+    lambda it: it.update(qualities=[]),
+    lambda it: it["qualities"].pop(),
+    lambda it: it["qualities"].reverse(),
+    lambda it: it["qualities"][2].pop("z_r"),
+    lambda it: it["qualities"][2].pop("surprise_4"),
+    lambda it: it["qualities"][2].update(bpp=0),
+    lambda it: it["qualities"][2].update(bpp=math.nan),
+    lambda it: it["qualities"][2].update(bpp=10**400),
+    lambda it: it["qualities"][2].update(psnr="much"),
+    lambda it: it["training"].update(seconds=None),
+    lambda it: it["training"].update(curve=[[5]]),
+]
+
+
+def whole_record() -> dict[str, Any]:
+    return {"made_from": {"options": 1}, **record(Variant("R"), 1.0)}
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    return read_record(path, {"options": 1}, {"name": "R-0", **variants.describe(Variant("R"))})
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES, "{", "[" * 100_000, "[]", "{}"])
+def test_damaged_records_are_told_by_name(damage: str | Callable[[Any], object], tmp_path: Path) -> None:
+    path = tmp_path / "R-0.json"
+    if not isinstance(damage, str):
+        content = whole_record()
+        path.write_text(json.dumps(content), "utf-8")
+        assert read(path) == content
+        damage(content)
+        damage = json.dumps(content)
+    path.write_text(damage, "utf-8")
+    with pytest.raises(TrainingError) as error:
+        read(path)
+    assert str(error.value) == f"{path}: damaged; without it, what it told is done anew"
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -455,19 +509,10 @@ def test_the_command_and_that_nothing_is_done_twice(
         "[" * 100_000,
         "[]",
         '{"made_from": {}}',
-        '{"made_from": {}, "name": "R-0", "parameters": {}, "qualities": []}',
-        '{"made_from": {}, "name": "R-0", "parameters": {}, "qualities": [{"quality": 5, "bpp": NaN, "psnr": 1}]}',
+        '{"milliseconds": {"R-0": []}}',
+        '{"made_from": {"sides": [64], "weights": ["R-0"]}, "milliseconds": {"R-0": {"64": 1}}}',
     ],
 )
-def test_damaged_records_are_told_by_name(text: str, tmp_path: Path) -> None:
-    path = tmp_path / "R-0.json"
-    path.write_text(text, "utf-8")
-    with pytest.raises(TrainingError) as error:
-        read_record(path, {})
-    assert str(error.value) == f"{path}: damaged; without it, what it told is done anew"
-
-
-@pytest.mark.parametrize("text", ["{", "[" * 100_000, "[]", '{"made_from": {}}', '{"milliseconds": {"R-0": []}}'])
 def test_damaged_timings_are_measured_anew(
     text: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

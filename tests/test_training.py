@@ -761,6 +761,18 @@ def test_curves_are_drawn_from_the_log(pictures: Path, tmp_path: Path) -> None:
             assert point == [64 * 64 * 8 / 1e6, row[value]]
 
 
+def test_curves_that_cannot_be_drawn_do_not_end_a_training(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "log.jsonl").write_text('{"kind": "train", "pixels": 0}\n', "utf-8")
+    options = replace(QUICK, plot=True, validate_every=0.0)
+    train([str(pictures)], tmp_path, options, [str(pictures)], validation_pictures=1, quiet=True)
+    assert state_of(tmp_path)["step"] == 6
+    told = f"dcacodec: the curves are not drawn: {tmp_path / 'log.jsonl'}: a line lacks what is to be drawn\n"
+    assert capsys.readouterr().err == 7 * told
+    assert {each.name for each in tmp_path.iterdir()} == {"checkpoint.pt", "log.jsonl"}
+
+
 def test_a_log_is_read_without_what_was_done_twice(tmp_path: Path) -> None:
     def line(kind: str, step: int, **more: Any) -> dict[str, Any]:
         return {"kind": kind, "step": step, "minutes": 0.0, "pixels": 10 * step, **more}
@@ -991,9 +1003,19 @@ def test_weights_that_are_not_finite_spare_the_checkpoint(pictures: Path, tmp_pa
     """A finite gradient, but a step that is too large for float32."""
     train([str(pictures)], tmp_path, replace(QUICK, steps=2), quiet=True)
     before = (tmp_path / "checkpoint.pt").read_bytes()
-    with pytest.raises(TrainingError, match=r"^the weights are not finite at step 3; the last checkpoint is as it was"):
+    with pytest.raises(TrainingError, match=r"^the weights are not finite at step 3 and are not saved$"):
         train([str(pictures)], tmp_path, replace(QUICK, steps=3, rate=1e300, warm_up=1), quiet=True)
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
+
+
+def test_every_process_finds_weights_that_are_not_finite(tmp_path: Path) -> None:
+    """The others would wait for the first one's part of the next step."""
+    for rank in (0, 1):
+        trainer = Trainer(QUICK, tmp_path, TINY, CPU, Workers(rank, 2))
+        next(trainer.average.parameters()).data.fill_(math.nan)
+        with pytest.raises(TrainingError, match=r"^the weights are not finite at step 0 and are not saved$"):
+            trainer.save()
+    assert not [*tmp_path.iterdir()]
 
 
 def test_a_step_that_fails_changes_no_weight(tmp_path: Path) -> None:
@@ -1391,6 +1413,10 @@ def test_two_processes_train_as_one_with_both_batches(pictures: Path, tmp_path: 
         assert not torch.equal(left.pop(drawn), right.pop(drawn))
     assert same(left, right)
     assert left.pop("number").item() == signal.SIGTERM
+    assert [(tmp_path / f"told-{rank}").read_text("utf-8") for rank in (0, 1)] == [
+        f"interrupted at step 4; {held}, and the same command goes on"
+        for held in (f"{tmp_path / 'run' / 'checkpoint.pt'} holds it", "the first process saves it")
+    ]
     state = state_of(tmp_path / "run")
     assert (state["step"], state["pixels"]) == (4, 4 * 2 * 4 * 64 * 64)
     for part in ("model", "average"):

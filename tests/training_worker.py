@@ -104,6 +104,7 @@ def main(folder: Path) -> None:
             try:
                 loop.train([str(folder / "pictures")], folder / "run", GROWING, quiet=True)
             except loop.Interrupted as interrupted:
+                (folder / f"told-{workers.rank}").write_text(str(interrupted), "utf-8")
                 state = tensors(seen.pop("trainer")) | {"number": torch.tensor(interrupted.number)}
                 torch.save(seen | state, folder / f"run-{workers.rank}.pt")
 

@@ -29,13 +29,15 @@ Examples:
               help="Pictures to measure on: folders, tar shards or files.")
 @click.option("--validation-pictures", type=click.IntRange(1), default=12, help="How many of them.")
 @click.option("--only", metavar="LIST", callback=parse_names,
-              help="Names of variants, with commas in between.  [default: all]")
+              help="Names of variants to train, with commas in between; all that are finished are reported.  "
+                   "[default: all]")
 @click.option("--steps", type=click.IntRange(1), default=4000, help="Training steps of each variant.")
 @click.option("--batch", type=click.IntRange(1), default=8, help="Crops per step.")
 @click.option("--crop", type=click.IntRange(64), default=128, help="Side of the crops in pixels, a multiple of 64.")
 @click.option("--rate", type=click.FloatRange(0), default=2e-3, help="Peak learning rate.")
 @click.option("--cached", type=click.IntRange(1), default=3072, help="How many crops of 256 pixels to keep latents of.")
-@click.option("--rounds", type=click.IntRange(0), default=3, help="Rounds of timing; 0 for none.")
+@click.option("--rounds", type=click.IntRange(0), default=3,
+              help="Rounds of timing all variants together, anew with each that is added; 0 for none.")
 @click.option("--threads", type=click.IntRange(1, 1024), help="Processor threads.")
 @QUIET
 def study(checkpoint: Path, sources: tuple[str, ...], folder: Path, validation: tuple[str, ...],

@@ -6,7 +6,7 @@
     OUT/own.json                        how the checkpoint's own entropy model does on the same latents
     OUT/variants/NAME-SEED.json         a record for each variant, see `run_variant`
     OUT/variants/NAME-SEED.safetensors  its weights, as published ones are
-    OUT/timing.json                     decode times
+    OUT/timing.json                     decode times of these weights
     OUT/report.json, report.md, *.svg   see :mod:`dcacodec.study.report`
 """
 
@@ -58,7 +58,8 @@ def study(
         options: see `train_variant`.
         crops: how many latents are trained on.
         validation_pictures: how many of ``validation``, from its start.
-        rounds: of timing; 0 for none.
+        rounds: of timing all that is finished, together, where this was not done before; 0 for none, and what is
+            known stays.
 
     Returns:
         The records: the checkpoint's own, then those of all finished variants in the order of `VARIANTS`.
@@ -73,11 +74,12 @@ def study(
     require_blocks(pictures)
     source = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     key = CacheKey(source, digest_of(sources), crops, digest(pictures), options.seed)
-    own = _Place(folder / "own.json", {"latents": asdict(key)})
+    own = _Place(folder / "own.json", {"latents": asdict(key)}, {"name": "checkpoint"})
     places = {
         variant: _Place(
             folder / "variants" / f"{variant.name}.json",
             {"latents": asdict(key), "options": asdict(replace(options, seed=variant.seed))},
+            {"name": variant.name, **describe(variant)},
         )
         for variant in dict.fromkeys([*VARIANTS, *variants])
     }
@@ -92,36 +94,35 @@ def study(
     records = [kept[own] or _own(frozen, latents, pictures, own, device, quiet)]
     weights: dict[str, Path] = {}
     for variant, place in places.items():
-        record = kept[place]
+        record = kept[place] if place.weights.exists() else None  # which are timed
         if record is None and variant in variants:
             record = _variant(variant, frozen, latents, pictures, place, options, device, quiet)
         if record is not None:
             records.append(record)
             weights[variant.name] = place.weights
-    if rounds:
-        timing = _timing(folder / "timing.json", weights, pictures[0], rounds, quiet)
-        for record, name in zip(records[1:], weights, strict=True):
-            record["decode_ms"] = timing[name]
-    return records
+    timing = _timing(folder / "timing.json", weights, pictures[0], rounds, quiet)
+    return [record | {"decode_ms": timing.get(record["name"])} for record in records]
 
 
 @dataclass(frozen=True, eq=False)
 class _Place:
-    """Where a record is kept, and what it is made from."""
+    """Where a record is kept, what it is made from, and what is known of it before."""
 
     path: Path
     made_from: Record
+    known: Record
 
     @property
     def weights(self) -> Path:
+        """Of a variant."""
         return self.path.with_suffix(".safetensors")
 
     def read(self) -> Record | None:
-        return read_record(self.path, self.made_from)
+        return read_record(self.path, self.made_from, self.known)
 
-    def keep(self, content: Record) -> Record:
+    def keep(self, **measured: object) -> Record:
         """Write what was measured, and return the record that this makes."""
-        record = {"made_from": self.made_from, **content}
+        record = {"made_from": self.made_from, **self.known, **measured}
         write_json(self.path, record)
         return record
 
@@ -131,7 +132,7 @@ def _own(
     quiet: bool,
 ) -> Record:
     qualities = measure(frozen, latents, pictures, device, quiet)
-    return place.keep({"name": "checkpoint", "parameters": sizes(frozen), "qualities": qualities})
+    return place.keep(parameters=sizes(frozen), qualities=qualities)
 
 
 def _variant(
@@ -144,23 +145,31 @@ def _variant(
     qualities = measure(model, latents, pictures, device, quiet)
     data = export(model)
     write_atomically(place.weights, lambda file: file.write(data))
-    return place.keep({"name": variant.name, **describe(variant), "parameters": sizes(model), "training": training,
-                       "qualities": qualities})
+    return place.keep(parameters=sizes(model), training=training, qualities=qualities)
 
 
 def _timing(
     path: Path, weights: dict[str, Path], picture: NDArray[np.uint8], rounds: int, quiet: bool
 ) -> dict[str, dict[str, float]]:
-    """Decode times of all the weights, measured together: anew where the set or a file has changed."""
-    made_from = {"rounds": rounds, "sides": list(TIMED_SIDES), "threads": torch.get_num_threads(),
-                 "weights": {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in weights.items()}}
+    """Decode times of all the weights, measured together: anew where the set or a file has changed. Without rounds,
+    what is known of these very files."""
+    digests = {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in weights.items()}
+    made_from = {"rounds": rounds, "sides": list(TIMED_SIDES), "threads": torch.get_num_threads(), "weights": digests}
+    before, known = _known_times(path)
+    if rounds and before != made_from:
+        known = decode_times(weights, picture, TIMED_SIDES, rounds, quiet)
+        write_json(path, {"made_from": made_from, "milliseconds": known})
+        before = made_from
+    return {name: known[name] for name, digest in digests.items() if before["weights"].get(name) == digest}
+
+
+def _known_times(path: Path) -> tuple[Record, dict[str, dict[str, float]]]:
+    """What decode times were made from, and these; of nothing where there are none, or none that can be read."""
     try:
         record = json.loads(path.read_text("utf-8"))
-        if record["made_from"] == made_from:
-            sides = list(map(str, TIMED_SIDES))
-            return {name: {side: float(record["milliseconds"][name][side]) for side in sides} for name in weights}
-    except (FileNotFoundError, ValueError, LookupError, TypeError, RecursionError):
-        pass  # they are measured anew
-    times = decode_times(weights, picture, TIMED_SIDES, rounds, quiet)
-    write_json(path, {"made_from": made_from, "milliseconds": times})
-    return times
+        before: Record = record["made_from"]
+        sides, times = [str(side) for side in before["sides"]], record["milliseconds"]
+        known = {name: {side: float(times[name][side]) for side in sides} for name, _ in before["weights"].items()}
+        return before, known
+    except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
+        return {"weights": {}}, {}

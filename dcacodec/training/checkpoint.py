@@ -65,12 +65,15 @@ def newest_checkpoint(path: Path) -> Path | None:
     return max(found, key=lambda each: each.stat().st_mtime_ns, default=None)
 
 
-def write_checkpoint(path: Path, state: dict[str, Any], part_size: int = 0) -> None:
+def write_checkpoint(path: Path, state: dict[str, Any], part_size: int = 0) -> Path:
     """Put a state in place of the one before it; whatever goes wrong, one of the two is there, whole.
 
     Args:
         path: of the file, also where it is written in parts.
         part_size: bytes of each part but the last, or 0 for one file.
+
+    Returns:
+        The file, or the index of its parts.
 
     Raises:
         OSError: a file cannot be written.
@@ -83,7 +86,7 @@ def write_checkpoint(path: Path, state: dict[str, Any], part_size: int = 0) -> N
         write_atomically(path, lambda file: file.write(content))
         index_of(path).unlink(missing_ok=True)
         _remove_parts(path, keep=set())
-        return
+        return path
     if len(content) > MOST_PARTS * part_size:
         raise ValueError(f"{len(content)} bytes in parts of {part_size}: these would be more than {MOST_PARTS}")
     digest = hashlib.sha256(content).hexdigest()
@@ -105,6 +108,7 @@ def write_checkpoint(path: Path, state: dict[str, Any], part_size: int = 0) -> N
         raise
     path.unlink(missing_ok=True)
     _remove_parts(path, keep={part["file"] for part in parts})
+    return index_of(path)
 
 
 def _remove_parts(path: Path, keep: set[str]) -> None:

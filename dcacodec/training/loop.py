@@ -19,6 +19,7 @@ import json
 import math
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -35,7 +36,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from dcacodec.errors import TrainingError, WeightsError
+from dcacodec.errors import TrainingError, WeightsError, reason
 from dcacodec.files import append_line
 from dcacodec.network.config import PRESETS, REGIONAL_STRIDE, DCAConfig
 from dcacodec.network.dca import DCA
@@ -271,17 +272,20 @@ class Trainer:
         """Take over the first process's weights: the start need not be the same on every machine."""
         self.workers.take_first([*self.model.parameters(), *self.average.parameters()])
 
-    def save(self) -> None:
+    def save(self) -> Path | None:
         """Put the state in place of the old checkpoint. Only the first process does.
+
+        Returns:
+            The checkpoint file or the index of its parts; None in other processes.
 
         Raises:
             OSError: it cannot be written; the old one is as it was.
-            TrainingError: the weights are not finite. So is this.
+            TrainingError: the weights are not finite, which all processes find. The old one is as it was.
         """
-        if self.workers.rank:
-            return
         if not all(tensor.isfinite().all() for tensor in self.average.state_dict().values()):
-            raise TrainingError(f"the weights are not finite at step {self.step}; the last checkpoint is as it was")
+            raise TrainingError(f"the weights are not finite at step {self.step} and are not saved")
+        if self.workers.rank:
+            return None
         state = {
             "config": self.config.to_dict(),
             "options": asdict(self.options),
@@ -294,7 +298,7 @@ class Trainer:
             "torch_random": torch.get_rng_state(),
             "numpy_random": self.random.bit_generator.state,
         }
-        write_checkpoint(self.checkpoint, state, self.options.part_size)
+        return write_checkpoint(self.checkpoint, state, self.options.part_size)
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint.
@@ -484,7 +488,10 @@ def _run_schedule(
         if rows:
             trainer.log("validation", loss=round(float(np.mean([row["loss"] for row in rows])), 5), qualities=rows)
             if options.plot:
-                write_curves(trainer.folder)
+                try:
+                    write_curves(trainer.folder)
+                except (TrainingError, OSError) as error:  # no reason to lose what was trained
+                    bar.write(f"dcacodec: the curves are not drawn: {reason(error)}", sys.stderr)
 
     facts = {"threads": torch.get_num_threads(), "processes": workers.count, "bfloat16": trainer.autocast}
     trainer.log("start", options=asdict(options), **facts)
@@ -513,13 +520,13 @@ def _run_schedule(
                 validate()
         if recent:
             log_recent()
-        trainer.save()
+        checkpoint = trainer.save()
         validate()
         if stop or signals.number:
             trainer.log("interrupted")
+            held = "the first process saves it" if checkpoint is None else f"{checkpoint} holds it"
             raise Interrupted(
-                f"interrupted at step {trainer.step}; {newest_checkpoint(trainer.checkpoint)} holds it, and the same "
-                "command goes on",
+                f"interrupted at step {trainer.step}; {held}, and the same command goes on",
                 signals.number or signal.SIGTERM,  # where only another process got the signal
             )
     trainer.log("end")

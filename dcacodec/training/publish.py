@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -232,7 +233,8 @@ def publish(
 ) -> Path:
     """Write a model's weights into a folder of published weights and make them its preset's newest.
 
-    All that can be wrong with them is found before anything is written there, and the list names them last.
+    All that can be wrong with them is found before anything is written there, and the list names them last. Where
+    writing fails, what was there is as it was, and nothing else.
 
     Args:
         model: the network.
@@ -252,7 +254,11 @@ def publish(
         OSError: a file cannot be written.
     """
     listing = folder / INDEX
-    index = read_index(folder) if listing.exists() else Index({}, {})
+
+    def known() -> Index:
+        return read_index(folder) if listing.exists() else Index({}, {})
+
+    known()  # a damaged one is told before any work
     data = export(model)
     name = model.config.name
     with tempfile.TemporaryDirectory() as scratch:
@@ -268,14 +274,20 @@ def publish(
     identity = fingerprint(data).hex()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}-{identity}.safetensors"
+    index = known()  # another run may have published while this one measured
     files = {**index.files, identity: Published(path, hashlib.sha256(data).hexdigest())}
     previous = index.presets.get(name, identity)
     old = files.pop(previous, None) if replace and previous != identity else None
     text = Index({**index.presets, name: identity}, files).text()
-    write_atomically(path, lambda file: file.write(data))
-    if told is not None:
-        write_atomically(path.with_suffix(".md"), lambda file: file.write(told.encode()))
-    write_atomically(listing, lambda file: file.write(text.encode()))
+    contents = {path: data, **({path.with_suffix(".md"): told.encode()} if told else {}), listing: text.encode()}
+    made = [each for each in contents if not os.path.lexists(each)]
+    try:
+        for each, content in contents.items():
+            write_atomically(each, lambda file, content=content: file.write(content))  # type: ignore[misc]
+    except BaseException:
+        for each in made:
+            each.unlink(missing_ok=True)
+        raise
     if old is not None and old.path != path:  # only now that nothing names it any more
         old.path.unlink(missing_ok=True)
         old.path.with_suffix(".md").unlink(missing_ok=True)
