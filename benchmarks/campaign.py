@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from dcacodec.bench.codecs import Options, open_codec
 from dcacodec.bench.metrics import Curve, bd_rate, psnr
-from dcacodec.errors import DcaError, TrainingError, reason
+from dcacodec.errors import BenchError, DcaError, TrainingError, reason
 from dcacodec.training.curves import read_log
 from dcacodec.training.data import load_pictures, require_blocks, whole_blocks
 
@@ -70,11 +70,15 @@ def points_of(log: Path, peers: dict[str, Curve]) -> list[Point]:
         if line["kind"] == "validation":
             try:
                 rows: list[dict[str, Any]] = line["qualities"]
-                curve = Curve(log.parent.name, tuple(row["bpp"] for row in rows), tuple(row["psnr"] for row in rows))
-                minutes, pixels, loss = line["minutes"], line["pixels"], line["loss"]
-            except (LookupError, TypeError) as error:
+                bpp, values = (tuple(float(row[name]) for row in rows) for name in ("bpp", "psnr"))
+                minutes, pixels, loss = float(line["minutes"]), int(line["pixels"]), float(line["loss"])
+            except (LookupError, TypeError, ValueError) as error:
                 raise TrainingError(f"{log}: a validation lacks what is to be told of it") from error
-            rates = {name: round(bd_rate(peer, curve).percent, 2) for name, peer in peers.items()}
+            try:
+                curve = Curve(log.parent.name, bpp, values)
+                rates = {name: round(bd_rate(peer, curve).percent, 2) for name, peer in peers.items()}
+            except ValueError as error:
+                raise TrainingError(f"{log}: {error}") from error
             found.append(Point(log.parent.name, minutes, pixels, loss, rates))
     return found
 
@@ -96,7 +100,10 @@ def plot(points: Sequence[Point], path: Path) -> None:
         axes.set_xscale("log")
         axes.set_xlabel("thousand million pixels seen")
         axes.grid(linewidth=0.3, which="both")
-    figure.savefig(path, dpi=100, metadata={"Software": None})
+    try:
+        figure.savefig(path, dpi=100, metadata={"Software": None})
+    except ValueError as error:  # a suffix that Matplotlib does not know
+        raise BenchError(f"{path}: {error}") from error
 
 
 @click.command()
@@ -111,8 +118,6 @@ def main(pictures: str, logs: tuple[Path, ...], out: Path | None, plot_path: Pat
         _campaign(pictures, logs, out, plot_path, quiet)
     except (DcaError, OSError) as error:
         raise click.ClickException(reason(error)) from error
-    except ValueError as error:  # curves that do not overlap, or a name that Matplotlib cannot draw to
-        raise click.ClickException(str(error)) from error
 
 
 def _campaign(pictures: str, logs: tuple[Path, ...], out: Path | None, plot_path: Path | None, quiet: bool) -> None:

@@ -42,6 +42,7 @@ from dcacodec.shell import (
     parse_size,
     print_result,
     silent_libraries,
+    standard_output,
     tell,
 )
 
@@ -165,12 +166,12 @@ def _notices_on_stderr(everything: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _about(name: str) -> Iterator[None]:
-    """Put the name of the file in front of an error that is about it."""
+def _about(name: str, stream: str = "standard input") -> Iterator[None]:
+    """Put the name of the file, or of the stream that '-' stands for, in front of an error that is about it."""
     try:
         yield
     except DcaError as error:
-        raise Failure(f"{_shown(name, 'standard input')}: {error}") from error
+        raise Failure(f"{_shown(name, stream)}: {error}") from error
 
 
 def _shown(name: str, stream: str) -> str:
@@ -187,7 +188,7 @@ def _region(context: click.Context, option: click.Parameter, text: str | None) -
         return None
     numbers = text.split(",")
     if len(numbers) != 4 or not all(re.fullmatch("[0-9]{1,9}", number) for number in numbers):
-        raise click.BadParameter(f"{text!r} is not four numbers X,Y,W,H.")
+        raise click.BadParameter(f"{text!r} is not four whole numbers X,Y,W,H from 0 on.")
     return tuple(map(int, numbers))
 
 
@@ -294,8 +295,10 @@ def encode(
     _check_targets(context)
     from PIL import Image
 
-    from dcacodec.images import read_picture
+    from dcacodec.images import has_picture_name, read_picture
 
+    if target != "-" and has_picture_name(Path(target)):
+        raise click.UsageError(f"OUT, {target}, has the name of a picture; what is written is a .dca file.")
     # Pillow has a limit of its own, for programs that set none. Here --max-pixels holds.
     Image.MAX_IMAGE_PIXELS = None
     with _about(source), _opened(source) as file, silent_libraries(unless=context.find_root().params["debug"]):
@@ -392,8 +395,10 @@ def decode(
     from dcacodec.images import FORMATS, format_for, write_picture
     from dcacodec.slices import Grid
 
-    with _about(target):
+    try:
         chosen = format_name or ("png" if target == "-" else format_for(target))
+    except DcaError as error:
+        raise click.UsageError(f"{target}: {error}") from error
     if chosen not in FORMATS:
         raise click.BadParameter(f"{chosen} is not one of {', '.join(FORMATS)}.", param_hint="'--format'")
     limit = max_pixels or None
@@ -412,7 +417,7 @@ def decode(
         with _progress() as progress:
             picture = codec.decode(data, limit, region=region, scale=_SCALES[scale], progress=progress)
         seconds = time.perf_counter() - start
-    with _about(target):
+    with _about(target, "standard output"):
         _write(target, lambda file: write_picture(picture, file, chosen))
     if as_json:
         _print_json(source, target, (picture.width, picture.height), seconds, format=chosen)
@@ -558,13 +563,8 @@ def _write(target: str, write: Callable[[BinaryIO], object]) -> None:
     if target != "-":
         write_atomically(target, write)
         return
-    try:
-        write(sys.stdout.buffer)
-        sys.stdout.buffer.flush()
-    except OSError as error:
-        if error.filename is not None or error.errno is None:
-            raise
-        raise OSError(error.errno, error.strerror, "standard output") from error
+    with standard_output() as file:
+        write(file)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ shows: f_a reads the pixels around a slice, and f_s the latents around it, as fa
 from __future__ import annotations
 
 import copy
+import operator
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -180,9 +181,11 @@ class Codec:
 
         Raises:
             ValueError: the quality is out of range, or the effort below 0.
+            TypeError: one of them is no whole number.
             BadDimensions: the picture is too wide or too high for the format.
             MemoryError: the picture is too large for the memory there is.
         """
+        quality, effort = _whole("quality", quality), _whole("effort", effort)
         if not 1 <= quality <= 100:
             raise ValueError(f"quality must be 1 to 100, not {quality}")
         if effort < 0:
@@ -233,8 +236,10 @@ class Codec:
             UnknownModel: it was made with other weights.
             BadRegion: the region is not in the picture.
             StreamError, SymbolMismatch: its streams do not belong together.
-            ValueError: the scale is none of 1, 2, 4, 8.
+            ValueError: the scale is none of 1, 2, 4, 8, or the region is not four numbers.
         """
+        if region is not None and len(region) != 4:
+            raise ValueError(f"a region is (left, top, width, height), not {region!r}")
         if scale not in SCALES:
             raise ValueError(f"scale must be 1, 2, 4 or 8, not {scale}")
         container = parse(data, max_pixels)
@@ -542,6 +547,13 @@ class Codec:
 
         latent = self._run_steps(latents, size, quality, code)
         return Symbols(hyper, steps, rows_of, latent, join_steps(coded), full)
+
+
+def _whole(name: str, value: int) -> int:
+    try:
+        return operator.index(value)
+    except TypeError as error:
+        raise TypeError(f"{name} must be a whole number, not {value!r}") from error
 
 
 def _first_coded(full: bool) -> int:

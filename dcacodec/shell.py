@@ -1,13 +1,14 @@
 """What the commands have in common: options, and lines on standard error. Nothing heavy is imported here."""
 
 import errno
+import io
 import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from decimal import Decimal
-from typing import Any, Final, TypeVar
+from typing import Any, BinaryIO, Final, TypeVar
 
 import click
 
@@ -128,20 +129,47 @@ def _told(key: str) -> bool:
     return context is not None and bool(context.meta.get(key))
 
 
+def _reopened(stream: BinaryIO) -> AbstractContextManager[BinaryIO]:
+    """The same file with a buffer of its own; itself where it is not one of the system's."""
+    try:
+        return open(stream.fileno(), "wb", closefd=False)
+    except io.UnsupportedOperation:
+        return nullcontext(stream)
+
+
+@contextmanager
+def standard_output() -> Iterator[BinaryIO]:
+    """Standard output as a binary file, to which all is written at the end of the block.
+
+    Raises:
+        BrokenPipeError: nobody reads it any more.
+        OSError: it is closed or full.
+    """
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, "closed", "standard output")
+    try:
+        sys.stdout.flush()
+        # With PYTHONUNBUFFERED, that of `sys` would take a part of what is written where there is no room for all. And
+        # what it could not write it would try to write again at the end of the process.
+        with _reopened(sys.stdout.buffer) as file:
+            yield file
+            file.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.filename is not None or error.errno is None:  # about another file
+            raise
+        raise OSError(error.errno, error.strerror, "standard output") from error
+
+
 def print_result(text: str) -> None:
     """Print what was asked for on standard output.
 
     Raises:
-        OSError: it is closed or full.
+        OSError: see `standard_output`.
     """
-    if sys.stdout is None:  # Click would print nothing and say nothing
-        raise OSError(errno.EBADF, "closed", "standard output")
-    try:
-        click.echo(text)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, "standard output") from error
+    with standard_output() as file:
+        file.write(f"{text}\n".encode(sys.stdout.encoding, sys.stdout.errors or "strict"))
 
 
 def tell(text: str) -> None:

@@ -6,17 +6,20 @@
      "files": {"9f86d081": {"file": "small-9f86d081.safetensors", "sha256": "9f86d081..."}}}
 
 A release keeps in "files" every file of every earlier release, so that old pictures stay readable (docs/format.md).
+Weights of one's own lie in a folder of the same kind, which the environment variable DCACODEC_MODELS names; there they
+are looked for first.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from dcacodec._paths import models_dir
+from dcacodec._paths import models_dir, own_models_dir
 from dcacodec.errors import UnknownModel, WeightsError
 
 INDEX: Final = "index.json"
@@ -79,39 +82,47 @@ def _file_name(value: object) -> str:
     return name
 
 
+def _lists(folder: Path | None) -> Iterator[Index]:
+    """That of the folder; where none is given, the user's own and that of this release."""
+    for each in (folder,) if folder else (own_models_dir(), models_dir()):
+        if each is not None:
+            yield read_index(each)
+
+
 def by_fingerprint(fingerprint: str, folder: Path | None = None) -> Published:
     """The weights file of a fingerprint (8 hex digits).
 
     Raises:
-        UnknownModel: no file of this release has it.
-        WeightsError: the list of weights cannot be read or is damaged.
+        UnknownModel: there is no file that has it.
+        WeightsError: a list of weights cannot be read or is damaged.
     """
-    folder = folder or models_dir()
-    found = read_index(folder).files.get(fingerprint)
-    if found is None:
-        raise UnknownModel(f"the file was made with weights {fingerprint}, which this installation does not have")
-    return found
+    for index in _lists(folder):
+        if fingerprint in index.files:
+            return index.files[fingerprint]
+    raise UnknownModel(f"the file was made with weights {fingerprint}, which this installation does not have")
 
 
 def presets(folder: Path | None = None) -> list[str]:
     """The presets that weights are published for, sorted.
 
     Raises:
-        WeightsError: the list of weights cannot be read or is damaged.
+        WeightsError: a list of weights cannot be read or is damaged.
     """
-    return sorted(read_index(folder or models_dir()).presets)
+    return sorted({preset for index in _lists(folder) for preset in index.presets})
 
 
 def by_preset(preset: str, folder: Path | None = None) -> Published:
     """The newest weights of a preset.
 
     Raises:
-        WeightsError: none are published, or the list of weights cannot be read or is damaged.
+        WeightsError: none are published, or a list of weights cannot be read or is damaged.
     """
-    index = read_index(folder or models_dir())
-    if preset not in index.presets:
-        raise WeightsError(f"no weights are published for the preset {preset!r}")
-    fingerprint = index.presets[preset]
-    if fingerprint not in index.files:
-        raise WeightsError(f"the list of weights has no file {fingerprint}, which is that of the preset {preset!r}")
-    return index.files[fingerprint]
+    for index in _lists(folder):
+        if preset in index.presets:
+            fingerprint = index.presets[preset]
+            if fingerprint not in index.files:
+                raise WeightsError(
+                    f"the list of weights has no file {fingerprint}, which is that of the preset {preset!r}"
+                )
+            return index.files[fingerprint]
+    raise WeightsError(f"no weights are published for the preset {preset!r}")

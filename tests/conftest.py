@@ -52,6 +52,11 @@ def codec(weights: Weights) -> Codec:
     return Codec(weights, coder=PythonCoder())
 
 
+@pytest.fixture(autouse=True)
+def _no_weights_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DCACODEC_MODELS", raising=False)
+
+
 @pytest.fixture(scope="session")
 def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of published weights in which the preset "small" is the kept tiny model."""

@@ -178,14 +178,20 @@ def test_campaign_compares_with_files_of_the_same_pictures(tmp_path: Path) -> No
 
     def refused(*changed: str, log_text: str = "") -> str:
         (tmp_path / "bad.jsonl").write_text(log_text, "utf-8")
-        failed = CliRunner().invoke(campaign.main, [*changed, "--quiet"])
-        assert (failed.exit_code, failed.stdout) == (1, "")
+        failed = CliRunner().invoke(campaign.main, [*changed, "--quiet"], catch_exceptions=False)
+        assert failed.exit_code == 1
         return failed.stderr.removeprefix("Error: ").rstrip("\n")
 
     bad = str(tmp_path / "bad.jsonl")
     assert refused(arguments[0], bad) == f"{bad} is no training log"
-    lacking = json.dumps({"kind": "validation", "pixels": 1, "qualities": [{"bpp": 1}]})
-    assert refused(arguments[0], bad, log_text=lacking) == f"{bad}: a validation lacks what is to be told of it"
+    sound = {"kind": "validation", "minutes": 1, "pixels": 1, "loss": 1, "qualities": rows}
+    for change in ({"qualities": [{"bpp": 1}]}, {"minutes": "a"}, {"pixels": None}, {"qualities": [{"bpp": "a"}]}):
+        lacking = json.dumps(sound | change)
+        assert refused(arguments[0], bad, log_text=lacking) == f"{bad}: a validation lacks what is to be told of it"
+    flat = json.dumps(sound | {"qualities": [{"bpp": 1, "psnr": 30}] * 3})
+    assert refused(arguments[0], bad, log_text=flat).endswith(": the rate does not rise after point 1")
+    named = refused(*arguments, "--plot", str(tmp_path / "out.xyz"))
+    assert named.startswith(f"{tmp_path / 'out.xyz'}: ")
     (tmp_path / "empty").mkdir()
     assert refused(str(tmp_path / "empty"), str(log)) == f"{tmp_path / 'empty'}: no pictures in it"
 

@@ -249,7 +249,7 @@ def test_a_missing_input(tmp_path: Path) -> None:
 
 def test_a_folder_as_input(tmp_path: Path) -> None:
     for name in ("info", "encode", "decode"):
-        target = [] if name == "info" else [tmp_path / "out.png"]
+        target = {"info": [], "encode": [tmp_path / "out.dca"], "decode": [tmp_path / "out.png"]}[name]
         assert_fails(call(name, tmp_path, *target), 1, f"{tmp_path}: Is a directory")
 
 
@@ -321,11 +321,27 @@ def test_a_limit_above_pillows_own_holds_for_encode(tmp_path: Path) -> None:
 def test_an_output_format_that_is_not_one(tmp_path: Path) -> None:
     source, target = tmp_path / "in.dca", tmp_path / "out.jpg"
     source.write_bytes(FILE)
-    assert_fails(
-        call("decode", source, target),
-        1,
-        f"{target}: .jpg is lossy: pictures are written without loss, as .png, .tif, .tiff, .webp, .ppm, .pgm, .bmp",
-    )
+    result = call("decode", source, target)
+    assert (result.exit_code, result.stdout) == (2, "")
+    known = ".png, .tif, .tiff, .webp, .ppm, .pgm, .bmp"
+    assert f"\nError: {target}: .jpg is lossy: pictures are written without loss, as {known}\n" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["other.png", "other.JPG", "other.tiff"])
+def test_a_picture_is_not_overwritten_by_what_is_none(name: str, tmp_path: Path) -> None:
+    """`dcacodec encode *.png` in a folder of two pictures."""
+    source, target = tmp_path / "a.png", tmp_path / name
+    for path in (source, target):
+        path.write_bytes(png(photo()))
+    result = call("encode", source, target)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.endswith(f"Error: OUT, {target}, has the name of a picture; what is written is a .dca file.\n")
+    assert source.read_bytes() == target.read_bytes() == png(photo())
+
+
+def test_a_picture_that_the_format_cannot_hold_names_where_it_was_to_go(coded: Path) -> None:
+    message = "standard output: PGM holds gray pictures only, and this one has colour"
+    assert_fails(call("decode", coded, "-", "--format", "pgm"), 1, message)
 
 
 def test_unknown_weights(tmp_path: Path) -> None:
@@ -399,6 +415,22 @@ def test_a_result_that_cannot_be_printed_is_told(arguments: tuple[str, ...], tmp
         done = in_shell(">/dev/full", *words)
         assert done.returncode == 1
         assert done.stderr == b"dcacodec: error: standard output: No space left on device\n"
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_what_is_written_in_part_is_told(unbuffered: str, coded: Path, tmp_path: Path) -> None:
+    """The disk is full halfway. Unbuffered, the system says how much it took, and that is no error of its own."""
+    limited = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); from dcacodec.cli import main; main()"
+    )
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    for words in (["decode", "--format", "ppm", str(coded), "-"], ["completion", "bash"]):
+        with open(tmp_path / "out", "wb") as out:
+            done = subprocess.run(
+                [sys.executable, "-c", limited, *words], stdout=out, stderr=subprocess.PIPE, env=environment
+            )
+        assert (done.returncode, done.stderr) == (1, b"dcacodec: error: standard output: File too large\n"), words
+        assert (tmp_path / "out").stat().st_size <= 100
 
 
 def test_nothing_but_results_reaches_standard_output_where_standard_error_is_closed(tmp_path: Path) -> None:
@@ -639,7 +671,7 @@ NO_REGIONS = ["", "1,2,3", "1,2,3,4,5", "1,2,3,-4", "1,2,3,x", "1,2,3,\u0664", "
 def test_a_region_that_is_not_four_numbers(text: str, coded: Path) -> None:
     result = call("decode", "--region", text, coded, "-")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert f"Invalid value for '--region': {text!r} is not four numbers X,Y,W,H." in result.stderr
+    assert f"Invalid value for '--region': {text!r} is not four whole numbers X,Y,W,H from 0 on." in result.stderr
 
 
 def test_a_scale_that_there_is_not(coded: Path) -> None:

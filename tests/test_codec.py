@@ -36,7 +36,7 @@ from dcacodec.errors import (
 from dcacodec.images import Picture
 from dcacodec.training.publish import export
 from dcacodec.weights import fingerprint, read_weights
-from dcacodec.zoo import by_fingerprint, by_preset
+from dcacodec.zoo import by_fingerprint, by_preset, presets
 
 
 def picture(height: int, width: int, seed: int = 0, mode: str = "RGB") -> Picture:
@@ -306,6 +306,20 @@ def test_quality_out_of_range(codec: Codec, quality: int) -> None:
     assert str(error.value) == f"quality must be 1 to 100, not {quality}"
 
 
+@pytest.mark.parametrize("value", [50.5, 50.0, "50", None])
+def test_what_is_no_whole_number(value: Any, codec: Codec) -> None:
+    with pytest.raises(TypeError, match=f"^quality must be a whole number, not {value!r}$"):
+        codec.encode(picture(4, 4), value)
+    with pytest.raises(TypeError, match=f"^effort must be a whole number, not {value!r}$"):
+        codec.encode(picture(4, 4), effort=value)
+
+
+def test_a_region_of_other_than_four_numbers(codec: Codec, sound: bytes) -> None:
+    region: Any = (0, 0)
+    with pytest.raises(ValueError, match=r"^a region is \(left, top, width, height\), not \(0, 0\)$"):
+        codec.decode(sound, region=region)
+
+
 # ------------------------------------------------------------------------------------------------------ weights, models
 
 
@@ -468,6 +482,28 @@ def test_published_models_are_found_by_preset_and_by_file(models: Path) -> None:
     reader = Codec.load_for(data, "cpu")
     assert reader.weights.fingerprint.hex() == old.path.stem
     assert reader.decode(data).pixels.shape == source.pixels.shape
+
+
+def test_weights_of_ones_own(models: Path, tiny_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They come first, and those of the release stay."""
+    assert presets() == ["tiny"]
+    released = by_preset("tiny")
+    monkeypatch.setenv("DCACODEC_MODELS", str(tiny_models))
+    own = by_preset("small")
+    assert own.path.parent == tiny_models
+    assert by_fingerprint(read_weights(own.path).fingerprint.hex()) == own
+    assert (presets(), by_preset("tiny"), by_fingerprint(released.path.stem)) == (["small", "tiny"], released, released)
+
+    monkeypatch.setattr(zoo, "models_dir", lambda: tiny_models)
+    monkeypatch.setenv("DCACODEC_MODELS", str(models))
+    index = json.loads((models / "index.json").read_text("utf-8"))
+    index["presets"]["small"] = index["presets"]["tiny"]
+    (models / "index.json").write_text(json.dumps(index), "utf-8")
+    assert by_preset("small") == released
+
+    monkeypatch.setenv("DCACODEC_MODELS", str(models / "nowhere"))
+    with pytest.raises(WeightsError, match=r"^the list of weights, .*nowhere.index\.json, cannot be read: "):
+        by_preset("small")
 
 
 def test_unknown_fingerprint(models: Path, sound: bytes) -> None:

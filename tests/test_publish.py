@@ -484,6 +484,9 @@ def test_the_command_publishes_with_a_card(model: DCA, data: bytes, tmp_path: Pa
     assert result.exit_code == 0, result.output
     identity = hashlib.sha256(data).hexdigest()[:8]
     assert result.stdout == f"{models / f'tiny-{identity}.safetensors'}\n{models / f'tiny-{identity}.md'}\n"
+    assert result.stderr.splitlines()[-1] == (
+        f"with DCACODEC_MODELS={models} in the environment, dcacodec codes with it"
+    )
     assert sorted(path.name for path in models.iterdir()) == sorted(
         ["index.json", f"tiny-{identity}.md", f"tiny-{identity}.safetensors"]
     )

@@ -102,7 +102,8 @@ def test_commands_exist(words: list[str], tmp_path: Path, monkeypatch: pytest.Mo
             path.touch()
     command = cli.get_command(click.Context(cli), words[1])
     assert command is not None
-    command.make_context(words[1], words[2:])  # parses them, and runs nothing
+    parent = click.Context(cli, **cli.context_settings)
+    command.make_context(words[1], words[2:], parent)  # parses them, and runs nothing
 
 
 @pytest.mark.parametrize("words", command_lines("python"), ids=" ".join)

@@ -208,7 +208,8 @@ def test_quiet_and_verbose_before_and_after_the_command(wide: Path, tmp_path: Pa
 @pytest.mark.parametrize("place", [0, 1])
 @pytest.mark.parametrize("command", ["encode", "decode", "batch"])
 def test_errors_are_never_quiet(command: str, place: int, tmp_path: Path) -> None:
-    arguments: list[str | Path] = [command, tmp_path / "missing", tmp_path / "out.png"]
+    target = tmp_path / ("out.png" if command == "decode" else "out.dca")
+    arguments: list[str | Path] = [command, tmp_path / "missing", target]
     arguments.insert(place, "--quiet")
     result = call(*arguments)
     assert (result.exit_code, result.stdout) == (1, "")

@@ -532,7 +532,7 @@ def test_damaged_timings_are_measured_anew(
     [
         (["--only", "R-0,RR"], 2, "Invalid value for '--only': RR is not one of R-0, RGL-0, R-1,"),
         (["--crop", "320"], 2, "Invalid value for '--crop': must be 256 at most."),
-        (["--crop", "100"], 1, "dcacodec: error: the crop must be a multiple of 64, not 100"),
+        (["--crop", "100"], 2, "Error: the crop must be a multiple of 64, not 100."),
         (["--validation", "nowhere"], 1, "dcacodec: error: nowhere: No such file or directory"),
     ],
 )

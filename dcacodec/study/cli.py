@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from dcacodec.errors import TrainingError
 from dcacodec.shell import QUIET, is_quiet, note, parse_names, print_result
 
 EMA = 0.99
@@ -67,7 +66,7 @@ def study(checkpoint: Path, sources: tuple[str, ...], folder: Path, validation: 
     try:
         options = TrainingOptions(steps=steps, batch=batch, crop=crop, rate=rate, ema=EMA)
     except ValueError as error:
-        raise TrainingError(str(error)) from error
+        raise click.UsageError(f"{error}.") from error
     records = run(checkpoint, sources, validation, folder, options, [known[name] for name in names], cached,
                   validation_pictures, rounds, is_quiet())
     for path in write_report(records, folder):

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from dcacodec.errors import TrainingError
+from dcacodec._paths import models_dir
 from dcacodec.network.config import PRESETS
-from dcacodec.shell import QUIET, is_quiet, parse_size, print_result
+from dcacodec.shell import QUIET, is_quiet, note, parse_size, print_result
 
 
 @click.command(
@@ -70,7 +70,7 @@ def train(sources: tuple[str, ...], folder: Path, threads: int | None, validatio
     try:
         options = TrainingOptions(**settings, part_size=part_size or 0)  # type: ignore[arg-type]
     except ValueError as error:
-        raise TrainingError(str(error)) from error
+        raise click.UsageError(f"{error}.") from error
     try:
         run(sources, folder, options, validation, resume, validation_pictures, is_quiet())
     except Interrupted as interrupted:
@@ -82,7 +82,8 @@ def train(sources: tuple[str, ...], folder: Path, threads: int | None, validatio
     context_settings={"show_default": True},
     epilog="""\b
 Examples:
-  dcacodec publish runs/first/checkpoint.pt --models models --check held-out/ --measure kodak/
+  dcacodec publish runs/first/checkpoint.pt --models mine/ --check held-out/ --measure kodak/
+  DCACODEC_MODELS=mine/ dcacodec encode photo.png photo.dca
 """,
 )
 @click.argument("checkpoint", type=click.Path(path_type=Path, exists=True, dir_okay=False))
@@ -117,3 +118,5 @@ def publish(checkpoint: Path, models: Path, check: tuple[str, ...], fit: tuple[s
     card = partial(make_card, run=facts, trained_on=trained_on, pictures=measured, quiet=quiet)
     path = run(model, models, checked, fitted, replace, quiet, card)
     print_result(f"{path}\n{path.with_suffix('.md')}")
+    if models.resolve() != models_dir().resolve():
+        note(f"with DCACODEC_MODELS={models} in the environment, dcacodec codes with it")
