@@ -1,5 +1,17 @@
-"""`python -m dcacodec`: the same as the command `dcacodec`."""
+"""`python -m dcacodec`, and the command `dcacodec`."""
 
-from dcacodec.cli import main
+import sys
 
-main()
+
+def main() -> None:
+    """Run the command. A Ctrl-C is told in a line from the first moment on, while all else is still being loaded."""
+    try:
+        from dcacodec.cli import main as command
+    except KeyboardInterrupt:
+        print("dcacodec: error: interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
+    command()
+
+
+if __name__ == "__main__":
+    main()

@@ -52,9 +52,11 @@ def codec(weights: Weights) -> Codec:
     return Codec(weights, coder=PythonCoder())
 
 
-@pytest.fixture(autouse=True)
-def _no_weights_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("DCACODEC_MODELS", raising=False)
+@pytest.fixture(scope="session", autouse=True)
+def _no_weights_of_ones_own() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("DCACODEC_MODELS", raising=False)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -170,10 +170,11 @@ def test_what_ends_in_time_is_read_to_its_end(tmp_path: Path) -> None:
             assert read_bounded(file, limit, b"the ") == b"the content"
 
 
-@pytest.mark.parametrize("arguments", [["decode", "-", "OUT"], ["info", "-"], ["encode", "-", "OUT"]])
+@pytest.mark.parametrize("arguments", [["decode", "-", "OUT"], ["info", "-"], ["encode", "-", "OUT.dca"]])
 def test_an_endless_pipe_ends_a_command(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dcacodec.bounded._BYTES_BESIDES", 1000)
-    arguments = [str(tmp_path / "out.png") if each == "OUT" else each for each in arguments]
+    names = {"OUT": "out.png", "OUT.dca": "out.dca"}
+    arguments = [str(tmp_path / names[each]) if each in names else each for each in arguments]
     from dcacodec.cli import cli
 
     class Pipe(Endless):

@@ -92,6 +92,22 @@ def test_nothing_heavy_is_imported_for_help_and_info(arguments: list[str], tmp_p
     assert done.returncode == (0 if arguments else 2)
 
 
+@pytest.mark.parametrize("module", ["click", "dcacodec.container"])
+def test_an_interrupt_while_loading_is_told_in_a_line(module: str) -> None:
+    script = (
+        "import sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *others):\n"
+        f"        if name == {module!r}:\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "from dcacodec.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "dcacodec: error: interrupted\n")
+
+
 def test_version() -> None:
     result = call("--version")
     assert (result.exit_code, result.stdout, result.stderr) == (0, f"dcacodec {__version__}\n", "")
