@@ -23,9 +23,10 @@ Examples:
 @click.option("--run", "folder", type=click.Path(path_type=Path, file_okay=False), required=True,
               help="Folder for the checkpoint and the log; a checkpoint found there is gone on from.")
 @click.option("--preset", type=click.Choice(list(PRESETS)), default="small", help="Which network.")
-@click.option("--max-minutes", "minutes", type=click.FloatRange(0), default=0.0,
-              help="Length of the schedule in minutes of training time, all parts of a resumed run together.")
-@click.option("--steps", type=click.IntRange(0), default=0,
+@click.option("--max-minutes", "minutes", type=click.FloatRange(0), default=0.0, show_default=False,
+              help="Length of the schedule in minutes of training time, all parts of a resumed run together. This or "
+              "--steps is needed.")
+@click.option("--steps", type=click.IntRange(0), default=0, show_default=False,
               help="Length of the schedule in steps, if no minutes are given.")
 @click.option("--batch", type=click.IntRange(1), default=8, help="Crops per step (and process).")
 @click.option("--crop", type=click.IntRange(64), default=192, help="Side of the crops in pixels, a multiple of 64.")
