@@ -282,7 +282,7 @@ def encode(
     """Compress the picture IN to the .dca file OUT.
 
     Transparency is kept without loss, and so are the ICC profile and the EXIF data, unless --strip. The picture is
-    turned upright.
+    turned upright. An OUT with the name of a picture, such as b.png, is refused.
 
     With a target, several qualities are tried, seven to nine, and standard error tells which was taken. Where none
     keeps to the target, the file that comes nearest is written all the same.
