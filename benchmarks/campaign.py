@@ -5,6 +5,8 @@
 The first argument is what `dcacodec train` had as `--validation`; the logs are those of runs that went on from each
 other. For each validation a line is printed: pixels seen in all, loss, and the BD-rates of the estimated bits against
 real files of JPEG and WebP, made of the very same pictures (the first eight, without what is beyond a multiple of 64).
+
+``--before FILE`` puts the validations of earlier runs first, as ``--out FILE`` wrote them: their logs need not be kept.
 """
 
 from __future__ import annotations
@@ -83,6 +85,30 @@ def points_of(log: Path, peers: dict[str, Curve]) -> list[Point]:
     return found
 
 
+def earlier_points(path: Path, peers: dict[str, Curve]) -> list[Point]:
+    """The validations that `--out` wrote.
+
+    Raises:
+        TrainingError: the file is not one of these, or one of other pictures than the peers' files.
+    """
+    try:
+        figures = json.loads(path.read_text("utf-8"))
+        if figures["peers"] != json.loads(json.dumps({name: asdict(peer) for name, peer in peers.items()})):
+            raise TrainingError(f"{path}: of other pictures, or of other versions of JPEG and WebP")
+        return [
+            Point(
+                str(point["run"]),
+                float(point["minutes"]),
+                int(point["pixels"]),
+                float(point["loss"]),
+                {name: float(point["bd_rate"][name]) for name in PEERS},
+            )
+            for point in figures["points"]
+        ]
+    except (ValueError, LookupError, TypeError) as error:
+        raise TrainingError(f"{path}: not the figures of a campaign") from error
+
+
 def plot(points: Sequence[Point], path: Path) -> None:
     """Draw loss and BD-rates over the pixels."""
     from matplotlib.figure import Figure
@@ -109,23 +135,30 @@ def plot(points: Sequence[Point], path: Path) -> None:
 @click.command()
 @click.argument("pictures", type=click.Path(exists=True))
 @click.argument("logs", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--before", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="Figures of earlier runs, as --out wrote them.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Where to write the figures, as JSON.")
 @click.option("--plot", "plot_path", type=click.Path(dir_okay=False, path_type=Path), help="Where to draw them (PNG).")
 @click.option("--quiet", is_flag=True, help="No progress bars.")
-def main(pictures: str, logs: tuple[Path, ...], out: Path | None, plot_path: Path | None, quiet: bool) -> None:
+def main(
+    pictures: str, logs: tuple[Path, ...], before: Path | None, out: Path | None, plot_path: Path | None, quiet: bool
+) -> None:
     """Print what the LOGS' validations on PICTURES say, as a table."""
     try:
-        _campaign(pictures, logs, out, plot_path, quiet)
+        _campaign(pictures, logs, before, out, plot_path, quiet)
     except (DcaError, OSError) as error:
         raise click.ClickException(reason(error)) from error
 
 
-def _campaign(pictures: str, logs: tuple[Path, ...], out: Path | None, plot_path: Path | None, quiet: bool) -> None:
+def _campaign(
+    pictures: str, logs: tuple[Path, ...], before: Path | None, out: Path | None, plot_path: Path | None, quiet: bool
+) -> None:
     held_out = load_pictures([pictures], quiet)[:8]
     require_blocks(held_out)
     held_out = [whole_blocks(picture) for picture in held_out]
     peers = {name: peer_curve(name, held_out, quiet) for name in PEERS}
-    points = [point for log in logs for point in points_of(log, peers)]
+    points = [] if before is None else earlier_points(before, peers)
+    points += [point for log in logs for point in points_of(log, peers)]
     click.echo("| pixels seen, millions | run, minutes | validation loss | BD-rate against JPEG, WebP |")
     click.echo("|---|---|---|---|")
     for point in points:

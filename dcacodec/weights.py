@@ -12,7 +12,9 @@ table.R.*, .G.*, .L.*     int32      those of the hyper latents, rows anchor by 
 all others                float16/32 transforms, hyper analysis, gains, priors: ordinary floating point
 ========================  =========  ===================================================================================
 
-The file's SHA-256 is its identity: the first four bytes are the fingerprint that a `.dca` file names.
+The metadata are "format", "config" (JSON of the `DCAConfig`) and, in most files, "pixels": how many training
+has shown the network. The file's SHA-256 is its identity: the first four bytes are the fingerprint that a `.dca` file
+names.
 """
 
 from __future__ import annotations
@@ -55,6 +57,7 @@ class Weights:
         y_table: rows by scale level.
         z_tables: by letter; rows anchor * channels + channel.
         fingerprint: 4 bytes.
+        pixels: seen in training; 0 where the file does not tell.
     """
 
     config: DCAConfig
@@ -63,6 +66,7 @@ class Weights:
     y_table: CdfTable
     z_tables: Mapping[str, CdfTable]
     fingerprint: bytes
+    pixels: int = 0
 
     def on(self, device: torch.device) -> Weights:
         """The same weights with their network on a device; the network of these stays where it is."""
@@ -108,7 +112,10 @@ def read_weights(path: Path, digest: str | None = None) -> Weights:
         config = DCAConfig(**json.loads(header["config"]))
         if any(isinstance(size, int) and size > _LARGEST_SIZE for size in config.to_dict().values()):
             raise WeightsError(f"{path.name} describes a network of sizes beyond {_LARGEST_SIZE}")
-        return _assemble(config, tensors, fingerprint(data))
+        pixels = int(header.get("pixels", 0))
+        if pixels < 0:
+            raise ValueError(f"trained on {pixels} pixels")
+        return replace(_assemble(config, tensors, fingerprint(data)), pixels=pixels)
     except (SafetensorError, KeyError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]  # a state that does not fit is listed tensor by tensor
         raise WeightsError(f"{path.name} is not a weights file of this program: {reason}") from error

@@ -176,6 +176,16 @@ def test_campaign_compares_with_files_of_the_same_pictures(tmp_path: Path) -> No
     with Image.open(tmp_path / "out.png") as drawn:
         assert drawn.size == (900, 400)
 
+    # What was written can be gone on from, without the log.
+    later = tmp_path / "later" / "log.jsonl"
+    later.parent.mkdir()
+    later.write_text(log.read_text("utf-8").splitlines()[1].replace("14000000", "21000000") + "\n", "utf-8")
+    before = ["--before", str(tmp_path / "out.json"), "--out", str(tmp_path / "both.json"), "--quiet"]
+    both = CliRunner().invoke(campaign.main, [arguments[0], str(later), *before])
+    assert both.stdout == result.stdout + f"| 21 | later, 40 | 4.750 | -50.0 %, {webp[1]:+.1f} % |\n"
+    first, second = (json.loads((tmp_path / name).read_text("utf-8")) for name in ("out.json", "both.json"))
+    assert second["peers"] == first["peers"] and second["points"][:2] == first["points"]
+
     def refused(*changed: str, log_text: str = "") -> str:
         (tmp_path / "bad.jsonl").write_text(log_text, "utf-8")
         failed = CliRunner().invoke(campaign.main, [*changed, "--quiet"], catch_exceptions=False)
@@ -188,6 +198,11 @@ def test_campaign_compares_with_files_of_the_same_pictures(tmp_path: Path) -> No
     for change in ({"qualities": [{"bpp": 1}]}, {"minutes": "a"}, {"pixels": None}, {"qualities": [{"bpp": "a"}]}):
         lacking = json.dumps(sound | change)
         assert refused(arguments[0], bad, log_text=lacking) == f"{bad}: a validation lacks what is to be told of it"
+    for damaged in ("[]", '{"points": []}', json.dumps({**first, "points": [{"run": "a"}]})):
+        assert refused(*arguments, "--before", bad, log_text=damaged) == f"{bad}: not the figures of a campaign"
+    first["peers"]["jpeg"]["bpp"][0] += 0.1
+    message = f"{bad}: of other pictures, or of other versions of JPEG and WebP"
+    assert refused(*arguments, "--before", bad, log_text=json.dumps(first)) == message
     flat = json.dumps(sound | {"qualities": [{"bpp": 1, "psnr": 30}] * 3})
     assert refused(arguments[0], bad, log_text=flat).endswith(": the rate does not rise after point 1")
     named = refused(*arguments, "--plot", str(tmp_path / "out.xyz"))

@@ -228,7 +228,7 @@ def test_wrong_latent_checksum(codec: Codec, sound: bytes) -> None:
         assert str(error.value) == "the decoded latents are not those that were encoded: the file is damaged"
 
 
-@pytest.mark.parametrize(("one", "other"), combinations(range(7), 2))
+@pytest.mark.parametrize(("one", "other"), list(combinations(range(7), 2)))
 def test_swapped_streams(codec: Codec, sound: bytes, one: int, other: int) -> None:
     streams = list(parse(sound).slices[0].streams)
     streams[one], streams[other] = streams[other], streams[one]

@@ -92,7 +92,7 @@ def command_lines(program: str) -> Iterator[list[str]]:
     return (words for words in commands() if words[0] == program)
 
 
-@pytest.mark.parametrize("words", command_lines("dcacodec"), ids=" ".join)
+@pytest.mark.parametrize("words", list(command_lines("dcacodec")), ids=" ".join)
 def test_commands_exist(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for word in words[2:]:  # what the command wants to be there, is there
@@ -106,7 +106,7 @@ def test_commands_exist(words: list[str], tmp_path: Path, monkeypatch: pytest.Mo
     command.make_context(words[1], words[2:], parent)  # parses them, and runs nothing
 
 
-@pytest.mark.parametrize("words", command_lines("python"), ids=" ".join)
+@pytest.mark.parametrize("words", list(command_lines("python")), ids=" ".join)
 def test_benchmarks_exist(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     path = ROOT / words[1]
     monkeypatch.syspath_prepend(path.parent)
@@ -117,7 +117,7 @@ def test_benchmarks_exist(words: list[str], monkeypatch: pytest.MonkeyPatch) -> 
     assert {word for word in words[2:] if word.startswith("-")} <= known
 
 
-@pytest.mark.parametrize("words", command_lines("make"), ids=" ".join)
+@pytest.mark.parametrize("words", list(command_lines("make")), ids=" ".join)
 def test_targets_exist(words: list[str]) -> None:
     assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
 

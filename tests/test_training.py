@@ -29,7 +29,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
-from tiny import TINY, photo
+from tiny import TINY, drawn_model, photo
 from torch import Tensor
 from training_worker import BATCH, OPTIONS, rounded, still, still_bits
 from training_worker import steps as worker_steps
@@ -49,6 +49,8 @@ from dcacodec.training.data import CropSampler, digest_of, load_pictures
 from dcacodec.training.klt import initialise
 from dcacodec.training.loop import Interrupted, Signals, Trainer, TrainingOptions, Workers, train
 from dcacodec.training.loss import DRAWN, DRAWN_AT, draw_positions, loss_terms, rate_distortion_loss, trade_offs
+from dcacodec.training.publish import export
+from dcacodec.weights import read_weights
 
 TESTS = Path(__file__).parent
 CPU = torch.device("cpu")
@@ -881,6 +883,64 @@ def test_another_runs_checkpoint_starts_a_fresh_schedule(
     # The run's own checkpoint comes first.
     train([str(pictures)], tmp_path / "run", QUICK, resume=tmp_path / "other.pt", quiet=True)
     assert same(state_of(tmp_path / "run"), whole)
+
+
+def test_published_weights_are_gone_on_from(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network begins as the codec runs it, with no steps behind it; what training has shown it is counted on."""
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(export(drawn_model(TINY, seed=5), pixels=123_456))
+    network = read_weights(path).network
+    first: dict[str, Any] = {}
+    honest = Trainer.train_step
+
+    def watched(self: Trainer, picture: Tensor, position: Tensor, rate: float) -> dict[str, float]:
+        model, average = (
+            {name: value.clone() for name, value in each.state_dict().items()} for each in (self.model, self.average)
+        )
+        first.setdefault("seen", (self.step, self.pixels, len(self.optimiser.state), model, average))
+        return honest(self, picture, position, rate)
+
+    monkeypatch.setattr(Trainer, "train_step", watched)
+    train([str(pictures)], tmp_path / "run", QUICK, resume=path, quiet=True)
+    step, pixels, moments, model, average = first["seen"]
+    assert (step, pixels, moments) == (0, 123_456, 0)
+    expected = {name: value.float() for name, value in network.state_dict().items()}
+    assert same(model, expected) and same(average, expected)
+    whole = state_of(tmp_path / "run")
+    assert (whole["step"], whole["pixels"]) == (6, 123_456 + 6 * 2 * 64 * 64)
+    assert not same(whole["model"], expected)
+
+    result = call("publish", tmp_path / "run" / "checkpoint.pt", "--models", tmp_path / "models", "--check", pictures)
+    assert result.exit_code == 0, result.output
+    assert read_weights(Path(result.stdout.splitlines()[0])).pixels == whole["pixels"]
+
+
+def test_a_follow_on_run_sees_other_crops(uninterrupted: dict[str, Any], pictures: Path, tmp_path: Path) -> None:
+    """Though its seed is the same: the crops that it begins with depend on how much was seen before."""
+    draws = []
+    for pixels in (uninterrupted["pixels"], uninterrupted["pixels"] + 1, uninterrupted["pixels"]):
+        torch.save(uninterrupted | {"pixels": pixels}, tmp_path / "other.pt")
+        trainer = Trainer(QUICK, tmp_path, TINY, CPU)
+        fresh = trainer.random.bit_generator.state
+        trainer.start_from(tmp_path / "other.pt")
+        draws.append(trainer.random.bit_generator.state)
+        assert draws[-1] != fresh
+    assert draws[0] == draws[2] != draws[1]
+
+
+def test_weights_that_training_cannot_start_from(pictures: Path, tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(b"text")
+    result = call("train", pictures, "--run", tmp_path / "run", *ONE_STEP, "--resume", path)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("dcacodec: error: weights.safetensors is not a weights file of this program: ")
+    path.write_bytes(export(drawn_model(replace(TINY, order="LGR"), seed=5)))
+    result = call("train", pictures, "--run", tmp_path / "run", *ONE_STEP, "--resume", path)
+    assert_fails(result, f"{path}: weights of another network than the preset 'tiny'")
+    path.write_bytes(export(drawn_model(TINY, seed=5), pixels=-1))
+    result = call("train", pictures, "--run", tmp_path / "run", *ONE_STEP, "--resume", path)
+    assert_fails(result, "weights.safetensors is not a weights file of this program: trained on -1 pixels")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_finished_run_stays_as_it_is(uninterrupted: dict[str, Any], pictures: Path, tmp_path: Path) -> None:

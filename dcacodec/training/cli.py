@@ -16,6 +16,7 @@ from dcacodec.shell import QUIET, is_quiet, note, parse_size, print_result
     epilog="""\b
 Examples:
   dcacodec train photos/ --run runs/first --max-minutes 120 --validation held-out/
+  dcacodec train scans/ --run runs/scans --max-minutes 60 --rate 5e-4 --resume models/small-9f86d081.safetensors
   torchrun --nproc-per-node 2 -m -- dcacodec train photos/ --run runs/first --max-minutes 120
 """,
 )
@@ -49,7 +50,8 @@ Examples:
 @click.option("--plot", is_flag=True,
               help="Draw curves.png and curves.svg after each validation; needs Matplotlib (the extra 'bench').")
 @click.option("--resume", type=click.Path(path_type=Path, exists=True, dir_okay=False),
-              help="A checkpoint of another run (or the index of its parts) to start from, with a fresh schedule.")
+              help="What to start from, with a fresh schedule: a checkpoint of another run, or the index of its parts, "
+              "or published weights (.safetensors).")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0,
               help="Seed of weights, crops, qualities and noise.")
 @click.option("--threads", type=click.IntRange(1, 1024), help="Processor threads.")
@@ -117,7 +119,7 @@ def publish(checkpoint: Path, models: Path, check: tuple[str, ...], fit: tuple[s
     checked, fitted, measured = (load_pictures(sources, quiet) for sources in (check, fit, measure))
     fitted = fitted[:: -(-len(fitted) // FIT_PICTURES) or 1]
     card = partial(make_card, run=facts, trained_on=trained_on, pictures=measured, quiet=quiet)
-    path = run(model, models, checked, fitted, replace, quiet, card)
+    path = run(model, models, checked, fitted, replace, quiet, card, facts.pixels)
     print_result(f"{path}\n{path.with_suffix('.md')}")
     if models.resolve() != models_dir().resolve():
         note(f"with DCACODEC_MODELS={models} in the environment, dcacodec codes with it")

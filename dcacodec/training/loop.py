@@ -46,6 +46,7 @@ from dcacodec.training.curves import LOG_NAME, require_matplotlib, write_curves
 from dcacodec.training.data import CropSampler, load_pictures, require_blocks, to_input
 from dcacodec.training.klt import initialise
 from dcacodec.training.loss import draw_positions, loss_terms, picture_values, rate_distortion_loss, trade_offs
+from dcacodec.weights import read_weights
 
 VALIDATION_QUALITIES = (5, 20, 35, 50, 65, 80, 95)
 LOG_EVERY = 100
@@ -326,10 +327,29 @@ class Trainer:
                 if "numpy_random" in state:
                     self.random.bit_generator.state = state["numpy_random"]
 
-    def restart(self) -> None:
-        """Begin the schedule, and the draw of crops, anew from what was loaded."""
+    def start_from(self, path: Path) -> None:
+        """Begin a schedule from what another run has come to.
+
+        Args:
+            path: its checkpoint, or published weights (``.safetensors``). The latter have no state of an optimiser, and
+                were rounded: see :mod:`dcacodec.weights`.
+
+        Raises:
+            WeightsError: the file is neither, or one of another network.
+            OSError: it cannot be read.
+        """
+        if path.suffix == ".safetensors":
+            weights = read_weights(path)
+            if weights.config != self.config:
+                raise WeightsError(f"{path}: weights of another network than the preset {self.config.name!r}")
+            self.model.load_state_dict(weights.network.state_dict())
+            self.average.load_state_dict(self.model.state_dict())
+            self.pixels = weights.pixels
+        else:
+            self.load(path)
         self.step, self.seconds = 0, 0.0
-        self.random = np.random.default_rng((self.options.seed, 0, self.workers.rank))
+        # Not the crops that the run before began with.
+        self.random = np.random.default_rng((self.options.seed, self.pixels, self.workers.rank))
 
     def log(self, kind: str, **record: object) -> None:
         """Add a line to the log, see the module's docstring. Only the first process does."""
@@ -414,14 +434,14 @@ def train(
 ) -> None:
     """Train until the schedule ends; state goes to ``folder`` (checkpoint.pt or its parts, log.jsonl, curves).
 
-    A checkpoint in ``folder`` is gone on from; otherwise ``resume`` names one to start from with a fresh schedule;
+    A checkpoint in ``folder`` is gone on from; otherwise ``resume`` names what to start from with a fresh schedule;
     otherwise the run starts from the Karhunen-Loeve transform.
 
     Args:
         sources, validation: folders of pictures, tar shards, single pictures; see `load_pictures`.
         folder: of the run; made where there is none.
         options: what to do.
-        resume: a checkpoint of another run: a file, or the index of its parts.
+        resume: a checkpoint of another run (a file, or the index of its parts), or published weights.
         validation_pictures: how many of ``validation``, from its start.
         quiet: no progress bars.
 
@@ -453,8 +473,7 @@ def train(
         if saved:
             trainer.load(saved)
         elif resume:
-            trainer.load(resume)
-            trainer.restart()
+            trainer.start_from(resume)
         else:
             trainer.start(pictures[:: max(1, len(pictures) // 200)])
         trainer.agree()

@@ -124,7 +124,7 @@ def fitted_levels(weights: Weights, pictures: Sequence[NDArray[np.uint8]], quiet
     return table_from_probabilities(counts[:, :-1], counts[:, -1], table.low, table.shift)
 
 
-def export(model: DCA, levels: CdfTable | None = None) -> bytes:
+def export(model: DCA, levels: CdfTable | None = None, pixels: int = 0) -> bytes:
     """A trained network as the bytes of a weights file (layout: :mod:`dcacodec.weights`).
 
     The same network always gives the same bytes, and so the same fingerprint.
@@ -132,6 +132,7 @@ def export(model: DCA, levels: CdfTable | None = None) -> bytes:
     Args:
         model: the network.
         levels: the table of y; Gaussians if None.
+        pixels: how many training has shown it; 0 is not told.
 
     Raises:
         WeightsError: a weight does not fit its format.
@@ -152,6 +153,7 @@ def export(model: DCA, levels: CdfTable | None = None) -> bytes:
     for name, value, bits in zip(Scales._fields, scales, (SCALE_BITS, SCALE_BITS, ACTIVATION_BITS), strict=True):
         tensors[f"scales.{name}"] = _integers(f"scales.{name}", value[:, 0, 0], bits, 32)
     metadata = {"format": FORMAT, "config": json.dumps(config.to_dict())}
+    metadata |= {"pixels": str(pixels)} if pixels else {}
     return _in_order(save_tensors({name: value.contiguous() for name, value in tensors.items()}, metadata))
 
 
@@ -230,6 +232,7 @@ def publish(
     replace: bool = False,
     quiet: bool = False,
     card: Callable[[Weights, int], str] | None = None,
+    pixels: int = 0,
 ) -> Path:
     """Write a model's weights into a folder of published weights and make them its preset's newest.
 
@@ -244,6 +247,7 @@ def publish(
         replace: remove the preset's previous file and card: right only for weights that no release has had.
         quiet: no progress bar.
         card: makes the text of the card beside the file, from the weights and the bytes of their file.
+        pixels: as `export` takes it.
 
     Returns:
         The path of the weights file; that of the card has the suffix ".md".
@@ -259,13 +263,13 @@ def publish(
         return read_index(folder) if listing.exists() else Index({}, {})
 
     known()  # a damaged one is told before any work
-    data = export(model)
+    data = export(model, pixels=pixels)
     name = model.config.name
     with tempfile.TemporaryDirectory() as scratch:
         candidate = Path(scratch, "weights.safetensors")
         candidate.write_bytes(data)
         if fit:
-            data = export(model, fitted_levels(read_weights(candidate), fit, quiet))
+            data = export(model, fitted_levels(read_weights(candidate), fit, quiet), pixels)
             candidate.write_bytes(data)
         weights = read_weights(candidate)
         activation_ranges(weights, pictures)
