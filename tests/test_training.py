@@ -408,6 +408,16 @@ def test_the_learning_rate_by_steps() -> None:
     assert [options.progress(step, 1e9) for step in (0, 100, 400, 999)] == [0, 0.25, 1, 1]
 
 
+def test_the_learning_rate_that_falls_late() -> None:
+    options = replace(QUICK, steps=400, rate=0.5, warm_up=100, decay_share=0.25)
+    rate = [options.learning_rate(step, 1e9) for step in range(402)]
+    assert rate[49] == pytest.approx(0.25)
+    assert rate[99:301] == [pytest.approx(0.5)] * 202
+    assert rate[325] == pytest.approx(0.5 * (0.01 + 0.99 * (1 + math.cos(math.pi / 4)) / 2))
+    assert rate[350] == pytest.approx(0.5 * 0.505)
+    assert rate[400] == rate[401] == pytest.approx(0.005)
+
+
 def test_the_learning_rate_by_minutes() -> None:
     options = replace(QUICK, minutes=2.0, steps=400, rate=0.5, warm_up=100)  # minutes count where both are given
     assert options.learning_rate(99, 0.0) == pytest.approx(0.5)
@@ -1389,6 +1399,8 @@ def test_progress_is_shown_on_stderr(pictures: Path, tmp_path: Path) -> None:
         (["--crop", 100, "--steps", 1], 2, "Error: the crop must be a multiple of 64, not 100.\n"),
         (["--crop", 64], 2, "Error: a run needs a length: minutes or steps.\n"),
         (["--steps", -1], 2, "Error: Invalid value for '--steps': -1 is not in the range x>=0.\n"),
+        (["--steps", 1, "--decay-share", 0], 2, "Invalid value for '--decay-share': 0.0 is not in the range 0<x<=1.\n"),
+        (["--steps", 1, "--decay-share", "nan"], 2, "Error: decay share must be a finite number, not nan.\n"),
         (["--max-minutes", -1], 2, "Error: Invalid value for '--max-minutes': -1.0 is not in the range x>=0.\n"),
         (["--batch", 0], 2, "Error: Invalid value for '--batch': 0 is not in the range x>=1.\n"),
         (

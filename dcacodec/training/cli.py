@@ -36,6 +36,8 @@ Examples:
               "its pixels.")
 @click.option("--final-share", type=click.FloatRange(0, 1), default=0.2, help="Share of the schedule that is the end.")
 @click.option("--rate", type=click.FloatRange(0), default=2e-3, help="Peak learning rate of the entropy model.")
+@click.option("--decay-share", type=click.FloatRange(0, 1, min_open=True), default=1.0,
+              help="Share of the schedule, its end, in which the learning rate falls to a hundredth, as a cosine.")
 @click.option("--transform-share", type=click.FloatRange(0), default=0.4,
               help="The transforms' learning rate as a share of it.")
 @click.option("--ema", type=click.FloatRange(0, 1), default=0.999, help="Decay of the moving average of the weights.")

@@ -66,7 +66,8 @@ class TrainingOptions:
         final_crop: side of the crops in the last `final_share` of the schedule, None for no change. The batch
             changes with it, so that a step has about as many pixels as before (and one crop at least).
         final_share: 0..1.
-        rate: peak learning rate of the entropy model; falls as a cosine to a hundredth of it.
+        rate: peak learning rate of the entropy model.
+        decay_share: in this share of the schedule, its end, the learning rate falls as a cosine to a hundredth.
         transform_share: the transforms' learning rate as a share of it; they start near their goal and dislike shaking.
         warm_up: steps over which the learning rate rises.
         ema: decay of the weights' moving average, which is what is validated and published.
@@ -89,6 +90,7 @@ class TrainingOptions:
     final_crop: int | None = None
     final_share: float = 0.2
     rate: float = 2e-3
+    decay_share: float = 1.0
     transform_share: float = 0.4
     warm_up: int = 200
     ema: float = 0.999
@@ -109,6 +111,8 @@ class TrainingOptions:
                 raise ValueError(f"the crop must be a multiple of {REGIONAL_STRIDE}, not {crop}")
         if not 0 <= self.final_share <= 1:
             raise ValueError(f"the final share must be 0 to 1, not {self.final_share}")
+        if not 0 < self.decay_share <= 1:
+            raise ValueError(f"the decay share must be above 0 and at most 1, not {self.decay_share}")
         if min(self.minutes, self.steps) < 0 or not self.minutes and not self.steps:
             raise ValueError("a run needs a length: minutes or steps")
         if min(self.batch, self.warm_up) < 1:
@@ -132,8 +136,9 @@ class TrainingOptions:
         return min(1.0, seconds / (60 * self.minutes) if self.minutes else step / self.steps)
 
     def learning_rate(self, step: int, seconds: float) -> float:
-        """Linear warm-up over steps, then a cosine over the schedule."""
-        cosine = 0.5 * (1 + math.cos(math.pi * self.progress(step, seconds)))
+        """Linear warm-up over steps; the peak; half a cosine over the last `decay_share` of the schedule."""
+        decayed = max(0.0, 1 - (1 - self.progress(step, seconds)) / self.decay_share)
+        cosine = 0.5 * (1 + math.cos(math.pi * decayed))
         return self.rate * min(1.0, (step + 1) / self.warm_up) * (0.01 + 0.99 * cosine)
 
     def decay(self, step: int) -> float:
