@@ -24,8 +24,9 @@ from tqdm import tqdm
 
 from dcacodec.bench.codecs import Options, open_codec
 from dcacodec.bench.metrics import Curve, bd_rate, psnr
+from dcacodec.bench.store import write_text
 from dcacodec.errors import BenchError, DcaError, TrainingError, reason
-from dcacodec.training.curves import read_log
+from dcacodec.training.curves import no_number, read_log
 from dcacodec.training.data import load_pictures, require_blocks, whole_blocks
 
 PEERS: Final = ("jpeg", "webp")
@@ -74,7 +75,7 @@ def points_of(log: Path, peers: dict[str, Curve]) -> list[Point]:
                 rows: list[dict[str, Any]] = line["qualities"]
                 bpp, values = (tuple(float(row[name]) for row in rows) for name in ("bpp", "psnr"))
                 minutes, pixels, loss = float(line["minutes"]), int(line["pixels"]), float(line["loss"])
-            except (LookupError, TypeError, ValueError) as error:
+            except (LookupError, TypeError, ValueError, ArithmeticError) as error:
                 raise TrainingError(f"{log}: a validation lacks what is to be told of it") from error
             try:
                 curve = Curve(log.parent.name, bpp, values)
@@ -92,9 +93,12 @@ def earlier_points(path: Path, peers: dict[str, Curve]) -> list[Point]:
         TrainingError: the file is not one of these, or one of other pictures than the peers' files.
     """
     try:
-        figures = json.loads(path.read_text("utf-8"))
+        figures = json.loads(path.read_text("utf-8"), parse_constant=no_number)
         if figures["peers"] != json.loads(json.dumps({name: asdict(peer) for name, peer in peers.items()})):
             raise TrainingError(f"{path}: of other pictures, or of other versions of JPEG and WebP")
+        points = figures["points"]
+        if not isinstance(points, list):
+            raise TypeError(f"the points are a {type(points).__name__}")
         return [
             Point(
                 str(point["run"]),
@@ -103,9 +107,9 @@ def earlier_points(path: Path, peers: dict[str, Curve]) -> list[Point]:
                 float(point["loss"]),
                 {name: float(point["bd_rate"][name]) for name in PEERS},
             )
-            for point in figures["points"]
+            for point in points
         ]
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
         raise TrainingError(f"{path}: not the figures of a campaign") from error
 
 
@@ -158,17 +162,18 @@ def _campaign(
     held_out = [whole_blocks(picture) for picture in held_out]
     peers = {name: peer_curve(name, held_out, quiet) for name in PEERS}
     points = [] if before is None else earlier_points(before, peers)
-    points += [point for log in logs for point in points_of(log, peers)]
+    known = {(point.run, point.pixels) for point in points}  # figures may have been written in the middle of a run
+    points += [point for log in logs for point in points_of(log, peers) if (point.run, point.pixels) not in known]
     click.echo("| pixels seen, millions | run, minutes | validation loss | BD-rate against JPEG, WebP |")
     click.echo("|---|---|---|---|")
     for point in points:
         rates = ", ".join(f"{point.bd_rate[name]:+.1f} %" for name in PEERS)
         click.echo(f"| {point.pixels / 1e6:,.0f} | {point.run}, {point.minutes:.0f} | {point.loss:.3f} | {rates} |")
-    if out is not None:
-        figures = {"peers": {name: asdict(peer) for name, peer in peers.items()}, "points": list(map(asdict, points))}
-        out.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
     if plot_path is not None:
         plot(points, plot_path)
+    if out is not None:
+        figures = {"peers": {name: asdict(peer) for name, peer in peers.items()}, "points": list(map(asdict, points))}
+        write_text(out, json.dumps(figures, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ def main() -> None:
     try:
         from dcacodec.cli import main as command
     except KeyboardInterrupt:
-        print("dcacodec: error: interrupted", file=sys.stderr)
+        if sys.stderr is not None:  # else `print` would take standard output
+            print("dcacodec: error: interrupted", file=sys.stderr)
         raise SystemExit(130) from None
     command()
 

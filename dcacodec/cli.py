@@ -27,7 +27,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 from dcacodec._version import __version__
 from dcacodec.bounded import read_container
 from dcacodec.container import describe, parse
-from dcacodec.errors import DcaError, reason
+from dcacodec.errors import DcaError, UnknownModel, reason
 from dcacodec.shell import (
     DEVICE,
     EFFORT,
@@ -132,13 +132,23 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             with _notices_on_stderr(everything=ctx.params["debug"]):
-                return super().invoke(ctx)
+                result = super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
             raise  # Click ends these well: a pipe that nobody reads any more is no news
         except (Exception, KeyboardInterrupt) as error:
             if ctx.params["debug"]:
                 raise
+            _end_if_told(ctx)
             raise _failure(error) from error
+        _end_if_told(ctx)
+        return result
+
+
+def _end_if_told(context: click.Context) -> None:
+    """End the process where a signal wants that, and its exception was lost."""
+    ending = context.find_object(_Ending)
+    if ending is not None and ending.number:
+        raise SystemExit(128 + ending.number)
 
 
 def _failure(error: Exception | KeyboardInterrupt) -> Failure:
@@ -295,9 +305,9 @@ def encode(
     _check_targets(context)
     from PIL import Image
 
-    from dcacodec.images import has_picture_name, read_picture
+    from dcacodec.images import picture_suffixes, read_picture
 
-    if target != "-" and has_picture_name(Path(target)):
+    if target != "-" and Path(target).suffix.lower() in picture_suffixes():
         raise click.UsageError(f"OUT, {target}, has the name of a picture; what is written is a .dca file.")
     # Pillow has a limit of its own, for programs that set none. Here --max-pixels holds.
     Image.MAX_IMAGE_PIXELS = None
@@ -495,7 +505,7 @@ def _weights_name(fingerprint: str) -> str | None:
 
     try:
         return by_fingerprint(fingerprint).path.name
-    except DcaError:
+    except UnknownModel:
         return None
 
 
@@ -589,18 +599,31 @@ def _say(source: str, target: str, facts: str) -> None:
     note(f"{_shown(source, 'stdin')} -> {_shown(target, 'stdout')} {facts}")
 
 
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)
+class _Ending:
+    """What a signal that ends the process calls: it becomes an exception, so that files are cleaned up.
+
+    Attributes:
+        number: of the signal, once it has come. The exception may have been lost: while a library is loaded, some of
+            its code catches all there is.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def __call__(self, number: int, frame: FrameType | None) -> NoReturn:
+        self.number = number
+        raise SystemExit(128 + number)
 
 
 def main() -> None:
-    """Entry point of the command. A request to end the process becomes an exception, so that files are cleaned up."""
+    """Entry point of the command."""
+    ending = _Ending()
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, _terminate)
+            signal.signal(number, ending)
     if sys.stderr is None:  # closed; what others write to it must reach neither standard output nor a file
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     # Threads that wait by spinning slow each other down tenfold on a machine that is busy with something else.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    cli.main(prog_name="dcacodec")
+    cli.main(prog_name="dcacodec", obj=ending)

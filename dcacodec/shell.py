@@ -139,7 +139,7 @@ def _reopened(stream: BinaryIO) -> AbstractContextManager[BinaryIO]:
 
 @contextmanager
 def standard_output() -> Iterator[BinaryIO]:
-    """Standard output as a binary file, to which all is written at the end of the block.
+    """Standard output as a binary file, to which all is written by the end of the block.
 
     Raises:
         BrokenPipeError: nobody reads it any more.
@@ -163,13 +163,14 @@ def standard_output() -> Iterator[BinaryIO]:
 
 
 def print_result(text: str) -> None:
-    """Print what was asked for on standard output.
+    """Print what was asked for on standard output. What its encoding lacks is escaped, as ``\\xfc``.
 
     Raises:
         OSError: see `standard_output`.
     """
     with standard_output() as file:
-        file.write(f"{text}\n".encode(sys.stdout.encoding, sys.stdout.errors or "strict"))
+        errors = sys.stdout.errors if sys.stdout.errors != "strict" else "backslashreplace"
+        file.write(f"{text}\n".encode(sys.stdout.encoding, errors or "backslashreplace"))
 
 
 def tell(text: str) -> None:

@@ -12,8 +12,8 @@ table.R.*, .G.*, .L.*     int32      those of the hyper latents, rows anchor by 
 all others                float16/32 transforms, hyper analysis, gains, priors: ordinary floating point
 ========================  =========  ===================================================================================
 
-The metadata are "format", "config" (JSON of the `DCAConfig`) and, in most files, "pixels": how many training
-has shown the network. The file's SHA-256 is its identity: the first four bytes are the fingerprint that a `.dca` file
+The metadata are "format", "config" (JSON of the `DCAConfig`) and, in files that come from training, "pixels": how many
+the network was shown. The file's SHA-256 is its identity: the first four bytes are the fingerprint that a `.dca` file
 names.
 """
 

@@ -84,9 +84,15 @@ def _file_name(value: object) -> str:
 
 def _lists(folder: Path | None) -> Iterator[Index]:
     """That of the folder; where none is given, the user's own and that of this release."""
-    for each in (folder,) if folder else (own_models_dir(), models_dir()):
-        if each is not None:
-            yield read_index(each)
+    if folder is not None:
+        yield read_index(folder)
+        return
+    if (own := own_models_dir()) is not None:
+        try:
+            yield read_index(own)
+        except WeightsError as error:
+            raise WeightsError(f"DCACODEC_MODELS: {error}") from error
+    yield read_index(models_dir())
 
 
 def by_fingerprint(fingerprint: str, folder: Path | None = None) -> Published:

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import math
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -195,10 +196,18 @@ def test_campaign_compares_with_files_of_the_same_pictures(tmp_path: Path) -> No
     bad = str(tmp_path / "bad.jsonl")
     assert refused(arguments[0], bad) == f"{bad} is no training log"
     sound = {"kind": "validation", "minutes": 1, "pixels": 1, "loss": 1, "qualities": rows}
-    for change in ({"qualities": [{"bpp": 1}]}, {"minutes": "a"}, {"pixels": None}, {"qualities": [{"bpp": "a"}]}):
-        lacking = json.dumps(sound | change)
+    wrong: list[dict[str, Any]] = [{"minutes": "a"}, {"pixels": None}, {"pixels": math.inf}]
+    for change in (*wrong, {"qualities": [{"bpp": 1}]}, {"qualities": [{"bpp": "a"}]}):
+        lacking = json.dumps(sound | change).replace("Infinity", "1e999")
         assert refused(arguments[0], bad, log_text=lacking) == f"{bad}: a validation lacks what is to be told of it"
-    for damaged in ("[]", '{"points": []}', json.dumps({**first, "points": [{"run": "a"}]})):
+    # A validation that is among the figures already counts once.
+    twice = CliRunner().invoke(campaign.main, [*arguments, "--before", str(tmp_path / "out.json")])
+    assert twice.stdout == result.stdout
+
+    point = first["points"][0]
+    damages: list[Any] = [[point | {"pixels": math.inf}], [point | {"pixels": None}], [{"run": "a"}], [[]], {}]
+    texts = [json.dumps({**first, "points": damage}) for damage in damages]
+    for damaged in ("[]", '{"points": []}', "[" * 100_000, *texts, texts[0].replace("Infinity", "1e999")):
         assert refused(*arguments, "--before", bad, log_text=damaged) == f"{bad}: not the figures of a campaign"
     first["peers"]["jpeg"]["bpp"][0] += 0.1
     message = f"{bad}: of other pictures, or of other versions of JPEG and WebP"

@@ -108,6 +108,41 @@ def test_an_interrupt_while_loading_is_told_in_a_line(module: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "dcacodec: error: interrupted\n")
 
 
+def test_an_interrupt_is_not_told_on_standard_output(tmp_path: Path) -> None:
+    """Where standard error is closed, and `print` would take the other."""
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt", "utf-8")
+    script = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from dcacodec.__main__ import main; main()"
+    words = [sys.executable, "-c", script]
+    done = subprocess.run(["sh", "-c", '"$@" 2>&-', "sh", *words], capture_output=True)
+    assert (done.returncode, done.stdout) == (130, b"")
+
+
+@pytest.mark.parametrize("then", ["pass", "raise RuntimeError('half loaded')"])
+def test_a_signal_that_a_library_loses_while_it_loads_still_ends_it(then: str, tmp_path: Path) -> None:
+    """Whether the command goes on to its end or fails at something that was only half loaded."""
+    script = (
+        "import os, signal, sys, time\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *others):\n"
+        "        if name == 'numpy' and not lost:\n"
+        "            try:\n"
+        "                os.kill(os.getpid(), signal.SIGTERM)\n"
+        "                time.sleep(10)\n"
+        "            except BaseException as error:\n"
+        "                lost.append(error)\n"
+        f"                {then}\n"
+        "lost = []\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "from dcacodec.__main__ import main\n"
+        "main()\n"
+    )
+    Image.new("RGB", (8, 8)).save(tmp_path / "in.png")
+    words = ["encode", str(tmp_path / "in.png"), str(tmp_path / "out.dca")]
+    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (143, "")
+    assert "error" not in done.stderr
+
+
 def test_version() -> None:
     result = call("--version")
     assert (result.exit_code, result.stdout, result.stderr) == (0, f"dcacodec {__version__}\n", "")
@@ -167,6 +202,18 @@ def test_a_damaged_list_of_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith(f"dcacodec: error: the list of weights, {tmp_path / 'index.json'}, cannot be read")
     assert result.stderr.count("\n") == 1
+
+
+def test_a_wrong_folder_of_ones_own_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also by `info`, which would say of good weights that they are not there."""
+    (tmp_path / "file.dca").write_bytes(FILE)
+    monkeypatch.setenv("DCACODEC_MODELS", str(tmp_path / "nowhere"))
+    for arguments in (("info", tmp_path / "file.dca"), ("encode", "in.png", tmp_path / "out.dca")):
+        result = call(*arguments)
+        assert (result.exit_code, result.stdout) == (1, "")
+        start = f"DCACODEC_MODELS: the list of weights, {tmp_path / 'nowhere' / 'index.json'}, cannot be read"
+        assert start in result.stderr and result.stderr.count("\n") == 1
+    assert [each.name for each in tmp_path.iterdir()] == ["file.dca"]
 
 
 # ----------------------------------------------------------------------------------------------------------------- info
@@ -343,7 +390,7 @@ def test_an_output_format_that_is_not_one(tmp_path: Path) -> None:
     assert f"\nError: {target}: .jpg is lossy: pictures are written without loss, as {known}\n" in result.stderr
 
 
-@pytest.mark.parametrize("name", ["other.png", "other.JPG", "other.tiff"])
+@pytest.mark.parametrize("name", ["other.png", "other.JPG", "other.tiff", ".hidden.png"])
 def test_a_picture_is_not_overwritten_by_what_is_none(name: str, tmp_path: Path) -> None:
     """`dcacodec encode *.png` in a folder of two pictures."""
     source, target = tmp_path / "a.png", tmp_path / name
@@ -431,6 +478,13 @@ def test_a_result_that_cannot_be_printed_is_told(arguments: tuple[str, ...], tmp
         done = in_shell(">/dev/full", *words)
         assert done.returncode == 1
         assert done.stderr == b"dcacodec: error: standard output: No space left on device\n"
+
+
+def test_what_the_encoding_of_standard_output_lacks_is_escaped() -> None:
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    words = [sys.executable, "-c", "from dcacodec.shell import print_result; print_result('m\\xfc \\u20ac')"]
+    done = subprocess.run(words, capture_output=True, env=environment)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"m\\xfc \\u20ac\n", b"")
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])

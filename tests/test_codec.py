@@ -502,7 +502,8 @@ def test_weights_of_ones_own(models: Path, tiny_models: Path, monkeypatch: pytes
     assert by_preset("small") == released
 
     monkeypatch.setenv("DCACODEC_MODELS", str(models / "nowhere"))
-    with pytest.raises(WeightsError, match=r"^the list of weights, .*nowhere.index\.json, cannot be read: "):
+    message = r"^DCACODEC_MODELS: the list of weights, .*nowhere.index\.json, cannot be read: "
+    with pytest.raises(WeightsError, match=message):
         by_preset("small")
 
 

@@ -447,6 +447,8 @@ def test_crops_grow_at_the_end_and_a_step_keeps_its_pixels() -> None:
         ({"crop": 0}, "the crop must be a multiple of 64, not 0"),
         ({"final_crop": 100}, "the crop must be a multiple of 64, not 100"),
         ({"final_share": 1.5}, "the final share must be 0 to 1, not 1.5"),
+        ({"decay_share": 0.0}, "the decay share must be above 0 and at most 1, not 0.0"),
+        ({"decay_share": 1.5}, "the decay share must be above 0 and at most 1, not 1.5"),
         ({"steps": 0}, "a run needs a length: minutes or steps"),
         ({"minutes": -1.0}, "a run needs a length: minutes or steps"),
         ({"batch": 0}, "batch and warm-up must be 1 at least"),
@@ -890,9 +892,12 @@ def test_another_runs_checkpoint_starts_a_fresh_schedule(
     whole = state_of(tmp_path / "run")
     assert (whole["step"], whole["pixels"]) == (6, 2 * 6 * 2 * 64 * 64)
     assert not same(whole["model"], uninterrupted["model"])
-    # The run's own checkpoint comes first.
-    train([str(pictures)], tmp_path / "run", QUICK, resume=tmp_path / "other.pt", quiet=True)
-    assert same(state_of(tmp_path / "run"), whole)
+    # The run's own checkpoint comes first, and that is told.
+    run = tmp_path / "run"
+    result = call("train", pictures, "--run", run, *ONE_STEP[:-1], "--resume", tmp_path / "other.pt")
+    assert result.exit_code == 0
+    assert f"going on from {run / 'checkpoint.pt'}, not from {tmp_path / 'other.pt'}\n" in result.stderr
+    assert same(state_of(run)["model"], whole["model"])
 
 
 def test_published_weights_are_gone_on_from(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -928,14 +933,16 @@ def test_published_weights_are_gone_on_from(pictures: Path, tmp_path: Path, monk
 def test_a_follow_on_run_sees_other_crops(uninterrupted: dict[str, Any], pictures: Path, tmp_path: Path) -> None:
     """Though its seed is the same: the crops that it begins with depend on how much was seen before."""
     draws = []
-    for pixels in (uninterrupted["pixels"], uninterrupted["pixels"] + 1, uninterrupted["pixels"]):
+    seen = uninterrupted["pixels"]
+    for pixels, workers in ((seen, Workers()), (seen, Workers()), (seen + 1, Workers()), (seen, Workers(1, 2))):
         torch.save(uninterrupted | {"pixels": pixels}, tmp_path / "other.pt")
-        trainer = Trainer(QUICK, tmp_path, TINY, CPU)
-        fresh = trainer.random.bit_generator.state
+        trainer = Trainer(QUICK, tmp_path, TINY, CPU, workers)
+        draws.append(trainer.random.bit_generator.state)
         trainer.start_from(tmp_path / "other.pt")
         draws.append(trainer.random.bit_generator.state)
-        assert draws[-1] != fresh
-    assert draws[0] == draws[2] != draws[1]
+    fresh, first, also_fresh, again, _, later, other_fresh, other = draws
+    assert (also_fresh, again) == (fresh, first)
+    assert all(one != two for one, two in itertools.combinations((fresh, first, later, other_fresh, other), 2))
 
 
 def test_weights_that_training_cannot_start_from(pictures: Path, tmp_path: Path) -> None:

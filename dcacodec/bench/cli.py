@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from dcacodec.shell import QUIET, cores, is_quiet, parse_names
+from dcacodec.shell import QUIET, cores, is_quiet, parse_names, print_result
 
 if TYPE_CHECKING:
     from dcacodec.bench.codecs import BenchCodec, Options
@@ -160,7 +160,7 @@ def bench(pictures: tuple[Path, ...], dataset: str | None, data_dir: Path | None
     plan = Plan(measured, opened, settings, options, published, chosen_metrics, repeat, jobs, quiet)
     results = run(plan, Journal(out / "journal.jsonl"), _tell)
     exhibits = show(plan, showcase, _tell) if showcase else ()
-    click.echo(write_report(results, exhibits, out, method, window), nl=False)
+    print_result(write_report(results, exhibits, out, method, window).removesuffix("\n"))
     if results.failures:
         raise click.exceptions.Exit(1)
 

@@ -75,7 +75,7 @@ def load_frozen(path: Path) -> DCA:
         WeightsError: the file is neither.
         OSError: it cannot be read.
     """
-    model = read_weights(path).network if path.suffix == ".safetensors" else load_checkpoint(path)[0]
+    model = read_weights(path).network if path.suffix.lower() == ".safetensors" else load_checkpoint(path)[0]
     return model.float().eval().requires_grad_(False)
 
 

@@ -27,7 +27,7 @@ from dcacodec.network.dca import DCA
 from dcacodec.study.latents import CacheKey, Latents, digest, load_frozen, make_latents, read_latents, save_latents
 from dcacodec.study.records import Record, read_record, write_json
 from dcacodec.study.timing import decode_times
-from dcacodec.study.variants import VARIANTS, Variant, describe, measure, sizes, train_variant
+from dcacodec.study.variants import VARIANTS, Variant, describe, measure, sizes, train_variant, used_options
 from dcacodec.training.data import digest_of, load_pictures, require_blocks
 from dcacodec.training.loop import TrainingOptions
 from dcacodec.training.publish import export
@@ -78,7 +78,7 @@ def study(
     places = {
         variant: _Place(
             folder / "variants" / f"{variant.name}.json",
-            {"latents": asdict(key), "options": asdict(replace(options, seed=variant.seed))},
+            {"latents": asdict(key), "options": used_options(replace(options, seed=variant.seed))},
             {"name": variant.name, **describe(variant)},
         )
         for variant in dict.fromkeys([*VARIANTS, *variants])

@@ -88,6 +88,12 @@ def fresh_model(frozen: DCA, variant: Variant) -> DCA:
     return model
 
 
+def used_options(options: TrainingOptions) -> dict[str, Any]:
+    """What `train_variant` takes from options. (Its learning rate falls from the first step to the last.)"""
+    names = ("steps", "batch", "crop", "rate", "warm_up", "ema", "clip", "precision", "seed")
+    return {name: getattr(options, name) for name in names}
+
+
 def train_variant(
     frozen: DCA, variant: Variant, latents: Latents, options: TrainingOptions, device: torch.device, quiet: bool = False
 ) -> tuple[DCA, dict[str, Any]]:

@@ -10,6 +10,7 @@ import click
 
 from dcacodec.container import STREAMS
 from dcacodec.errors import DcaError, TrainingError, reason
+from dcacodec.shell import print_result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +31,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
     for number, text in enumerate(path.read_text("utf-8", "replace").splitlines(), 1):
         try:
-            line = json.loads(text, parse_constant=_no_number)
+            line = json.loads(text, parse_constant=no_number)
         except (ValueError, RecursionError):
             continue
         try:
@@ -44,7 +45,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def _no_number(name: str) -> float:
+def no_number(name: str) -> float:
     """JSON has no NaN; Python's reader does."""
     raise ValueError(f"{name} is no JSON")
 
@@ -134,7 +135,7 @@ def main(run: Path) -> None:
     """Draw the curves of the folder RUN from its log."""
     try:
         for path in write_curves(run):
-            click.echo(path)
+            print_result(str(path))
     except (DcaError, OSError) as error:
         raise click.ClickException(reason(error)) from error
 

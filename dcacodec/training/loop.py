@@ -49,6 +49,7 @@ from dcacodec.training.loss import draw_positions, loss_terms, picture_values, r
 from dcacodec.weights import read_weights
 
 VALIDATION_QUALITIES = (5, 20, 35, 50, 65, 80, 95)
+CHECKPOINT_NAME = "checkpoint.pt"
 LOG_EVERY = 100
 """Steps that a line of the log sums up."""
 
@@ -267,7 +268,7 @@ class Trainer:
 
     @property
     def checkpoint(self) -> Path:
-        return self.folder / "checkpoint.pt"
+        return self.folder / CHECKPOINT_NAME
 
     def start(self, pictures: Sequence[NDArray[np.uint8]]) -> None:
         """Begin from the Karhunen-Loeve transform of the pictures."""
@@ -343,7 +344,7 @@ class Trainer:
             WeightsError: the file is neither, or one of another network.
             OSError: it cannot be read.
         """
-        if path.suffix == ".safetensors":
+        if path.suffix.lower() == ".safetensors":
             weights = read_weights(path)
             if weights.config != self.config:
                 raise WeightsError(f"{path}: weights of another network than the preset {self.config.name!r}")

@@ -127,7 +127,7 @@ def fitted_levels(weights: Weights, pictures: Sequence[NDArray[np.uint8]], quiet
 def export(model: DCA, levels: CdfTable | None = None, pixels: int = 0) -> bytes:
     """A trained network as the bytes of a weights file (layout: :mod:`dcacodec.weights`).
 
-    The same network always gives the same bytes, and so the same fingerprint.
+    The same arguments always give the same bytes, and so the same fingerprint.
 
     Args:
         model: the network.
