@@ -169,8 +169,8 @@ def print_result(text: str) -> None:
         OSError: see `standard_output`.
     """
     with standard_output() as file:
-        errors = sys.stdout.errors if sys.stdout.errors != "strict" else "backslashreplace"
-        file.write(f"{text}\n".encode(sys.stdout.encoding, errors or "backslashreplace"))
+        errors = "backslashreplace" if sys.stdout.errors in (None, "strict") else sys.stdout.errors
+        file.write(f"{text}\n".encode(sys.stdout.encoding, errors))
 
 
 def tell(text: str) -> None:

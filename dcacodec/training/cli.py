@@ -67,8 +67,7 @@ def train(sources: tuple[str, ...], folder: Path, threads: int | None, validatio
     """
     import torch
 
-    from dcacodec.training.checkpoint import newest_checkpoint
-    from dcacodec.training.loop import CHECKPOINT_NAME, Interrupted, TrainingOptions
+    from dcacodec.training.loop import Interrupted, TrainingOptions
     from dcacodec.training.loop import train as run
 
     if threads:
@@ -77,8 +76,6 @@ def train(sources: tuple[str, ...], folder: Path, threads: int | None, validatio
         options = TrainingOptions(**settings, part_size=part_size or 0)  # type: ignore[arg-type]
     except ValueError as error:
         raise click.UsageError(f"{error}.") from error
-    if resume and (saved := newest_checkpoint(folder / CHECKPOINT_NAME)):
-        note(f"going on from {saved}, not from {resume}")
     try:
         run(sources, folder, options, validation, resume, validation_pictures, is_quiet())
     except Interrupted as interrupted:

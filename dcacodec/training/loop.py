@@ -49,7 +49,6 @@ from dcacodec.training.loss import draw_positions, loss_terms, picture_values, r
 from dcacodec.weights import read_weights
 
 VALIDATION_QUALITIES = (5, 20, 35, 50, 65, 80, 95)
-CHECKPOINT_NAME = "checkpoint.pt"
 LOG_EVERY = 100
 """Steps that a line of the log sums up."""
 
@@ -268,7 +267,7 @@ class Trainer:
 
     @property
     def checkpoint(self) -> Path:
-        return self.folder / CHECKPOINT_NAME
+        return self.folder / "checkpoint.pt"
 
     def start(self, pictures: Sequence[NDArray[np.uint8]]) -> None:
         """Begin from the Karhunen-Loeve transform of the pictures."""
@@ -477,6 +476,8 @@ def train(
         require_blocks(held_out)
         saved = newest_checkpoint(trainer.checkpoint)
         if saved:
+            if resume and not quiet:
+                tqdm.write(f"going on from {saved}, not from {resume}", sys.stderr)
             trainer.load(saved)
         elif resume:
             trainer.start_from(resume)
