@@ -43,7 +43,7 @@ from dcacodec.container import (
 from dcacodec.errors import DcaError, StreamError, SymbolMismatch, UnknownModel
 from dcacodec.fixedpoint import ACTIVATION_BITS
 from dcacodec.images import Picture, decode_alpha, encode_alpha, shrink_alpha
-from dcacodec.network.config import LATENT_STRIDE, REGIONAL_STRIDE
+from dcacodec.network.config import LATENT_STRIDE, REGIONAL_STRIDE, STEPS
 from dcacodec.network.context import StepCoder, from_phases, join_steps, take_step, to_phases
 from dcacodec.network.dca import DCA
 from dcacodec.network.precision import fast_bfloat16, transform_precision
@@ -94,8 +94,8 @@ class Symbols:
         for letter in HYPER_ORDER:
             if letter in self.hyper:
                 crc = zlib.crc32(self.hyper[letter].astype("<i4").tobytes(), crc)
-        units = to_host((self.latent * 2.0**ACTIVATION_BITS).int()).astype("<i4", copy=False)
-        return zlib.crc32(units.tobytes(), crc)
+        (units,) = to_host((self.latent * 2.0**ACTIVATION_BITS).int())
+        return zlib.crc32(units.astype("<i4", copy=False).tobytes(), crc)
 
 
 def _raster(packed: Tensor) -> Tensor:
@@ -332,7 +332,7 @@ class Codec:
         return to_device(part, self.device)[None].float() / 255
 
     def _position(self, quality: int) -> Tensor:
-        return torch.tensor([self.weights.config.anchor_position(quality)], device=self.device)
+        return torch.full((1,), self.weights.config.anchor_position(quality), device=self.device)
 
     def symbols_of_slice(
         self,
@@ -430,7 +430,8 @@ class Codec:
     ) -> tuple[Symbols, float]:
         """Symbols, and how far the worst of the skipped elements is from its mean, in quantisation steps."""
         y = y.double()
-        found: list[tuple[Tensor, Tensor, Tensor]] = []
+        residuals: list[Tensor] = []
+        rows: list[Tensor] = []
         missed: list[Tensor] = []
         coded: list[Tensor] = []
 
@@ -440,26 +441,30 @@ class Codec:
             distance = take_step(y, step) - mean
             missed.append((distance.abs() * skipped).max())
             residual = distance.round().clamp(-VALUE_LIMIT, VALUE_LIMIT).masked_fill(skipped, 0.0)
-            found.append((_raster(residual).int(), _raster(levels).to(torch.uint8), _raster(coded[-1])))
+            residuals.append(_raster(residual).int())
+            rows.append(_raster(levels).to(torch.uint8))
             return residual + mean
 
         latent = self._run_steps(latents, (y.shape[1], y.shape[2]), quality, code)
-        # Only now: until here a GPU had nothing to wait for.
-        integers = {letter: to_host(z[0].int()) for letter, z in latents.items()}
-        steps: list[Integers] = []
-        rows: list[NDArray[np.int64]] = []
-        for residual, row, kept in (map(to_host, each) for each in found):
-            steps.append(residual[kept])
-            rows.append(row[kept].astype(np.int64))
-        symbols = Symbols(integers, steps, rows, latent, join_steps(coded), full)
-        return symbols, float(torch.stack(missed).max())
+        # Only now, and all at once: until here a GPU was not waited for.
+        integers = [z[0].int() for z in latents.values()]
+        (furthest, *arrays) = to_host(torch.stack(missed).max(), *integers, *residuals, *rows)
+        hyper = dict(zip(latents, arrays, strict=False))
+        coded_steps: list[Integers] = []
+        coded_rows: list[NDArray[np.int64]] = []
+        for residual, row in zip(arrays[-2 * STEPS : -STEPS], arrays[-STEPS:], strict=True):
+            kept = row >= _first_coded(full)
+            coded_steps.append(residual[kept])
+            coded_rows.append(row[kept].astype(np.int64))
+        return Symbols(hyper, coded_steps, coded_rows, latent, join_steps(coded), full), float(furthest)
 
     @torch.inference_mode()
     def pixels_of(self, latent: Tensor, quality: int, scale: int = 1) -> Pixels:
         """y_hat (1, H/16, W/16, M) -> (H/scale, W/scale, 3)."""
         with transform_precision(self.device, fast_bfloat16(self.device)):
             picture = self.weights.network.synthesise(latent.float(), self._position(quality), scale)
-        return to_host((picture[0] * 255).round().clamp(0, 255).to(torch.uint8))
+        (pixels,) = to_host((picture[0] * 255).round().clamp(0, 255).to(torch.uint8))
+        return pixels
 
     def _run_steps(self, latents: dict[str, Tensor], size: tuple[int, int], quality: int, code: StepCoder) -> Tensor:
         """The entropy model in fixed point; `code` gets scale levels as integers."""
@@ -538,7 +543,8 @@ class Codec:
 
         def code(step: int, mean: Tensor, levels: Tensor) -> Tensor:
             coded.append(levels >= _first_coded(full))
-            row, kept = (to_host(_raster(each)) for each in (levels.to(torch.uint8), coded[-1]))
+            (row,) = to_host(_raster(levels).to(torch.uint8))
+            kept = row >= _first_coded(full)
             rows_of.append(row[kept].astype(np.int64))
             steps.append(decode_values(coded_steps[step], rows_of[-1], self.weights.y_table, self.coder))
             residual = np.zeros(row.shape, np.int32)

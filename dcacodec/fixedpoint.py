@@ -121,6 +121,13 @@ def exp_table() -> np.ndarray:
     return np.array([*values, 0], dtype=np.int64)
 
 
+@lru_cache
+def _exp_table_on(device: torch.device) -> Tensor:
+    """`exp_table` as doubles, once for each device: a GPU need not be waited for again."""
+    with torch.inference_mode(False):
+        return torch.from_numpy(exp_table()).to(device=device, dtype=torch.float64)
+
+
 def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
     """Softmax attention.
 
@@ -146,6 +153,5 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
     if mask is not None:
         logits = logits.masked_fill(mask, -(2.0**40))
     depth = (logits.amax(-1, keepdim=True) - logits).clamp_(max=float(EXP_TABLE_SIZE))
-    table = torch.from_numpy(exp_table()).to(device=query.device, dtype=torch.float64)
-    weights = table[depth.to(torch.int64)]
+    weights = _exp_table_on(query.device)[depth.to(torch.int64)]
     return snap((weights @ value) / weights.sum(-1, keepdim=True))

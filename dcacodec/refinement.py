@@ -80,7 +80,7 @@ def refine(
     """
     device = latent.device
     _, height, width, _ = picture.shape
-    position = torch.tensor([network.config.anchor_position(quality)], device=device)
+    position = torch.full((1,), network.config.anchor_position(quality), device=device)
     # Squared errors of samples in 0..1, summed over the three of each pixel: their mean on the scale of 0..255 counts.
     trade_off = WORTH * network.config.trade_off(quality) * 255**2 / 3
     random = torch.Generator(device).manual_seed(0)  # so that a picture always gives the same file

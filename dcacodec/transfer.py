@@ -19,11 +19,17 @@ def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
-def to_host(tensor: Tensor) -> NDArray[Any]:
-    """The same as an array, once it is computed. On a processor it shares its memory with the tensor."""
-    if tensor.device.type != "cuda":
-        return tensor.cpu().numpy()
-    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
-    host.copy_(tensor, non_blocking=True)
-    torch.cuda.current_stream(tensor.device).synchronize()
-    return host.numpy()
+def to_host(*tensors: Tensor) -> list[NDArray[Any]]:
+    """The same as arrays, once all are computed. On a processor they share their memory with the tensors.
+
+    Args:
+        tensors: one or more, of one device.
+    """
+    device = tensors[0].device
+    if device.type != "cuda":
+        return [each.cpu().numpy() for each in tensors]
+    hosts = [torch.empty(each.shape, dtype=each.dtype, pin_memory=True) for each in tensors]
+    for host, each in zip(hosts, tensors, strict=True):
+        host.copy_(each, non_blocking=True)
+    torch.cuda.current_stream(device).synchronize()  # once for all
+    return [host.numpy() for host in hosts]

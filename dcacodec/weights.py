@@ -40,6 +40,7 @@ from dcacodec.network.config import QUALITIES, DCAConfig
 from dcacodec.network.context import Scales
 from dcacodec.network.dca import DCA
 from dcacodec.network.priors import SCALE_LEVELS
+from dcacodec.transfer import to_device
 
 FORMAT = "dcacodec-weights-1"
 _LARGEST_SIZE = 4096
@@ -76,11 +77,11 @@ class Weights:
 
     def scales(self, quality: int, device: torch.device) -> Scales:
         """The fixed-point scales of a quality, each (1, 1, 1, M) float64."""
-        inward, outward, level = (
-            torch.from_numpy(table[quality - 1].astype(np.float64) * 2.0**-bits).to(device)[None, None, None]
+        rows = [
+            table[quality - 1].astype(np.float64) * 2.0**-bits
             for table, bits in zip(self.scale_tables, (SCALE_BITS, SCALE_BITS, ACTIVATION_BITS), strict=True)
-        )
-        return Scales(inward, outward, level)
+        ]
+        return Scales(*to_device(np.stack(rows), device)[:, None, None, None])
 
 
 def fingerprint(data: bytes) -> bytes:

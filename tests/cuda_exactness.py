@@ -49,7 +49,7 @@ def compare(on_cpu: Weights, on_device: Weights, device: torch.device) -> int:
         hyper, y = drawn_latents(on_cpu.config, (5, 7), quality, 20.0)
         expected = run_entropy(on_cpu.network.entropy, hyper, y, on_cpu.scales(quality, torch.device("cpu")))
         moved = {letter: z.to(device) for letter, z in hyper.items()}
-        found = run_entropy(on_device.network.entropy, moved, y.to(device), on_device.scales(quality, device))
+        found = run_entropy(there.weights.network.entropy, moved, y.to(device), on_device.scales(quality, device))
         for one, other in zip(expected, found, strict=True):
             assert torch.equal(one, other.cpu())
             compared += one.numel()
