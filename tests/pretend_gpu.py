@@ -127,23 +127,29 @@ class PretendGpu(TorchFunctionMode):
             return _locked(args[0].clone())
         if kwargs.pop("pin_memory", False):
             return _locked(func(*args, **kwargs))
-        if func is Tensor.copy_ and isinstance(args[1], OnGpu) and not isinstance(args[0], OnGpu):
+        if func is Tensor.copy_ and isinstance(args[0], OnGpu) != isinstance(args[1], OnGpu):
             host, source = args[:2]
+            if isinstance(host, OnGpu):
+                self.waits.append("copy from pageable memory")
+                host.numbers.copy_(source)
+                return host
             if kwargs.get("non_blocking") and hasattr(host, _PAGE_LOCKED):
                 self._under_way.append((host, source.numbers.clone()))
                 return host.fill_(1)  # what it will not be
             return host.copy_(self.fetched(source))
         if func is Tensor.cpu:
             return self.fetched(args[0]) if isinstance(args[0], OnGpu) else args[0]
-        if func in (Tensor.to, Tensor.cuda) and not isinstance(args[0], OnGpu):
+        if func in (Tensor.to, Tensor.cuda):
             device, dtype, non_blocking, _ = torch._C._nn._parse_to(*args[1:], **kwargs)
             if func is Tensor.cuda or device is not None and device.type == "cuda":
+                if isinstance(args[0], OnGpu):
+                    return args[0].to(dtype or args[0].dtype)
                 if non_blocking and hasattr(args[0], _PAGE_LOCKED):
                     self.sent += 1
                 else:
                     self.waits.append("copy from pageable memory")
                 return self.holding(args[0].to(dtype).clone())
-        elif func is not Tensor.to and torch.device(kwargs.get("device") or "cpu").type == "cuda":
+        elif torch.device(kwargs.get("device") or "cpu").type == "cuda":
             if func in (torch.tensor, torch.as_tensor, torch.asarray):
                 self.waits.append("copy from pageable memory")
             return self.holding(func(*args, **kwargs | {"device": "cpu"}))
