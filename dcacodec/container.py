@@ -63,6 +63,8 @@ _CRITICAL_CHUNKS: Final = frozenset({ALPHA_CHUNK, FULL_CHUNK})
 _U32: Final = struct.Struct("<I")
 _MAX_U32: Final = (1 << 32) - 1
 _VARINT_BYTES: Final = 5
+GLANCE: Final = 64
+"""More bytes than any header has."""
 _END_OF_CHUNKS: Final = 0
 
 
@@ -266,17 +268,7 @@ def parse(data: bytes, max_pixels: int | None = DEFAULT_MAX_PIXELS) -> Container
         FormatError: one of its subclasses, see dcacodec/errors.py.
         TooLarge: more than `max_pixels` pixels.
     """
-    if data[: len(MAGIC)] != MAGIC[: len(data)]:
-        raise BadMagic("not a .dca file: it does not start with the bytes 89 44 43 41")
-    if len(data) <= len(MAGIC):
-        raise _truncated(len(data))
-    version = data[len(MAGIC)]
-    if version > VERSION:
-        raise NewerVersion(f"container version {version}: this release reads up to version {VERSION}")
-    if version < VERSION:
-        raise BadVersion(f"container version {version} does not exist")
-
-    start, end = len(MAGIC) + 1, len(data) - _U32.size
+    start, end = _after_version(data), len(data) - _U32.size
     if zlib.crc32(memoryview(data)[:end]).to_bytes(_U32.size, "little") != data[end:]:
         raise _damage(data, start)
     reader = _Reader(data, start, end)
@@ -288,6 +280,29 @@ def parse(data: bytes, max_pixels: int | None = DEFAULT_MAX_PIXELS) -> Container
     if reader.position != end:
         raise TrailingBytes(f"{end - reader.position} bytes between the last chunk and the checksum")
     return container
+
+
+def glance(data: bytes) -> Header:
+    """The header of a `.dca` file, from its first `GLANCE` bytes or more. Nothing tells whether the rest is sound.
+
+    Raises:
+        FormatError: one of its subclasses, see dcacodec/errors.py.
+    """
+    return _read_header(_Reader(data, _after_version(data), len(data)), max_pixels=None)
+
+
+def _after_version(data: bytes) -> int:
+    """Check magic and version; where the bytes after them begin."""
+    if data[: len(MAGIC)] != MAGIC[: len(data)]:
+        raise BadMagic("not a .dca file: it does not start with the bytes 89 44 43 41")
+    if len(data) <= len(MAGIC):
+        raise _truncated(len(data))
+    version = data[len(MAGIC)]
+    if version > VERSION:
+        raise NewerVersion(f"container version {version}: this release reads up to version {VERSION}")
+    if version < VERSION:
+        raise BadVersion(f"container version {version} does not exist")
+    return len(MAGIC) + 1
 
 
 def describe(container: Container, file_size: int) -> dict[str, Any]:

@@ -20,12 +20,12 @@ from PIL import Image
 from tiny import photo
 
 from dcacodec import Codec, read_picture
-from dcacodec.batch.plan import Job, Plan, Stamp, make_plan, remove_leftovers
+from dcacodec.batch.plan import Job, Plan, Stamp, make_plan, of_other_quality, remove_leftovers
 from dcacodec.batch.pool import run_in_processes
 from dcacodec.batch.report import Report
 from dcacodec.batch.work import Decoding, MakeWorker, Outcome
 from dcacodec.cli import cli
-from dcacodec.container import MAGIC, parse
+from dcacodec.container import MAGIC, Container, Header, Slice, pack, parse
 from dcacodec.errors import BatchError
 from dcacodec.images import ImageNotice, picture_suffixes
 
@@ -58,7 +58,7 @@ def test_a_tree_is_mirrored(tmp_path: Path) -> None:
         ("in/b.txt", "out/b.dca"),
         ("in/deep/er/c.txt", "out/deep/er/c.dca"),
     ]
-    assert (plan.skipped, plan.failures, plan.notices) == (0, (), ())
+    assert (plan.skipped, plan.failures, plan.notices) == ((), (), ())
     assert not (tmp_path / "out").exists()
 
 
@@ -105,11 +105,11 @@ def test_what_is_not_older_than_its_source_is_skipped(tmp_path: Path) -> None:
         os.utime(tmp_path / f"out/{name}.dca", (1000 + seconds, 1000 + seconds))
     plan = planned(tmp_path, "in")
     assert pairs(plan, tmp_path) == [("in/none.txt", "out/none.dca"), ("in/older.txt", "out/older.dca")]
-    assert plan.skipped == 2
+    assert [path.name for path in plan.skipped] == ["newer.dca", "same.dca"]
     found = (tmp_path / "out/older.dca").stat()
     assert [job.before for job in plan.jobs] == [None, Stamp(found.st_ino, 999 * 10**9, found.st_size)]
     forced = planned(tmp_path, "in", force=True)
-    assert (len(forced.jobs), forced.skipped) == (4, 0)
+    assert (len(forced.jobs), forced.skipped) == (4, ())
 
 
 @pytest.mark.parametrize(
@@ -493,7 +493,11 @@ def test_there_and_back(pictures: Path, codec: Codec) -> None:
     again = call("--json", "--verbose", "--quality", "90", "--device", "cuda", root / "in", root / "out")
     facts = json.loads(again.stdout)
     assert (again.exit_code, facts["done"], facts["skipped"]) == (0, 0, 3)
-    assert re.fullmatch(r"0 of 3 files coded, 3 skipped as up to date; \d+\.\d s\n", again.stderr)
+    notice, summary = again.stderr.splitlines()
+    assert notice == (
+        "dcacodec: notice: 3 of the files that are skipped are of another quality than 90; --force codes them anew"
+    )
+    assert re.fullmatch(r"0 of 3 files coded, 3 skipped as up to date; \d+\.\d s", summary)
     assert {path: path.stat().st_mtime_ns for path in written} == before
 
 
@@ -529,7 +533,17 @@ def test_ctrl_c_leaves_whole_files_only_and_the_next_run_does_the_rest(pictures:
 
     plan = make_plan([str(tmp_path / "in")], tmp_path / "out", picture_suffixes(), ".dca")
     assert [job.source.name for job in plan.jobs] == names[len(written) :]
-    assert plan.skipped == len(written)
+    assert list(plan.skipped) == written
+
+
+def test_files_of_another_quality_are_counted(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("30", "90", "no picture", "empty", "missing")]
+    for path in files[:2]:
+        slices = (Slice((b"",) * 7, 0),)
+        path.write_bytes(pack(Container(Header(bytes(4), 9, 9, "RGB", int(path.name)), slices)))
+    files[2].write_bytes(b"\x89PNG")
+    files[3].touch()
+    assert [of_other_quality(files, quality) for quality in (30, 90, 50)] == [1, 1, 2]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from dcacodec import container as dca
 from dcacodec import errors
 from dcacodec.coding import CdfTable, PythonCoder, encode_values
-from dcacodec.container import Chunk, Container, Header, Slice, describe, pack, parse
+from dcacodec.container import GLANCE, Chunk, Container, Header, Slice, describe, glance, pack, parse
 
 SPECIFICATION = Path(__file__).parents[1] / "docs" / "format.md"
 FINGERPRINT = bytes.fromhex("c0ffee01")
@@ -132,7 +132,21 @@ def containers(draw: st.DrawFn) -> Container:
 
 @given(containers())
 def test_parse_undoes_pack_for_any_container(container: Container) -> None:
-    assert parse(pack(container), max_pixels=None) == container
+    data = pack(container)
+    assert parse(data, max_pixels=None) == container
+    assert glance(data[:GLANCE]) == container.header
+
+
+def test_a_glance_needs_no_more_than_it_says() -> None:
+    assert len(dca.MAGIC) + 1 + dca.FINGERPRINT_BYTES + 3 * 5 + 2 < GLANCE  # no varint has more than five bytes
+    for count in range(14):
+        with pytest.raises(errors.Truncated):
+            glance(pack(ONE_SLICE)[:count])
+    assert glance(pack(ONE_SLICE)[:15]) == HEADER
+    with pytest.raises(errors.BadMagic):
+        glance(b"\x89PNG and so on")
+    with pytest.raises(errors.BadQuality):
+        glance(written(quality=b"\x65"))
 
 
 @pytest.mark.parametrize("value", [0, 1, 127, 128, 16383, 16384, 2**21 - 1, 2**21, 2**28 - 1, 2**28, 2**32 - 1])

@@ -112,7 +112,7 @@ def batch(
     """
     from tqdm import tqdm
 
-    from dcacodec.batch.plan import DCA_SUFFIX, make_plan, remove_leftovers
+    from dcacodec.batch.plan import DCA_SUFFIX, make_plan, of_other_quality, remove_leftovers
     from dcacodec.batch.report import Report
     from dcacodec.batch.work import Decoding, Encoding, MakeWorker
     from dcacodec.images import FORMATS, picture_suffixes
@@ -133,7 +133,10 @@ def batch(
         note(f"dcacodec: notice: {text}")
     for path, why in plan.failures:
         tell(f"dcacodec: error: {path}: {why}")
-    report = Report(plan.skipped, failures=list(plan.failures), waiting=len(plan.jobs))
+    if not decoding and (others := of_other_quality(plan.skipped, quality)):
+        note(f"dcacodec: notice: {others} of the files that are skipped are of another quality than {quality}; "
+             "--force codes them anew")
+    report = Report(len(plan.skipped), failures=list(plan.failures), waiting=len(plan.jobs))
     if removed := remove_leftovers(plan.jobs):
         note(f"dcacodec: notice: {removed} unfinished files of runs that were killed are removed")
 

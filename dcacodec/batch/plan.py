@@ -6,12 +6,13 @@ import os
 import re
 import stat
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from dcacodec.errors import BatchError, reason
+from dcacodec.container import GLANCE, glance
+from dcacodec.errors import BatchError, FormatError, reason
 
 DCA_SUFFIX: Final = ".dca"
 
@@ -61,13 +62,13 @@ class Plan:
 
     Attributes:
         jobs: in the order of the sources, the files of a folder sorted by name.
-        skipped: how many targets are there already, not older than their sources.
+        skipped: targets that are there already, not older than their sources.
         failures: folders that cannot be read, and why.
         notices: about what was left out.
     """
 
     jobs: tuple[Job, ...]
-    skipped: int
+    skipped: tuple[Path, ...]
     failures: tuple[tuple[Path, str], ...]
     notices: tuple[str, ...]
 
@@ -117,13 +118,25 @@ def make_plan(
     if not found and not failures:
         raise BatchError(f"nothing to do: no file in {', '.join(sources)} ends in {_listed(suffixes)}")
 
-    jobs, skipped = [], 0
+    jobs, skipped = [], []
     for job, source_time in _targets(found.values(), folder, new_suffix, failures):
         if not force and job.before is not None and job.before.modified >= source_time:
-            skipped += 1
+            skipped.append(job.target)
         else:
             jobs.append(job)
-    return Plan(tuple(jobs), skipped, tuple(failures), tuple(notices))
+    return Plan(tuple(jobs), tuple(skipped), tuple(failures), tuple(notices))
+
+
+def of_other_quality(files: Iterable[Path], quality: int) -> int:
+    """How many of the `.dca` files tell of another quality. What is none, or cannot be read, does not count."""
+    found = 0
+    for path in files:
+        try:
+            with path.open("rb") as file:
+                found += glance(file.read(GLANCE)).quality != quality
+        except (OSError, FormatError):
+            continue
+    return found
 
 
 def remove_leftovers(jobs: Sequence[Job], now: float | None = None) -> int:
