@@ -33,7 +33,8 @@ from skimage import data as photographs
 from tqdm import tqdm
 
 from dcacodec.bench.cli import parse_qualities
-from dcacodec.codec import Codec, choose_device
+from dcacodec.codec import Codec
+from dcacodec.device import choose_device
 from dcacodec.images import Picture
 from dcacodec.weights import read_weights
 

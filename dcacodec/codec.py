@@ -16,7 +16,7 @@ import copy
 import operator
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -40,7 +40,8 @@ from dcacodec.container import (
     padded,
     parse,
 )
-from dcacodec.errors import DcaError, StreamError, SymbolMismatch, UnknownModel
+from dcacodec.device import choose_device, memory_errors, to_device, to_host
+from dcacodec.errors import StreamError, SymbolMismatch, UnknownModel
 from dcacodec.fixedpoint import ACTIVATION_BITS
 from dcacodec.images import Picture, decode_alpha, encode_alpha, shrink_alpha
 from dcacodec.network.config import LATENT_STRIDE, REGIONAL_STRIDE, STEPS
@@ -53,7 +54,6 @@ from dcacodec.parallel import InOrder, workers
 from dcacodec.refinement import refine
 from dcacodec.seams import REACH, ROOM, SKIPPED, smooth
 from dcacodec.slices import SCALES, Box, Grid, Tile, suitable_slice_log2, tiles_for
-from dcacodec.transfer import to_device, to_host
 from dcacodec.weights import Weights, read_weights
 from dcacodec.zoo import Published, by_fingerprint, by_preset
 
@@ -103,19 +103,6 @@ def _raster(packed: Tensor) -> Tensor:
     return from_phases(packed)[0]
 
 
-@contextmanager
-def _memory_errors() -> Iterator[None]:
-    """Torch says "out of memory" by errors of its own; say it as Python does."""
-    try:
-        yield
-    except RuntimeError as error:
-        # The second is how oneDNN says it.
-        words = "can't allocate memory", "could not create a primitive"
-        if isinstance(error, torch.OutOfMemoryError) or any(each in str(error) for each in words):
-            raise MemoryError(str(error)) from error
-        raise
-
-
 @dataclass(frozen=True, eq=False)
 class Codec:
     """Weights on a device, ready for any number of calls from any number of threads."""
@@ -125,7 +112,11 @@ class Codec:
     coder: Coder = field(default_factory=best_coder)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weights", self.weights.on(self.device))
+        with memory_errors():
+            weights = self.weights.on(self.device)
+        object.__setattr__(self, "weights", weights)
+        # With its number: another thread may have another current GPU.
+        object.__setattr__(self, "device", next(weights.network.parameters()).device)
 
     @classmethod
     def load(cls, preset: str = "small", device: str = "auto") -> Codec:
@@ -137,7 +128,8 @@ class Codec:
 
         Raises:
             WeightsError: the preset's weights are missing or damaged.
-            DcaError: "cuda" is asked for and not there.
+            DcaError: "cuda" is asked for and cannot be used.
+            MemoryError: the GPU has no memory left for them.
         """
         return cls.from_published(by_preset(preset), device)
 
@@ -159,7 +151,7 @@ class Codec:
 
     # Pictures and files
 
-    @_memory_errors()
+    @memory_errors()
     def encode(
         self,
         picture: Picture,
@@ -210,7 +202,7 @@ class Codec:
         chunks += [Chunk(tag, data) for tag, data in (("icCP", picture.icc), ("exIF", picture.exif)) if data]
         return pack(Container(header, slices, tuple(chunks)))
 
-    @_memory_errors()
+    @memory_errors()
     def decode(
         self,
         data: bytes,
@@ -601,15 +593,3 @@ def _grayed(pixels: Pixels) -> Pixels:
     """(H, W, 3), each pixel with the rounded mean of its samples in all three."""
     mean = pixels.mean(-1, keepdims=True).round().astype(np.uint8)
     return np.repeat(mean, 3, -1)
-
-
-def choose_device(name: str) -> torch.device:
-    """The device that "auto", "cpu" or "cuda" stands for.
-
-    Raises:
-        DcaError: "cuda" is asked for and there is none.
-    """
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
-        raise DcaError("no CUDA device was found; use --device cpu or auto")
-    return torch.device("cuda" if available and name != "cpu" else "cpu")

@@ -89,7 +89,7 @@ class CompressionModel(nn.Module):
 
     def _take(self, weights: Weights) -> None:
         self._weights = weights
-        self._coded_state = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+        self._coded_state = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
 
     def update(self, *arguments: object, **options: object) -> bool:
         """Make `compress` and `decompress` use the network as it is now; what was compressed before, is lost to them.
@@ -103,7 +103,9 @@ class CompressionModel(nn.Module):
             WeightsError: a weight does not fit its fixed-point format.
         """
         state = self.network.state_dict()
-        if self._weights is not None and all(torch.equal(state[name], old) for name, old in self._coded_state.items()):
+        if self._weights is not None and all(
+            torch.equal(state[name].cpu(), old) for name, old in self._coded_state.items()
+        ):
             return False
         from dcacodec.training.publish import export
 

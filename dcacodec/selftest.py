@@ -152,15 +152,16 @@ def _weights(fingerprint: str) -> Weights:
 
 
 def _codec(golden: Golden, setting: Setting) -> Codec:
-    from dcacodec.codec import Codec, choose_device
+    from dcacodec.codec import Codec
+    from dcacodec.device import choose_device
 
     return Codec(_weights(golden.weights), choose_device(setting.device), setting.coder)
 
 
 def settings(device: str) -> Iterator[Setting | Check]:
     """The ways to decode on this machine; a check for one that there is not, which is no fault."""
-    from dcacodec.codec import choose_device
     from dcacodec.coding import CoderUnavailable, PythonCoder, TorchacCoder
+    from dcacodec.device import choose_device
 
     many = max(2, os.cpu_count() or 2)
     coders: list[Coder] = [PythonCoder()]

@@ -34,13 +34,13 @@ from safetensors.torch import load as load_tensors
 from torch import Tensor
 
 from dcacodec.coding import CdfTable
+from dcacodec.device import to_device
 from dcacodec.errors import WeightsError
 from dcacodec.fixedpoint import ACTIVATION_BITS, SCALE_BITS, WEIGHT_BITS
 from dcacodec.network.config import QUALITIES, DCAConfig
 from dcacodec.network.context import Scales
 from dcacodec.network.dca import DCA
 from dcacodec.network.priors import SCALE_LEVELS
-from dcacodec.transfer import to_device
 
 FORMAT = "dcacodec-weights-1"
 _LARGEST_SIZE = 4096

@@ -199,7 +199,7 @@ def widened_state(state: Mapping[str, Any], new: DCAConfig, sampler: CropSampler
 @click.option("--batches", default=200, help=f"Crops of {CROP}x{CROP} pixels to start from.", show_default=True)
 def main(old: Path, new: Path, sources: tuple[str, ...], batches: int) -> None:
     """Widen the latent of the checkpoint OLD to what its preset has now; SOURCES are pictures to start from."""
-    with opened_checkpoint(old, torch.device("cpu")) as state:
+    with opened_checkpoint(old) as state:
         config = PRESETS[state["config"]["name"]]
         sampler = CropSampler(load_pictures(sources), (CROP,), torch.device("cpu"), np.random.default_rng(0))
         write_checkpoint(new, widened_state(state, config, sampler, batches), 0)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import signal
 from collections.abc import Iterator
@@ -19,6 +20,10 @@ from dcacodec.weights import Weights, read_weights
 
 settings.register_profile("patient", deadline=None)  # that a machine is busy is no failure
 settings.load_profile("patient")
+
+# The tests are of what a processor makes, byte by byte. What a GPU makes has a check of its own, `cuda_exactness.py`.
+_WITH_GPUS = dict(os.environ)
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 PILLOWS_LIMIT = Image.MAX_IMAGE_PIXELS
 
@@ -38,6 +43,12 @@ def one_thread() -> Iterator[None]:
     """Networks as small as those of the tests gain nothing by more."""
     with threads(1):
         yield
+
+
+@pytest.fixture(scope="session")
+def with_gpus() -> dict[str, str]:
+    """The environment of a process that may use them."""
+    return _WITH_GPUS
 
 
 @pytest.fixture(scope="session")

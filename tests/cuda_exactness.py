@@ -2,7 +2,7 @@
 
     PYTHONPATH=.:tests python tests/cuda_exactness.py
 
-runs it on the first CUDA device and prints what was compared. It needs torch, numpy, safetensors and pillow only.
+runs it on the current CUDA device and prints what was compared. It needs torch, numpy, safetensors and pillow only.
 """
 
 import sys
@@ -20,6 +20,8 @@ from dcacodec.network.config import PRESETS, DCAConfig
 from dcacodec.weights import Weights, read_weights
 
 QUALITIES = (1, 50, 100)
+LEVELS = 2
+"""How far the samples of a picture may differ: the transforms are ordinary floating point."""
 
 
 def assert_same_symbols(first: Symbols, second: Symbols) -> None:
@@ -38,7 +40,8 @@ def decoded_symbols(codec: Codec, data: bytes) -> Symbols:
 def compare(on_cpu: Weights, on_device: Weights, device: torch.device) -> int:
     """Check one model, given twice; returns how many numbers were compared.
 
-    The entropy model on equal latents; files written on either side, read on the other, and their integers coded again.
+    The entropy model on equal latents; files written on either side, read on the other, and their integers coded again;
+    pictures of either side, also of several slices.
 
     Raises:
         AssertionError: a number differs.
@@ -60,7 +63,35 @@ def compare(on_cpu: Weights, on_device: Weights, device: torch.device) -> int:
             assert_same_symbols(symbols, decoded_symbols(writer, data))
             assert reader.streams_of(symbols, quality) == parse(data).slices[0].streams
             compared += symbols.latent.numel()
+            assert_like_pictures(reader, writer, data)
+        large = Picture(photo(300, 280, seed=quality), False, None, None, None)
+        assert_like_pictures(here, there, there.encode(large, quality, slice_log2=8))
     return compared
+
+
+def assert_like_pictures(first: Codec, second: Codec, data: bytes) -> None:
+    """Decoded by both, a file gives the same but for some rounding."""
+    one, other = (codec.decode(data).pixels.astype(int) for codec in (first, second))
+    assert np.abs(one - other).max() <= LEVELS
+
+
+def check_refinement(on_cpu: Weights, on_device: Weights, device: torch.device) -> None:
+    """What a GPU refines, a CPU reads; and it refines: the file is another one, and worth its bits.
+
+    Raises:
+        AssertionError: it is not so.
+    """
+    here, there = Codec(on_cpu, coder=PythonCoder()), Codec(on_device, device, PythonCoder())
+    picture = Picture(photo(130, 200, seed=9), False, None, None, None)
+    plain, refined = (there.encode(picture, 50, effort=effort) for effort in (0, 8))
+    assert_same_symbols(decoded_symbols(here, refined), decoded_symbols(there, refined))
+    trade_off = on_cpu.config.trade_off(50)
+
+    def cost(data: bytes) -> float:
+        error = here.decode(data).pixels.astype(int) - picture.pixels
+        return 8 * len(data) + trade_off * float(np.square(error).sum()) / 3
+
+    assert cost(refined) < cost(plain)
 
 
 def compare_all(device: torch.device) -> int:
@@ -77,7 +108,9 @@ def main() -> None:
     if not torch.cuda.is_available():
         sys.exit("no CUDA device was found")
     began = time.perf_counter()
-    compared = compare_all(torch.device("cuda"))
+    device = torch.device("cuda")
+    compared = compare_all(device)
+    check_refinement(read_weights(WEIGHTS), read_weights(WEIGHTS), device)
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}: {compared} numbers equal to the CPU's, "
           f"{time.perf_counter() - began:.0f} s")
 

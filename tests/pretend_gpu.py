@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from dcacodec import device
 from dcacodec.fixedpoint import _exp_table_on
 
 CUDA = torch.device("cuda:0")
@@ -62,8 +63,8 @@ class OnGpu(Tensor):
         tensors = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
         gpu = next(each.gpu for each in tensors if isinstance(each, OnGpu))
         name = str(getattr(func, "overloadpacket", func))
-        device = kwargs.pop("device", None)
-        if device is not None and torch.device(device).type == "cpu":
+        place = kwargs.pop("device", None)
+        if place is not None and torch.device(place).type == "cpu":
             return gpu.fetched(args[0]).to(kwargs.get("dtype"))
         for each in tensors:
             # A number in a tensor of the processor goes along with a kernel's arguments; all else has to be there.
@@ -140,8 +141,8 @@ class PretendGpu(TorchFunctionMode):
         if func is Tensor.cpu:
             return self.fetched(args[0]) if isinstance(args[0], OnGpu) else args[0]
         if func in (Tensor.to, Tensor.cuda):
-            device, dtype, non_blocking, _ = torch._C._nn._parse_to(*args[1:], **kwargs)
-            if func is Tensor.cuda or device is not None and device.type == "cuda":
+            place, dtype, non_blocking, _ = torch._C._nn._parse_to(*args[1:], **kwargs)
+            if func is Tensor.cuda or place is not None and place.type == "cuda":
                 if isinstance(args[0], OnGpu):
                     return args[0].to(dtype or args[0].dtype)
                 if non_blocking and hasattr(args[0], _PAGE_LOCKED):
@@ -178,10 +179,16 @@ def pretended(bfloat16: bool = False) -> Iterator[PretendGpu]:
         mock.patch.object(torch.__future__, "get_overwrite_module_params_on_conversion", lambda: True),
         mock.patch.object(ThreadPoolExecutor, "submit", submit_with_it),
         mock.patch.object(torch.cuda, "is_available", lambda: True),
-        mock.patch.object(torch.cuda, "is_bf16_supported", lambda: bfloat16),
-        mock.patch.object(torch.cuda, "current_stream", lambda device: gpu),
+        mock.patch.object(torch.cuda, "is_bf16_supported", lambda **_: bfloat16),
+        mock.patch.object(torch.cuda, "current_device", lambda: 0),
+        mock.patch.object(torch.cuda, "current_stream", lambda _: gpu),
         gpu,
     ):
-        _exp_table_on.cache_clear()  # it is kept for each device, and this "cuda:0" is not that of the time before
-        yield gpu
-    _exp_table_on.cache_clear()
+        kept = (_exp_table_on, device._trouble)  # for a device, and this "cuda:0" is not that of the time before
+        for each in kept:
+            each.cache_clear()
+        try:
+            yield gpu
+        finally:
+            for each in kept:
+                each.cache_clear()

@@ -17,13 +17,15 @@ import pytest
 from batch_worker import Capitals, no_start, no_weights
 from click.testing import CliRunner, Result
 from PIL import Image
+from pretend_gpu import pretended
 from tiny import photo
 
 from dcacodec import Codec, read_picture
+from dcacodec.batch.cli import _resolved
 from dcacodec.batch.plan import Job, Plan, Stamp, make_plan, of_other_quality, remove_leftovers
 from dcacodec.batch.pool import run_in_processes
 from dcacodec.batch.report import Report
-from dcacodec.batch.work import Decoding, MakeWorker, Outcome
+from dcacodec.batch.work import Decoding, Encoding, MakeWorker, Outcome, Outcomes
 from dcacodec.cli import cli
 from dcacodec.container import MAGIC, Container, Header, Slice, pack, parse
 from dcacodec.errors import BatchError
@@ -534,6 +536,47 @@ def test_ctrl_c_leaves_whole_files_only_and_the_next_run_does_the_rest(pictures:
     plan = make_plan([str(tmp_path / "in")], tmp_path / "out", picture_suffixes(), ".dca")
     assert [job.source.name for job in plan.jobs] == names[len(written) :]
     assert list(plan.skipped) == written
+
+
+@pytest.mark.parametrize(
+    ("options", "works", "processes", "device"),
+    [
+        ((), True, 1, "cuda"),
+        ((), False, 3, "cpu"),
+        (("--device", "cpu"), True, 3, "cpu"),
+        (("--device", "cuda", "--jobs", "2"), True, 2, "cuda"),
+    ],
+)
+def test_a_gpu_has_one_process_if_no_number_is_asked_for(
+    options: tuple[str, ...],
+    works: bool,
+    processes: int,
+    device: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A driver is there; the GPU may be one that PyTorch cannot use."""
+    asked: list[tuple[str, int]] = []
+
+    def run(jobs: tuple[Job, ...], make: Encoding, processes: int, threads: int) -> Outcomes:
+        asked.append((make.device, processes))
+        return (Outcome(job, bytes_in=1, bytes_out=1) for job in jobs)
+
+    monkeypatch.setattr("dcacodec.batch.pool.run_in_processes", run)
+    monkeypatch.setattr("dcacodec.batch.cli._DRIVERS", (str(tmp_path),))
+    monkeypatch.setattr("dcacodec.batch.cli.cores", lambda: 3)
+    fill(tmp_path, *(f"in/{number}.png" for number in range(5)))
+    with pretended():
+        monkeypatch.setattr("dcacodec.device._trouble", (lambda: "") if works else (lambda: "no"))
+        result = call(*options, tmp_path / "in", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert asked == [(device, processes)]
+
+
+def test_where_there_is_no_driver_pytorch_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dcacodec.batch.cli._DRIVERS", (str(tmp_path / "none"),))
+    monkeypatch.setattr("dcacodec.device.choose_device", lambda name: pytest.fail("asked"))
+    assert _resolved("auto") == "auto"
 
 
 def test_files_of_another_quality_are_counted(tmp_path: Path) -> None:

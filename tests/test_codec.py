@@ -21,12 +21,11 @@ from safetensors.torch import load, save
 from tiny import TINY, WEIGHTS, drawn_model, photo
 
 from dcacodec import zoo
-from dcacodec.codec import HYPER_ORDER, Codec, Symbols, choose_device
+from dcacodec.codec import HYPER_ORDER, Codec, Symbols
 from dcacodec.coding import PythonCoder, ideal_bits
 from dcacodec.container import Slice, full_chunk, pack, parse
 from dcacodec.errors import (
     BadChecksum,
-    DcaError,
     StreamError,
     SymbolMismatch,
     TooLarge,
@@ -571,16 +570,6 @@ def test_a_preset_without_its_file(tmp_path: Path) -> None:
     with pytest.raises(WeightsError) as error:
         by_preset("tiny", tmp_path)
     assert str(error.value) == "the list of weights has no file 01234567, which is that of the preset 'tiny'"
-
-
-def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert {choose_device(name) for name in ("auto", "cpu")} == {torch.device("cpu")}
-    with pytest.raises(DcaError) as error:
-        choose_device("cuda")
-    assert str(error.value) == "no CUDA device was found; use --device cpu or auto"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert [choose_device(name).type for name in ("auto", "cpu", "cuda")] == ["cuda", "cpu", "cuda"]
 
 
 def test_slices_hold_what_the_codec_made(codec: Codec, sound: bytes) -> None:

@@ -2,10 +2,14 @@
 with any library, memory layout, batch and order of summation, and on a GPU.
 """
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import cuda_exactness
@@ -28,6 +32,7 @@ from dcacodec.training.publish import export
 from dcacodec.weights import Weights, read_weights
 
 CPU = torch.device("cpu")
+TESTS = Path(__file__).parent
 WIDE = replace(TINY, context=64, context_hidden=48, latent=32, local_width=64, token_width=32, regional=12)
 """Two heads of attention, and products large enough to be shared by threads."""
 
@@ -363,6 +368,22 @@ def test_the_gpu_check_itself() -> None:
         cuda_exactness.compare(read_weights(WEIGHTS), other, CPU)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
-def test_cuda_computes_the_same() -> None:
-    assert cuda_exactness.compare_all(torch.device("cuda")) > 1_000_000
+def test_the_gpu_check_of_refinement_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    same = read_weights(WEIGHTS), read_weights(WEIGHTS), CPU
+    cuda_exactness.check_refinement(*same)
+    monkeypatch.setattr("dcacodec.codec.refine", lambda network, latent, inside, *_: latent[:, inside[0], inside[1]])
+    with pytest.raises(AssertionError):
+        cuda_exactness.check_refinement(*same)
+
+
+def test_cuda_computes_the_same(with_gpus: dict[str, str]) -> None:
+    """In a process of its own: this one sees no GPU."""
+    path = os.pathsep.join([str(TESTS.parent), str(TESTS)])
+    command = [sys.executable, str(TESTS / "cuda_exactness.py")]
+    result = subprocess.run(
+        command, env=with_gpus | {"PYTHONPATH": path}, capture_output=True, text=True, check=False, timeout=1200
+    )
+    if result.stderr == "no CUDA device was found\n":
+        pytest.skip("there is no CUDA device")
+    assert result.returncode == 0, result.stderr
+    assert "numbers equal to the CPU's" in result.stdout

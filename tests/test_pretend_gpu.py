@@ -14,9 +14,9 @@ from pretend_gpu import CUDA, OnGpu, PretendGpu, pretended
 from tiny import TINY, WEIGHTS, drawn_model, photo, published
 
 from dcacodec.codec import Codec
+from dcacodec.device import to_device, to_host
 from dcacodec.images import Picture
 from dcacodec.selftest import selftest
-from dcacodec.transfer import to_device, to_host
 from dcacodec.weights import read_weights
 
 PICTURE = Picture(photo(130, 200, seed=3), False, None, None, None)

@@ -40,6 +40,7 @@ from dcacodec.container import STREAMS
 from dcacodec.errors import ImageError, TrainingError
 from dcacodec.network.config import PRESETS
 from dcacodec.network.dca import DCA, Estimate
+from dcacodec.network.precision import transform_precision
 from dcacodec.training import cli as training_cli
 from dcacodec.training import loop
 from dcacodec.training.checkpoint import newest_checkpoint, opened_checkpoint, write_checkpoint
@@ -694,7 +695,7 @@ def step_of(folder: Path) -> int:
     """The step of the checkpoint in a folder, whose weights belong to it."""
     found = newest_checkpoint(folder / "checkpoint.pt")
     assert found is not None
-    with opened_checkpoint(found, CPU) as state:
+    with opened_checkpoint(found) as state:
         assert torch.equal(state["weights"], torch.arange(900.0) * state["step"])
         return int(state["step"])
 
@@ -1173,7 +1174,7 @@ def test_an_interrupt_does_not_wait_for_a_validation(
 def environment() -> dict[str, str]:
     """For a process that finds the package and the tests, one thread and no GPU."""
     path = [str(TESTS.parent), str(TESTS), os.environ.get("PYTHONPATH", "")]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(path), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    return os.environ | {"PYTHONPATH": os.pathsep.join(path), "OMP_NUM_THREADS": "1"}
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
@@ -1330,6 +1331,16 @@ def test_products_in_bfloat16_and_the_skeleton_not(tmp_path: Path, monkeypatch: 
     for fast in (False, True):
         monkeypatch.setattr(loop, "fast_bfloat16", lambda device, fast=fast: fast)
         assert Trainer(replace(QUICK, precision="auto"), tmp_path, TINY, CPU).autocast == fast
+
+
+def test_gains_and_spreads_are_not_rounded_to_bfloat16() -> None:
+    """They stand in exponents, and a decoder has them from tables or computes them in another precision."""
+    model, position = drawn_model(TINY, 5), torch.tensor([0.3, 2.0, 1.7])
+    with torch.no_grad():
+        expected = (model.gain(position), *model.scales(position))
+        with transform_precision(CPU, True):
+            found = (model.gain(position), *model.scales(position))
+    assert all(map(torch.equal, found, expected))
 
 
 def test_a_validation_is_what_the_network_estimates(tmp_path: Path) -> None:

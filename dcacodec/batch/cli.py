@@ -1,6 +1,7 @@
 """The command `dcacodec batch`."""
 
 import json
+import os
 import sys
 import time
 from contextlib import closing
@@ -29,6 +30,8 @@ from dcacodec.shell import (
 
 _MOST_JOBS: Final = 8
 """Without --jobs: each takes some 350 MB, and more for large pictures."""
+_DRIVERS: Final = ("/dev/nvidiactl", "/dev/nvhost-ctrl", "/dev/dxg", "/dev/kfd")
+"""Of these one is there where Linux can have a GPU for PyTorch."""
 _MOST_REFINING: Final = 2
 """With --effort: each may take 3 GB."""
 
@@ -68,7 +71,7 @@ Exit codes:
     type=click.IntRange(min=1),
     metavar="N",
     help=f"How many processes code at a time. [default: the processors, {_MOST_JOBS} at most, "
-    f"{_MOST_REFINING} with --effort; 1 with cuda]",
+    f"{_MOST_REFINING} with --effort; 1 on a GPU]",
 )
 @click.option("--force", is_flag=True, help="Code anew what is there already, for another quality, say.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as a JSON object on standard output.")
@@ -126,7 +129,6 @@ def batch(
         raise click.BadParameter(f"{chosen} is not one of {', '.join(FORMATS)}.", param_hint="'--format'")
     start = time.perf_counter()
     limit = max_pixels or None
-    make: MakeWorker = Decoding(chosen, device, limit) if decoding else Encoding(quality, effort, preset, device, limit)
     suffixes = {DCA_SUFFIX} if decoding else picture_suffixes()
     plan = make_plan(sources, folder, suffixes, FORMATS[chosen].suffixes[0] if decoding else DCA_SUFFIX, force)
     for text in plan.notices:
@@ -141,14 +143,19 @@ def batch(
         note(f"dcacodec: notice: {removed} unfinished files of runs that were killed are removed")
 
     def outcomes() -> Outcomes:
+        # Each worker of a cluster finds out for itself.
+        place = _resolved(device) if plan.jobs and address is None else device
+        make: MakeWorker = (
+            Decoding(chosen, place, limit) if decoding else Encoding(quality, effort, preset, place, limit)
+        )
         if address is not None:
             from dcacodec.batch.cluster import run_on_ray
 
-            return run_on_ray(plan.jobs, make, address, jobs, gpus=1 if device == "cuda" else 0)
+            return run_on_ray(plan.jobs, make, address, jobs, gpus=1 if place == "cuda" else 0)
         from dcacodec.batch.pool import run_in_processes
 
         most = _MOST_REFINING if effort else _MOST_JOBS
-        processes = min(jobs or (1 if device == "cuda" else min(cores(), most)), len(plan.jobs))
+        processes = min(jobs or (1 if place == "cuda" else min(cores(), most)), len(plan.jobs))
         return run_in_processes(plan.jobs, make, processes, threads=max(1, cores() // max(1, processes)))
 
     try:
@@ -170,6 +177,15 @@ def batch(
             print_result(json.dumps(report.facts()))
     if report.failures:
         context.exit(1)
+
+
+def _resolved(device: str) -> str:
+    """What "auto" stands for. PyTorch, which takes a second to load, is asked only where a driver is."""
+    if device != "auto" or sys.platform == "linux" and not any(map(os.path.exists, _DRIVERS)):
+        return device
+    from dcacodec.device import choose_device
+
+    return choose_device(device).type
 
 
 def _lines(outcome: Outcome) -> list[str]:

@@ -154,7 +154,7 @@ class Decoder(FileWorker):
     codecs: dict[bytes, Codec] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        from dcacodec.codec import choose_device
+        from dcacodec.device import choose_device
 
         choose_device(self.settings.device)  # a GPU that is not there is an error of the batch, not of each file
 

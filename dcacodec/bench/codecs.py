@@ -161,7 +161,8 @@ class Ours(BenchCodec):
 
     @cached_property
     def _codec(self) -> Any:
-        from dcacodec.codec import Codec, choose_device
+        from dcacodec.codec import Codec
+        from dcacodec.device import choose_device
         from dcacodec.weights import read_weights
 
         if self._options.weights is None:
@@ -377,7 +378,7 @@ class CompressAI(BenchCodec):
     def _model(self, quality: int) -> Any:
         if self._loaded and self._loaded[0] == quality:
             return self._loaded[1]
-        from dcacodec.codec import choose_device
+        from dcacodec.device import choose_device
 
         try:
             model = self._zoo.image_models[self._model_name](quality=quality, metric="mse", pretrained=True)

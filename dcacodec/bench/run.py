@@ -215,7 +215,7 @@ def describe_machine(plan: Plan) -> dict[str, str]:
 
 
 def _device(name: str) -> str:
-    from dcacodec.codec import choose_device
+    from dcacodec.device import choose_device
 
     device = choose_device(name)
     if device.type != "cuda":

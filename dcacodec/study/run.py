@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dcacodec.device import choose_device, memory_errors
 from dcacodec.files import write_atomically
 from dcacodec.network.dca import DCA
 from dcacodec.study.latents import CacheKey, Latents, digest, load_frozen, make_latents, read_latents, save_latents
@@ -36,6 +37,7 @@ TIMED_SIDES = (512, 1024, 2048)
 """Of the square pictures that decoding is timed on, in pixels."""
 
 
+@memory_errors()
 def study(
     checkpoint: Path,
     sources: Sequence[str],
@@ -68,7 +70,7 @@ def study(
         TrainingError: pictures do not suffice, the folder holds results of another study, or a loss is not finite.
         ImageError, WeightsError, OSError: a file cannot be read, or written.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = choose_device("auto")
     frozen = load_frozen(checkpoint)
     pictures = load_pictures(validation, quiet)[:validation_pictures]
     require_blocks(pictures)

@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 
+from dcacodec.device import memory_errors
 from dcacodec.errors import DcaError, WeightsError
 from dcacodec.files import write_atomically
 
@@ -144,8 +145,8 @@ def _joined(index: Path) -> bytes:
 
 
 @contextmanager
-def opened_checkpoint(path: Path, device: torch.device) -> Iterator[dict[str, Any]]:
-    """The state in a checkpoint, for a block that takes it over.
+def opened_checkpoint(path: Path) -> Iterator[dict[str, Any]]:
+    """The state in a checkpoint, on the processor, for a block that takes it over.
 
     Args:
         path: of the file, or of the index of its parts (``.json``).
@@ -156,11 +157,12 @@ def opened_checkpoint(path: Path, device: torch.device) -> Iterator[dict[str, An
         OSError: it cannot be read.
     """
     try:
-        source = io.BytesIO(_joined(path)) if path.suffix == ".json" else path
-        state = torch.load(source, map_location=device, weights_only=True)
-        if not isinstance(state, dict):
-            raise TypeError(f"it holds a {type(state).__name__}")
-        yield state
+        with memory_errors():
+            source = io.BytesIO(_joined(path)) if path.suffix == ".json" else path
+            state = torch.load(source, map_location="cpu", weights_only=True)
+            if not isinstance(state, dict):
+                raise TypeError(f"it holds a {type(state).__name__}")
+            yield state
     except (DcaError, OSError, MemoryError):
         raise
     except Exception as error:  # PyTorch raises nearly anything where bytes are wrong or tensors do not fit

@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from dcacodec.device import choose_device, memory_errors
 from dcacodec.errors import TrainingError, WeightsError, reason
 from dcacodec.files import append_line
 from dcacodec.network.config import PRESETS, REGIONAL_STRIDE, DCAConfig
@@ -316,7 +317,7 @@ class Trainer:
             WeightsError: the file is no checkpoint, or one of another network.
             OSError: it cannot be read.
         """
-        with opened_checkpoint(path, self.device) as state:
+        with opened_checkpoint(path) as state:
             if DCAConfig(**state["config"]) != self.config:
                 raise WeightsError(f"{path}: a checkpoint of another network than the preset {self.config.name!r}")
             self.model.load_state_dict(state["model"])
@@ -328,7 +329,7 @@ class Trainer:
             # Seeded by where the run stands, so that it does not see the same crops again.
             self.random = np.random.default_rng((self.options.seed, self.step, self.workers.rank))
             if self.workers.rank == 0:
-                torch.set_rng_state(state["torch_random"].cpu())
+                torch.set_rng_state(state["torch_random"])
                 if "numpy_random" in state:
                     self.random.bit_generator.state = state["numpy_random"]
 
@@ -428,6 +429,7 @@ class Trainer:
         return {"quality": quality, **{name: round(value, 5) for name, value in total.items()}}
 
 
+@memory_errors()
 def train(
     sources: Sequence[str],
     folder: Path,
@@ -455,14 +457,14 @@ def train(
         ImageError: a picture cannot be read.
         WeightsError: a checkpoint cannot be used.
         OSError: a file cannot be read or written.
+        MemoryError: the processor or the GPU has not enough for the batch.
         Interrupted: SIGINT, SIGTERM or SIGHUP came. The state after the last whole step is saved.
     """
     if options.plot:
         require_matplotlib()
-    device = torch.device("cpu")
     if torch.cuda.is_available():
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        torch.cuda.set_device(device)
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    device = choose_device("auto")
     with Workers.joined(device) as workers:
         quiet = quiet or workers.rank > 0
         trainer = Trainer(options, folder, PRESETS[options.preset], device, workers)

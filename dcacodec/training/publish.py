@@ -218,7 +218,7 @@ def load_checkpoint(path: Path) -> tuple[DCA, RunFacts]:
         WeightsError: the file is no checkpoint, or one of networks that this version does not have.
         OSError: it cannot be read.
     """
-    with opened_checkpoint(path, torch.device("cpu")) as state:
+    with opened_checkpoint(path) as state:
         model = DCA(DCAConfig(**state["config"]))
         model.load_state_dict(state["average"])
         return model.eval(), RunFacts.of(state)

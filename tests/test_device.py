@@ -1,0 +1,78 @@
+"""Which device is taken, and how it says that it has no memory. What is asked of a GPU: `test_pretend_gpu.py`."""
+
+import re
+
+import pytest
+import torch
+from pretend_gpu import CUDA, OnGpu, pretended
+from tiny import WEIGHTS
+
+from dcacodec.codec import Codec
+from dcacodec.device import DeviceNotice, choose_device, memory_errors
+from dcacodec.errors import DcaError
+from dcacodec.weights import Weights, read_weights
+
+
+def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert {choose_device(name) for name in ("auto", "cpu")} == {torch.device("cpu")}
+    with pytest.raises(DcaError) as error:
+        choose_device("cuda")
+    assert str(error.value) == "no CUDA device was found; use --device cpu or auto"
+    with pretended():
+        assert [*map(choose_device, ("auto", "cpu", "cuda"))] == [CUDA, torch.device("cpu"), CUDA]
+
+
+def test_a_gpu_that_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver is there, and PyTorch has no code for the GPU, or it is full: the processor takes over, and says so."""
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDA error: no kernel image is available\nand a page of advice")
+
+    trouble = "the CUDA device cannot be used (CUDA error: no kernel image is available)"
+    with pretended(), monkeypatch.context() as patch:
+        patch.setattr(OnGpu, "add_", fail)
+        with pytest.warns(DeviceNotice) as notices:
+            assert choose_device("auto") == torch.device("cpu")
+        assert [str(each.message) for each in notices] == [f"{trouble}; the CPU is used"]
+        with pytest.raises(DcaError) as error:
+            choose_device("cuda")
+        assert str(error.value) == f"{trouble}; use --device cpu or auto"
+
+
+def test_a_forked_process_leaves_the_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pretended():
+        monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
+        assert choose_device("auto") == torch.device("cpu")
+        with pytest.raises(DcaError, match="a forked process cannot use the GPU that its parent uses"):
+            choose_device("cuda")
+
+
+def test_the_processor_asks_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: pytest.fail("asked"))
+    assert choose_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("error", "short"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
+        (RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported later"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("could not create a primitive"), True),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
+    ],
+)
+def test_out_of_memory_is_said_as_python_does(error: RuntimeError, short: bool) -> None:
+    with pytest.raises(MemoryError if short else RuntimeError, match=re.escape(str(error))) as found, memory_errors():
+        raise error
+    assert isinstance(found.value, MemoryError) == short
+
+
+def test_weights_too_large_for_a_gpu_are_a_memory_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(Weights, "on", full)
+    with pytest.raises(MemoryError, match="CUDA out of memory"):
+        Codec(read_weights(WEIGHTS))
