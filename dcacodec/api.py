@@ -27,7 +27,7 @@ from dcacodec.bounded import read_container
 from dcacodec.container import DEFAULT_MAX_PIXELS, parse
 from dcacodec.errors import ImageError
 from dcacodec.files import write_atomically
-from dcacodec.images import Picture, format_for, from_pillow, read_picture, to_pillow, write_picture
+from dcacodec.images import Picture, format_for, from_pillow, has_picture_suffix, read_picture, to_pillow, write_picture
 from dcacodec.zoo import Published, by_fingerprint, by_preset
 
 if TYPE_CHECKING:
@@ -180,8 +180,12 @@ def encode_file(
     Raises:
         DcaError: the picture or the weights cannot be used.
         OSError: a file cannot be read or written.
-        ValueError: the quality is out of range, or the effort below 0.
+        ValueError: the quality is out of range, the effort below 0, or the target the source itself or named like a
+            picture.
     """
+    _check_target(source, target)
+    if has_picture_suffix(Path(target)):
+        raise ValueError(f"{os.fspath(target)} has the name of a picture; what is written is a .dca file")
     data = encode(Path(source), quality, effort=effort, codec=codec)
     write_atomically(Path(target), lambda file: file.write(data))
 
@@ -204,10 +208,18 @@ def decode_file(
     Raises:
         DcaError: the file is damaged or its weights are not known, or the format cannot hold the picture.
         OSError: a file cannot be read or written.
+        ValueError: the target is the source itself.
     """
+    _check_target(source, target)
     format_name = format_for(Path(target))
     picture = _decoded(Path(source), None, 1, DEFAULT_MAX_PIXELS, codec)
     write_atomically(Path(target), lambda file: write_picture(picture, file, format_name))
+
+
+def _check_target(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """Refuse to replace a file by what it becomes, which is not the same."""
+    if os.path.exists(source) and os.path.exists(target) and os.path.samefile(source, target):
+        raise ValueError(f"{os.fspath(target)} is the source itself")
 
 
 # ------------------------------------------------------------------------------------------------------------ any image
@@ -282,7 +294,7 @@ def _of_tensor(tensor: Tensor) -> Picture:
     if whole.is_floating_point():
         # Written so that NaN fails.
         if not bool(((whole >= 0) & (whole <= 1)).all()):
-            raise ImageError("a floating-point tensor must have all its values in 0 to 1")
+            raise ImageError("a floating-point tensor must have all its values in 0 to 1: clamp it")
         whole = (whole.float() * 255).round().to(torch.uint8)
     return Picture(whole.permute(1, 2, 0).contiguous().cpu().numpy())
 

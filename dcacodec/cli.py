@@ -35,15 +35,18 @@ from dcacodec.shell import (
     PRESET,
     QUALITY,
     QUIET,
+    STRIP,
     VERBOSE,
     is_quiet,
     is_verbose,
     note,
+    one_of,
     parse_size,
     print_result,
     silent_libraries,
     standard_output,
     tell,
+    written_formats,
 )
 
 if TYPE_CHECKING:
@@ -89,7 +92,7 @@ class Failure(click.ClickException):
 
     def show(self, file: Any = None) -> None:
         """Print the line."""
-        click.echo(f"dcacodec: error: {self.message}", err=True)
+        tell(f"dcacodec: error: {self.message}")
 
 
 class _Commands(click.Group):
@@ -188,8 +191,9 @@ def _shown(name: str, stream: str) -> str:
     return stream if name == "-" else name
 
 
-_IN: Final = click.argument("source", metavar="IN", type=click.Path(allow_dash=True))
-_OUT: Final = click.argument("target", metavar="OUT", type=click.Path(allow_dash=True))
+# That a file cannot be read is told when it is opened: as an error about it, not about the command line.
+_IN: Final = click.argument("source", metavar="IN", type=click.Path(allow_dash=True, readable=False))
+_OUT: Final = click.argument("target", metavar="OUT", type=click.Path(allow_dash=True, readable=False))
 
 
 def _region(context: click.Context, option: click.Parameter, text: str | None) -> tuple[int, ...] | None:
@@ -264,9 +268,7 @@ Examples:
     callback=_positive,
     help="Instead of --quality: the smallest file whose picture has at least this PSNR.",
 )
-@click.option(
-    "--strip", is_flag=True, help="Leave out the ICC profile, without which colours may look different, and EXIF data."
-)
+@STRIP
 @_JSON
 @PRESET
 @DEVICE
@@ -298,16 +300,16 @@ def encode(
     keeps to the target, the file that comes nearest is written all the same.
 
     --json, for which OUT must be a file, has the keys source, target, width, height, quality, bytes, bpp and seconds
-    (of encoding).
+    (of encoding); with a target also kept, whether it is kept to, tries, and for --target-psnr psnr.
     """
     _check_files(source, target)
     _check_json(as_json, target)
     _check_targets(context)
     from PIL import Image
 
-    from dcacodec.images import picture_suffixes, read_picture
+    from dcacodec.images import has_picture_suffix, read_picture
 
-    if target != "-" and Path(target).suffix.lower() in picture_suffixes():
+    if target != "-" and has_picture_suffix(Path(target)):
         raise click.UsageError(f"OUT, {target}, has the name of a picture; what is written is a .dca file.")
     # Pillow has a limit of its own, for programs that set none. Here --max-pixels holds.
     Image.MAX_IMAGE_PIXELS = None
@@ -343,7 +345,10 @@ def encode(
     size, bpp = (picture.width, picture.height), len(data) * 8 / (picture.width * picture.height)
     if as_json:
         taken = quality if aim is None else result.quality
-        _print_json(source, target, size, seconds, quality=taken, bytes=len(data), bpp=bpp)
+        search: dict[str, object] = {} if aim is None else {"kept": result.kept, "tries": result.tries}
+        if aim is not None and result.psnr is not None:
+            search["psnr"] = result.psnr if math.isfinite(result.psnr) else None
+        _print_json(source, target, size, seconds, quality=taken, bytes=len(data), bpp=bpp, **search)
     _say(source, target, f"{len(data)} bytes {bpp:.3f} bpp {seconds:.2f} s")
 
 
@@ -362,6 +367,7 @@ Examples:
     "--format",
     "format_name",
     metavar="NAME",
+    shell_complete=one_of(written_formats),
     help="png, tiff, webp (lossless), ppm, pgm or bmp.  [default: by the suffix of OUT; png for '-']",
 )
 @click.option(
@@ -441,7 +447,7 @@ Examples:
   dcacodec info --json photo.dca
 """
 )
-@click.argument("source", metavar="FILE", type=click.Path(allow_dash=True))
+@click.argument("source", metavar="FILE", type=click.Path(allow_dash=True, readable=False))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @MAX_PIXELS
 def info(source: str, as_json: bool, max_pixels: int) -> None:

@@ -118,23 +118,30 @@ class Codec:
         # With its number: another thread may have another current GPU.
         object.__setattr__(self, "device", next(weights.network.parameters()).device)
 
+    def __repr__(self) -> str:
+        return f"<Codec: weights {self.weights.fingerprint.hex()}, {self.device}, entropy coder {self.coder.name}>"
+
     @classmethod
-    def load(cls, preset: str = "small", device: str = "auto") -> Codec:
+    def load(cls, preset: str = "small", device: str | torch.device = "auto") -> Codec:
         """The codec of a preset.
 
         Args:
             preset: "small" or "base".
-            device: "cpu", "cuda", or "auto" for a GPU if there is one.
+            device: "auto" for a GPU if there is one that works, "cpu", "cuda", "cuda:1" and so on, or a device of
+                PyTorch's.
 
         Raises:
             WeightsError: the preset's weights are missing or damaged.
-            DcaError: "cuda" is asked for and cannot be used.
+            DcaError: a GPU is asked for and cannot be used.
+            ValueError: that is no device.
             MemoryError: the GPU has no memory left for them.
         """
         return cls.from_published(by_preset(preset), device)
 
     @classmethod
-    def load_for(cls, data: bytes, device: str = "auto", max_pixels: int | None = DEFAULT_MAX_PIXELS) -> Codec:
+    def load_for(
+        cls, data: bytes, device: str | torch.device = "auto", max_pixels: int | None = DEFAULT_MAX_PIXELS
+    ) -> Codec:
         """The codec that a `.dca` file was made with.
 
         Raises:
@@ -145,7 +152,7 @@ class Codec:
         return cls.from_published(by_fingerprint(parse(data, max_pixels).header.fingerprint.hex()), device)
 
     @classmethod
-    def from_published(cls, published: Published, device: str = "auto") -> Codec:
+    def from_published(cls, published: Published, device: str | torch.device = "auto") -> Codec:
         """The codec of a weights file."""
         return cls(read_weights(published.path, published.digest), choose_device(device))
 
@@ -173,10 +180,13 @@ class Codec:
 
         Raises:
             ValueError: the quality is out of range, or the effort below 0.
-            TypeError: one of them is no whole number.
+            TypeError: one of them is no whole number, or the picture no `Picture`.
             BadDimensions: the picture is too wide or too high for the format.
             MemoryError: the picture is too large for the memory there is.
         """
+        if not isinstance(picture, Picture):
+            kind = type(picture).__name__
+            raise TypeError(f"a Picture is needed, not {kind}: dcacodec.encode(..., codec=codec) takes other things")
         quality, effort = _whole("quality", quality), _whole("effort", effort)
         if not 1 <= quality <= 100:
             raise ValueError(f"quality must be 1 to 100, not {quality}")

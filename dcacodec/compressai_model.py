@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import operator
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,6 +61,7 @@ class CompressionModel(nn.Module):
 
         Raises:
             ValueError: the quality is out of range.
+            TypeError: it is no whole number.
         """
         super().__init__()
         self.network = network
@@ -76,6 +78,7 @@ class CompressionModel(nn.Module):
         Raises:
             WeightsError: its weights are missing or damaged.
             ValueError: the quality is out of range.
+            TypeError: it is no whole number.
         """
         published = by_preset(preset)
         return cls.of_weights(read_weights(published.path, published.digest), quality)
@@ -191,7 +194,7 @@ class CompressionModel(nn.Module):
     # Inside
 
     def _position(self) -> Tensor:
-        if not 1 <= self.quality <= 100:
+        if not 1 <= operator.index(self.quality) <= 100:
             raise ValueError(f"quality must be 1 to 100, not {self.quality}")
         return torch.tensor([self.network.config.anchor_position(self.quality)])
 

@@ -27,41 +27,64 @@ _OUT_OF_MEMORY: Final = (
 )
 
 
+_CPU: Final = -2
+_CURRENT: Final = -1
+
+
 class DeviceNotice(UserWarning):
     """There is a GPU, but it cannot be used. The text is one line."""
 
 
-def choose_device(name: str) -> torch.device:
-    """The device that "auto", "cpu" or "cuda" stands for: of several GPUs the current one of this thread.
+def choose_device(name: str | torch.device) -> torch.device:
+    """The device that is meant.
+
+    Args:
+        name: "cpu"; "cuda", of several GPUs the current one of this thread, or "cuda:1" and so on; "auto" for "cuda"
+            where that can be used, else "cpu". Or a device of PyTorch's.
 
     Raises:
-        DcaError: "cuda" is asked for and there is none that can be used.
+        DcaError: a GPU is asked for that is not there, or cannot be used.
+        ValueError: the name is none of these.
 
     Warns:
         DeviceNotice: "auto" has to take the processor as the GPU does not work.
     """
-    if name == "cpu":  # not even asked for: to load a driver takes time and memory
+    index = None if name == "auto" else _wanted(name)
+    if index == _CPU:  # no GPU is even asked for: to load a driver takes time and memory
         return torch.device("cpu")
+    silent = True
     if not torch.cuda.is_available():
-        trouble, silent = "no CUDA device was found", True
+        trouble = "no CUDA device was found"
     elif torch.cuda._is_in_bad_fork():
-        trouble, silent = "a forked process cannot use the GPU that its parent uses", True
+        trouble = "a forked process cannot use the GPU that its parent uses"
+    elif index is not None and index >= (count := torch.cuda.device_count()):
+        trouble = f"there is no CUDA device {index}, but {count}, from 0"
     else:
-        trouble, silent = _trouble(), False
-    if not trouble:
-        return torch.device("cuda", torch.cuda.current_device())
-    if name == "cuda":
-        raise DcaError(f"{trouble}; use --device cpu or auto")
+        index = torch.cuda.current_device() if index in (None, _CURRENT) else index
+        trouble, silent = _trouble(index), False
+        if not trouble:
+            return torch.device("cuda", index)
+    if name != "auto":
+        raise DcaError(f"{trouble}; use the device cpu or auto")
     if not silent:
         warnings.warn(f"{trouble}; the CPU is used", DeviceNotice, stacklevel=2)
     return torch.device("cpu")
 
 
-@cache
-def _trouble() -> str:
-    """Why the GPU cannot compute; "" if it can. A driver may be there for a GPU that this PyTorch has no code for."""
+def _wanted(name: str | torch.device) -> int:
+    """The number of the GPU that a name means, `_CURRENT` or `_CPU`."""
     try:
-        torch.zeros(1, device="cuda").add_(1).item()
+        device = torch.device(name) if isinstance(name, str) else name
+        return {"cpu": _CPU, "cuda": _CURRENT if device.index is None else device.index}[device.type]
+    except (RuntimeError, AttributeError, KeyError) as error:
+        raise ValueError(f"a device is auto, cpu, cuda, or cuda:0 and so on, not {name!r}") from error
+
+
+@cache
+def _trouble(index: int) -> str:
+    """Why a GPU cannot compute; "" if it can. A driver may be there for one that this PyTorch has no code for."""
+    try:
+        torch.zeros(1, device=f"cuda:{index}").add_(1).item()
     except (RuntimeError, AssertionError) as error:
         return f"the CUDA device cannot be used ({str(error).splitlines()[0]})"
     return ""

@@ -63,9 +63,14 @@ def picture_suffixes() -> frozenset[str]:
     return frozenset(known) - {_FLOATS}
 
 
+def has_picture_suffix(path: PurePath) -> bool:
+    """Whether a name ends like that of a picture that can be read."""
+    return path.suffix.lower() in picture_suffixes()
+
+
 def has_picture_name(path: PurePath) -> bool:
     """Whether a file that nobody named, one of a folder or archive, is taken for a picture. Hidden ones are not."""
-    return path.suffix.lower() in picture_suffixes() and not path.name.startswith(".")
+    return has_picture_suffix(path) and not path.name.startswith(".")
 
 
 class ImageNotice(UserWarning):
@@ -214,6 +219,8 @@ def _unpack(image: Image.Image, bits: int) -> Picture:
     """The first frame of an opened file as a `Picture`."""
     if getattr(image, "is_animated", False):
         _notice("the file holds several pictures: only the first is used")
+    if any(image.info.get(key) for key in ("xmp", "XML:com.adobe.xmp")):
+        _notice("the XMP data are left out")
     image.load()
     exif = _turn_upright(image)
     return _converted(image, image, bits, exif)

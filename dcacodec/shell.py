@@ -5,10 +5,11 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from decimal import Decimal
 from typing import Any, BinaryIO, Final, TypeVar
+from unicodedata import category
 
 import click
 
@@ -56,6 +57,22 @@ EFFORT: Final = click.option(
 )
 
 
+def one_of(names: Callable[[], Iterable[str]]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """Completes the names that `names` gives, where they take something to find out."""
+
+    def complete(context: click.Context, option: click.Parameter, incomplete: str) -> list[str]:
+        return [name for name in names() if name.startswith(incomplete)]
+
+    return complete
+
+
+def written_formats() -> tuple[str, ...]:
+    """The names of formats that pictures are written in."""
+    from dcacodec.images import FORMATS
+
+    return tuple(FORMATS)
+
+
 def _published(context: click.Context, option: click.Parameter, preset: str) -> str:
     """A preset that there are weights for."""
     known = presets()
@@ -65,7 +82,15 @@ def _published(context: click.Context, option: click.Parameter, preset: str) -> 
 
 
 PRESET: Final = click.option(
-    "--preset", default="small", show_default=True, callback=_published, help="Which of the published models codes."
+    "--preset",
+    default="small",
+    show_default=True,
+    callback=_published,
+    shell_complete=one_of(presets),
+    help="Which of the published models codes.",
+)
+STRIP: Final = click.option(
+    "--strip", is_flag=True, help="Leave out the ICC profile, without which colours may look different, and EXIF data."
 )
 DEVICE: Final = click.option(
     "--device",
@@ -179,7 +204,13 @@ def tell(text: str) -> None:
     That it cannot be printed spoils nothing: the work is done all the same.
     """
     with suppress(OSError):
-        click.echo(" ".join(text.splitlines()), file=sys.stderr)
+        # A name can hold anything; a terminal obeys what comes after an escape character.
+        line = "".join(_escaped(each) if category(each) == "Cc" else each for each in " ".join(text.splitlines()))
+        click.echo(line, file=sys.stderr)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def note(text: str) -> None:

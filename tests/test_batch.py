@@ -10,13 +10,14 @@ import subprocess
 import sys
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from batch_worker import Capitals, no_start, no_weights
 from click.testing import CliRunner, Result
-from PIL import Image
+from PIL import ExifTags, Image, ImageCms
 from pretend_gpu import pretended
 from tiny import photo
 
@@ -45,8 +46,8 @@ def pairs(plan: Plan, root: Path) -> list[tuple[str, str]]:
     return [(str(job.source.relative_to(root)), str(job.target.relative_to(root))) for job in plan.jobs]
 
 
-def planned(root: Path, *sources: str, force: bool = False) -> Plan:
-    return make_plan([str(root / source) for source in sources], root / "out", TEXT, ".dca", force)
+def planned(root: Path, *sources: str, force: bool = False, keep_suffix: bool = False) -> Plan:
+    return make_plan([str(root / source) for source in sources], root / "out", TEXT, ".dca", force, keep_suffix)
 
 
 # ----------------------------------------------------------------------------------------------------------------- plan
@@ -61,6 +62,7 @@ def test_a_tree_is_mirrored(tmp_path: Path) -> None:
         ("in/deep/er/c.txt", "out/deep/er/c.dca"),
     ]
     assert (plan.skipped, plan.failures, plan.notices) == ((), (), ())
+    assert plan.left_out == (tmp_path / "in/note.md",)
     assert not (tmp_path / "out").exists()
 
 
@@ -107,7 +109,10 @@ def test_what_is_not_older_than_its_source_is_skipped(tmp_path: Path) -> None:
         os.utime(tmp_path / f"out/{name}.dca", (1000 + seconds, 1000 + seconds))
     plan = planned(tmp_path, "in")
     assert pairs(plan, tmp_path) == [("in/none.txt", "out/none.dca"), ("in/older.txt", "out/older.dca")]
-    assert [path.name for path in plan.skipped] == ["newer.dca", "same.dca"]
+    assert [(job.source.name, job.target.name) for job in plan.skipped] == [
+        ("newer.txt", "newer.dca"),
+        ("same.txt", "same.dca"),
+    ]
     found = (tmp_path / "out/older.dca").stat()
     assert [job.before for job in plan.jobs] == [None, Stamp(found.st_ino, 999 * 10**9, found.st_size)]
     forced = planned(tmp_path, "in", force=True)
@@ -117,8 +122,24 @@ def test_what_is_not_older_than_its_source_is_skipped(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "sources", "message"),
     [
-        (["in/a.txt", "in/a.TXT"], ["in"], "{0}/in/a.TXT and {0}/in/a.txt would both become {0}/out/a.dca"),
+        (
+            ["in/a.txt", "in/a.TXT"],
+            ["in"],
+            "{0}/in/a.TXT and {0}/in/a.txt would both become {0}/out/a.dca; --keep-suffix keeps them apart",
+        ),
+        (
+            ["in/a.txt", "in/a.TXT", "in/b/c.txt", "in/b/c.Txt", "in/b/c.TXT", "in/d.txt"],
+            ["in"],
+            "{0}/in/a.TXT and {0}/in/a.txt would both become {0}/out/a.dca (and 2 more); "
+            "--keep-suffix keeps them apart",
+        ),
         (["x/a.txt", "y/a.txt"], ["x", "y"], "{0}/x/a.txt and {0}/y/a.txt would both become {0}/out/a.dca"),
+        (  # --keep-suffix would not do for all
+            ["x/a.txt", "x/a.TXT", "y/a.txt"],
+            ["x", "y"],
+            "{0}/x/a.TXT and {0}/x/a.txt would both become {0}/out/a.dca (and 1 more)",
+        ),
+        (["in/a.txt", "out/a.dca/b"], ["in"], "{0}/in/a.txt would become {0}/out/a.dca, which is a folder"),
         (
             ["in/a.txt", "in/a.dca/b.txt"],
             ["in"],
@@ -138,6 +159,70 @@ def test_what_is_refused(names: list[str], sources: list[str], message: str, tmp
         planned(tmp_path, *sources)
     assert str(caught.value) == message.format(tmp_path)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_suffix_that_is_kept(tmp_path: Path) -> None:
+    fill(tmp_path, "in/a.txt", "in/a.TXT", "in/x/b.c.txt", "in/none", "out/x/b.c.txt.dca")
+    plan = planned(tmp_path, "in", "in/none", keep_suffix=True)
+    assert pairs(plan, tmp_path) == [
+        ("in/a.TXT", "out/a.TXT.dca"),
+        ("in/a.txt", "out/a.txt.dca"),
+        ("in/none", "out/none.dca"),
+    ]
+    assert [job.target for job in plan.skipped] == [tmp_path / "out/x/b.c.txt.dca"]
+
+
+@pytest.mark.parametrize(
+    ("names", "sources", "message"),
+    [
+        (["x/a.txt", "y/a.txt"], ["x", "y"], "{0}/x/a.txt and {0}/y/a.txt would both become {0}/out/a.txt.dca"),
+        (
+            ["in/a.txt", "in/a.txt.dca/b.txt"],
+            ["in"],
+            "{0}/in/a.txt would become {0}/out/a.txt.dca, which {0}/in/a.txt.dca/b.txt needs as a folder",
+        ),
+        (["in/a.txt", "out/a.txt.dca/b"], ["in"], "{0}/in/a.txt would become {0}/out/a.txt.dca, which is a folder"),
+        (
+            ["in/a.txt", "out/a.txt.dca"],
+            ["in", "out/a.txt.dca"],
+            "{0}/in/a.txt would become {0}/out/a.txt.dca, which is one of the sources",
+        ),
+    ],
+)
+def test_what_is_refused_though_the_suffix_is_kept(
+    names: list[str], sources: list[str], message: str, tmp_path: Path
+) -> None:
+    fill(tmp_path, *names)
+    with pytest.raises(BatchError) as caught:
+        planned(tmp_path, *sources, keep_suffix=True)
+    assert str(caught.value) == message.format(tmp_path)
+
+
+def test_in_decoding_no_suffix_can_be_kept(tmp_path: Path) -> None:
+    fill(tmp_path, "in/a.dca", "in/a.DCA")
+    with pytest.raises(BatchError) as caught:
+        make_plan([str(tmp_path / "in")], tmp_path / "out", {".dca"}, ".png")
+    assert str(caught.value) == f"{tmp_path}/in/a.DCA and {tmp_path}/in/a.dca would both become {tmp_path}/out/a.png"
+
+
+def test_what_does_not_end_like_a_picture_is_left_out(tmp_path: Path) -> None:
+    fill(tmp_path, "in/a.txt", "in/x/b.md", "in/x/c", "in/d.text", "in/e.dca", "in/f.DCA", "in/.g.md", "in/.h/i.md")
+    fill(tmp_path, "in/out/j.md", "in/k.md")
+    (tmp_path / "in" / "link.md").symlink_to("k.md")
+    (tmp_path / "in" / "gone.md").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "in" / "pipe")
+
+    def left_out(*sources: str, suffixes: set[str] = TEXT, new_suffix: str = ".dca") -> list[str]:
+        paths = [str(tmp_path / source) for source in sources]
+        plan = make_plan(paths, tmp_path / "in" / "out", suffixes, new_suffix)
+        assert (plan.failures, plan.notices) == ((), ())
+        return [str(path.relative_to(tmp_path / "in")) for path in plan.left_out]
+
+    assert left_out("in") == ["d.text", "k.md", "link.md", "x/b.md", "x/c"]
+    assert left_out("in/d.text", "in") == left_out("in", "in/d.text") == ["k.md", "link.md", "x/b.md", "x/c"]
+    assert left_out("in/*") == left_out("in/**") == left_out("in/**/*") == left_out("in")
+    assert left_out("in/*t") == ["d.text"]
+    assert left_out("in", suffixes={".dca"}, new_suffix=".png") == []
 
 
 def test_a_pattern_that_is_none(tmp_path: Path) -> None:
@@ -386,7 +471,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
 
 def test_the_summary() -> None:
     job = Job(Path("a\nb"), Path("c"), None)
-    report = Report(skipped=3, waiting=4)
+    report = Report(skipped=3, other_quality=2, left_out=5, waiting=4)
     assert report.line() == "0 of 7 files coded, 3 skipped as up to date, 4 still to do; 0.0 s"
     report.add(Outcome(job, 1_000_000, 100_000))
     report.add(Outcome(job, 999, 0))
@@ -398,6 +483,8 @@ def test_the_summary() -> None:
     assert report.facts() == {
         "done": 2,
         "skipped": 3,
+        "other_quality": 2,
+        "left_out": 5,
         "failed": 1,
         "waiting": 1,
         "bytes_in": 1_000_999,
@@ -473,6 +560,8 @@ def test_there_and_back(pictures: Path, codec: Codec) -> None:
     assert facts == {
         "done": 3,
         "skipped": 0,
+        "other_quality": 0,
+        "left_out": 0,
         "failed": 1,
         "waiting": 0,
         "bytes_in": sizes[0],
@@ -494,13 +583,72 @@ def test_there_and_back(pictures: Path, codec: Codec) -> None:
     (root / "in" / "bad.png").unlink()
     again = call("--json", "--verbose", "--quality", "90", "--device", "cuda", root / "in", root / "out")
     facts = json.loads(again.stdout)
-    assert (again.exit_code, facts["done"], facts["skipped"]) == (0, 0, 3)
-    notice, summary = again.stderr.splitlines()
+    assert (again.exit_code, facts["done"], facts["skipped"], facts["other_quality"]) == (0, 0, 3, 3)
+    *lines, notice, summary = again.stderr.splitlines()
+    assert lines == [
+        f"{root}/in/{source} skipped: {root}/out/{target} is up to date" for source, target in done.items()
+    ]
     assert notice == (
         "dcacodec: notice: 3 of the files that are skipped are of another quality than 90; --force codes them anew"
     )
     assert re.fullmatch(r"0 of 3 files coded, 3 skipped as up to date; \d+\.\d s", summary)
     assert {path: path.stat().st_mtime_ns for path in written} == before
+    again = call("--json", "--decode", root / "out", root / "back")
+    facts = json.loads(again.stdout)
+    assert (again.exit_code, facts["skipped"], facts["other_quality"], facts["left_out"]) == (0, 3, 0, 0)
+    assert len(again.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "notice"),
+    [
+        (["note.md"], "1 file is left out, as its name does not end like that of a picture"),
+        (["note.md", "x/b.c"], "2 files are left out, as their names do not end like those of pictures"),
+    ],
+)
+def test_what_is_left_out_is_told(names: list[str], notice: str, tmp_path: Path) -> None:
+    fill(tmp_path, "in/a.png", "in/.hidden", "out/a.dca", *(f"in/{name}" for name in names))
+    for options, told in (
+        ((), [f"dcacodec: notice: {notice}"]),
+        (
+            ("--verbose",),
+            [
+                f"dcacodec: notice: {notice}",
+                *(f"{tmp_path}/in/{name} left out" for name in names),
+                f"{tmp_path}/in/a.png skipped: {tmp_path}/out/a.dca is up to date",
+            ],
+        ),
+    ):
+        result = call("--json", *options, tmp_path / "in", tmp_path / "out")
+        facts = json.loads(result.stdout)
+        assert (result.exit_code, facts["skipped"], facts["left_out"]) == (0, 1, len(names))
+        *lines, summary = result.stderr.splitlines()
+        assert lines == told
+        assert summary.startswith("0 of 1 files coded, 1 skipped as up to date; ")
+    assert call("--quiet", tmp_path / "in", tmp_path / "out").output == ""
+
+
+def test_profile_and_exif_data_are_kept_unless_strip_and_so_is_the_suffix_if_asked_for(
+    tmp_path: Path, codec: Codec
+) -> None:
+    (tmp_path / "in").mkdir()
+    exif = Image.Exif()
+    exif[ExifTags.Base.Artist] = "somebody"
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for name in ("a.png", "a.jpg"):
+        Image.fromarray(photo(16, 24)).save(tmp_path / "in" / name, exif=exif, icc_profile=icc)
+    for options, kept in (((), True), (("--strip",), False)):
+        out = tmp_path / f"out{kept}"
+        result = call("--quiet", "--keep-suffix", *options, "-j", "1", "--device", "cpu", tmp_path / "in", out)
+        assert (result.exit_code, result.output) == (0, "")
+        assert sorted(path.name for path in out.iterdir()) == ["a.jpg.dca", "a.png.dca"]
+        for name in ("a.png", "a.jpg"):
+            picture = read_picture(tmp_path / "in" / name)
+            assert picture.icc == icc and picture.exif
+            expected = codec.encode(picture if kept else replace(picture, icc=None, exif=None), 50)
+            data = (out / f"{name}.dca").read_bytes()
+            assert data == expected
+            assert (b"somebody" in data) == kept
 
 
 def test_ctrl_c_leaves_whole_files_only_and_the_next_run_does_the_rest(pictures: Path, tmp_path: Path) -> None:
@@ -535,7 +683,7 @@ def test_ctrl_c_leaves_whole_files_only_and_the_next_run_does_the_rest(pictures:
 
     plan = make_plan([str(tmp_path / "in")], tmp_path / "out", picture_suffixes(), ".dca")
     assert [job.source.name for job in plan.jobs] == names[len(written) :]
-    assert list(plan.skipped) == written
+    assert [job.target for job in plan.skipped] == written
 
 
 @pytest.mark.parametrize(
@@ -567,7 +715,7 @@ def test_a_gpu_has_one_process_if_no_number_is_asked_for(
     monkeypatch.setattr("dcacodec.batch.cli.cores", lambda: 3)
     fill(tmp_path, *(f"in/{number}.png" for number in range(5)))
     with pretended():
-        monkeypatch.setattr("dcacodec.device._trouble", (lambda: "") if works else (lambda: "no"))
+        monkeypatch.setattr("dcacodec.device._trouble", lambda index: "" if works else "no")
         result = call(*options, tmp_path / "in", tmp_path / "out")
     assert result.exit_code == 0, result.output
     assert asked == [(device, processes)]
@@ -596,6 +744,8 @@ def test_files_of_another_quality_are_counted(tmp_path: Path) -> None:
         (["--format", "png", "in", "out"], 2, "--format goes with --decode."),
         (["--decode", "--quality", "50", "in", "out"], 2, "--quality goes without --decode."),
         (["--decode", "--preset", "small", "in", "out"], 2, "--preset goes without --decode."),
+        (["--decode", "--keep-suffix", "in", "out"], 2, "--keep-suffix goes without --decode."),
+        (["--decode", "--strip", "in", "out"], 2, "--strip goes without --decode."),
         (["--decode", "--format", "jpeg", "in", "out"], 2, "jpeg is not one of png, tiff, webp, ppm, pgm, bmp."),
         (["--jobs", "0", "in", "out"], 2, "0 is not in the range x>=1."),
         (["--quiet", "--verbose", "in", "out"], 2, "--quiet and --verbose exclude each other."),

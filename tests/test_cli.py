@@ -801,3 +801,12 @@ def test_encode_and_decode_tell_what_they_did_as_json(tiny_published: None, tmp_
         refused = call(name, "--json", coded, "-")
         assert refused.exit_code == 2 and refused.stdout == ""
         assert "standard output takes the object" in refused.stderr
+
+
+def test_the_system_says_what_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Click asks beforehand and calls it a wrong command line."""
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    (tmp_path / "in.dca").write_bytes(b"text")
+    result = CliRunner().invoke(cli, ["info", str(tmp_path / "in.dca")], prog_name="dcacodec")
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert result.stderr.startswith(f"dcacodec: error: {tmp_path}/in.dca: not a .dca file")

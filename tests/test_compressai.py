@@ -194,6 +194,8 @@ def test_other_values_are_refused(model: CompressionModel) -> None:
     for quality in (0, 101):
         with pytest.raises(ValueError, match=f"quality must be 1 to 100, not {quality}"):
             CompressionModel(model.network, quality)
+    with pytest.raises(TypeError):
+        CompressionModel(model.network, 50.5)  # type: ignore[arg-type]
 
 
 def test_strings_that_do_not_fit_are_refused(model: CompressionModel) -> None:

@@ -1,6 +1,7 @@
 """Which device is taken, and how it says that it has no memory. What is asked of a GPU: `test_pretend_gpu.py`."""
 
 import re
+from typing import Any
 
 import pytest
 import torch
@@ -18,9 +19,25 @@ def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {choose_device(name) for name in ("auto", "cpu")} == {torch.device("cpu")}
     with pytest.raises(DcaError) as error:
         choose_device("cuda")
-    assert str(error.value) == "no CUDA device was found; use --device cpu or auto"
+    assert str(error.value) == "no CUDA device was found; use the device cpu or auto"
     with pretended():
         assert [*map(choose_device, ("auto", "cpu", "cuda"))] == [CUDA, torch.device("cpu"), CUDA]
+
+
+def test_a_gpu_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pretended():
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+        assert [choose_device(name) for name in ("cuda:0", CUDA, torch.device("cuda"))] == [CUDA] * 3
+        assert choose_device(torch.device("cpu")) == choose_device("cpu:0") == torch.device("cpu")
+        with pytest.raises(DcaError) as error:
+            choose_device("cuda:1")
+        assert str(error.value) == "there is no CUDA device 1, but 1, from 0; use the device cpu or auto"
+
+
+@pytest.mark.parametrize("name", ["gpu", "CUDA", "mps", "", "cuda:x", None, 0, torch.device("meta")])
+def test_what_is_no_device(name: Any) -> None:
+    with pytest.raises(ValueError, match="^a device is auto, cpu, cuda, or cuda:0 and so on, not "):
+        Codec.load(device=name)
 
 
 def test_a_gpu_that_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,7 +53,7 @@ def test_a_gpu_that_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
         assert [str(each.message) for each in notices] == [f"{trouble}; the CPU is used"]
         with pytest.raises(DcaError) as error:
             choose_device("cuda")
-        assert str(error.value) == f"{trouble}; use --device cpu or auto"
+        assert str(error.value) == f"{trouble}; use the device cpu or auto"
 
 
 def test_a_forked_process_leaves_the_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 
 from dcacodec.errors import ImageError, TooLarge
 from dcacodec.images import (
@@ -410,6 +411,20 @@ def test_first_of_several_frames(format: str, options: dict[str, Any]) -> None:
         first = first.convert("RGB")
     file = saved(first, format, save_all=True, append_images=[second], **options)
     assert_same(read_with_notice(file, SEVERAL), Picture(PALETTE[PLANE]))
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_that_xmp_is_left_out_is_told(format: str) -> None:
+    xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"
+    if format == "PNG":
+        text = PngInfo()
+        text.add_itxt("XML:com.adobe.xmp", xmp.decode())
+        file = saved(Image.fromarray(COLOUR), format, pnginfo=text)
+    elif format == "TIFF":
+        file = saved(Image.fromarray(COLOUR), format, tiffinfo={700: xmp})
+    else:
+        file = saved(Image.fromarray(COLOUR), format, xmp=xmp, quality=90)
+    read_with_notice(file, "the XMP data are left out")
 
 
 # Sources

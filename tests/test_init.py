@@ -1,5 +1,6 @@
 """The public API: what `import dcacodec` gives, and the two functions on files."""
 
+import re
 import subprocess
 import sys
 import warnings
@@ -109,3 +110,23 @@ def test_notices_of_pictures_are_warnings(codec: Codec, tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         decode_file(tmp_path / "deep.dca", tmp_path / "back.png", codec)
+
+
+def test_no_picture_is_replaced_by_what_it_becomes(picture_file: Path, codec: Codec, tmp_path: Path) -> None:
+    before = picture_file.read_bytes()
+    (tmp_path / "link.dca").symlink_to(picture_file)
+    for target, message in (
+        (picture_file, f"{picture_file} is the source itself"),
+        (tmp_path / "link.dca", f"{tmp_path / 'link.dca'} is the source itself"),
+        (tmp_path / "new.JPG", f"{tmp_path / 'new.JPG'} has the name of a picture; what is written is a .dca file"),
+    ):
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            encode_file(picture_file, target, codec=codec)
+    assert picture_file.read_bytes() == before and not (tmp_path / "new.JPG").exists()
+    encode_file(picture_file, tmp_path / "coded.png.dca", codec=codec)
+    coded = tmp_path / "coded.png"  # a .dca file under the name of a picture
+    (tmp_path / "coded.png.dca").rename(coded)
+    before = coded.read_bytes()
+    with pytest.raises(ValueError, match="is the source itself$"):
+        decode_file(coded, coded, codec=codec)
+    assert coded.read_bytes() == before

@@ -1,6 +1,7 @@
 """Aiming at a size, a rate or a PSNR: the search against trying all hundred qualities, and the options of `encode`."""
 
 import io
+import json
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -257,3 +258,24 @@ def test_what_travels_along_counts(tiny_published: None, source: bytes, tmp_path
         assert len(path.read_bytes()) <= 3900
         qualities.append(parse(path.read_bytes()).header.quality)
     assert qualities[0] < qualities[1]
+
+
+@pytest.mark.parametrize(("option", "kept"), [(("--target-size", "3900"), True), (("--target-psnr", "90"), False)])
+def test_scripts_see_whether_a_target_is_kept_to(
+    tiny_published: None, source: bytes, option: tuple[str, str], kept: bool, tmp_path: Path
+) -> None:
+    result = call("--json", "--quiet", *option, "-", str(tmp_path / "photo.dca"), stdin=source)
+    facts = json.loads(result.stdout)
+    assert (result.exit_code, result.stderr, facts["kept"]) == (0, "", kept)
+    picture = read_picture(io.BytesIO(source))
+    expected = encode_to(default_codec(), picture, MaxBytes(3900) if kept else MinPsnr(90))
+    assert facts["tries"] == expected.tries
+    assert facts.get("psnr") == expected.psnr
+
+
+def test_metadata_that_leave_no_room_are_told(codec: Codec) -> None:
+    target, picture = MaxBytes(900), replace(PICTURE, icc=bytes(500), exif=b"II" + bytes(300))
+    result = encode_to(codec, picture, target)
+    assert outcome(target, result, picture).endswith(
+        "; no quality that was tried gives as little, as 802 bytes are ICC profile and EXIF data (--strip)"
+    )

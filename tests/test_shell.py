@@ -83,6 +83,8 @@ try dcacodec ""
 try dcacodec en
 try dcacodec encode --qu
 try dcacodec decode --scale 1/
+try dcacodec decode --format p
+try dcacodec encode --preset s
 try dcacodec encode pho
 try dcacodec batch --decode fold
 try dcacodec completion ""
@@ -96,6 +98,8 @@ def test_bash_completes(environment: dict[str, str]) -> None:
         "encode",
         "--quality --quiet",
         "1/2 1/4 1/8",
+        "png ppm pgm",
+        "small",
         "compopt -o default",  # names of files are bash's own business
         "",
         "compopt -o default",
@@ -214,6 +218,13 @@ def test_errors_are_never_quiet(command: str, place: int, tmp_path: Path) -> Non
     result = call(*arguments)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == f"dcacodec: error: {tmp_path}/missing: No such file or directory\n"
+
+
+def test_names_do_not_command_the_terminal(tmp_path: Path) -> None:
+    name = "red\x1b[31m\x07\x9b\nlast"
+    result = CliRunner().invoke(cli, ["info", str(tmp_path / name)], color=True, prog_name="dcacodec")
+    told = r"red\x1b[31m\x07\x9b last"
+    assert (result.exit_code, result.stderr) == (1, f"dcacodec: error: {tmp_path}/{told}: No such file or directory\n")
 
 
 def test_quiet_and_verbose_exclude_each_other(tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ from typing import Final
 import click
 from click.core import ParameterSource
 
-from dcacodec.batch.work import Outcome, Outcomes
+from dcacodec.batch.plan import DCA_SUFFIX, Plan, make_plan, of_other_quality, remove_leftovers
+from dcacodec.batch.report import Report
+from dcacodec.batch.work import Decoding, Encoding, MakeWorker, Outcome, Outcomes
 from dcacodec.shell import (
     DEVICE,
     EFFORT,
@@ -19,13 +21,16 @@ from dcacodec.shell import (
     PRESET,
     QUALITY,
     QUIET,
+    STRIP,
     VERBOSE,
     cores,
     is_quiet,
     is_verbose,
     note,
+    one_of,
     print_result,
     tell,
+    written_formats,
 )
 
 _MOST_JOBS: Final = 8
@@ -59,10 +64,13 @@ Exit codes:
 @QUALITY
 @EFFORT
 @PRESET
+@STRIP
+@click.option("--keep-suffix", is_flag=True, help="a.png becomes a.png.dca, beside the a.jpg.dca of a.jpg.")
 @click.option(
     "--format",
     "format_name",
     metavar="NAME",
+    shell_complete=one_of(written_formats),
     help="With --decode: png, tiff, webp (lossless), ppm, pgm or bmp.  [default: png]",
 )
 @click.option(
@@ -95,6 +103,8 @@ def batch(
     quality: int,
     effort: int,
     preset: str,
+    strip: bool,
+    keep_suffix: bool,
     format_name: str | None,
     jobs: int | None,
     force: bool,
@@ -111,34 +121,33 @@ def batch(
 
     What is there already and not older than its source is skipped, so that the same command goes on after a stop and
     does what is new later. Files are written whole or not at all. Two pictures that would become one file, such as
-    a.png and a.jpg, are refused before anything is done.
+    a.png and a.jpg without --keep-suffix, are refused before anything is done.
     """
     from tqdm import tqdm
 
-    from dcacodec.batch.plan import DCA_SUFFIX, make_plan, of_other_quality, remove_leftovers
-    from dcacodec.batch.report import Report
-    from dcacodec.batch.work import Decoding, Encoding, MakeWorker
     from dcacodec.images import FORMATS, picture_suffixes
 
-    encoding_only = ((name, decoding) for name in ("quality", "effort", "preset"))
+    encoding_only = ((name, decoding) for name in ("quality", "effort", "preset", "strip", "keep_suffix"))
     for name, other in (*encoding_only, ("format_name", not decoding)):
         if other and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"--{name.removesuffix('_name')} goes {'without' if decoding else 'with'} --decode.")
+            option = name.removesuffix("_name").replace("_", "-")
+            raise click.UsageError(f"--{option} goes {'without' if decoding else 'with'} --decode.")
     chosen = format_name or "png"
     if chosen not in FORMATS:
         raise click.BadParameter(f"{chosen} is not one of {', '.join(FORMATS)}.", param_hint="'--format'")
     start = time.perf_counter()
     limit = max_pixels or None
     suffixes = {DCA_SUFFIX} if decoding else picture_suffixes()
-    plan = make_plan(sources, folder, suffixes, FORMATS[chosen].suffixes[0] if decoding else DCA_SUFFIX, force)
-    for text in plan.notices:
-        note(f"dcacodec: notice: {text}")
-    for path, why in plan.failures:
-        tell(f"dcacodec: error: {path}: {why}")
-    if not decoding and (others := of_other_quality(plan.skipped, quality)):
+    new_suffix = FORMATS[chosen].suffixes[0] if decoding else DCA_SUFFIX
+    plan = make_plan(sources, folder, suffixes, new_suffix, force, keep_suffix)
+    _tell_about(plan)
+    others = 0 if decoding else of_other_quality((job.target for job in plan.skipped), quality)
+    if others:
         note(f"dcacodec: notice: {others} of the files that are skipped are of another quality than {quality}; "
              "--force codes them anew")
-    report = Report(len(plan.skipped), failures=list(plan.failures), waiting=len(plan.jobs))
+    report = Report(
+        len(plan.skipped), others, len(plan.left_out), failures=list(plan.failures), waiting=len(plan.jobs)
+    )
     if removed := remove_leftovers(plan.jobs):
         note(f"dcacodec: notice: {removed} unfinished files of runs that were killed are removed")
 
@@ -146,7 +155,7 @@ def batch(
         # Each worker of a cluster finds out for itself.
         place = _resolved(device) if plan.jobs and address is None else device
         make: MakeWorker = (
-            Decoding(chosen, place, limit) if decoding else Encoding(quality, effort, preset, place, limit)
+            Decoding(chosen, place, limit) if decoding else Encoding(quality, effort, preset, place, limit, strip)
         )
         if address is not None:
             from dcacodec.batch.cluster import run_on_ray
@@ -186,6 +195,24 @@ def _resolved(device: str) -> str:
     from dcacodec.device import choose_device
 
     return choose_device(device).type
+
+
+def _tell_about(plan: Plan) -> None:
+    """What there is to say of what is not done, before the rest is."""
+    for text in plan.notices:
+        note(f"dcacodec: notice: {text}")
+    for path, why in plan.failures:
+        tell(f"dcacodec: error: {path}: {why}")
+    if len(plan.left_out) == 1:
+        note("dcacodec: notice: 1 file is left out, as its name does not end like that of a picture")
+    elif plan.left_out:
+        note(f"dcacodec: notice: {len(plan.left_out)} files are left out, as their names do not end like those of "
+             "pictures")
+    if is_verbose():
+        for path in plan.left_out:
+            tell(f"{path} left out")
+        for job in plan.skipped:
+            tell(f"{job.source} skipped: {job.target} is up to date")
 
 
 def _lines(outcome: Outcome) -> list[str]:

@@ -62,15 +62,17 @@ class Plan:
 
     Attributes:
         jobs: in the order of the sources, the files of a folder sorted by name.
-        skipped: targets that are there already, not older than their sources.
+        skipped: those whose targets are there already, not older than their sources.
         failures: folders that cannot be read, and why.
-        notices: about what was left out.
+        notices: about sources that nothing is in, and links that are left out.
+        left_out: files that are not taken for pictures, by their names; none when decoding.
     """
 
     jobs: tuple[Job, ...]
-    skipped: tuple[Path, ...]
+    skipped: tuple[Job, ...]
     failures: tuple[tuple[Path, str], ...]
     notices: tuple[str, ...]
+    left_out: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,12 @@ class _Found:
 
 
 def make_plan(
-    sources: Sequence[str], folder: Path, suffixes: Collection[str], new_suffix: str, force: bool = False
+    sources: Sequence[str],
+    folder: Path,
+    suffixes: Collection[str],
+    new_suffix: str,
+    force: bool = False,
+    keep_suffix: bool = False,
 ) -> Plan:
     """What to make in `folder`.
 
@@ -95,8 +102,9 @@ def make_plan(
         sources: as the user gave them.
         folder: of the targets. It need not be there.
         suffixes: of the files to take from folders and patterns. A file that is named itself is taken in any case.
-        new_suffix: of the targets.
+        new_suffix: of the targets. That of `.dca` files stands for encoding.
         force: also what is there already, and not older than its source.
+        keep_suffix: the new suffix comes after that of the source, not in its place.
 
     Raises:
         BatchError: a source is not there, nothing was found, or a target would be one of the sources, come from two of
@@ -107,7 +115,8 @@ def make_plan(
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     failures: list[tuple[Path, str]] = []
     notices: list[str] = []
-    walk = _Walk(folder, suffixes, failures, notices)
+    left_out: list[Path] = []
+    walk = _Walk(folder, suffixes, new_suffix == DCA_SUFFIX, failures, notices, left_out)
     found: dict[Path, _Found] = {}  # by path: what two patterns find is one
     for source in sources:
         before = len(found)
@@ -119,12 +128,13 @@ def make_plan(
         raise BatchError(f"nothing to do: no file in {', '.join(sources)} ends in {_listed(suffixes)}")
 
     jobs, skipped = [], []
-    for job, source_time in _targets(found.values(), folder, new_suffix, failures):
+    for job, source_time in _targets(found.values(), folder, new_suffix, keep_suffix, failures):
         if not force and job.before is not None and job.before.modified >= source_time:
-            skipped.append(job.target)
+            skipped.append(job)
         else:
             jobs.append(job)
-    return Plan(tuple(jobs), tuple(skipped), tuple(failures), tuple(notices))
+    others = tuple(path for path in dict.fromkeys(left_out) if path not in found)
+    return Plan(tuple(jobs), tuple(skipped), tuple(failures), tuple(notices), others)
 
 
 def of_other_quality(files: Iterable[Path], quality: int) -> int:
@@ -182,8 +192,10 @@ class _Walk:
 
     folder: Path
     suffixes: Collection[str]
+    encoding: bool
     failures: list[tuple[Path, str]]
     notices: list[str]
+    left_out: list[Path]
 
     def source(self, source: str) -> Iterator[_Found]:
         """The files of one source, sorted.
@@ -251,15 +263,21 @@ class _Walk:
                 yield _Found(path, place / name)
 
     def _is_target(self, folder: Path) -> bool:
-        return self.folder.is_dir() and os.path.samefile(folder, self.folder)
+        return os.path.isdir(folder) and self.folder.is_dir() and os.path.samefile(folder, self.folder)
 
     def _wanted(self, path: Path) -> bool:
-        if path.suffix.lower() not in self.suffixes or path.name.startswith("."):
+        """Whether to take a file that nobody named. One that is left out by its suffix is written down in encoding."""
+        suffix = path.suffix.lower()
+        known = suffix in self.suffixes
+        if path.name.startswith(".") or not known and (suffix == DCA_SUFFIX or not self.encoding):
             return False
         try:
-            return stat.S_ISREG(path.stat().st_mode)  # pipes and devices would keep a worker waiting for ever
+            regular = stat.S_ISREG(path.stat().st_mode)  # pipes and devices would keep a worker waiting for ever
         except OSError:
-            return True  # a link that leads nowhere, say: it shall be told
+            return known  # a link that leads nowhere, say: it shall be told
+        if regular and not known:
+            self.left_out.append(path)
+        return regular and known
 
 
 def _identity(path: Path) -> tuple[int, int]:
@@ -268,7 +286,7 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def _targets(
-    found: Collection[_Found], folder: Path, new_suffix: str, failures: list[tuple[Path, str]]
+    found: Collection[_Found], folder: Path, new_suffix: str, keep_suffix: bool, failures: list[tuple[Path, str]]
 ) -> Iterator[tuple[Job, int]]:
     """The jobs, each with the time of its source, after all of them were looked at.
 
@@ -277,20 +295,29 @@ def _targets(
     """
     real = {os.path.realpath(each.path) for each in found}
     sources: dict[Path, Path] = {}
+    clashes = []
     jobs = []
     for each in found:
-        target = folder / each.place.with_suffix(new_suffix)
+        target = folder / each.place.with_suffix(each.place.suffix + new_suffix if keep_suffix else new_suffix)
         if os.path.realpath(target) in real:
             raise BatchError(f"{each.path} would become {target}, which is one of the sources")
         if new_suffix != DCA_SUFFIX and os.path.realpath(target.parent) == os.path.realpath(each.path.parent):
             raise BatchError(f"{target} could be the original of {each.path}: decode to another folder")
         if target in sources:
-            raise BatchError(f"{sources[target]} and {each.path} would both become {target}")
+            clashes.append(f"{sources[target]} and {each.path} would both become {target}")
+            continue
+        if os.path.isdir(target):
+            raise BatchError(f"{each.path} would become {target}, which is a folder")
         sources[target] = each.path
         try:
             jobs.append((Job(each.path, target, Stamp.of(target)), each.path.stat().st_mtime_ns))
         except OSError as error:
             failures.append((each.path, reason(error, each.path)))
+    if clashes:
+        more = f" (and {len(clashes) - 1} more)" if len(clashes) > 1 else ""
+        # Two files of one name, from two sources, would clash still.
+        helps = new_suffix == DCA_SUFFIX and len({each.place for each in found}) == len(found)
+        raise BatchError(clashes[0] + more + ("; --keep-suffix keeps them apart" if helps else ""))
     for target, source in sources.items():
         for parent in target.parents:
             if parent in sources:

@@ -14,6 +14,8 @@ class Report:
 
     Attributes:
         skipped: files whose targets were there, and not older.
+        other_quality: how many of those are of another quality than asked for; 0 when decoding.
+        left_out: files that were not taken for pictures, by their names.
         done: files that were coded.
         bytes_in: size of those.
         bytes_out: size of what they became.
@@ -23,6 +25,8 @@ class Report:
     """
 
     skipped: int = 0
+    other_quality: int = 0
+    left_out: int = 0
     done: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
@@ -50,6 +54,8 @@ class Report:
         return {
             "done": self.done,
             "skipped": self.skipped,
+            "other_quality": self.other_quality,
+            "left_out": self.left_out,
             "failed": len(self.failures),
             "waiting": self.waiting,
             "bytes_in": self.bytes_in,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
@@ -61,6 +61,7 @@ class Encoding:
         preset: of the published weights.
         device: as for `Codec.load`.
         max_pixels: None for no limit.
+        strip: leave out ICC profiles and EXIF data.
     """
 
     quality: int = 50
@@ -68,6 +69,7 @@ class Encoding:
     preset: str = "small"
     device: str = "auto"
     max_pixels: int | None = DEFAULT_MAX_PIXELS
+    strip: bool = False
 
     def __call__(self) -> Encoder:
         """A worker."""
@@ -142,6 +144,8 @@ class Encoder(FileWorker):
 
         with silent_libraries():
             picture = read_picture(source, self.settings.max_pixels)
+        if self.settings.strip:
+            picture = replace(picture, icc=None, exif=None)
         data = self.codec.encode(picture, self.settings.quality, effort=self.settings.effort)
         return lambda file: file.write(data)
 

@@ -73,6 +73,9 @@ class TorchacCoder:
         if self.encode(cdf, rows, symbols) != expected or (self.decode(cdf, rows, expected) != symbols).any():
             raise CoderUnavailable("the compiled torchac does not make the bitstream of this format")
 
+    def __reduce__(self) -> "tuple[type[TorchacCoder], tuple[()]]":
+        return TorchacCoder, ()  # a process that it is sent to loads its own
+
     def encode(self, cdf: Integers, rows: Integers, symbols: Integers) -> bytes:
         """See `Coder.encode`."""
         import torch
