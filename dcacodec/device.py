@@ -27,10 +27,6 @@ _OUT_OF_MEMORY: Final = (
 )
 
 
-_CPU: Final = -2
-_CURRENT: Final = -1
-
-
 class DeviceNotice(UserWarning):
     """There is a GPU, but it cannot be used. The text is one line."""
 
@@ -49,18 +45,18 @@ def choose_device(name: str | torch.device) -> torch.device:
     Warns:
         DeviceNotice: "auto" has to take the processor as the GPU does not work.
     """
-    index = None if name == "auto" else _wanted(name)
-    if index == _CPU:  # no GPU is even asked for: to load a driver takes time and memory
+    wanted = torch.device("cuda") if name == "auto" else _named(name)
+    if wanted.type == "cpu":  # no GPU is even asked for: to load a driver takes time and memory
         return torch.device("cpu")
     silent = True
     if not torch.cuda.is_available():
         trouble = "no CUDA device was found"
     elif torch.cuda._is_in_bad_fork():
         trouble = "a forked process cannot use the GPU that its parent uses"
-    elif index is not None and index >= (count := torch.cuda.device_count()):
-        trouble = f"there is no CUDA device {index}, but {count}, from 0"
+    elif wanted.index is not None and wanted.index >= (count := torch.cuda.device_count()):
+        trouble = f"there is no CUDA device {wanted.index}, but {count}, from 0"
     else:
-        index = torch.cuda.current_device() if index in (None, _CURRENT) else index
+        index = torch.cuda.current_device() if wanted.index is None else wanted.index
         trouble, silent = _trouble(index), False
         if not trouble:
             return torch.device("cuda", index)
@@ -71,13 +67,14 @@ def choose_device(name: str | torch.device) -> torch.device:
     return torch.device("cpu")
 
 
-def _wanted(name: str | torch.device) -> int:
-    """The number of the GPU that a name means, `_CURRENT` or `_CPU`."""
+def _named(name: str | torch.device) -> torch.device:
     try:
         device = torch.device(name) if isinstance(name, str) else name
-        return {"cpu": _CPU, "cuda": _CURRENT if device.index is None else device.index}[device.type]
-    except (RuntimeError, AttributeError, KeyError) as error:
-        raise ValueError(f"a device is auto, cpu, cuda, or cuda:0 and so on, not {name!r}") from error
+    except RuntimeError:
+        device = None
+    if not isinstance(device, torch.device) or device.type not in ("cpu", "cuda"):
+        raise ValueError(f"a device is auto, cpu, cuda, or cuda:0 and so on, not {name!r}")
+    return device
 
 
 @cache
