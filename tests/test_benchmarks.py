@@ -133,6 +133,20 @@ def test_throughput_times_every_picture_both_ways(monkeypatch: pytest.MonkeyPatc
     ]
 
 
+@pytest.mark.usefixtures("tiny_published")
+def test_throughput_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of the command on a pretended one; its times would be the processor's."""
+    throughput = script("throughput")
+    monkeypatch.setattr(throughput, "SIZES", ((48, 32), (70, 30)))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "pretended")
+    with pretended(bfloat16=True) as gpu:
+        result = CliRunner().invoke(throughput.main, ["--device", "cuda", "--rounds", "1", "--quiet"])
+        assert gpu.products[torch.bfloat16] > 0 and gpu.sent > 0
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines()[0].startswith("pretended; quality 50, ")
+    assert [line.split()[0] for line in result.output.splitlines()[-2:]] == ["48x32", "70x30"]
+
+
 def test_large_measures_what_it_runs(tmp_path: Path) -> None:
     large = script("large")
     assert large._mirrored(3, 8).tolist() == [0, 1, 2, 2, 1, 0, 0, 1]
