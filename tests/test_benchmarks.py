@@ -14,6 +14,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from pretend_gpu import pretended
 from tiny import TINY, photo
 
 from dcacodec.codec import Codec
