@@ -26,7 +26,7 @@ from PIL import Image
 from dcacodec.bounded import read_container
 from dcacodec.container import DEFAULT_MAX_PIXELS, parse
 from dcacodec.errors import ImageError
-from dcacodec.files import write_atomically
+from dcacodec.files import is_same_file, write_atomically
 from dcacodec.images import Picture, format_for, from_pillow, has_picture_suffix, read_picture, to_pillow, write_picture
 from dcacodec.zoo import Published, by_fingerprint, by_preset
 
@@ -218,7 +218,7 @@ def decode_file(
 
 def _check_target(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
     """Refuse to replace a file by what it becomes, which is not the same."""
-    if os.path.exists(source) and os.path.exists(target) and os.path.samefile(source, target):
+    if is_same_file(source, target):
         raise ValueError(f"{os.fspath(target)} is the source itself")
 
 

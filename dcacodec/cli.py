@@ -517,6 +517,8 @@ def _weights_name(fingerprint: str) -> str | None:
 
 def _check_files(source: str, target: str) -> None:
     """Refuse before any work what would fail, or do harm, after it."""
+    from dcacodec.files import is_same_file
+
     if target == "-":
         if sys.stdout is None:
             raise Failure("standard output is closed")
@@ -528,7 +530,7 @@ def _check_files(source: str, target: str) -> None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
     if os.path.isdir(target) or target.endswith(("/", os.sep)):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
-    if source != "-" and os.path.exists(source) and os.path.exists(target) and os.path.samefile(source, target):
+    if source != "-" and is_same_file(source, target):
         raise click.UsageError("IN and OUT are the same file.")
 
 

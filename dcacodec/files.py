@@ -62,6 +62,11 @@ def write_atomically(path: str | Path, write: Write) -> None:
             raise
 
 
+def is_same_file(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
+    """Whether both are there and lead to the same file."""
+    return os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)
+
+
 def append_line(path: Path, line: str) -> None:
     """Add a line to a text file, on a line of its own even where the last one was torn when its writer was killed.
 
