@@ -106,7 +106,7 @@ def decode(
             loaded once and kept.
 
     Returns:
-        An image of mode L, LA, RGB or RGBA, with ICC profile and EXIF data in `info`.
+        An image of mode L, LA, RGB or RGBA, with ICC profile, EXIF data and XMP packet in `info`.
 
     Raises:
         DcaError: the file is damaged, its weights are not known, or the region is not in the picture.

@@ -15,7 +15,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn
@@ -293,7 +292,7 @@ def encode(
 ) -> None:
     """Compress the picture IN to the .dca file OUT.
 
-    Transparency is kept without loss, and so are the ICC profile and the EXIF data, unless --strip. The picture is
+    Transparency is kept without loss, and so are the ICC profile, EXIF and XMP data, unless --strip. The picture is
     turned upright. An OUT with the name of a picture, such as b.png, is refused.
 
     With a target, several qualities are tried, seven to nine, and standard error tells which was taken. Where none
@@ -316,7 +315,7 @@ def encode(
     with _about(source), _opened(source) as file, silent_libraries(unless=context.find_root().params["debug"]):
         picture = read_picture(file, max_pixels or None)
     if strip:
-        picture = replace(picture, icc=None, exif=None)
+        picture = picture.stripped()
 
     from dcacodec.codec import Codec
     from dcacodec.ratecontrol import MaxBpp, MaxBytes, MinPsnr, Target, encode_to, outcome

@@ -29,8 +29,12 @@ from torch import Tensor
 
 from dcacodec.coding import VALUE_LIMIT, Coder, best_coder, decode_values, encode_values
 from dcacodec.container import (
+    ALPHA_CHUNK,
     DEFAULT_MAX_PIXELS,
+    EXIF_CHUNK,
+    ICC_CHUNK,
     LARGEST_SLICE,
+    XMP_CHUNK,
     Chunk,
     Container,
     Header,
@@ -208,8 +212,9 @@ class Codec:
         slices, full = tuple(part for part, _ in coded), [each for _, each in coded]
         chunks = [full_chunk(full)] if any(full) else []
         if picture.alpha is not None:
-            chunks.append(Chunk("ALPH", encode_alpha(picture.alpha)))
-        chunks += [Chunk(tag, data) for tag, data in (("icCP", picture.icc), ("exIF", picture.exif)) if data]
+            chunks.append(Chunk(ALPHA_CHUNK, encode_alpha(picture.alpha)))
+        beside = {ICC_CHUNK: picture.icc, EXIF_CHUNK: picture.exif, XMP_CHUNK: picture.xmp}
+        chunks += [Chunk(tag, data) for tag, data in beside.items() if data]
         return pack(Container(header, slices, tuple(chunks)))
 
     @memory_errors()
@@ -251,14 +256,14 @@ class Codec:
                 f"the file needs weights {header.fingerprint.hex()}, this codec has {self.weights.fingerprint.hex()}"
             )
         view = (grid.picture if region is None else grid.region(*region)).reduced(scale)
-        alpha = container.chunk("ALPH")
+        alpha = container.chunk(ALPHA_CHUNK)
         plane = None if alpha is None else decode_alpha(alpha, header.width, header.height)
         if plane is not None:
             part = plane[view.times(scale).common(grid.picture).within(grid.picture)]
             plane = shrink_alpha(np.ascontiguousarray(part), scale)
         pixels = self._pixels(container, view, scale, progress)
         gray = header.mode == "L"
-        return Picture(pixels, gray, plane, container.chunk("icCP"), container.chunk("exIF"))
+        return Picture(pixels, gray, plane, *(container.chunk(tag) for tag in (ICC_CHUNK, EXIF_CHUNK, XMP_CHUNK)))
 
     def _team(self, header: Header) -> AbstractContextManager[InOrder]:
         """How the slices of a picture are worked through.

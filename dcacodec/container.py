@@ -57,6 +57,7 @@ MAX_CHUNKS: Final = 1000
 ALPHA_CHUNK: Final = "ALPH"
 ICC_CHUNK: Final = "icCP"
 EXIF_CHUNK: Final = "exIF"
+XMP_CHUNK: Final = "xmPP"
 FULL_CHUNK: Final = "FULL"
 _CRITICAL_CHUNKS: Final = frozenset({ALPHA_CHUNK, FULL_CHUNK})
 

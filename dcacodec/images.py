@@ -11,7 +11,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO, Final
@@ -34,6 +34,11 @@ _FLOATS: Final = ".pfm"
 """Of Pillow's format PPM, which is readable, but this kind of it has samples that are not."""
 _EXIF_PREFIX: Final = b"Exif\0\0"
 _SHORT: Final = 3
+_XMP_KEY: Final = "XML:com.adobe.xmp"
+"""Of the text of a PNG file that is an XMP packet."""
+_XMP_TAG: Final = 700
+"""Of a TIFF file."""
+_XMP_ORIENTATION: Final = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)[0-9]")
 _SIXTEEN_BIT_MODES: Final = ("I;16", "I;16L", "I;16B", "I;16N")
 _WHITE_IS_ZERO: Final = 0
 # The tags of a TIFF file that tell about the picture; the others tell how that file was laid out.
@@ -87,6 +92,7 @@ class Picture:
         alpha: (height, width), 0 transparent to 255 opaque; None for a picture that has no alpha plane.
         icc: ICC profile that the samples are meant in; None for unknown, which is taken as sRGB.
         exif: EXIF data as in the `eXIf` chunk of a PNG (without the prefix "Exif"), its orientation upright.
+        xmp: the XMP packet, which is XML; where it tells an orientation, that is upright.
 
     Raises:
         ValueError: arrays of another type or shape, no pixels, or colour in a picture that is said to be gray.
@@ -97,6 +103,7 @@ class Picture:
     alpha: Plane | None = None
     icc: bytes | None = None
     exif: bytes | None = None
+    xmp: bytes | None = None
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != np.uint8 or self.pixels.ndim != 3 or self.pixels.shape[2] != 3:
@@ -117,6 +124,10 @@ class Picture:
     def height(self) -> int:
         """Rows."""
         return int(self.pixels.shape[0])
+
+    def stripped(self) -> "Picture":
+        """The same without ICC profile, EXIF data and XMP packet."""
+        return replace(self, icc=None, exif=None, xmp=None)
 
 
 # -------------------------------------------------------------------------------------------------------------- reading
@@ -139,7 +150,7 @@ def read_picture(source: str | Path | BinaryIO, max_pixels: int | None = DEFAULT
         OSError: the file cannot be opened.
 
     Warns:
-        ImageNotice: bits, frames, EXIF data or CMYK colours were lost.
+        ImageNotice: bits, frames, EXIF data, parts of XMP data or CMYK colours were lost.
     """
     if isinstance(source, str | Path):
         with open(source, "rb") as file:
@@ -219,8 +230,6 @@ def _unpack(image: Image.Image, bits: int) -> Picture:
     """The first frame of an opened file as a `Picture`."""
     if getattr(image, "is_animated", False):
         _notice("the file holds several pictures: only the first is used")
-    if any(image.info.get(key) for key in ("xmp", "XML:com.adobe.xmp")):
-        _notice("the XMP data are left out")
     image.load()
     exif = _turn_upright(image)
     return _converted(image, image, bits, exif)
@@ -266,7 +275,8 @@ def _converted(image: Image.Image, original: Image.Image, bits: int, exif: bytes
 
     gray = colour.ndim == 2
     pixels = np.repeat(colour[..., np.newaxis], 3, axis=2) if gray else np.ascontiguousarray(colour)
-    return Picture(pixels, gray, None if alpha is None else np.ascontiguousarray(alpha), icc, exif)
+    alpha = None if alpha is None else np.ascontiguousarray(alpha)
+    return Picture(pixels, gray, alpha, icc, exif, _xmp_of(image))
 
 
 def _samples(image: Image.Image, mode: str) -> Plane:
@@ -326,6 +336,17 @@ def _upright(exif: bytes) -> bytes:
         if tag == ExifTags.Base.Orientation:
             struct.pack_into(order + "HHIHH", upright, position, tag, _SHORT, 1, 1, 0)
     return bytes(upright)
+
+
+def _xmp_of(image: Image.Image) -> bytes | None:
+    """The XMP packet of an upright image, with an upright orientation."""
+    packet = image.info.get("xmp") or None
+    if packet is not None and not isinstance(packet, bytes):
+        _notice("the XMP data are damaged and left out")  # `info` may hold anything
+        return None
+    if packet is not None and b"HasExtendedXMP" in packet:
+        _notice("of the XMP data only the first part is kept")  # those of a JPEG file that are longer than a segment
+    return packet and _XMP_ORIENTATION.sub(rb"\g<1>1", packet)
 
 
 def _descriptive_exif(tags: Image.Exif) -> bytes | None:
@@ -390,15 +411,16 @@ def _bits_in_memory(image: Image.Image) -> int:
 
 
 def to_pillow(picture: Picture) -> Image.Image:
-    """A picture as an image of mode L, LA, RGB or RGBA; ICC profile and EXIF data in `info` as those of a PNG are."""
+    """A picture as an image of mode L, LA, RGB or RGBA; ICC profile, EXIF data and XMP packet in `info`."""
     image = _image_of(picture, picture.gray)
-    image.info.update(info_of(picture.icc, picture.exif))
+    image.info.update(info_of(picture.icc, picture.exif, picture.xmp))
     return image
 
 
-def info_of(icc: bytes | None, exif: bytes | None) -> dict[str, bytes]:
-    """An ICC profile and EXIF data as Pillow's readers put them into `info`."""
-    return ({} if icc is None else {"icc_profile": icc}) | ({} if exif is None else {"exif": _EXIF_PREFIX + exif})
+def info_of(icc: bytes | None, exif: bytes | None, xmp: bytes | None) -> dict[str, bytes]:
+    """An ICC profile, EXIF data and an XMP packet as Pillow's readers put them into `info`."""
+    found = {"icc_profile": icc, "exif": None if exif is None else _EXIF_PREFIX + exif, "xmp": xmp}
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def _image_of(picture: Picture, gray: bool) -> Image.Image:
@@ -461,7 +483,8 @@ class OutputFormat:
     Attributes:
         pillow: Pillow's name of it.
         suffixes: of file names, in lower case.
-        gray, colour, alpha, icc, exif: what it can hold.
+        gray, colour, alpha, icc: what it can hold.
+        texts: whether it can hold EXIF data and an XMP packet.
         max_side: the widest and tallest picture it can hold, in pixels; None for no limit worth a check.
         options: for Pillow's writer.
     """
@@ -472,7 +495,7 @@ class OutputFormat:
     colour: bool = True
     alpha: bool = True
     icc: bool = True
-    exif: bool = True
+    texts: bool = True
     max_side: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -482,10 +505,10 @@ FORMATS: Final[Mapping[str, OutputFormat]] = {
     "tiff": OutputFormat("TIFF", (".tif", ".tiff"), options={"compression": "tiff_adobe_deflate"}),
     # `exact` keeps the colour of transparent pixels.
     "webp": OutputFormat("WEBP", (".webp",), gray=False, max_side=16383, options={"lossless": True, "exact": True}),
-    "ppm": OutputFormat("PPM", (".ppm",), gray=False, alpha=False, icc=False, exif=False),
-    "pgm": OutputFormat("PPM", (".pgm",), colour=False, alpha=False, icc=False, exif=False),
+    "ppm": OutputFormat("PPM", (".ppm",), gray=False, alpha=False, icc=False, texts=False),
+    "pgm": OutputFormat("PPM", (".pgm",), colour=False, alpha=False, icc=False, texts=False),
     # Pillow writes alpha into BMP, but most programs do not read it there.
-    "bmp": OutputFormat("BMP", (".bmp",), alpha=False, icc=False, exif=False),
+    "bmp": OutputFormat("BMP", (".bmp",), alpha=False, icc=False, texts=False),
 }
 """The formats that `write_picture` knows, by name."""
 
@@ -518,7 +541,7 @@ def write_picture(picture: Picture, target: BinaryIO, format: str) -> None:
         OSError: `target` cannot be written to.
 
     Warns:
-        ImageNotice: the format cannot hold the ICC profile or the EXIF data; the file is written without.
+        ImageNotice: the format cannot hold the ICC profile, EXIF data or XMP packet; the file is written without.
     """
     if format not in FORMATS:
         raise ImageError(f"{format} is not an output format; these are: {', '.join(FORMATS)}")
@@ -531,7 +554,7 @@ def write_picture(picture: Picture, target: BinaryIO, format: str) -> None:
     if output.max_side is not None and max(picture.width, picture.height) > output.max_side:
         raise ImageError(f"{name} holds up to {output.max_side} pixels a side, not {picture.width}x{picture.height}")
 
-    metadata: dict[str, bytes] = {}
+    metadata: dict[str, Any] = {}
     gray = picture.gray and output.gray
     if picture.icc is not None:
         # A profile for gray says nothing about the three bands that gray becomes where a format has only those.
@@ -539,12 +562,17 @@ def write_picture(picture: Picture, target: BinaryIO, format: str) -> None:
             metadata["icc_profile"] = picture.icc
         else:
             _notice(f"{name} cannot hold the ICC profile of this picture: it is left out")
-    if picture.exif is not None:
-        exif = picture.exif if format != "tiff" else _exif_for_tiff(picture.exif)
-        if output.exif and exif is not None:
-            metadata["exif"] = exif
+    exif = picture.exif if format != "tiff" else _exif_for_tiff(picture.exif)
+    if exif is not None and output.texts:
+        metadata["exif"] = exif
+    elif picture.exif is not None:
+        _notice(f"{name} cannot hold the EXIF data of this picture: they are left out")
+    if picture.xmp is not None:
+        xmp = _xmp_for(format, picture.xmp, exif) if output.texts else None
+        if xmp is None:
+            _notice(f"{name} cannot hold the XMP data of this picture: they are left out")
         else:
-            _notice(f"{name} cannot hold the EXIF data of this picture: they are left out")
+            metadata |= xmp
 
     image = _image_of(picture, gray)
     buffer = io.BytesIO()
@@ -555,8 +583,10 @@ def write_picture(picture: Picture, target: BinaryIO, format: str) -> None:
     target.write(buffer.getbuffer())
 
 
-def _exif_for_tiff(exif: bytes) -> bytes | None:
+def _exif_for_tiff(exif: bytes | None) -> bytes | None:
     """A TIFF file is itself EXIF data, so foreign tags about a layout must not get there. None where nothing fits."""
+    if exif is None:
+        return None
     tags = Image.Exif()
     try:
         tags.load(_EXIF_PREFIX + exif)
@@ -565,6 +595,30 @@ def _exif_for_tiff(exif: bytes) -> bytes | None:
         raise
     except Exception:  # as in _turn_upright; the data come from a file that anyone may have written
         return None
+
+
+def _xmp_for(format: str, xmp: bytes, exif: bytes | None) -> dict[str, Any] | None:
+    """Options of Pillow's writer for an XMP packet. None where the format cannot hold it.
+
+    Args:
+        format: a key of `FORMATS` that holds texts.
+        xmp: the packet.
+        exif: the EXIF data that are written with it, which a TIFF file has among the same tags.
+    """
+    if format == "webp":
+        return {"xmp": xmp}
+    if format == "tiff":
+        tags = Image.Exif()
+        if exif is not None:
+            tags.load(_EXIF_PREFIX + exif)
+        tags[_XMP_TAG] = xmp
+        return {"exif": tags.tobytes().removeprefix(_EXIF_PREFIX)}
+    text = PngImagePlugin.PngInfo()
+    try:
+        text.add_itxt(_XMP_KEY, xmp.decode())
+    except UnicodeDecodeError:  # the text of a PNG file is UTF-8
+        return None
+    return {"pnginfo": text}
 
 
 def _has_directories(exif: bytes) -> bool:

@@ -23,7 +23,7 @@ from PIL import Image, ImageFile
 
 from dcacodec.api import codec_for, default_codec
 from dcacodec.bounded import read_bounded
-from dcacodec.container import ALPHA_CHUNK, EXIF_CHUNK, ICC_CHUNK, MAGIC, parse
+from dcacodec.container import ALPHA_CHUNK, EXIF_CHUNK, ICC_CHUNK, MAGIC, XMP_CHUNK, parse
 from dcacodec.errors import DcaError, TooLarge
 from dcacodec.images import decode_alpha, from_pillow, info_of, to_pillow
 from dcacodec.slices import SCALES
@@ -57,7 +57,7 @@ class DcaImageFile(ImageFile.ImageFile):
         self._whole = (header.width, header.height)
         self._size = self._whole
         self._mode = header.mode if self._alpha is None else {"L": "LA", "RGB": "RGBA"}[header.mode]
-        self.info.update(info_of(container.chunk(ICC_CHUNK), container.chunk(EXIF_CHUNK)))
+        self.info.update(info_of(*(container.chunk(tag) for tag in (ICC_CHUNK, EXIF_CHUNK, XMP_CHUNK))))
         self.info["quality"] = header.quality
         self._take(1)
 
@@ -127,9 +127,9 @@ def _accept(prefix: bytes) -> bool:
 
 
 def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
-    """What `Image.save` calls. Its options: `quality` (1 to 100), `effort` (0 or more), `icc_profile` and `exif`
-    (bytes, `Image.Exif` or None), which replace those of the image. What orientation is given holds; without one, that
-    of the image.
+    """What `Image.save` calls. Its options: `quality` (1 to 100), `effort` (0 or more), `icc_profile`, `exif` (bytes,
+    `Image.Exif` or None) and `xmp` (bytes or None), which replace those of the image. What orientation `exif`
+    tells holds; without one, that of the image.
     """
     options = image.encoderinfo
     try:
@@ -139,6 +139,8 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
             picture = replace(picture, exif=None)
         if "icc_profile" in options:
             picture = replace(picture, icc=options["icc_profile"] or None)
+        if "xmp" in options:
+            picture = replace(picture, xmp=options["xmp"] or None)
         quality, effort = (operator.index(options.get(*each)) for each in (("quality", 50), ("effort", 0)))
         data = default_codec().encode(picture, quality, effort=effort)
     except DcaError as error:

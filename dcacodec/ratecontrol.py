@@ -151,9 +151,9 @@ def outcome(target: Target, result: Result, picture: Picture) -> str:
         if limit:
             text += f" ({100 * count / limit:.1f} %)"
         excess = "no quality that was tried gives as little"
-        beside = len(picture.icc or b"") + len(picture.exif or b"")
+        beside = sum(len(each or b"") for each in (picture.icc, picture.exif, picture.xmp))
         if beside > limit / 2:
-            excess += f", as {beside} bytes are ICC profile and EXIF data (--strip)"
+            excess += f", as {beside} bytes are ICC profile, EXIF and XMP data (--strip)"
     return f"{text}, {result.tries} tries" + ("" if result.kept else f"; {excess}")
 
 

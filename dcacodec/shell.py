@@ -90,7 +90,9 @@ PRESET: Final = click.option(
     help="Which of the published models codes.",
 )
 STRIP: Final = click.option(
-    "--strip", is_flag=True, help="Leave out the ICC profile, without which colours may look different, and EXIF data."
+    "--strip",
+    is_flag=True,
+    help="Leave out the ICC profile, without which colours may look different, EXIF and XMP data.",
 )
 DEVICE: Final = click.option(
     "--device",

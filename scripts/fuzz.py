@@ -109,7 +109,12 @@ def samples() -> list[Sample]:
     """The golden files, and one with every kind of chunk."""
     found = [Sample(path.stem, path.read_bytes()) for path in sorted(GOLDEN.glob("*.dca"))]
     container = parse(next(sample.data for sample in found if sample.name == "17x5-RGBA-q50"))
-    more = (Chunk("icCP", b"a profile"), Chunk("exIF", b"II*\0\x08\0\0\0\0\0"), Chunk("teSt", bytes(range(40))))
+    more = (
+        Chunk("icCP", b"a profile"),
+        Chunk("exIF", b"II*\0\x08\0\0\0\0\0"),
+        Chunk("xmPP", b"<x/>"),
+        Chunk("teSt", bytes(range(40))),
+    )
     whole = Container(container.header, container.slices, container.chunks + more)
     return [*found, Sample("17x5-RGBA-q50-chunks", pack(whole))]
 
@@ -270,7 +275,7 @@ def write_longer(draw: random.Random, file: Forged, known: Sequence[Sample]) -> 
 
 
 def add_chunk(draw: random.Random, file: Forged, known: Sequence[Sample]) -> None:
-    tag = draw.choice((b"ALPH", b"FULL", b"icCP", b"exIF", b"teSt", b"NEWs", b"a\0b1", draw.randbytes(4)))
+    tag = draw.choice((b"ALPH", b"FULL", b"icCP", b"exIF", b"xmPP", b"teSt", b"NEWs", b"a\0b1", draw.randbytes(4)))
     others = [chunk.data for sample in known for chunk in Forged.of(sample.data).chunks]
     data = draw.choice((b"", draw.randbytes(60), draw.choice(others)))
     file.chunks.insert(draw.randrange(len(file.chunks) + 1), ForgedChunk(tag, data))
@@ -404,7 +409,8 @@ class Judge:
             return "wrong picture: not of the size or mode in its header", True
         if (picture.alpha is None) != (container.chunk("ALPH") is None):
             return "wrong picture: alpha is lost or made up", True
-        if picture.icc != container.chunk("icCP") or picture.exif != container.chunk("exIF"):
+        kept = picture.icc, picture.exif, picture.xmp
+        if kept != tuple(container.chunk(tag) for tag in ("icCP", "exIF", "xmPP")):
             return "wrong picture: its metadata are not those of the file", True
         for crc, latent in self._integers(data):
             if crc not in self._latents or not np.array_equal(latent, self._latents[crc]):

@@ -19,6 +19,7 @@ import pytest
 from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from dcacodec import cli as cli_module
 from dcacodec._version import __version__
@@ -639,13 +640,15 @@ def test_what_travels_with_a_picture(tmp_path: Path) -> None:
     alpha = photo(bands=4)[..., 3]
     exif = b"II*\0\x08\0\0\0\1\0\x0f\1\2\0\4\0\0\0Me!\0\0\0\0\0"
     source, coded, back = tmp_path / "in.png", tmp_path / "out.dca", tmp_path / "back.png"
-    source.write_bytes(png(np.dstack((photo(), alpha)), exif=exif, icc_profile=b"a profile"))
+    text = PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", "<x/>")
+    source.write_bytes(png(np.dstack((photo(), alpha)), exif=exif, icc_profile=b"a profile", pnginfo=text))
     assert call("encode", "--device", "cpu", source, coded).exit_code == 0
     assert call("decode", "--device", "cpu", coded, back).exit_code == 0
     picture = decoded(back)
     assert picture.alpha is not None
     assert np.array_equal(picture.alpha, alpha)
-    assert (picture.icc, picture.exif, picture.gray) == (b"a profile", exif, False)
+    assert (picture.icc, picture.exif, picture.xmp, picture.gray) == (b"a profile", exif, b"<x/>", False)
 
     bitmap = tmp_path / "back.bmp"
     message = "BMP cannot hold the alpha plane of this picture; these can: png, tiff, webp"

@@ -109,9 +109,10 @@ def test_round_trip_of_noise(codec: Codec) -> None:
 
 
 def test_metadata_travel_along(codec: Codec) -> None:
-    source = replace(picture(20, 30, mode="RGBA"), icc=b"a profile", exif=b"II*\0 and so on")
+    source = replace(picture(20, 30, mode="RGBA"), icc=b"a profile", exif=b"II*\0 and so on", xmp=b"<x/>")
     decoded = codec.decode(codec.encode(source, 30))
-    assert (decoded.icc, decoded.exif) == (source.icc, source.exif)
+    assert (decoded.icc, decoded.exif, decoded.xmp) == (source.icc, source.exif, source.xmp)
+    assert codec.encode(source.stripped(), 30) == codec.encode(picture(20, 30, mode="RGBA"), 30)
 
 
 def test_decoded_picture_is_the_picture(codec: Codec) -> None:

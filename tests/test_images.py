@@ -7,6 +7,7 @@ import subprocess
 import warnings
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -28,8 +29,10 @@ from dcacodec.images import (
     decode_alpha,
     encode_alpha,
     format_for,
+    from_pillow,
     has_picture_name,
     read_picture,
+    to_pillow,
     write_picture,
 )
 
@@ -95,7 +98,7 @@ def assert_same(left: Picture, right: Picture) -> None:
     assert left.gray == right.gray
     assert (left.alpha is None) == (right.alpha is None)
     assert left.alpha is None or right.alpha is None or np.array_equal(left.alpha, right.alpha)
-    assert (left.icc, left.exif) == (right.icc, right.exif)
+    assert (left.icc, left.exif, left.xmp) == (right.icc, right.exif, right.xmp)
 
 
 def read_silently(source: BinaryIO | Path | str) -> Picture:
@@ -291,6 +294,7 @@ def test_cmyk_with_a_profile() -> None:
 
 WIDE = np.random.default_rng(6).integers(0, 1 << 16, (5, 7, 4), dtype=np.uint16)
 UPPER = (WIDE >> 8).astype(np.uint8)
+XMP = "<x:xmpmeta xmlns:x='adobe:ns:meta/'>\u00e4</x:xmpmeta>".encode()
 REDUCED = "samples of 16 bits are reduced to their upper 8"
 
 
@@ -413,18 +417,64 @@ def test_first_of_several_frames(format: str, options: dict[str, Any]) -> None:
     assert_same(read_with_notice(file, SEVERAL), Picture(PALETTE[PLANE]))
 
 
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP"])
-def test_that_xmp_is_left_out_is_told(format: str) -> None:
-    xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"
+def saved_with_xmp(format: str, xmp: bytes, **options: Any) -> BinaryIO:
+    """A picture in a format, with an XMP packet."""
     if format == "PNG":
-        text = PngInfo()
-        text.add_itxt("XML:com.adobe.xmp", xmp.decode())
-        file = saved(Image.fromarray(COLOUR), format, pnginfo=text)
+        options["pnginfo"] = PngInfo()
+        options["pnginfo"].add_itxt("XML:com.adobe.xmp", xmp.decode(), zip=True)
     elif format == "TIFF":
-        file = saved(Image.fromarray(COLOUR), format, tiffinfo={700: xmp})
+        options["tiffinfo"] = {700: xmp}
     else:
-        file = saved(Image.fromarray(COLOUR), format, xmp=xmp, quality=90)
-    read_with_notice(file, "the XMP data are left out")
+        options["xmp"] = xmp
+    return saved(Image.fromarray(COLOUR), format, **options)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP", "AVIF"])
+def test_an_xmp_packet_is_kept(format: str) -> None:
+    assert read_silently(saved_with_xmp(format, XMP)).xmp == XMP
+
+
+@pytest.mark.parametrize("exif", [None, 1, 6])
+@pytest.mark.parametrize(
+    ("told", "known"),
+    [
+        (b'tiff:Orientation="%d"', True),
+        (b"<tiff:Orientation>%d</tiff:Orientation>", True),
+        (b"tiff:Orientation = '%d'", False),
+    ],
+)
+def test_a_picture_is_upright_in_its_xmp_packet_too(told: bytes, known: bool, exif: int | None) -> None:
+    """Pillow looks there where the EXIF data say nothing, and takes away what it knows once it has turned a picture."""
+    options = {} if exif is None else {"exif": b"Exif\0\0" + exif_with(exif)}
+    picture = read_silently(saved_with_xmp("PNG", XMP + told % 6, **options))
+    turned = exif == 6 or (exif is None and known)
+    assert picture.xmp == (XMP if turned and known else XMP + told % 1)
+    assert np.array_equal(picture.pixels, TURNS[6](COLOUR) if turned else COLOUR)
+    assert_same(read_silently(written(picture, "png")), picture)
+
+
+def test_only_the_orientation_of_an_xmp_packet_is_changed() -> None:
+    others = b'<x exif:Orientation="6" tiff:Orientations="6" other="8"/>'
+    assert read_silently(saved_with_xmp("PNG", others)).xmp == others
+
+
+def test_that_the_rest_of_a_long_xmp_packet_is_lost_is_told() -> None:
+    packet = XMP + b'xmpNote:HasExtendedXMP="0123"'
+    picture = read_with_notice(saved_with_xmp("JPEG", packet), "of the XMP data only the first part is kept")
+    assert picture.xmp == packet
+
+
+def test_an_xmp_packet_that_is_none_is_left_out_with_a_notice() -> None:
+    image = Image.fromarray(COLOUR)
+    image.info.update(exif=b"Exif\0\0" + exif_with(1), xmp=5)
+    with pytest.warns(ImageNotice, match="^the XMP data are damaged and left out$"):
+        assert from_pillow(image).xmp is None
+
+
+def test_the_xmp_packet_of_an_image() -> None:
+    image = Image.fromarray(COLOUR)
+    image.info["xmp"] = XMP
+    assert from_pillow(image).xmp == to_pillow(from_pillow(image)).info["xmp"] == XMP
 
 
 # Sources
@@ -665,9 +715,8 @@ def pictures(draw: st.DrawFn) -> Picture:
     pixels = draw(arrays(np.uint8, (height, width) if is_gray else (height, width, 3)))
     alpha = draw(st.none() | arrays(np.uint8, (height, width)))
     icc = SRGB if draw(st.booleans()) else None
-    return Picture(
-        gray(pixels) if is_gray else pixels, is_gray, alpha, icc, draw(st.sampled_from([None, exif_with(1)]))
-    )
+    exif, xmp = draw(st.sampled_from([None, exif_with(1)])), draw(st.sampled_from([None, XMP]))
+    return Picture(gray(pixels) if is_gray else pixels, is_gray, alpha, icc, exif, xmp)
 
 
 @given(pictures())
@@ -685,18 +734,18 @@ def test_tiff_gives_back_everything(picture: Picture) -> None:
         tags = Image.Exif()
         tags.load(back.exif)
         assert dict(tags) == {ExifTags.Base.Make: "Me!"}
-    assert_same(back, Picture(picture.pixels, picture.gray, picture.alpha, picture.icc, back.exif))
+    assert_same(back, replace(picture, exif=back.exif))
 
 
 @given(pictures())
 @settings(max_examples=100, deadline=None)
 def test_webp_gives_back_all_but_that_it_was_gray(picture: Picture) -> None:
     if picture.gray:
-        picture = Picture(picture.pixels, True, picture.alpha, None, picture.exif)
+        picture = replace(picture, icc=None)
     # Where alpha is opaque throughout, a WebP holds none.
     alpha = None if picture.alpha is None or (picture.alpha == 255).all() else picture.alpha
     back = read_silently(written(picture, "webp"))
-    assert_same(back, Picture(picture.pixels, False, alpha, picture.icc, picture.exif))
+    assert_same(back, replace(picture, gray=False, alpha=alpha))
 
 
 @given(arrays(np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 20), st.just(3))))
@@ -761,8 +810,9 @@ def test_what_a_format_cannot_hold_is_refused(picture: Picture, format: str, mes
 @pytest.mark.parametrize(
     ("picture", "format", "lost"),
     [
-        (Picture(COLOUR, icc=SRGB, exif=exif_with(1)), "ppm", ["ICC profile", "EXIF data"]),
-        (Picture(COLOUR, icc=SRGB, exif=exif_with(1)), "bmp", ["ICC profile", "EXIF data"]),
+        (Picture(COLOUR, icc=SRGB, exif=exif_with(1), xmp=XMP), "ppm", ["ICC profile", "EXIF data", "XMP data"]),
+        (Picture(COLOUR, icc=SRGB, exif=exif_with(1), xmp=XMP), "bmp", ["ICC profile", "EXIF data", "XMP data"]),
+        (Picture(COLOUR, xmp=XMP.decode().encode("utf-16")), "png", ["XMP data"]),
         (Picture(gray(PLANE), True, icc=SRGB), "pgm", ["ICC profile"]),
         (Picture(gray(PLANE), True, icc=SRGB), "webp", ["ICC profile"]),
         (Picture(COLOUR, exif=b"junk"), "tiff", ["EXIF data"]),

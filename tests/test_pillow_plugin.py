@@ -201,7 +201,7 @@ def test_a_file_is_what_the_codec_encodes(tmp_path: Path) -> None:
 
 def test_metadata_are_kept_replaced_and_left_out() -> None:
     image = IMAGES["RGB"].copy()
-    image.info.update(icc_profile=b"a profile", exif=b"Exif\0\0" + EXIF)
+    image.info.update(icc_profile=b"a profile", exif=b"Exif\0\0" + EXIF, xmp=b"<x/>")
     tags = Image.Exif()
     tags[272] = "other"
 
@@ -214,7 +214,10 @@ def test_metadata_are_kept_replaced_and_left_out() -> None:
     assert kept(icc_profile=None) == (None, {271: "Me!"})
     assert kept(exif=tags) == kept(exif=tags.tobytes()) == (b"a profile", {272: "other"})
     assert kept(exif=None) == kept(exif=b"") == (b"a profile", {})
-    assert image.info == {"icc_profile": b"a profile", "exif": b"Exif\0\0" + EXIF}
+    for options, packet in (({}, b"<x/>"), ({"xmp": b"<y/>"}, b"<y/>"), ({"xmp": None}, None), ({"xmp": b""}, None)):
+        assert opened(saved(image, **options)).info.get("xmp") == packet
+        assert kept(**options) == kept()
+    assert image.info == {"icc_profile": b"a profile", "exif": b"Exif\0\0" + EXIF, "xmp": b"<x/>"}
 
 
 def test_an_orientation_is_applied() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
@@ -61,7 +61,7 @@ class Encoding:
         preset: of the published weights.
         device: as for `Codec.load`.
         max_pixels: None for no limit.
-        strip: leave out ICC profiles and EXIF data.
+        strip: leave out ICC profiles, EXIF and XMP data.
     """
 
     quality: int = 50
@@ -145,7 +145,7 @@ class Encoder(FileWorker):
         with silent_libraries():
             picture = read_picture(source, self.settings.max_pixels)
         if self.settings.strip:
-            picture = replace(picture, icc=None, exif=None)
+            picture = picture.stripped()
         data = self.codec.encode(picture, self.settings.quality, effort=self.settings.effort)
         return lambda file: file.write(data)
 
