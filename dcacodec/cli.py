@@ -20,7 +20,6 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn
 
 import click
-from click.core import ParameterSource
 from click.shell_completion import CompletionItem, get_completion_class
 
 from dcacodec._version import __version__
@@ -35,16 +34,20 @@ from dcacodec.shell import (
     QUALITY,
     QUIET,
     STRIP,
+    TARGET_BPP,
+    TARGET_PSNR,
+    TARGET_SIZE,
     VERBOSE,
+    check_targets,
     is_quiet,
     is_verbose,
     note,
     one_of,
-    parse_size,
     print_result,
     silent_libraries,
     standard_output,
     tell,
+    wanted_target,
     written_formats,
 )
 
@@ -211,13 +214,6 @@ _JSON: Final = click.option(
 _SCALES: Final = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8}
 
 
-def _positive(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
-    """A number that is finite and above 0."""
-    if value is not None and not 0 < value < math.inf:
-        raise click.BadParameter(f"{value} is not a number above 0.")
-    return value
-
-
 @click.group(cls=_Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="dcacodec %(version)s")
 @click.option("--debug", is_flag=True, help="Show all warnings, and where an error came from.")
@@ -247,26 +243,9 @@ Examples:
 @_OUT
 @QUALITY
 @EFFORT
-@click.option(
-    "--target-bpp",
-    type=float,
-    metavar="BITS",
-    callback=_positive,
-    help="Instead of --quality: the largest file of at most so many bits per pixel.",
-)
-@click.option(
-    "--target-size",
-    metavar="SIZE",
-    callback=parse_size,
-    help="Instead of --quality: the largest file of at most SIZE, as 200KB (1000 bytes each), 180KiB or 200000.",
-)
-@click.option(
-    "--target-psnr",
-    type=float,
-    metavar="DB",
-    callback=_positive,
-    help="Instead of --quality: the smallest file whose picture has at least this PSNR.",
-)
+@TARGET_BPP
+@TARGET_SIZE
+@TARGET_PSNR
 @STRIP
 @_JSON
 @PRESET
@@ -303,7 +282,7 @@ def encode(
     """
     _check_files(source, target)
     _check_json(as_json, target)
-    _check_targets(context)
+    check_targets(context)
     from PIL import Image
 
     from dcacodec.images import has_picture_suffix, read_picture
@@ -318,15 +297,9 @@ def encode(
         picture = picture.stripped()
 
     from dcacodec.codec import Codec
-    from dcacodec.ratecontrol import MaxBpp, MaxBytes, MinPsnr, Target, encode_to, outcome
+    from dcacodec.ratecontrol import encode_to, outcome
 
-    aim: Target | None = None
-    if target_bpp is not None:
-        aim = MaxBpp(target_bpp)
-    elif target_size is not None:
-        aim = MaxBytes(target_size)
-    elif target_psnr is not None:
-        aim = MinPsnr(target_psnr)
+    aim = wanted_target(target_bpp, target_size, target_psnr)
     codec = Codec.load(preset, device)
     _introduce(codec)
     start = time.perf_counter()
@@ -543,18 +516,6 @@ def _print_json(source: str, target: str, size: tuple[int, int], seconds: float,
     """What was done, as an object on a line."""
     row = {"source": source, "target": target, "width": size[0], "height": size[1], **facts, "seconds": seconds}
     print_result(json.dumps(row))
-
-
-def _check_targets(context: click.Context) -> None:
-    """Refuse more than one way to say how large or good the file is to be."""
-    names = [
-        parameter.opts[-1]
-        for parameter in context.command.params
-        if parameter.name in ("quality", "target_bpp", "target_size", "target_psnr")
-        and context.get_parameter_source(parameter.name) is not ParameterSource.DEFAULT
-    ]
-    if len(names) > 1:
-        raise click.UsageError(f"{' and '.join(names)} exclude each other.", context)
 
 
 @contextmanager

@@ -154,7 +154,7 @@ class TrainingError(DcaError):
 
 
 class BatchError(DcaError):
-    """A batch of pictures cannot start or go on: there are none, two would become one file, or no worker runs."""
+    """A batch of pictures cannot start or go on: no pictures, two that would be one file, no worker, no space left."""
 
 
 class BenchError(DcaError):

@@ -15,7 +15,6 @@ Write = Callable[[BinaryIO], object]
 
 _OPEN_FILES: Final = "/proc/self/fd"
 _DESCRIPTOR_FOLDERS: Final = (Path("/dev"), Path("/dev/fd"), Path(_OPEN_FILES))
-_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 def write_atomically(path: str | Path, write: Write) -> None:
@@ -65,6 +64,11 @@ def write_atomically(path: str | Path, write: Write) -> None:
 def is_same_file(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
     """Whether both are there and lead to the same file."""
     return os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)
+
+
+def no_space_left(error: Exception) -> bool:
+    """Whether an error says that a disk is full, or the share of it that one may have."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def append_line(path: Path, line: str) -> None:
@@ -146,7 +150,7 @@ def _write_nameless(final: Path, temporary: Path, old_mode: int | None, write: W
                 link(temporary.name)
                 os.replace(temporary.name, final.name, src_dir_fd=folder, dst_dir_fd=folder)
         except OSError as error:
-            if error.errno in _NO_ROOM:
+            if no_space_left(error):
                 raise
             with suppress(OSError):
                 temporary.unlink()

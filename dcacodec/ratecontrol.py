@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from dcacodec.bench.metrics import psnr
+from dcacodec.container import Header
 from dcacodec.images import Picture
 
 if TYPE_CHECKING:
@@ -165,8 +166,8 @@ def _try(codec: Codec, picture: Picture, target: Target, quality: int, effort: i
     return Result(data, quality, found, found >= target.decibels, number)
 
 
-def byte_limit(target: MaxBytes | MaxBpp, picture: Picture) -> int:
-    """The largest file that keeps to a target, in bytes."""
+def byte_limit(target: MaxBytes | MaxBpp, picture: Picture | Header) -> int:
+    """The largest file that keeps to a target, in bytes; of the picture only width and height count."""
     if isinstance(target, MaxBytes):
         return target.count
     return math.floor(min(target.bits * picture.width * picture.height / 8, 2.0**63))  # no file is as large

@@ -2,19 +2,24 @@
 
 import errno
 import io
+import math
 import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from decimal import Decimal
-from typing import Any, BinaryIO, Final, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 from unicodedata import category
 
 import click
+from click.core import ParameterSource
 
 from dcacodec.container import DEFAULT_MAX_PIXELS
 from dcacodec.zoo import presets
+
+if TYPE_CHECKING:
+    from dcacodec.ratecontrol import Target
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -122,6 +127,58 @@ def parse_size(context: click.Context, option: click.Parameter, text: str | None
     if parts is None or parts[2] not in _UNITS or not (count := int(Decimal(parts[1]) * _UNITS[parts[2]])):
         raise click.BadParameter(f"{text!r} is not a size such as 200KB, 1.5MB, 180KiB or 200000.")
     return count
+
+
+def _positive(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
+    """A number that is finite and above 0."""
+    if value is not None and not 0 < value < math.inf:
+        raise click.BadParameter(f"{value} is not a number above 0.")
+    return value
+
+
+TARGET_BPP: Final = click.option(
+    "--target-bpp",
+    type=float,
+    metavar="BITS",
+    callback=_positive,
+    help="Instead of --quality: the largest file of at most so many bits per pixel.",
+)
+TARGET_SIZE: Final = click.option(
+    "--target-size",
+    metavar="SIZE",
+    callback=parse_size,
+    help="Instead of --quality: the largest file of at most SIZE, as 200KB (1000 bytes each), 180KiB or 200000.",
+)
+TARGET_PSNR: Final = click.option(
+    "--target-psnr",
+    type=float,
+    metavar="DB",
+    callback=_positive,
+    help="Instead of --quality: the smallest file whose picture has at least this PSNR.",
+)
+
+
+def check_targets(context: click.Context) -> None:
+    """Refuse more than one way to say how large or good a file is to be."""
+    names = [
+        parameter.opts[-1]
+        for parameter in context.command.params
+        if parameter.name in ("quality", "target_bpp", "target_size", "target_psnr")
+        and context.get_parameter_source(parameter.name) is not ParameterSource.DEFAULT
+    ]
+    if len(names) > 1:
+        raise click.UsageError(f"{' and '.join(names)} exclude each other.", context)
+
+
+def wanted_target(bpp: float | None, size: int | None, psnr: float | None) -> "Target | None":
+    """What the option of the three that was given asks for; None where none was."""
+    from dcacodec.ratecontrol import MaxBpp, MaxBytes, MinPsnr
+
+    if bpp is not None:
+        return MaxBpp(bpp)
+    if size is not None:
+        return MaxBytes(size)
+    return None if psnr is None else MinPsnr(psnr)
 
 
 def parse_names(context: click.Context, option: click.Parameter, text: str | None) -> tuple[str, ...] | None:

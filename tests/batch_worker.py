@@ -4,6 +4,7 @@ Their "picture" is a text, its "coded file" the same in capitals. Sources of som
 always, so that a worker dies at a known moment.
 """
 
+import errno
 import os
 import signal
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dcacodec.batch.plan import Job
-from dcacodec.batch.work import FileWorker
+from dcacodec.batch.work import Converted, FileWorker
 from dcacodec.errors import DcaError, ImageError
 
 
@@ -29,7 +30,8 @@ class Capitals:
     Attributes:
         folder: where they note what they do: `ledger` gets a line for each target that was put into its place, with the
             number of the process; `died-NAME` is there once a worker has died with the source of that name; `writing`
-            is there once one is at work that takes for ever.
+            is there once one is at work that takes for ever. Until `room` is there, the disk is full for the source of
+            the name `full`.
     """
 
     folder: Path
@@ -42,7 +44,7 @@ class Capitals:
 class CapitalsWorker(FileWorker):
     folder: Path
 
-    def convert(self, source: Path) -> Callable[[BinaryIO], object]:
+    def convert(self, source: Path) -> Converted:
         if source.stem == "deadly":
             die()
         if source.stem == "bad":
@@ -56,13 +58,15 @@ class CapitalsWorker(FileWorker):
             if source.stem == "half" and self._first(source):
                 file.flush()
                 die()
+            if source.stem == "full" and not (self.folder / "room").exists():
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             if source.stem == "endless":
                 file.flush()
                 (self.folder / "writing").touch()
                 time.sleep(600)
             file.write(data[3:])
 
-        return write
+        return Converted(write)
 
     def write(self, job: Job, write: Callable[[BinaryIO], object]) -> None:
         super().write(job, write)

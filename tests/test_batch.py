@@ -1,5 +1,6 @@
 """Batches: what is planned, that workers lose nothing when they are killed, and the command."""
 
+import errno
 import io
 import json
 import os
@@ -10,7 +11,6 @@ import subprocess
 import sys
 import time
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,14 +23,16 @@ from tiny import photo
 
 from dcacodec import Codec, read_picture
 from dcacodec.batch.cli import _resolved
-from dcacodec.batch.plan import Job, Plan, Stamp, make_plan, of_other_quality, remove_leftovers
+from dcacodec.batch.plan import Job, Plan, Stamp, larger_than, make_plan, of_other_quality, remove_leftovers
 from dcacodec.batch.pool import run_in_processes
 from dcacodec.batch.report import Report
-from dcacodec.batch.work import Decoding, Encoding, MakeWorker, Outcome, Outcomes
+from dcacodec.batch.work import NO_SPACE, Decoding, Encoding, MakeWorker, Outcome, Outcomes
 from dcacodec.cli import cli
 from dcacodec.container import MAGIC, Container, Header, Slice, pack, parse
 from dcacodec.errors import BatchError
 from dcacodec.images import ImageNotice, picture_suffixes
+from dcacodec.ratecontrol import MaxBpp, MaxBytes, MinPsnr, Target, encode_to, outcome
+from dcacodec.weights import Weights
 
 TEXT = {".txt"}
 
@@ -419,6 +421,35 @@ def test_stopping_ends_the_workers_and_leaves_no_half_file(tmp_path: Path) -> No
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.dca"]
 
 
+def test_a_full_disk_ends_the_batch(tmp_path: Path) -> None:
+    """One worker is at work for ever, the other one finds the disk full and gets nothing more."""
+    fill(tmp_path, "in/a.txt", "in/endless.txt", "in/full.txt", "in/later.txt")
+    outcomes = run_in_processes(planned(tmp_path, "in").jobs, Capitals(tmp_path), 2, 1)
+    found = [next(outcomes), next(outcomes)]
+    with pytest.raises(BatchError) as caught:
+        next(outcomes)
+    assert str(caught.value) == NO_SPACE
+    assert [(outcome.job.source.stem, outcome.error, outcome.full) for outcome in found] == [
+        ("a", None, False),
+        ("full", f"{tmp_path}/out/full.dca: No space left on device", True),
+    ]
+    assert ledger(tmp_path) == ["a.dca"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.dca"]
+    left = [job.source.stem for job in planned(tmp_path, "in").jobs]
+    assert left == ["endless", "full", "later"]
+
+
+def test_a_folder_for_which_there_is_no_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, **options: bool) -> None:
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT), str(path))
+
+    fill(tmp_path, "in/a.txt", "in/bad.txt")
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    full, bad = map(Capitals(tmp_path)(), planned(tmp_path, "in").jobs)
+    assert (full.error, full.full) == (f"{tmp_path}/out: {os.strerror(errno.EDQUOT)}", True)
+    assert (bad.error, bad.full) == ("no capitals for it", False)
+
+
 def wait_for(path: Path) -> None:
     for _ in range(3000):
         if path.exists():
@@ -471,26 +502,30 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
 
 def test_the_summary() -> None:
     job = Job(Path("a\nb"), Path("c"), None)
-    report = Report(skipped=3, other_quality=2, left_out=5, waiting=4)
+    report = Report(skipped=3, other_quality=2, above_target=1, left_out=5, waiting=4)
     assert report.line() == "0 of 7 files coded, 3 skipped as up to date, 4 still to do; 0.0 s"
     report.add(Outcome(job, 1_000_000, 100_000))
-    report.add(Outcome(job, 999, 0))
+    report.add(Outcome(job, 999, 0, taken="quality 1: far from it", kept=False))
     report.add(Outcome(job, error="bad"))
     report.seconds = 61.26
     assert report.line() == (
-        "2 of 7 files coded, 3 skipped as up to date, 1 failed, 1 still to do; 1.0 MB -> 100.0 kB, 90.0 % saved; 61.3 s"
+        "2 of 7 files coded, 1 of them off the target, 3 skipped as up to date, 1 failed, 1 still to do; "
+        "1.0 MB -> 100.0 kB, 90.0 % saved; 61.3 s"
     )
     assert report.facts() == {
         "done": 2,
         "skipped": 3,
         "other_quality": 2,
+        "above_target": 1,
         "left_out": 5,
+        "missed": 1,
         "failed": 1,
         "waiting": 1,
         "bytes_in": 1_000_999,
         "bytes_out": 100_000,
         "saved_percent": 90.01,
         "seconds": 61.26,
+        "misses": [{"source": "a\nb", "taken": "quality 1: far from it"}],
         "failures": [{"source": "a\nb", "error": "bad"}],
     }
     larger = Report(done=1, bytes_in=100, bytes_out=950)
@@ -561,12 +596,15 @@ def test_there_and_back(pictures: Path, codec: Codec) -> None:
         "done": 3,
         "skipped": 0,
         "other_quality": 0,
+        "above_target": 0,
         "left_out": 0,
+        "missed": 0,
         "failed": 1,
         "waiting": 0,
         "bytes_in": sizes[0],
         "bytes_out": sizes[1],
         "saved_percent": round(100 - 100 * sizes[1] / sizes[0], 2),
+        "misses": [],
         "failures": [{"source": f"{root}/in/bad.png", "error": why}],
     }
 
@@ -645,10 +683,111 @@ def test_profile_and_exif_data_are_kept_unless_strip_and_so_is_the_suffix_if_ask
         for name in ("a.png", "a.jpg"):
             picture = read_picture(tmp_path / "in" / name)
             assert picture.icc == icc and picture.exif
-            expected = codec.encode(picture if kept else replace(picture, icc=None, exif=None), 50)
+            expected = codec.encode(picture if kept else picture.stripped(), 50)
             data = (out / f"{name}.dca").read_bytes()
             assert data == expected
             assert (b"somebody" in data) == kept
+
+
+@pytest.mark.parametrize(
+    ("option", "target", "kept"),
+    [
+        (("--target-size", "0.205KB"), MaxBytes(205), [False, True]),
+        (("--target-bpp", "0.74"), MaxBpp(0.74), [False, False]),
+        (("--target-psnr", "26"), MinPsnr(26), [False, True]),
+        (("--target-psnr", "20"), MinPsnr(20), [True, True]),
+    ],
+    ids=str,
+)
+def test_every_picture_is_coded_to_the_target(
+    option: tuple[str, str],
+    target: Target,
+    kept: list[bool],
+    pictures: Path,
+    tiny_models: Path,
+    weights: Weights,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As `encode` does; what misses it is written, told and counted."""
+    monkeypatch.setenv("DCACODEC_MODELS", str(tiny_models))
+    out, sources = tmp_path / "out", [pictures / "in" / "a.png", pictures / "in" / "deep" / "b.tif"]
+    options = ("--json", "--verbose", "--jobs", "1", "--device", "cpu", "--effort", "1")
+    result = call(*options, *option, *sources, out)
+    facts = json.loads(result.stdout)
+    lines, taken = [], {}
+    for source in sources:
+        picture = read_picture(source)
+        best = encode_to(Codec(weights), picture, target, effort=1)
+        coded = out / source.with_suffix(".dca").name
+        assert coded.read_bytes() == best.data
+        told = f"quality {best.quality}: {outcome(target, best, picture)}"
+        summary = f"{source} -> {coded} {len(best.data)} bytes"
+        if best.kept:
+            lines.append(f"{summary}; {told}")
+        else:
+            lines += [f"dcacodec: notice: {source}: {told}", summary]
+            taken[str(source)] = told
+    assert [str(source) not in taken for source in sources] == kept
+    *found, last = result.stderr.splitlines()
+    assert (result.exit_code, found) == (0, lines)
+    missed = len(taken)
+    assert last.startswith("2 of 2 files coded" + (f", {missed} of them off the target; " if missed else "; "))
+    assert (facts["done"], facts["missed"], facts["failed"]) == (2, missed, 0)
+    assert facts["misses"] == [{"source": source, "taken": told} for source, told in taken.items()]
+
+    # What is there is skipped. Whether it keeps to a PSNR cannot be seen, whether it is too large can.
+    again = call("--json", *option, *sources, out)
+    facts, large = json.loads(again.stdout), 0 if isinstance(target, MinPsnr) else missed
+    assert (again.exit_code, facts["skipped"], facts["above_target"], facts["other_quality"]) == (0, 2, large, 0)
+    *notices, last = again.stderr.splitlines()
+    assert notices == [
+        f"dcacodec: notice: {large} of the files that are skipped are larger than the target; --force codes them anew"
+    ][: bool(large)]
+    assert last.startswith("0 of 2 files coded, 2 skipped as up to date; ")
+    assert call("--quiet", *option, *sources, out).output == ""
+
+
+def test_targets_are_missed_quietly_if_asked(pictures: Path, tmp_path: Path) -> None:
+    options = ("--quiet", "--jobs", "1", "--device", "cpu", "--target-size", "1")
+    result = call(*options, pictures / "in" / "a.png", tmp_path / "out")
+    assert (result.exit_code, result.output) == (0, "")
+    assert parse((tmp_path / "out" / "a.dca").read_bytes(), None).header.quality == 1
+
+
+def test_files_that_are_too_large_are_counted(tmp_path: Path) -> None:
+    """By their own sizes and those of their pictures; what is none does not count."""
+    files = [tmp_path / name for name in ("8", "16", "no picture", "missing")]
+    for path in files[:2]:
+        path.write_bytes(pack(Container(Header(bytes(4), int(path.name), 8, "RGB", 50), (Slice((b"",) * 7, 0),))))
+    files[2].write_bytes(b"\x89PNG" * 100)
+    size = files[0].stat().st_size
+    assert files[1].stat().st_size == size
+    assert larger_than(files, lambda header: size) == 0
+    assert larger_than(files, lambda header: size - header.width // 16) == 1
+    assert larger_than(files, lambda header: size - 1) == 2
+
+
+def test_a_full_disk_is_told_in_a_line_and_the_next_run_does_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dcacodec.batch.cli.Encoding", lambda *settings: Capitals(tmp_path))
+    fill(tmp_path, "in/a.png", "in/full.png", "in/later.png", "in/x/last.png")
+    command = ("--json", "--jobs", "1", tmp_path / "in", tmp_path / "out")
+    result = call(*command)
+    facts, why = json.loads(result.stdout), f"{tmp_path}/out/full.dca: No space left on device"
+    error, summary, stop = result.stderr.splitlines()
+    assert error == f"dcacodec: error: {tmp_path}/in/full.png: {why}"
+    assert summary.startswith("1 of 4 files coded, 1 failed, 2 still to do; ")
+    assert stop == f"dcacodec: error: {NO_SPACE}"
+    assert (result.exit_code, facts["done"], facts["failed"], facts["waiting"]) == (1, 1, 1, 2)
+    assert facts["failures"] == [{"source": f"{tmp_path}/in/full.png", "error": why}]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.dca"]
+
+    (tmp_path / "room").touch()
+    facts = json.loads(call(*command).stdout)
+    assert (facts["done"], facts["skipped"], facts["failed"], facts["waiting"]) == (3, 1, 0, 0)
+    assert ledger(tmp_path) == ["a.dca", "full.dca", "last.dca", "later.dca"]
 
 
 def test_ctrl_c_leaves_whole_files_only_and_the_next_run_does_the_rest(pictures: Path, tmp_path: Path) -> None:
@@ -746,6 +885,17 @@ def test_files_of_another_quality_are_counted(tmp_path: Path) -> None:
         (["--decode", "--preset", "small", "in", "out"], 2, "--preset goes without --decode."),
         (["--decode", "--keep-suffix", "in", "out"], 2, "--keep-suffix goes without --decode."),
         (["--decode", "--strip", "in", "out"], 2, "--strip goes without --decode."),
+        (["--decode", "--target-bpp", "1", "in", "out"], 2, "--target-bpp goes without --decode."),
+        (["--decode", "--target-size", "1KB", "in", "out"], 2, "--target-size goes without --decode."),
+        (["--decode", "--target-psnr", "30", "in", "out"], 2, "--target-psnr goes without --decode."),
+        (["-q", "50", "--target-psnr", "30", "in", "out"], 2, "--quality and --target-psnr exclude each other."),
+        (
+            ["--target-size", "1KB", "--target-bpp", "1", "in", "out"],
+            2,
+            "--target-bpp and --target-size exclude each other.",
+        ),
+        (["--target-size", "1XB", "in", "out"], 2, "'1XB' is not a size such as 200KB, 1.5MB, 180KiB or 200000."),
+        (["--target-bpp", "0", "in", "out"], 2, "0.0 is not a number above 0."),
         (["--decode", "--format", "jpeg", "in", "out"], 2, "jpeg is not one of png, tiff, webp, ppm, pgm, bmp."),
         (["--jobs", "0", "in", "out"], 2, "0 is not in the range x>=1."),
         (["--quiet", "--verbose", "in", "out"], 2, "--quiet and --verbose exclude each other."),

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import pytest
 
-from dcacodec.files import write_atomically
+from dcacodec.files import no_space_left, write_atomically
 
 NAMELESS = sys.platform.startswith("linux")
 WITHOUT = "import os; vars(os).pop('O_TMPFILE', None)\n"
@@ -190,6 +190,13 @@ def test_a_file_that_cannot_be_put_into_its_place(
         write_atomically(path, put(b"new"))
     assert (caught.value.filename, caught.value.filename2) == (str(path), None)
     assert [(each, each.read_bytes()) for each in tmp_path.iterdir()] == ([] if old is None else [(path, old)])
+
+
+def test_which_errors_say_that_no_space_is_left() -> None:
+    for number, expected in ((errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EFBIG, False), (errno.EACCES, False)):
+        assert no_space_left(OSError(number, os.strerror(number), "file")) == expected
+    assert not no_space_left(OSError("No space left on device"))
+    assert not no_space_left(ValueError(errno.ENOSPC))
 
 
 @pytest.mark.parametrize("old", [None, b"old"])

@@ -13,9 +13,10 @@ from tiny import photo
 
 from dcacodec import Codec, read_picture
 from dcacodec.batch.plan import make_plan
-from dcacodec.batch.work import Outcome
+from dcacodec.batch.work import NO_SPACE, Outcome
 from dcacodec.cli import cli
 from dcacodec.errors import BatchError
+from dcacodec.ratecontrol import MaxBytes, encode_to, outcome
 
 pytest.importorskip("ray.data", reason="Ray is not installed: pip install 'dcacodec[ray]'")
 
@@ -92,6 +93,26 @@ def test_a_worker_that_cannot_be_made_ends_the_batch(address: str, tmp_path: Pat
         run(plan.jobs, no_weights, address)
 
 
+@pytest.mark.parametrize("blocks", [1000, 1])
+def test_a_full_disk_ends_the_batch(
+    blocks: int, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One worker. In a unit that has all jobs, none is tried after the one that found the disk full."""
+    monkeypatch.setattr("dcacodec.batch.cluster._BLOCKS", blocks)
+    for name in ("a", "full", "later"):
+        (tmp_path / f"{name}.txt").write_text(name)
+    plan = make_plan([str(tmp_path)], tmp_path / "out", {".txt"}, ".dca")
+    outcomes, found = run_on_ray(plan.jobs, Capitals(tmp_path), address, 1), []
+    with pytest.raises(BatchError) as caught:
+        for each in outcomes:
+            found.append((each.job.source.stem, each.error, each.full))
+    assert str(caught.value) == NO_SPACE
+    assert found == [("a", None, False), ("full", f"{tmp_path}/out/full.dca: No space left on device", True)]
+    ledger = (tmp_path / "ledger").read_text().split()[::2]
+    # With units of one job, the worker may be at the next one before the batch ends.
+    assert ledger == ["a.dca"] or blocks > 1 and ledger == ["a.dca", "later.dca"]
+
+
 def run(*arguments: object) -> list[Outcome]:
     return list(run_on_ray(*arguments))  # type: ignore[arg-type]
 
@@ -107,6 +128,24 @@ def test_the_command_with_the_real_codec(address: str, tmp_path: Path) -> None:
     assert facts["failures"][0]["source"] == str(tmp_path / "in" / os.fsdecode(b"no\nutf8 \xff.png"))
     expected = Codec.load("small", "cpu").encode(read_picture(tmp_path / "in" / "deep" / "a.png"), 50)
     assert (tmp_path / "out" / "deep" / "a.dca").read_bytes() == expected
+
+
+def test_a_target_reaches_the_workers(address: str, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    Image.fromarray(photo(40, 56)).save(tmp_path / "in" / "a.png")
+    codec, picture = Codec.load("small", "cpu"), read_picture(tmp_path / "in" / "a.png")
+    options = ["--jobs", "1", "--device", "cpu", "--ray", address, "--force", "--json"]
+    for count in (300, 1):
+        arguments = ["batch", *options, "--target-size", str(count), str(tmp_path / "in"), str(tmp_path / "out")]
+        result = CliRunner().invoke(cli, arguments)
+        best = encode_to(codec, picture, MaxBytes(count))
+        told = f"quality {best.quality}: {outcome(MaxBytes(count), best, picture)}"
+        assert (result.exit_code, (tmp_path / "out" / "a.dca").read_bytes()) == (0, best.data)
+        assert best.kept == (count == 300)
+        misses = [] if best.kept else [{"source": str(tmp_path / "in" / "a.png"), "taken": told}]
+        assert json.loads(result.stdout)["misses"] == misses
+        notices = [line for line in result.stderr.splitlines() if line.startswith("dcacodec: ")]
+        assert notices == [f"dcacodec: notice: {each['source']}: {each['taken']}" for each in misses]
 
 
 def test_a_cluster_that_is_not_there() -> None:

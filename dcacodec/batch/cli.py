@@ -5,13 +5,14 @@ import os
 import sys
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import click
 from click.core import ParameterSource
 
-from dcacodec.batch.plan import DCA_SUFFIX, Plan, make_plan, of_other_quality, remove_leftovers
+from dcacodec.batch.plan import DCA_SUFFIX, Plan, larger_than, make_plan, of_other_quality, remove_leftovers
 from dcacodec.batch.report import Report
 from dcacodec.batch.work import Decoding, Encoding, MakeWorker, Outcome, Outcomes
 from dcacodec.shell import (
@@ -22,7 +23,11 @@ from dcacodec.shell import (
     QUALITY,
     QUIET,
     STRIP,
+    TARGET_BPP,
+    TARGET_PSNR,
+    TARGET_SIZE,
     VERBOSE,
+    check_targets,
     cores,
     is_quiet,
     is_verbose,
@@ -30,9 +35,20 @@ from dcacodec.shell import (
     one_of,
     print_result,
     tell,
+    wanted_target,
     written_formats,
 )
 
+_ENCODING_ONLY: Final = (
+    "quality",
+    "effort",
+    "target_bpp",
+    "target_size",
+    "target_psnr",
+    "preset",
+    "strip",
+    "keep_suffix",
+)
 _MOST_JOBS: Final = 8
 """Without --jobs: each takes some 350 MB, and more for large pictures."""
 _DRIVERS: Final = ("/dev/nvidiactl", "/dev/nvhost-ctrl", "/dev/dxg", "/dev/kfd")
@@ -46,6 +62,7 @@ _MOST_REFINING: Final = 2
 Examples:
   dcacodec batch photos/ compressed/
   dcacodec batch --quality 70 --jobs 4 'photos/**/*.tif' scans/ compressed/
+  dcacodec batch --target-size 200KB photos/ compressed/
   dcacodec batch --decode compressed/ pictures/
   dcacodec batch --json photos/ compressed/ | jq .saved_percent
   dcacodec batch --ray auto photos/ compressed/
@@ -53,7 +70,8 @@ Examples:
 \b
 Exit codes:
   0    all files are done, now or before
-  1    some failed, a line for each; all others are done
+  1    some failed, a line for each; all others are done, but where no space is
+       left: then the same command does the rest
   2    the command line is wrong
   130  interrupted (143: terminated): the same command does the rest
 """
@@ -63,6 +81,9 @@ Exit codes:
 @click.option("--decode", "decoding", is_flag=True, help="From .dca files to pictures.")
 @QUALITY
 @EFFORT
+@TARGET_BPP
+@TARGET_SIZE
+@TARGET_PSNR
 @PRESET
 @STRIP
 @click.option("--keep-suffix", is_flag=True, help="a.png becomes a.png.dca, beside the a.jpg.dca of a.jpg.")
@@ -81,7 +102,7 @@ Exit codes:
     help=f"How many processes code at a time. [default: the processors, {_MOST_JOBS} at most, "
     f"{_MOST_REFINING} with --effort; 1 on a GPU]",
 )
-@click.option("--force", is_flag=True, help="Code anew what is there already, for another quality, say.")
+@click.option("--force", is_flag=True, help="Code anew what is there already, for another quality or target, say.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as a JSON object on standard output.")
 @click.option(
     "--ray",
@@ -102,6 +123,9 @@ def batch(
     decoding: bool,
     quality: int,
     effort: int,
+    target_bpp: float | None,
+    target_size: int | None,
+    target_psnr: float | None,
     preset: str,
     strip: bool,
     keep_suffix: bool,
@@ -122,16 +146,20 @@ def batch(
     What is there already and not older than its source is skipped, so that the same command goes on after a stop and
     does what is new later. Files are written whole or not at all. Two pictures that would become one file, such as
     a.png and a.jpg without --keep-suffix, are refused before anything is done.
+
+    With a target, each picture gets a quality of its own, found in seven to nine tries. Where none keeps to the target,
+    the file that comes nearest is written all the same, and told. Where no space is left for a file, the batch stops.
     """
     from tqdm import tqdm
 
     from dcacodec.images import FORMATS, picture_suffixes
+    from dcacodec.ratecontrol import MinPsnr, byte_limit
 
-    encoding_only = ((name, decoding) for name in ("quality", "effort", "preset", "strip", "keep_suffix"))
-    for name, other in (*encoding_only, ("format_name", not decoding)):
+    for name, other in (*((name, decoding) for name in _ENCODING_ONLY), ("format_name", not decoding)):
         if other and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             option = name.removesuffix("_name").replace("_", "-")
             raise click.UsageError(f"--{option} goes {'without' if decoding else 'with'} --decode.")
+    check_targets(context)
     chosen = format_name or "png"
     if chosen not in FORMATS:
         raise click.BadParameter(f"{chosen} is not one of {', '.join(FORMATS)}.", param_hint="'--format'")
@@ -141,13 +169,21 @@ def batch(
     new_suffix = FORMATS[chosen].suffixes[0] if decoding else DCA_SUFFIX
     plan = make_plan(sources, folder, suffixes, new_suffix, force, keep_suffix)
     _tell_about(plan)
-    others = 0 if decoding else of_other_quality((job.target for job in plan.skipped), quality)
-    if others:
-        note(f"dcacodec: notice: {others} of the files that are skipped are of another quality than {quality}; "
-             "--force codes them anew")
     report = Report(
-        len(plan.skipped), others, len(plan.left_out), failures=list(plan.failures), waiting=len(plan.jobs)
+        len(plan.skipped), left_out=len(plan.left_out), failures=list(plan.failures), waiting=len(plan.jobs)
     )
+    aim = wanted_target(target_bpp, target_size, target_psnr)
+    already = (job.target for job in plan.skipped)
+    if aim is not None and not isinstance(aim, MinPsnr):  # a PSNR would have to be measured
+        report.above_target = larger_than(already, partial(byte_limit, aim))
+    elif aim is None and not decoding:
+        report.other_quality = of_other_quality(already, quality)
+    if report.above_target:
+        note(f"dcacodec: notice: {report.above_target} of the files that are skipped are larger than the target; "
+             "--force codes them anew")
+    if report.other_quality:
+        note(f"dcacodec: notice: {report.other_quality} of the files that are skipped are of another quality than "
+             f"{quality}; --force codes them anew")
     if removed := remove_leftovers(plan.jobs):
         note(f"dcacodec: notice: {removed} unfinished files of runs that were killed are removed")
 
@@ -155,7 +191,7 @@ def batch(
         # Each worker of a cluster finds out for itself.
         place = _resolved(device) if plan.jobs and address is None else device
         make: MakeWorker = (
-            Decoding(chosen, place, limit) if decoding else Encoding(quality, effort, preset, place, limit, strip)
+            Decoding(chosen, place, limit) if decoding else Encoding(quality, effort, preset, place, limit, strip, aim)
         )
         if address is not None:
             from dcacodec.batch.cluster import run_on_ray
@@ -218,9 +254,11 @@ def _tell_about(plan: Plan) -> None:
 def _lines(outcome: Outcome) -> list[str]:
     """What there is to say about a file."""
     job = outcome.job
-    lines = [] if is_quiet() else [f"dcacodec: notice: {job.source}: {text}" for text in outcome.notices]
+    notices = outcome.notices if outcome.kept else (*outcome.notices, outcome.taken)
+    lines = [] if is_quiet() else [f"dcacodec: notice: {job.source}: {text}" for text in notices]
     if outcome.error is not None:
         lines.append(f"dcacodec: error: {job.source}: {outcome.error}")
     elif is_verbose():
-        lines.append(f"{job.source} -> {job.target} {outcome.bytes_out} bytes")
+        taken = f"; {outcome.taken}" if outcome.taken and outcome.kept else ""
+        lines.append(f"{job.source} -> {job.target} {outcome.bytes_out} bytes{taken}")
     return lines

@@ -6,12 +6,12 @@ import os
 import re
 import stat
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from dcacodec.container import GLANCE, glance
+from dcacodec.container import GLANCE, Header, glance
 from dcacodec.errors import BatchError, FormatError, reason
 
 DCA_SUFFIX: Final = ".dca"
@@ -139,14 +139,23 @@ def make_plan(
 
 def of_other_quality(files: Iterable[Path], quality: int) -> int:
     """How many of the `.dca` files tell of another quality. What is none, or cannot be read, does not count."""
-    found = 0
+    return sum(header.quality != quality for header, _ in _glances(files))
+
+
+def larger_than(files: Iterable[Path], limit: Callable[[Header], int]) -> int:
+    """How many of the `.dca` files have more bytes than `limit` gives for them. What is none does not count."""
+    return sum(size > limit(header) for header, size in _glances(files))
+
+
+def _glances(files: Iterable[Path]) -> Iterator[tuple[Header, int]]:
+    """The headers of those that are `.dca` files and can be read, and how many bytes they have."""
     for path in files:
         try:
             with path.open("rb") as file:
-                found += glance(file.read(GLANCE)).quality != quality
+                header, size = glance(file.read(GLANCE)), os.fstat(file.fileno()).st_size
         except (OSError, FormatError):
             continue
-    return found
+        yield header, size
 
 
 def remove_leftovers(jobs: Sequence[Job], now: float | None = None) -> int:

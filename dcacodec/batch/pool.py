@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Final, NoReturn
 
 from dcacodec.batch.plan import Job
-from dcacodec.batch.work import MakeWorker, Outcome, Outcomes
+from dcacodec.batch.work import NO_SPACE, MakeWorker, Outcome, Outcomes
 from dcacodec.errors import BatchError, reason
 
 ATTEMPTS: Final = 2
@@ -48,7 +48,7 @@ def run_in_processes(jobs: Sequence[Job], make: MakeWorker, processes: int, thre
         threads: of torch, for each of them; the environment variable OMP_NUM_THREADS overrules it.
 
     Raises:
-        BatchError: a worker cannot be made, or dies before its first job.
+        BatchError: a worker cannot be made or dies before its first job, or no space is left, as the last outcome says.
     """
     waiting, falls = deque(jobs), Counter[Job]()
     members: dict[Connection, _Member] = {}
@@ -79,6 +79,9 @@ def run_in_processes(jobs: Sequence[Job], make: MakeWorker, processes: int, thre
                     continue
                 if isinstance(message, BatchError):
                     raise message
+                if isinstance(message, Outcome) and message.full:  # before another job is sent
+                    yield message
+                    raise BatchError(NO_SPACE)
                 member.job = waiting.popleft() if waiting else None
                 if member.job is None:
                     del members[connection]

@@ -14,11 +14,13 @@ class Report:
 
     Attributes:
         skipped: files whose targets were there, and not older.
-        other_quality: how many of those are of another quality than asked for; 0 when decoding.
+        other_quality: how many of those are of another quality than asked for; 0 with a target, and when decoding.
+        above_target: how many of those are larger than a target size or rate allows; 0 without one.
         left_out: files that were not taken for pictures, by their names.
         done: files that were coded.
         bytes_in: size of those.
         bytes_out: size of what they became.
+        misses: of the files that were coded, those that do not keep to the target, and how near they come.
         failures: what failed, and why.
         waiting: files that are still to do; 0 unless the batch was stopped.
         seconds: how long it took.
@@ -26,10 +28,12 @@ class Report:
 
     skipped: int = 0
     other_quality: int = 0
+    above_target: int = 0
     left_out: int = 0
     done: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
+    misses: list[tuple[Path, str]] = field(default_factory=list)
     failures: list[tuple[Path, str]] = field(default_factory=list)
     waiting: int = 0
     seconds: float = 0.0
@@ -40,6 +44,8 @@ class Report:
         if outcome.error is not None:
             self.failures.append((outcome.job.source, outcome.error))
             return
+        if not outcome.kept:
+            self.misses.append((outcome.job.source, outcome.taken))
         self.done += 1
         self.bytes_in += outcome.bytes_in
         self.bytes_out += outcome.bytes_out
@@ -55,13 +61,16 @@ class Report:
             "done": self.done,
             "skipped": self.skipped,
             "other_quality": self.other_quality,
+            "above_target": self.above_target,
             "left_out": self.left_out,
+            "missed": len(self.misses),
             "failed": len(self.failures),
             "waiting": self.waiting,
             "bytes_in": self.bytes_in,
             "bytes_out": self.bytes_out,
             "saved_percent": None if self.saved_percent is None else round(self.saved_percent, 2),
             "seconds": round(self.seconds, 3),
+            "misses": [{"source": os.fspath(path), "taken": taken} for path, taken in self.misses],
             "failures": [{"source": os.fspath(path), "error": error} for path, error in self.failures],
         }
 
@@ -69,6 +78,7 @@ class Report:
         """For a person."""
         total = self.done + self.skipped + len(self.failures) + self.waiting
         parts = [f"{self.done} of {total} files coded"]
+        parts += [f"{len(self.misses)} of them off the target"] if self.misses else []
         parts += [f"{self.skipped} skipped as up to date"] if self.skipped else []
         parts += [f"{len(self.failures)} failed"] if self.failures else []
         parts += [f"{self.waiting} still to do"] if self.waiting else []

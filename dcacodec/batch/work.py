@@ -6,16 +6,21 @@ import warnings
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
 
 from dcacodec.batch.plan import Job, Stamp
 from dcacodec.bounded import read_container
 from dcacodec.container import DEFAULT_MAX_PIXELS, parse
 from dcacodec.errors import reason
+from dcacodec.files import no_space_left, write_atomically
 from dcacodec.shell import silent_libraries
 
 if TYPE_CHECKING:
     from dcacodec.codec import Codec
+    from dcacodec.ratecontrol import Target
+
+NO_SPACE: Final = "stopped, as no space is left; the same command does the rest once there is some"
+"""The error that ends a batch after an outcome that is `full`: all others would fail too."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,9 @@ class Outcome:
         bytes_out: size of the target.
         notices: about what was converted or left out, a line each.
         error: why there is no new target; None where there is one.
+        taken: in encoding to a target: the quality that was taken and how near it comes, in half a line; else "".
+        kept: False where the file does not keep to the target.
+        full: whether the error is that no space is left.
     """
 
     job: Job
@@ -35,6 +43,9 @@ class Outcome:
     bytes_out: int = 0
     notices: tuple[str, ...] = ()
     error: str | None = None
+    taken: str = ""
+    kept: bool = True
+    full: bool = False
 
 
 Outcomes = Generator[Outcome, None, None]
@@ -56,12 +67,13 @@ class Encoding:
     """How pictures are compressed.
 
     Attributes:
-        quality: 1 to 100.
+        quality: 1 to 100; not asked for where there is a target.
         effort: rounds of refinement.
         preset: of the published weights.
         device: as for `Codec.load`.
         max_pixels: None for no limit.
         strip: leave out ICC profiles, EXIF and XMP data.
+        target: what each file is to keep to; None for the quality.
     """
 
     quality: int = 50
@@ -70,6 +82,7 @@ class Encoding:
     device: str = "auto"
     max_pixels: int | None = DEFAULT_MAX_PIXELS
     strip: bool = False
+    target: Target | None = None
 
     def __call__(self) -> Encoder:
         """A worker."""
@@ -95,31 +108,46 @@ class Decoding:
         return Decoder(self)
 
 
+@dataclass(frozen=True)
+class Converted:
+    """What becomes of a source.
+
+    Attributes:
+        write: writes it to a file.
+        taken, kept: as in `Outcome`.
+    """
+
+    write: Callable[[BinaryIO], object]
+    taken: str = ""
+    kept: bool = True
+
+
 class FileWorker:
     """What both directions do with files and errors. They differ in `convert`."""
 
     def __call__(self, job: Job) -> Outcome:
         """Make the target, unless it was made since the plan."""
+        taken, kept = "", True
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
                 if Stamp.of(job.target) == job.before:
-                    write = self.convert(job.source)
+                    converted = self.convert(job.source)
                     job.target.parent.mkdir(parents=True, exist_ok=True)
-                    self.write(job, write)
+                    self.write(job, converted.write)
+                    taken, kept = converted.taken, converted.kept
                 sizes = job.source.stat().st_size, job.target.stat().st_size
             except Exception as error:  # also one that nobody foresaw must not end the batch
-                return Outcome(job, notices=_notices(caught), error=reason(error, job.source))
-        return Outcome(job, *sizes, notices=_notices(caught))
+                why = reason(error, job.source)
+                return Outcome(job, notices=_notices(caught), error=why, full=no_space_left(error))
+        return Outcome(job, *sizes, notices=_notices(caught), taken=taken, kept=kept)
 
-    def convert(self, source: Path) -> Callable[[BinaryIO], object]:
-        """The function that writes what becomes of `source`."""
+    def convert(self, source: Path) -> Converted:
+        """What becomes of `source`, not yet written."""
         raise NotImplementedError
 
     def write(self, job: Job, write: Callable[[BinaryIO], object]) -> None:
         """Put the target into its place, whole."""
-        from dcacodec.files import write_atomically
-
         write_atomically(job.target, write)
 
 
@@ -138,16 +166,22 @@ class Encoder(FileWorker):
         Image.MAX_IMAGE_PIXELS = None  # Pillow has a limit of its own; here ours holds
         self.codec = Codec.load(self.settings.preset, self.settings.device)
 
-    def convert(self, source: Path) -> Callable[[BinaryIO], object]:
+    def convert(self, source: Path) -> Converted:
         """See `FileWorker`."""
         from dcacodec.images import read_picture
+        from dcacodec.ratecontrol import encode_to, outcome
 
         with silent_libraries():
             picture = read_picture(source, self.settings.max_pixels)
         if self.settings.strip:
             picture = picture.stripped()
-        data = self.codec.encode(picture, self.settings.quality, effort=self.settings.effort)
-        return lambda file: file.write(data)
+        target, effort = self.settings.target, self.settings.effort
+        if target is None:
+            data = self.codec.encode(picture, self.settings.quality, effort=effort)
+            return Converted(lambda file: file.write(data))
+        result = encode_to(self.codec, picture, target, effort=effort)
+        taken = f"quality {result.quality}: {outcome(target, result, picture)}"
+        return Converted(lambda file: file.write(result.data), taken, result.kept)
 
 
 @dataclass
@@ -162,7 +196,7 @@ class Decoder(FileWorker):
 
         choose_device(self.settings.device)  # a GPU that is not there is an error of the batch, not of each file
 
-    def convert(self, source: Path) -> Callable[[BinaryIO], object]:
+    def convert(self, source: Path) -> Converted:
         """See `FileWorker`."""
         from dcacodec.codec import Codec
         from dcacodec.images import write_picture
@@ -173,7 +207,7 @@ class Decoder(FileWorker):
         if fingerprint not in self.codecs:
             self.codecs[fingerprint] = Codec.load_for(data, self.settings.device, self.settings.max_pixels)
         picture = self.codecs[fingerprint].decode(data, self.settings.max_pixels)
-        return lambda file: write_picture(picture, file, self.settings.format)
+        return Converted(lambda file: write_picture(picture, file, self.settings.format))
 
 
 def _notices(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:
