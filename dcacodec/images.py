@@ -38,6 +38,11 @@ _XMP_KEY: Final = "XML:com.adobe.xmp"
 """Of the text of a PNG file that is an XMP packet."""
 _XMP_TAG: Final = 700
 """Of a TIFF file."""
+_LARGEST_PNG_TEXT: Final = 8_000_000
+"""Bytes. What is longer, libpng leaves out unless it is told otherwise, and Pillow refuses far above."""
+# With blanks and either kind of quotes, as XML has it.
+_XMP_ATTRIBUTE: Final = re.compile(rb"""tiff:Orientation\s*=\s*["']\s*([0-9])\s*["']""")
+_XMP_ELEMENT: Final = re.compile(rb"<tiff:Orientation\s*>\s*([0-9])\s*<")
 _XMP_ORIENTATION: Final = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)[0-9]")
 _SIXTEEN_BIT_MODES: Final = ("I;16", "I;16L", "I;16B", "I;16N")
 _WHITE_IS_ZERO: Final = 0
@@ -50,6 +55,18 @@ _DESCRIPTIVE_TAGS: Final = (
     ExifTags.Base.DateTime,
     ExifTags.Base.Artist,
     ExifTags.Base.Copyright,
+    ExifTags.Base.DocumentName,
+    ExifTags.Base.HostComputer,
+    ExifTags.Base.XResolution,
+    ExifTags.Base.YResolution,
+    ExifTags.Base.ResolutionUnit,
+    ExifTags.Base.Rating,
+    ExifTags.Base.RatingPercent,
+    ExifTags.Base.XPTitle,
+    ExifTags.Base.XPComment,
+    ExifTags.Base.XPAuthor,
+    ExifTags.Base.XPKeywords,
+    ExifTags.Base.XPSubject,
 )
 # Enough of a file to find how many bits its samples have (an AVIF tells it within its first boxes).
 _HEAD_BYTES: Final = 1 << 16
@@ -95,7 +112,8 @@ class Picture:
         xmp: the XMP packet, which is XML; where it tells an orientation, that is upright.
 
     Raises:
-        ValueError: arrays of another type or shape, no pixels, or colour in a picture that is said to be gray.
+        ValueError: arrays of another type or shape, no pixels, colour in a picture that is said to be gray, or metadata
+            that are not bytes.
     """
 
     pixels: Plane
@@ -112,6 +130,9 @@ class Picture:
             raise ValueError(f"a picture has at least one pixel, not {self.width}x{self.height}")
         if self.alpha is not None and (self.alpha.dtype != np.uint8 or self.alpha.shape != self.pixels.shape[:2]):
             raise ValueError(f"alpha must be uint8 (height, width), not {self.alpha.dtype} {self.alpha.shape}")
+        for name in ("icc", "exif", "xmp"):
+            if not isinstance(getattr(self, name), bytes | None):
+                raise ValueError(f"{name} must be bytes or None, not {type(getattr(self, name)).__name__}")
         if self.gray and not all(np.array_equal(self.pixels[..., 0], self.pixels[..., band]) for band in (1, 2)):
             raise ValueError("a gray picture needs three equal bands")
 
@@ -230,7 +251,9 @@ def _unpack(image: Image.Image, bits: int) -> Picture:
     """The first frame of an opened file as a `Picture`."""
     if getattr(image, "is_animated", False):
         _notice("the file holds several pictures: only the first is used")
+    _sound_xmp(image)
     image.load()
+    _sound_xmp(image)  # texts at the end of a PNG file are read with the pixels
     exif = _turn_upright(image)
     return _converted(image, image, bits, exif)
 
@@ -314,13 +337,16 @@ def _turn_upright(image: Image.Image, original: Image.Image | None = None) -> by
     """
     try:
         raw = image.info.get("exif")
-        tags = (original or image).getexif()
+        tags = (original if original is not None and original.format == "TIFF" else image).getexif()
         kept = _descriptive_exif(tags) if raw is None else _upright(raw.removeprefix(_EXIF_PREFIX))
         ImageOps.exif_transpose(image, in_place=True)
     except MemoryError:
         raise
     except Exception as error:  # as in _read: metadata are as damaged as their writers are many
         _notice(f"the EXIF data are damaged and left out: {error}")
+        image.info.pop("exif", None)
+        image._exif = None  # what Pillow has read of them
+        ImageOps.exif_transpose(image, in_place=True)  # as the XMP packet says
         return None
     return kept
 
@@ -338,19 +364,41 @@ def _upright(exif: bytes) -> bytes:
     return bytes(upright)
 
 
+def _sound_xmp(image: Image.Image) -> None:
+    """Let the XMP packet in `info` be bytes, or not be there, and its orientation be as Pillow looks for it."""
+    if image.info.pop("Raw profile type xmp", None):
+        _notice("the XMP data are in a form that is not read, and left out")  # as ImageMagick writes them into a PNG
+    packet = image.info.get("xmp") or image.info.get(_XMP_KEY)  # the latter alone where a PNG has it as another text
+    if isinstance(packet, str):
+        packet = packet.encode()
+    image.info.pop(_XMP_KEY, None)
+    image.info.pop("xmp", None)
+    if isinstance(packet, bytes):
+        packet = _XMP_ATTRIBUTE.sub(rb'tiff:Orientation="\g<1>"', packet)
+        image.info["xmp"] = _XMP_ELEMENT.sub(rb"<tiff:Orientation>\g<1><", packet)
+    elif packet is not None:
+        _notice("the XMP data are damaged and left out")
+
+
 def _xmp_of(image: Image.Image) -> bytes | None:
-    """The XMP packet of an upright image, with an upright orientation."""
-    packet = image.info.get("xmp") or None
-    if packet is not None and not isinstance(packet, bytes):
-        _notice("the XMP data are damaged and left out")  # `info` may hold anything
+    """The XMP packet of an upright image."""
+    packet: bytes | None = image.info.get("xmp")
+    if not packet:
         return None
-    if packet is not None and b"HasExtendedXMP" in packet:
+    if b"HasExtendedXMP" in packet:
         _notice("of the XMP data only the first part is kept")  # those of a JPEG file that are longer than a segment
-    return packet and _XMP_ORIENTATION.sub(rb"\g<1>1", packet)
+    return upright_xmp(packet)
 
 
-def _descriptive_exif(tags: Image.Exif) -> bytes | None:
-    """EXIF data with what `tags` say about the picture, without what they say about the layout of a TIFF file."""
+def upright_xmp(packet: bytes) -> bytes:
+    """The same XMP packet; where it tells an orientation, that is upright."""
+    return _XMP_ORIENTATION.sub(rb"\g<1>1", packet)
+
+
+def _descriptive_exif(tags: Image.Exif, xmp: bytes | None = None) -> bytes | None:
+    """EXIF data with what `tags` say about the picture, without what they say about the layout of a TIFF file; besides,
+    an XMP packet, as such a file has it.
+    """
     kept = Image.Exif()
     for tag in _DESCRIPTIVE_TAGS:
         if tag in tags:
@@ -358,7 +406,10 @@ def _descriptive_exif(tags: Image.Exif) -> bytes | None:
     for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
         entries = tags.get_ifd(directory)
         if entries:
-            kept[directory] = dict(entries)
+            # The number of this one is an offset in the old file, and Pillow would read what is there.
+            kept[directory] = {tag: value for tag, value in entries.items() if tag != ExifTags.IFD.Interop}
+    if xmp is not None:
+        kept[_XMP_TAG] = xmp
     return kept.tobytes().removeprefix(_EXIF_PREFIX) if len(kept) else None
 
 
@@ -393,6 +444,7 @@ def from_pillow(image: Image.Image, exif: bytes | None = None) -> Picture:
         upright = image.copy()
         if exif is not None:
             upright.info["exif"] = exif
+        _sound_xmp(upright)
     except (DcaError, MemoryError):
         raise
     except Exception as error:  # as in _read
@@ -562,13 +614,13 @@ def write_picture(picture: Picture, target: BinaryIO, format: str) -> None:
             metadata["icc_profile"] = picture.icc
         else:
             _notice(f"{name} cannot hold the ICC profile of this picture: it is left out")
-    exif = picture.exif if format != "tiff" else _exif_for_tiff(picture.exif)
+    exif = picture.exif if format != "tiff" or picture.exif is None else _exif_for_tiff(picture.exif)
     if exif is not None and output.texts:
         metadata["exif"] = exif
     elif picture.exif is not None:
         _notice(f"{name} cannot hold the EXIF data of this picture: they are left out")
     if picture.xmp is not None:
-        xmp = _xmp_for(format, picture.xmp, exif) if output.texts else None
+        xmp = _xmp_for(format, picture.xmp, exif and picture.exif) if output.texts else None
         if xmp is None:
             _notice(f"{name} cannot hold the XMP data of this picture: they are left out")
         else:
@@ -583,14 +635,12 @@ def write_picture(picture: Picture, target: BinaryIO, format: str) -> None:
     target.write(buffer.getbuffer())
 
 
-def _exif_for_tiff(exif: bytes | None) -> bytes | None:
+def _exif_for_tiff(exif: bytes, xmp: bytes | None = None) -> bytes | None:
     """A TIFF file is itself EXIF data, so foreign tags about a layout must not get there. None where nothing fits."""
-    if exif is None:
-        return None
     tags = Image.Exif()
     try:
         tags.load(_EXIF_PREFIX + exif)
-        return _descriptive_exif(tags)
+        return _descriptive_exif(tags, xmp)
     except MemoryError:
         raise
     except Exception:  # as in _turn_upright; the data come from a file that anyone may have written
@@ -603,16 +653,14 @@ def _xmp_for(format: str, xmp: bytes, exif: bytes | None) -> dict[str, Any] | No
     Args:
         format: a key of `FORMATS` that holds texts.
         xmp: the packet.
-        exif: the EXIF data that are written with it, which a TIFF file has among the same tags.
+        exif: the EXIF data to be written with it, which a TIFF file has among the same tags; None for none.
     """
     if format == "webp":
         return {"xmp": xmp}
     if format == "tiff":
-        tags = Image.Exif()
-        if exif is not None:
-            tags.load(_EXIF_PREFIX + exif)
-        tags[_XMP_TAG] = xmp
-        return {"exif": tags.tobytes().removeprefix(_EXIF_PREFIX)}
+        return {"exif": _exif_for_tiff(exif, xmp) if exif is not None else _descriptive_exif(Image.Exif(), xmp)}
+    if len(xmp) > _LARGEST_PNG_TEXT:
+        return None
     text = PngImagePlugin.PngInfo()
     try:
         text.add_itxt(_XMP_KEY, xmp.decode())

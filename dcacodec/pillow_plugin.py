@@ -24,8 +24,8 @@ from PIL import Image, ImageFile
 from dcacodec.api import codec_for, default_codec
 from dcacodec.bounded import read_bounded
 from dcacodec.container import ALPHA_CHUNK, EXIF_CHUNK, ICC_CHUNK, MAGIC, XMP_CHUNK, parse
-from dcacodec.errors import DcaError, TooLarge
-from dcacodec.images import decode_alpha, from_pillow, info_of, to_pillow
+from dcacodec.errors import DcaError, ImageError, TooLarge
+from dcacodec.images import decode_alpha, from_pillow, info_of, to_pillow, upright_xmp
 from dcacodec.slices import SCALES
 
 FORMAT: Final = "DCA"
@@ -140,7 +140,10 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
         if "icc_profile" in options:
             picture = replace(picture, icc=options["icc_profile"] or None)
         if "xmp" in options:
-            picture = replace(picture, xmp=options["xmp"] or None)
+            xmp = options["xmp"] or None
+            if xmp is not None and not isinstance(xmp, bytes):
+                raise ImageError(f"an XMP packet must be bytes, not {type(xmp).__name__}")
+            picture = replace(picture, xmp=xmp and upright_xmp(xmp))
         quality, effort = (operator.index(options.get(*each)) for each in (("quality", 50), ("effort", 0)))
         data = default_codec().encode(picture, quality, effort=effort)
     except DcaError as error:

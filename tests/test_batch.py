@@ -22,11 +22,11 @@ from pretend_gpu import pretended
 from tiny import photo
 
 from dcacodec import Codec, read_picture
-from dcacodec.batch.cli import _resolved
+from dcacodec.batch.cli import NO_SPACE, _resolved
 from dcacodec.batch.plan import Job, Plan, Stamp, larger_than, make_plan, of_other_quality, remove_leftovers
 from dcacodec.batch.pool import run_in_processes
 from dcacodec.batch.report import Report
-from dcacodec.batch.work import NO_SPACE, Decoding, Encoding, MakeWorker, Outcome, Outcomes
+from dcacodec.batch.work import Decoding, Encoding, MakeWorker, Outcome, Outcomes
 from dcacodec.cli import cli
 from dcacodec.container import MAGIC, Container, Header, Slice, pack, parse
 from dcacodec.errors import BatchError
@@ -421,24 +421,6 @@ def test_stopping_ends_the_workers_and_leaves_no_half_file(tmp_path: Path) -> No
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.dca"]
 
 
-def test_a_full_disk_ends_the_batch(tmp_path: Path) -> None:
-    """One worker is at work for ever, the other one finds the disk full and gets nothing more."""
-    fill(tmp_path, "in/a.txt", "in/endless.txt", "in/full.txt", "in/later.txt")
-    outcomes = run_in_processes(planned(tmp_path, "in").jobs, Capitals(tmp_path), 2, 1)
-    found = [next(outcomes), next(outcomes)]
-    with pytest.raises(BatchError) as caught:
-        next(outcomes)
-    assert str(caught.value) == NO_SPACE
-    assert [(outcome.job.source.stem, outcome.error, outcome.full) for outcome in found] == [
-        ("a", None, False),
-        ("full", f"{tmp_path}/out/full.dca: No space left on device", True),
-    ]
-    assert ledger(tmp_path) == ["a.dca"]
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.dca"]
-    left = [job.source.stem for job in planned(tmp_path, "in").jobs]
-    assert left == ["endless", "full", "later"]
-
-
 def test_a_folder_for_which_there_is_no_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: Path, **options: bool) -> None:
         raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT), str(path))
@@ -768,26 +750,42 @@ def test_files_that_are_too_large_are_counted(tmp_path: Path) -> None:
     assert larger_than(files, lambda header: size - 1) == 2
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
 def test_a_full_disk_is_told_in_a_line_and_the_next_run_does_the_rest(
+    jobs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With two workers, one is at work for ever."""
+    monkeypatch.setattr("dcacodec.batch.cli.Encoding", lambda *settings: Capitals(tmp_path))
+    fill(tmp_path, "in/a.png", "in/full.png", "in/full.webp", "in/later.png", *(["in/endless.png"] if jobs > 1 else []))
+    command = ("--json", "--keep-suffix", "--jobs", str(jobs), tmp_path / "in", tmp_path / "out")
+    result = call(*command)
+    facts = json.loads(result.stdout)
+    *errors, summary, stop = result.stderr.splitlines()
+    whys = [f"{tmp_path}/out/full.{suffix}.dca: No space left on device" for suffix in ("png", "webp")]
+    names = [f"{tmp_path}/in/full.{suffix}" for suffix in ("png", "webp")]
+    assert errors == [f"dcacodec: error: {name}: {why}" for name, why in zip(names, whys, strict=True)]
+    assert summary.startswith(f"1 of {3 + jobs} files coded, 2 failed, {jobs} still to do; ")
+    assert stop == f"dcacodec: error: {NO_SPACE}"
+    assert (result.exit_code, facts["done"], facts["failed"], facts["waiting"]) == (1, 1, 2, jobs)
+    assert facts["failures"] == [{"source": name, "error": why} for name, why in zip(names, whys, strict=True)]
+    assert "a.png.dca" in ledger(tmp_path) and "full.png.dca" not in ledger(tmp_path)
+
+    (tmp_path / "room").touch()
+    (tmp_path / "in" / "endless.png").unlink(missing_ok=True)
+    facts = json.loads(call(*command).stdout)
+    assert (facts["done"] + facts["skipped"], facts["failed"], facts["waiting"]) == (4, 0, 0)
+    assert ledger(tmp_path) == ["a.png.dca", "full.png.dca", "full.webp.dca", "later.png.dca"]
+
+
+def test_files_that_are_too_large_for_a_disk_do_not_stop_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dcacodec.batch.cli.Encoding", lambda *settings: Capitals(tmp_path))
-    fill(tmp_path, "in/a.png", "in/full.png", "in/later.png", "in/x/last.png")
-    command = ("--json", "--jobs", "1", tmp_path / "in", tmp_path / "out")
-    result = call(*command)
-    facts, why = json.loads(result.stdout), f"{tmp_path}/out/full.dca: No space left on device"
-    error, summary, stop = result.stderr.splitlines()
-    assert error == f"dcacodec: error: {tmp_path}/in/full.png: {why}"
-    assert summary.startswith("1 of 4 files coded, 1 failed, 2 still to do; ")
-    assert stop == f"dcacodec: error: {NO_SPACE}"
-    assert (result.exit_code, facts["done"], facts["failed"], facts["waiting"]) == (1, 1, 1, 2)
-    assert facts["failures"] == [{"source": f"{tmp_path}/in/full.png", "error": why}]
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.dca"]
-
-    (tmp_path / "room").touch()
-    facts = json.loads(call(*command).stdout)
-    assert (facts["done"], facts["skipped"], facts["failed"], facts["waiting"]) == (3, 1, 0, 0)
-    assert ledger(tmp_path) == ["a.dca", "full.dca", "last.dca", "later.dca"]
+    fill(tmp_path, "in/a/full.png", "in/b.png", "in/c/full.png", "in/d.png", "in/e/full.png")
+    result = call("--json", "--jobs", "1", tmp_path / "in", tmp_path / "out")
+    facts = json.loads(result.stdout)
+    assert (result.exit_code, facts["done"], facts["failed"], facts["waiting"]) == (1, 2, 3, 0)
+    assert NO_SPACE not in result.stderr
 
 
 def test_ctrl_c_leaves_whole_files_only_and_the_next_run_does_the_rest(pictures: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from tiny import photo
 
-from dcacodec.batch.work import NO_SPACE
+from dcacodec.batch.cli import NO_SPACE
 from dcacodec.cli import cli
 from dcacodec.codec import Codec
 from dcacodec.coding import VALUE_LIMIT
@@ -268,19 +268,20 @@ def test_a_batch_stops_at_a_full_disk_and_goes_on(
     for name in ("b", "c", "d"):
         shutil.copy(source, source.with_name(f"{name}.png"))
     source.rename(source.with_name("a.png"))
-    (folder / "filler").write_bytes(bytes(8192))  # two pages are left, one for each of two files
+    (folder / "filler").write_bytes(bytes(12288))  # one page is left, and each file takes one
     command = ("batch", "--jobs", "1", "--device", "cpu", source.parent, folder)
     result = call(*command)
-    error, summary, stop = result.stderr.splitlines()
-    assert error == f"dcacodec: error: {source.parent}/c.png: {folder}/c.dca: No space left on device"
-    assert summary.startswith("2 of 4 files coded, 1 failed, 1 still to do; ")
+    *errors, summary, stop = result.stderr.splitlines()
+    why = "No space left on device"
+    assert errors == [f"dcacodec: error: {source.parent}/{name}.png: {folder}/{name}.dca: {why}" for name in "bc"]
+    assert summary.startswith("1 of 4 files coded, 2 failed, 1 still to do; ")
     assert stop == f"dcacodec: error: {NO_SPACE}"
     assert (result.exit_code, result.stdout) == (1, "")
-    assert sorted(path.name for path in folder.iterdir()) == ["a.dca", "b.dca", "filler"]
+    assert sorted(path.name for path in folder.iterdir()) == ["a.dca", "filler"]
     (folder / "filler").unlink()
     result = call(*command)
     assert result.exit_code == 0
-    assert result.stderr.startswith("2 of 4 files coded, 2 skipped as up to date; ")
+    assert result.stderr.startswith("3 of 4 files coded, 1 skipped as up to date; ")
     assert len({path.read_bytes() for path in folder.iterdir()}) == 1
 
 

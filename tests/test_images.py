@@ -18,8 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms
+from PIL import ExifTags, Image, ImageCms, TiffTags
 from PIL.PngImagePlugin import PngInfo
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from dcacodec.errors import ImageError, TooLarge
 from dcacodec.images import (
@@ -436,19 +437,20 @@ def test_an_xmp_packet_is_kept(format: str) -> None:
 
 @pytest.mark.parametrize("exif", [None, 1, 6])
 @pytest.mark.parametrize(
-    ("told", "known"),
+    ("told", "kept"),
     [
-        (b'tiff:Orientation="%d"', True),
-        (b"<tiff:Orientation>%d</tiff:Orientation>", True),
-        (b"tiff:Orientation = '%d'", False),
+        (b'tiff:Orientation="6"', b'tiff:Orientation="1"'),
+        (b"tiff:Orientation = '6'", b'tiff:Orientation="1"'),
+        (b"<tiff:Orientation>6</tiff:Orientation>", b"<tiff:Orientation>1</tiff:Orientation>"),
+        (b"<tiff:Orientation >\n6 </tiff:Orientation>", b"<tiff:Orientation>1</tiff:Orientation>"),
     ],
 )
-def test_a_picture_is_upright_in_its_xmp_packet_too(told: bytes, known: bool, exif: int | None) -> None:
-    """Pillow looks there where the EXIF data say nothing, and takes away what it knows once it has turned a picture."""
+def test_a_picture_is_upright_in_its_xmp_packet_too(told: bytes, kept: bytes, exif: int | None) -> None:
+    """It counts where the EXIF data say nothing. Pillow takes it away once it has turned a picture."""
     options = {} if exif is None else {"exif": b"Exif\0\0" + exif_with(exif)}
-    picture = read_silently(saved_with_xmp("PNG", XMP + told % 6, **options))
-    turned = exif == 6 or (exif is None and known)
-    assert picture.xmp == (XMP if turned and known else XMP + told % 1)
+    picture = read_silently(saved_with_xmp("PNG", XMP + told, **options))
+    turned = exif != 1
+    assert picture.xmp == (XMP if turned else XMP + kept)
     assert np.array_equal(picture.pixels, TURNS[6](COLOUR) if turned else COLOUR)
     assert_same(read_silently(written(picture, "png")), picture)
 
@@ -459,22 +461,64 @@ def test_only_the_orientation_of_an_xmp_packet_is_changed() -> None:
 
 
 def test_that_the_rest_of_a_long_xmp_packet_is_lost_is_told() -> None:
+    assert read_silently(saved_with_xmp("JPEG", XMP + b"ExtendedXMP")).xmp == XMP + b"ExtendedXMP"
     packet = XMP + b'xmpNote:HasExtendedXMP="0123"'
     picture = read_with_notice(saved_with_xmp("JPEG", packet), "of the XMP data only the first part is kept")
     assert picture.xmp == packet
 
 
-def test_an_xmp_packet_that_is_none_is_left_out_with_a_notice() -> None:
-    image = Image.fromarray(COLOUR)
-    image.info.update(exif=b"Exif\0\0" + exif_with(1), xmp=5)
-    with pytest.warns(ImageNotice, match="^the XMP data are damaged and left out$"):
-        assert from_pillow(image).xmp is None
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_damaged_exif_data_do_not_take_the_orientation_of_an_xmp_packet_away(form: str) -> None:
+    packet = XMP + b'tiff:Orientation="6"'
+    file = saved_with_xmp(form, packet, exif=b"Exif\0\0junk", **({"quality": 100} if form == "JPEG" else {}))
+    with pytest.warns(ImageNotice, match="^the EXIF data are damaged and left out: "):
+        picture = read_picture(file)
+    stored = np.array(Image.open(file))
+    assert (picture.exif, np.array_equal(picture.pixels, TURNS[6](stored))) == (None, True)
+    assert picture.xmp is not None and b'"6"' not in picture.xmp
 
 
-def test_the_xmp_packet_of_an_image() -> None:
+@pytest.mark.parametrize("kind", [TiffTags.SHORT, TiffTags.ASCII])
+@pytest.mark.parametrize("told", [b"", b'tiff:Orientation="6"'])
+def test_an_xmp_packet_of_another_type_in_a_tiff(kind: int, told: bytes) -> None:
+    """Pillow fails on both. A text is taken, a number is not."""
+    tags = ImageFileDirectory_v2()
+    tags.tagtype[700] = kind
+    tags[700] = 5 if kind == TiffTags.SHORT else (b"<x/>" + told).decode()
+    file = saved(Image.fromarray(COLOUR), "TIFF", tiffinfo=tags)
+    if kind == TiffTags.SHORT:
+        picture = read_with_notice(file, "the XMP data are damaged and left out")
+        assert_same(picture, Picture(COLOUR))
+    else:
+        assert_same(read_silently(file), Picture(TURNS[6](COLOUR) if told else COLOUR, xmp=b"<x/>"))
+
+
+def test_an_xmp_packet_that_is_no_itxt_of_a_png() -> None:
+    for zipped in (False, True):
+        texts = PngInfo()
+        texts.add_text("XML:com.adobe.xmp", "<x/>", zip=zipped)
+        assert read_silently(saved(Image.fromarray(COLOUR), "PNG", pnginfo=texts)).xmp == b"<x/>"
+    texts = PngInfo()
+    texts.add_text("Raw profile type xmp", "\nxmp\n       4\n3c782f3e\n")
+    file = saved(Image.fromarray(COLOUR), "PNG", pnginfo=texts)
+    assert read_with_notice(file, "the XMP data are in a form that is not read, and left out").xmp is None
+
+
+@pytest.mark.parametrize("exif", [None, 1])
+@pytest.mark.parametrize("packet", [b"", XMP, XMP.decode(), 5])
+def test_the_xmp_packet_of_an_image(packet: object, exif: int | None) -> None:
     image = Image.fromarray(COLOUR)
-    image.info["xmp"] = XMP
-    assert from_pillow(image).xmp == to_pillow(from_pillow(image)).info["xmp"] == XMP
+    image.info["xmp"] = packet
+    if exif:
+        image.info["exif"] = b"Exif\0\0" + exif_with(exif)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        picture = from_pillow(image)
+    assert picture.xmp == (XMP if packet in (XMP, XMP.decode()) else None)
+    assert picture.exif == (exif_with(exif) if exif else None)
+    assert [str(each.message) for each in caught] == (["the XMP data are damaged and left out"] if packet == 5 else [])
+    assert image.info["xmp"] == packet
+    assert to_pillow(picture).info.get("xmp") == picture.xmp
 
 
 # Sources
@@ -813,6 +857,7 @@ def test_what_a_format_cannot_hold_is_refused(picture: Picture, format: str, mes
         (Picture(COLOUR, icc=SRGB, exif=exif_with(1), xmp=XMP), "ppm", ["ICC profile", "EXIF data", "XMP data"]),
         (Picture(COLOUR, icc=SRGB, exif=exif_with(1), xmp=XMP), "bmp", ["ICC profile", "EXIF data", "XMP data"]),
         (Picture(COLOUR, xmp=XMP.decode().encode("utf-16")), "png", ["XMP data"]),
+        (Picture(COLOUR, xmp=bytes(8_000_001)), "png", ["XMP data"]),
         (Picture(gray(PLANE), True, icc=SRGB), "pgm", ["ICC profile"]),
         (Picture(gray(PLANE), True, icc=SRGB), "webp", ["ICC profile"]),
         (Picture(COLOUR, exif=b"junk"), "tiff", ["EXIF data"]),
@@ -848,6 +893,35 @@ def test_directories_of_exif_reach_a_tiff(capfd: pytest.CaptureFixture[str]) -> 
     tags.load(b"Exif\0\0" + back.exif)
     assert {directory: dict(tags.get_ifd(directory)) for directory in directories} == directories
     assert capfd.readouterr() == ("", "")  # libtiff would write to stderr by itself
+
+
+@pytest.mark.filterwarnings("error")
+def test_exif_data_and_an_xmp_packet_in_one_tiff() -> None:
+    """The directory of interoperability is named by an offset in the old file, and is not followed."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = "Maker"
+    exif[ExifTags.IFD.Exif] = {
+        ExifTags.Base.FNumber: 2.5,
+        ExifTags.Base.UserComment: b"ASCII\0\0\0" + bytes(range(1, 200)),
+        ExifTags.IFD.Interop: {1: "R98"},
+    }
+    raw = exif.tobytes().removeprefix(b"Exif\0\0")
+    back = read_silently(written(Picture(COLOUR, exif=raw, xmp=XMP), "tiff"))
+    assert (np.array_equal(back.pixels, COLOUR), back.xmp) == (True, XMP)
+    tags = Image.Exif()
+    assert back.exif is not None
+    tags.load(b"Exif\0\0" + back.exif)
+    inner = tags.get_ifd(ExifTags.IFD.Exif)
+    assert (tags[ExifTags.Base.Make], inner[ExifTags.Base.FNumber]) == ("Maker", 2.5)
+    assert ExifTags.IFD.Interop not in inner
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")
+def test_an_xmp_packet_beside_exif_data_that_a_tiff_cannot_hold() -> None:
+    buffer = io.BytesIO()
+    with pytest.warns(ImageNotice, match="^TIFF cannot hold the EXIF data of this picture: "):
+        write_picture(Picture(COLOUR, exif=b"junk", xmp=XMP), buffer, "tiff")
+    assert_same(read_silently(buffer), Picture(COLOUR, xmp=XMP))
 
 
 def test_a_directory_of_exif_that_holds_itself() -> None:

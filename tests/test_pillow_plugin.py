@@ -220,6 +220,16 @@ def test_metadata_are_kept_replaced_and_left_out() -> None:
     assert image.info == {"icc_profile": b"a profile", "exif": b"Exif\0\0" + EXIF, "xmp": b"<x/>"}
 
 
+def test_an_orientation_in_an_xmp_packet_that_is_given_is_upright() -> None:
+    image = IMAGES["RGB"].copy()
+    image.info["xmp"] = b'<x tiff:Orientation="6"/>'
+    for options in ({}, {"xmp": image.info["xmp"]}):
+        found = opened(saved(image, **options))
+        assert (found.size, found.getexif().get(274, 1)) == ((50, 70), 1)
+    with pytest.raises(OSError, match="an XMP packet must be bytes, not str$"):
+        saved(image, xmp="<x/>")
+
+
 def test_an_orientation_is_applied() -> None:
     tags = Image.Exif()
     tags[274] = 6

@@ -13,7 +13,7 @@ from tiny import photo
 
 from dcacodec import Codec, read_picture
 from dcacodec.batch.plan import make_plan
-from dcacodec.batch.work import NO_SPACE, Outcome
+from dcacodec.batch.work import Outcome
 from dcacodec.cli import cli
 from dcacodec.errors import BatchError
 from dcacodec.ratecontrol import MaxBytes, encode_to, outcome
@@ -91,26 +91,6 @@ def test_a_worker_that_cannot_be_made_ends_the_batch(address: str, tmp_path: Pat
     plan = make_plan([str(tmp_path)], tmp_path / "out", {".txt"}, ".dca")
     with pytest.raises(BatchError, match=r"^there are no weights$"):
         run(plan.jobs, no_weights, address)
-
-
-@pytest.mark.parametrize("blocks", [1000, 1])
-def test_a_full_disk_ends_the_batch(
-    blocks: int, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One worker. In a unit that has all jobs, none is tried after the one that found the disk full."""
-    monkeypatch.setattr("dcacodec.batch.cluster._BLOCKS", blocks)
-    for name in ("a", "full", "later"):
-        (tmp_path / f"{name}.txt").write_text(name)
-    plan = make_plan([str(tmp_path)], tmp_path / "out", {".txt"}, ".dca")
-    outcomes, found = run_on_ray(plan.jobs, Capitals(tmp_path), address, 1), []
-    with pytest.raises(BatchError) as caught:
-        for each in outcomes:
-            found.append((each.job.source.stem, each.error, each.full))
-    assert str(caught.value) == NO_SPACE
-    assert found == [("a", None, False), ("full", f"{tmp_path}/out/full.dca: No space left on device", True)]
-    ledger = (tmp_path / "ledger").read_text().split()[::2]
-    # With units of one job, the worker may be at the next one before the batch ends.
-    assert ledger == ["a.dca"] or blocks > 1 and ledger == ["a.dca", "later.dca"]
 
 
 def run(*arguments: object) -> list[Outcome]:

@@ -15,6 +15,7 @@ from click.core import ParameterSource
 from dcacodec.batch.plan import DCA_SUFFIX, Plan, larger_than, make_plan, of_other_quality, remove_leftovers
 from dcacodec.batch.report import Report
 from dcacodec.batch.work import Decoding, Encoding, MakeWorker, Outcome, Outcomes
+from dcacodec.errors import BatchError
 from dcacodec.shell import (
     DEVICE,
     EFFORT,
@@ -49,6 +50,9 @@ _ENCODING_ONLY: Final = (
     "strip",
     "keep_suffix",
 )
+NO_SPACE: Final = "stopped, as no space is left; the same command does the rest once there is some"
+_MOST_FULL: Final = 2
+"""So many files in a row for which there is no space end a batch. A single one may just be large."""
 _MOST_JOBS: Final = 8
 """Without --jobs: each takes some 350 MB, and more for large pictures."""
 _DRIVERS: Final = ("/dev/nvidiactl", "/dev/nvhost-ctrl", "/dev/dxg", "/dev/kfd")
@@ -148,7 +152,8 @@ def batch(
     a.png and a.jpg without --keep-suffix, are refused before anything is done.
 
     With a target, each picture gets a quality of its own, found in seven to nine tries. Where none keeps to the target,
-    the file that comes nearest is written all the same, and told. Where no space is left for a file, the batch stops.
+    the file that comes nearest is written all the same, and told. Two files in a row for which no space is left stop
+    the batch.
     """
     from tqdm import tqdm
 
@@ -208,6 +213,7 @@ def batch(
             closing(outcomes()) as done,
             tqdm(total=len(plan.jobs), unit="file", disable=is_quiet() or None) as bar,
         ):
+            full = 0
             for outcome in done:
                 report.add(outcome)
                 bar.update()
@@ -215,6 +221,9 @@ def batch(
                     with tqdm.external_write_mode(file=sys.stderr):
                         for line in lines:
                             tell(line)
+                full = full + 1 if outcome.full else 0
+                if full == _MOST_FULL and report.waiting:
+                    raise BatchError(NO_SPACE)
     finally:  # after a stop too
         report.seconds = time.perf_counter() - start
         note(report.line())

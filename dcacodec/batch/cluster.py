@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dcacodec.batch.plan import Job
-from dcacodec.batch.work import NO_SPACE, MakeWorker, Outcome, Outcomes, Worker
+from dcacodec.batch.work import MakeWorker, Outcome, Outcomes, Worker
 from dcacodec.errors import BatchError, reason
 
 _BLOCKS: Final = 1000
@@ -46,13 +46,8 @@ class _Actor:
     def __call__(self, rows: dict[str, Any]) -> dict[str, list[Any]]:
         if self.worker is None:
             return {"number": [-1], "outcome": [pickle.dumps(BatchError(self.why))]}
-        outcomes: list[bytes] = []
-        for job in rows["job"]:
-            outcome = self.worker(pickle.loads(job))
-            outcomes.append(pickle.dumps(outcome))
-            if outcome.full:  # the batch ends: the rest of the unit is not tried
-                break
-        return {"number": list(rows["number"][: len(outcomes)]), "outcome": outcomes}
+        outcomes = [pickle.dumps(self.worker(pickle.loads(job))) for job in rows["job"]]
+        return {"number": list(rows["number"]), "outcome": outcomes}
 
 
 def run_on_ray(
@@ -71,8 +66,7 @@ def run_on_ray(
         gpus: that each worker takes as well.
 
     Raises:
-        BatchError: Ray is not installed or cannot be reached, a worker cannot be made, or no space is left, as the last
-            outcome says.
+        BatchError: Ray is not installed or cannot be reached, or a worker cannot be made.
     """
     # Ray tells its makers about each run, unless it is told not to, and users about its inner life.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -154,8 +148,6 @@ def _done(left: dict[int, Job], make: MakeWorker, count: int, gpus: float, block
             raise outcome
         if row["number"] in left:
             yield replace(outcome, job=left.pop(row["number"]))
-            if outcome.full:
-                raise BatchError(NO_SPACE)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Final, NoReturn
 
 from dcacodec.batch.plan import Job
-from dcacodec.batch.work import NO_SPACE, MakeWorker, Outcome, Outcomes
+from dcacodec.batch.work import MakeWorker, Outcome, Outcomes
 from dcacodec.errors import BatchError, reason
 
 ATTEMPTS: Final = 2
@@ -48,7 +48,7 @@ def run_in_processes(jobs: Sequence[Job], make: MakeWorker, processes: int, thre
         threads: of torch, for each of them; the environment variable OMP_NUM_THREADS overrules it.
 
     Raises:
-        BatchError: a worker cannot be made or dies before its first job, or no space is left, as the last outcome says.
+        BatchError: a worker cannot be made, or dies before its first job.
     """
     waiting, falls = deque(jobs), Counter[Job]()
     members: dict[Connection, _Member] = {}
@@ -79,9 +79,6 @@ def run_in_processes(jobs: Sequence[Job], make: MakeWorker, processes: int, thre
                     continue
                 if isinstance(message, BatchError):
                     raise message
-                if isinstance(message, Outcome) and message.full:  # before another job is sent
-                    yield message
-                    raise BatchError(NO_SPACE)
                 member.job = waiting.popleft() if waiting else None
                 if member.job is None:
                     del members[connection]
@@ -134,15 +131,18 @@ def _serve(connection: Connection, make: MakeWorker, threads: int) -> None:
     """The worker's process: tells that it is ready, then does what it is sent until the connection is closed."""
     signal.signal(signal.SIGTERM, _leave)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    with suppress(EOFError, OSError):  # the parent has closed the connection, or is gone
-        try:
-            worker = make()
-        except Exception as error:
-            connection.send(BatchError(reason(error)))
-            return
-        connection.send(None)
-        while True:
-            connection.send(worker(connection.recv()))
+    try:
+        with suppress(EOFError, OSError):  # the parent has closed the connection, or is gone
+            try:
+                worker = make()
+            except Exception as error:
+                connection.send(BatchError(reason(error)))
+                return
+            connection.send(None)
+            while True:
+                connection.send(worker(connection.recv()))
+    finally:  # it ends now: another signal (a group of processes gets two) would only break that off
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from dcacodec.batch.plan import Job, Stamp
 from dcacodec.bounded import read_container
@@ -18,9 +18,6 @@ from dcacodec.shell import silent_libraries
 if TYPE_CHECKING:
     from dcacodec.codec import Codec
     from dcacodec.ratecontrol import Target
-
-NO_SPACE: Final = "stopped, as no space is left; the same command does the rest once there is some"
-"""The error that ends a batch after an outcome that is `full`: all others would fail too."""
 
 
 @dataclass(frozen=True)
