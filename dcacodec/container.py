@@ -145,7 +145,7 @@ class Slice:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Something that travels with the picture: alpha, ICC profile, EXIF data, XMP packet, or what later releases think of.
+    """Something that travels with the picture: alpha, ICC profile, EXIF data, XMP, or what later releases think of.
 
     Attributes:
         tag: four ASCII letters. An upper-case first letter makes the chunk critical: a decoder that does not know it
