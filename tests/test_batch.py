@@ -421,6 +421,22 @@ def test_stopping_ends_the_workers_and_leaves_no_half_file(tmp_path: Path) -> No
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.dca"]
 
 
+def test_a_worker_that_is_told_twice_to_end_ends_silently() -> None:
+    """As when a whole group of processes is terminated, and its parent then terminates it, too."""
+    code = """
+import atexit, multiprocessing, os, signal
+from dcacodec.batch.pool import _serve
+
+def terminated():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+atexit.register(terminated)
+_serve(multiprocessing.Pipe()[1], terminated, 1)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGTERM, b"", b"")
+
+
 def test_a_folder_for_which_there_is_no_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: Path, **options: bool) -> None:
         raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT), str(path))
