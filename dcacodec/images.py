@@ -335,6 +335,8 @@ def _turn_upright(image: Image.Image, original: Image.Image | None = None) -> by
 
     Of an image that is a copy, the tags of a TIFF file are only to be had from the `original`.
     """
+    stored = image.im
+    stored = image.im
     try:
         raw = image.info.get("exif")
         tags = (original if original is not None and original.format == "TIFF" else image).getexif()
@@ -344,9 +346,11 @@ def _turn_upright(image: Image.Image, original: Image.Image | None = None) -> by
         raise
     except Exception as error:  # as in _read: metadata are as damaged as their writers are many
         _notice(f"the EXIF data are damaged and left out: {error}")
-        image.info.pop("exif", None)
+        for key in ("exif", "Raw profile type exif"):
+            image.info.pop(key, None)
         image._exif = None  # what Pillow has read of them
-        ImageOps.exif_transpose(image, in_place=True)  # as the XMP packet says
+        if image.im is stored and image.format != "TIFF":  # which Pillow has turned when it was loaded
+            ImageOps.exif_transpose(image, in_place=True)  # as the XMP packet says
         return None
     return kept
 

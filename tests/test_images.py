@@ -478,6 +478,25 @@ def test_damaged_exif_data_do_not_take_the_orientation_of_an_xmp_packet_away(for
     assert picture.xmp is not None and b'"6"' not in picture.xmp
 
 
+def test_a_damaged_profile_of_exif_data_does_not_either() -> None:
+    texts = PngInfo()
+    texts.add_text("Raw profile type exif", "no\nhex\nat\nall")
+    texts.add_itxt("XML:com.adobe.xmp", 'tiff:Orientation="6"')
+    with pytest.warns(ImageNotice, match="^the EXIF data are damaged and left out: "):
+        picture = read_picture(saved(COLOUR, "PNG", pnginfo=texts))
+    assert_same(picture, Picture(TURNS[6](COLOUR)))  # nothing is left of the packet
+
+
+def test_a_picture_is_turned_once_where_the_exif_data_fail_thereafter(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(exif: Image.Exif, offset: int = 8) -> bytes:
+        raise ValueError("odd tags")
+
+    monkeypatch.setattr(Image.Exif, "tobytes", fail)
+    file = saved_with_xmp("PNG", XMP + b'tiff:Orientation="6"', exif=b"Exif\0\0" + exif_with(6))
+    picture = read_with_notice(file, "the EXIF data are damaged and left out: odd tags")
+    assert (picture.exif, np.array_equal(picture.pixels, TURNS[6](COLOUR))) == (None, True)
+
+
 @pytest.mark.parametrize("kind", [TiffTags.SHORT, TiffTags.ASCII])
 @pytest.mark.parametrize("told", [b"", b'tiff:Orientation="6"'])
 def test_an_xmp_packet_of_another_type_in_a_tiff(kind: int, told: bytes) -> None:
