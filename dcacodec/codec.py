@@ -31,10 +31,8 @@ from dcacodec.coding import VALUE_LIMIT, Coder, best_coder, decode_values, encod
 from dcacodec.container import (
     ALPHA_CHUNK,
     DEFAULT_MAX_PIXELS,
-    EXIF_CHUNK,
-    ICC_CHUNK,
     LARGEST_SLICE,
-    XMP_CHUNK,
+    METADATA_CHUNKS,
     Chunk,
     Container,
     Header,
@@ -213,8 +211,7 @@ class Codec:
         chunks = [full_chunk(full)] if any(full) else []
         if picture.alpha is not None:
             chunks.append(Chunk(ALPHA_CHUNK, encode_alpha(picture.alpha)))
-        beside = {ICC_CHUNK: picture.icc, EXIF_CHUNK: picture.exif, XMP_CHUNK: picture.xmp}
-        chunks += [Chunk(tag, data) for tag, data in beside.items() if data]
+        chunks += [Chunk(tag, data) for tag, data in zip(METADATA_CHUNKS, picture.metadata, strict=True) if data]
         return pack(Container(header, slices, tuple(chunks)))
 
     @memory_errors()
@@ -263,7 +260,7 @@ class Codec:
             plane = shrink_alpha(np.ascontiguousarray(part), scale)
         pixels = self._pixels(container, view, scale, progress)
         gray = header.mode == "L"
-        return Picture(pixels, gray, plane, *(container.chunk(tag) for tag in (ICC_CHUNK, EXIF_CHUNK, XMP_CHUNK)))
+        return Picture(pixels, gray, plane, *map(container.chunk, METADATA_CHUNKS))
 
     def _team(self, header: Header) -> AbstractContextManager[InOrder]:
         """How the slices of a picture are worked through.

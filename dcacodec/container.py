@@ -58,6 +58,8 @@ ALPHA_CHUNK: Final = "ALPH"
 ICC_CHUNK: Final = "icCP"
 EXIF_CHUNK: Final = "exIF"
 XMP_CHUNK: Final = "xmPP"
+METADATA_CHUNKS: Final = (ICC_CHUNK, EXIF_CHUNK, XMP_CHUNK)
+"""In the order of `Picture.metadata`."""
 FULL_CHUNK: Final = "FULL"
 _CRITICAL_CHUNKS: Final = frozenset({ALPHA_CHUNK, FULL_CHUNK})
 

@@ -146,6 +146,11 @@ class Picture:
         """Rows."""
         return int(self.pixels.shape[0])
 
+    @property
+    def metadata(self) -> tuple[bytes | None, bytes | None, bytes | None]:
+        """ICC profile, EXIF data and XMP packet."""
+        return self.icc, self.exif, self.xmp
+
     def stripped(self) -> "Picture":
         """The same without ICC profile, EXIF data and XMP packet."""
         return replace(self, icc=None, exif=None, xmp=None)
@@ -469,7 +474,7 @@ def _bits_in_memory(image: Image.Image) -> int:
 def to_pillow(picture: Picture) -> Image.Image:
     """A picture as an image of mode L, LA, RGB or RGBA; ICC profile, EXIF data and XMP packet in `info`."""
     image = _image_of(picture, picture.gray)
-    image.info.update(info_of(picture.icc, picture.exif, picture.xmp))
+    image.info.update(info_of(*picture.metadata))
     return image
 
 

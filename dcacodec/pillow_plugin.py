@@ -23,7 +23,7 @@ from PIL import Image, ImageFile
 
 from dcacodec.api import codec_for, default_codec
 from dcacodec.bounded import read_bounded
-from dcacodec.container import ALPHA_CHUNK, EXIF_CHUNK, ICC_CHUNK, MAGIC, XMP_CHUNK, parse
+from dcacodec.container import ALPHA_CHUNK, MAGIC, METADATA_CHUNKS, parse
 from dcacodec.errors import DcaError, ImageError, TooLarge
 from dcacodec.images import decode_alpha, from_pillow, info_of, to_pillow, upright_xmp
 from dcacodec.slices import SCALES
@@ -57,7 +57,7 @@ class DcaImageFile(ImageFile.ImageFile):
         self._whole = (header.width, header.height)
         self._size = self._whole
         self._mode = header.mode if self._alpha is None else {"L": "LA", "RGB": "RGBA"}[header.mode]
-        self.info.update(info_of(*(container.chunk(tag) for tag in (ICC_CHUNK, EXIF_CHUNK, XMP_CHUNK))))
+        self.info.update(info_of(*map(container.chunk, METADATA_CHUNKS)))
         self.info["quality"] = header.quality
         self._take(1)
 

@@ -152,7 +152,7 @@ def outcome(target: Target, result: Result, picture: Picture) -> str:
         if limit:
             text += f" ({100 * count / limit:.1f} %)"
         excess = "no quality that was tried gives as little"
-        beside = sum(len(each or b"") for each in (picture.icc, picture.exif, picture.xmp))
+        beside = sum(len(each or b"") for each in picture.metadata)
         if beside > limit / 2:
             excess += f", as {beside} bytes are ICC profile, EXIF and XMP data (--strip)"
     return f"{text}, {result.tries} tries" + ("" if result.kept else f"; {excess}")

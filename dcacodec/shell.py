@@ -172,13 +172,16 @@ def check_targets(context: click.Context) -> None:
 
 def wanted_target(bpp: float | None, size: int | None, psnr: float | None) -> "Target | None":
     """What the option of the three that was given asks for; None where none was."""
+    if bpp is None and size is None and psnr is None:
+        return None
     from dcacodec.ratecontrol import MaxBpp, MaxBytes, MinPsnr
 
     if bpp is not None:
         return MaxBpp(bpp)
     if size is not None:
         return MaxBytes(size)
-    return None if psnr is None else MinPsnr(psnr)
+    assert psnr is not None
+    return MinPsnr(psnr)
 
 
 def parse_names(context: click.Context, option: click.Parameter, text: str | None) -> tuple[str, ...] | None:

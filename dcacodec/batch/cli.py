@@ -158,7 +158,6 @@ def batch(
     from tqdm import tqdm
 
     from dcacodec.images import FORMATS, picture_suffixes
-    from dcacodec.ratecontrol import MinPsnr, byte_limit
 
     for name, other in (*((name, decoding) for name in _ENCODING_ONLY), ("format_name", not decoding)):
         if other and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
@@ -179,16 +178,19 @@ def batch(
     )
     aim = wanted_target(target_bpp, target_size, target_psnr)
     already = (job.target for job in plan.skipped)
-    if aim is not None and not isinstance(aim, MinPsnr):  # a PSNR would have to be measured
-        report.above_target = larger_than(already, partial(byte_limit, aim))
-    elif aim is None and not decoding:
+    if aim is not None:
+        from dcacodec.ratecontrol import MinPsnr, byte_limit
+
+        if not isinstance(aim, MinPsnr):  # a PSNR would have to be measured
+            report.above_target = larger_than(already, partial(byte_limit, aim))
+    elif not decoding:
         report.other_quality = of_other_quality(already, quality)
-    if report.above_target:
-        note(f"dcacodec: notice: {report.above_target} of the files that are skipped are larger than the target; "
-             "--force codes them anew")
-    if report.other_quality:
-        note(f"dcacodec: notice: {report.other_quality} of the files that are skipped are of another quality than "
-             f"{quality}; --force codes them anew")
+    for count, what in (
+        (report.above_target, "larger than the target"),
+        (report.other_quality, f"of another quality than {quality}"),
+    ):
+        if count:
+            note(f"dcacodec: notice: {count} of the files that are skipped are {what}; --force codes them anew")
     if removed := remove_leftovers(plan.jobs):
         note(f"dcacodec: notice: {removed} unfinished files of runs that were killed are removed")
 

@@ -166,7 +166,6 @@ class Encoder(FileWorker):
     def convert(self, source: Path) -> Converted:
         """See `FileWorker`."""
         from dcacodec.images import read_picture
-        from dcacodec.ratecontrol import encode_to, outcome
 
         with silent_libraries():
             picture = read_picture(source, self.settings.max_pixels)
@@ -176,6 +175,8 @@ class Encoder(FileWorker):
         if target is None:
             data = self.codec.encode(picture, self.settings.quality, effort=effort)
             return Converted(lambda file: file.write(data))
+        from dcacodec.ratecontrol import encode_to, outcome
+
         result = encode_to(self.codec, picture, target, effort=effort)
         taken = f"quality {result.quality}: {outcome(target, result, picture)}"
         return Converted(lambda file: file.write(result.data), taken, result.kept)
