@@ -29,6 +29,10 @@ Examples:
               "--steps is needed.")
 @click.option("--steps", type=click.IntRange(0), default=0, show_default=False,
               help="Length of the schedule in steps, if no minutes are given.")
+@click.option("--tune", type=click.Choice(["psnr", "visual"]), default="psnr",
+              help="What is made small beside bits: squared error, or a mixture of it and SSIMULACRA 2's distance.")
+@click.option("--mse-share", type=click.FloatRange(0, 1), show_default="1 for psnr, 0.25 for visual",
+              help="The share of squared error in that mixture.")
 @click.option("--batch", type=click.IntRange(1), default=8, help="Crops per step (and process).")
 @click.option("--crop", type=click.IntRange(64), default=192, help="Side of the crops in pixels, a multiple of 64.")
 @click.option("--final-crop", type=click.IntRange(64),

@@ -39,6 +39,7 @@ from tqdm import tqdm
 from dcacodec.device import choose_device, memory_errors
 from dcacodec.errors import TrainingError, WeightsError, reason
 from dcacodec.files import append_line
+from dcacodec.metrics.distortion import TUNINGS, Distortion, Tuning
 from dcacodec.network.config import PRESETS, REGIONAL_STRIDE, DCAConfig
 from dcacodec.network.dca import DCA
 from dcacodec.network.precision import fast_bfloat16, transform_precision
@@ -62,6 +63,8 @@ class TrainingOptions:
         preset: which network, see `PRESETS`.
         minutes: length of the schedule in minutes of training time (all parts of a resumed run together); 0 = by steps.
         steps: length of the schedule in steps, when minutes is 0.
+        tune: what the distortion is, see `TUNINGS`.
+        mse_share: the share of squared error in it, None for the tuning's.
         batch: crops per step and process.
         crop: side of the crops, a multiple of 64.
         final_crop: side of the crops in the last `final_share` of the schedule, None for no change. The batch
@@ -86,6 +89,8 @@ class TrainingOptions:
     preset: str = "small"
     minutes: float = 0.0
     steps: int = 0
+    tune: Tuning = "psnr"
+    mse_share: float | None = None
     batch: int = 8
     crop: int = 192
     final_crop: int | None = None
@@ -118,8 +123,15 @@ class TrainingOptions:
             raise ValueError("a run needs a length: minutes or steps")
         if min(self.batch, self.warm_up) < 1:
             raise ValueError("batch and warm-up must be 1 at least")
+        if self.mse_share is not None:
+            Distortion(self.mse_share)  # refuses what is out of range
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise ValueError(f"the precision must be auto, float32 or bfloat16, not {self.precision!r}")
+
+    @property
+    def distortion(self) -> Distortion:
+        """What is made small beside bits."""
+        return TUNINGS[self.tune] if self.mse_share is None else Distortion(self.mse_share)
 
     @property
     def crops(self) -> tuple[int, ...]:
@@ -387,8 +399,8 @@ class Trainer:
         self.model.train()
         with transform_precision(self.device, self.autocast):
             estimate = self.model(picture, position)
-        bpp, error = loss_terms(estimate, picture, full_token_cost=False)
-        loss = rate_distortion_loss(bpp, error, trade_offs(self.config, position))
+        bpp, distortion = loss_terms(estimate, picture, options.distortion, full_token_cost=False)
+        loss = rate_distortion_loss(bpp, distortion, trade_offs(self.config, position))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.workers.mean([p.grad for p in self.model.parameters() if p.grad is not None])
@@ -422,8 +434,8 @@ class Trainer:
             x = to_input(picture, self.device)
             estimate = self.average(x, position)
             values = picture_values(estimate, x)
-            bpp, error = loss_terms(estimate, x, full_token_cost=True)
-            values["loss"] = rate_distortion_loss(bpp, error, trade_offs(self.config, position)).item()
+            bpp, distortion = loss_terms(estimate, x, self.options.distortion, full_token_cost=True)
+            values["loss"] = rate_distortion_loss(bpp, distortion, trade_offs(self.config, position)).item()
             for name, value in values.items():
                 total[name] = total.get(name, 0.0) + value / len(pictures)
         return {"quality": quality, **{name: round(value, 5) for name, value in total.items()}}

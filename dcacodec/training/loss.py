@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dcacodec.metrics.distortion import Distortion
+from dcacodec.metrics.ssimulacra2 import ssimulacra2
 from dcacodec.network.config import DCAConfig
 from dcacodec.network.dca import Estimate
 
@@ -37,14 +39,16 @@ def trade_offs(config: DCAConfig, position: Tensor) -> Tensor:
     return config.lambda_min * torch.exp(position * (span / (config.anchors - 1)))
 
 
-def loss_terms(estimate: Estimate, picture: Tensor, full_token_cost: bool) -> tuple[Tensor, Tensor]:
-    """Bits per pixel (B,) and mean squared error on the 0..1 scale (B,).
+def loss_terms(
+    estimate: Estimate, picture: Tensor, distortion: Distortion, full_token_cost: bool
+) -> tuple[Tensor, Tensor]:
+    """Bits per pixel (B,) and the distortion (B,), on the scale of ``255**2 * MSE``.
 
     Args:
         full_token_cost: count z_g's bits as they are (validation) or shared by `TOKEN_AREA` pixels (training crops).
     """
     bpp = bits_per_pixel(estimate.bits, picture.shape[1] * picture.shape[2], full_token_cost)
-    return bpp, (estimate.picture.float() - picture).square().flatten(1).mean(1)
+    return bpp, distortion(picture, estimate.picture)
 
 
 def bits_per_pixel(bits: Mapping[str, Tensor], pixels: int, full_token_cost: bool) -> Tensor:
@@ -55,21 +59,22 @@ def bits_per_pixel(bits: Mapping[str, Tensor], pixels: int, full_token_cost: boo
     return total / pixels
 
 
-def rate_distortion_loss(bpp: Tensor, error: Tensor, trade_off: Tensor) -> Tensor:
-    """``(bpp + lambda * 255**2 * MSE) / lambda**0.4``, mean over the batch."""
-    return ((bpp + trade_off * 255**2 * error) / trade_off**BALANCE).mean()
+def rate_distortion_loss(bpp: Tensor, distortion: Tensor, trade_off: Tensor) -> Tensor:
+    """``(bpp + lambda * distortion) / lambda**0.4``, mean over the batch."""
+    return ((bpp + trade_off * distortion) / trade_off**BALANCE).mean()
 
 
 def picture_values(estimate: Estimate, picture: Tensor) -> dict[str, float]:
     """What an estimate (in evaluation mode) says of one picture (1, H, W, 3) in 0..1.
 
     Returns:
-        Bits per pixel by stream ("z_r", .., "y_4") and in all ("bpp"); "psnr" in dB, over RGB of the 8-bit picture;
-        "surprise_1" to "surprise_4", the mean of |y - mean| / sigma of each step.
+        Bits per pixel by stream ("z_r", .., "y_4") and in all ("bpp"); of the 8-bit picture "psnr" in dB, over RGB, and
+        "ssimulacra2"; "surprise_1" to "surprise_4", the mean of |y - mean| / sigma of each step.
     """
     area = picture.shape[1] * picture.shape[2]
     values = {name: bits.item() / area for name, bits in estimate.bits.items()}
     rounded = (estimate.picture.clamp(0, 1) * 255).round() / 255
     psnr = -10 * math.log10(max(1e-10, (rounded - picture).square().mean().item()))
     surprise = {f"surprise_{i + 1}": value for i, value in enumerate(estimate.surprise.tolist())}
-    return {**values, "psnr": psnr, "bpp": sum(values.values()), **surprise}
+    quality = {"psnr": psnr, "ssimulacra2": ssimulacra2(picture, rounded).item()}
+    return {**values, **quality, "bpp": sum(values.values()), **surprise}

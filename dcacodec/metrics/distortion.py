@@ -1,0 +1,46 @@
+"""The distortion that a tuning makes small, in training and in refinement alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from torch import Tensor
+
+from dcacodec.metrics.ssimulacra2 import distance
+
+Tuning = Literal["psnr", "visual"]
+
+VISUAL_SCALE: Final = 10.0
+"""Makes SSIMULACRA 2's distance balance bits as ``255**2 * MSE`` does, so that a lambda keeps its meaning: along the
+rate-distortion curve of weights trained for squared error, its slope is -1/(12 lambda) to -1/(7.5 lambda)."""
+_SCALES: Final = 5
+"""Of SSIMULACRA 2: the sixth has practically no weight, and training crops are too small for it."""
+_EPSILON: Final = 1e-8
+
+
+@dataclass(frozen=True)
+class Distortion:
+    """``w * 255**2 * MSE + (1 - w) * 10 * S`` of pictures, where S is SSIMULACRA 2's distance.
+
+    Attributes:
+        mse_share: w, 0..1. Some is needed: S hardly sees slow drift of colour.
+    """
+
+    mse_share: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.mse_share <= 1:
+            raise ValueError(f"the share of squared error must be 0 to 1, not {self.mse_share}")
+
+    def __call__(self, reference: Tensor, picture: Tensor) -> Tensor:
+        """(B,) of pictures (B, H, W, 3), sRGB in 0..1; `picture` may leave the range a little, as networks' do."""
+        squared = 255**2 * (picture.float() - reference).square().flatten(1).mean(1)
+        if self.mse_share == 1:
+            return squared
+        visual = VISUAL_SCALE * distance(reference, picture, _SCALES, _EPSILON)
+        return self.mse_share * squared + (1 - self.mse_share) * visual
+
+
+TUNINGS: Final[Mapping[Tuning, Distortion]] = {"psnr": Distortion(), "visual": Distortion(mse_share=0.25)}

@@ -1,0 +1,169 @@
+"""SSIMULACRA 2, a metric of visual quality, and the distance inside of it that networks are trained with.
+
+The algorithm, its constants and its 108 weights are those published with the reference program (Jon Sneyers, Cloudinary,
+version 2.1, https://github.com/cloudinary/ssimulacra2)::
+
+    sRGB --> linear RGB --+--> XYB, made positive --> blur --+--> SSIM map ----------> means, 4-norms --.
+                          |                                  +--> artifacts map -----> means, 4-norms --+--> weighted sum
+                          |                                  '--> lost details map --> means, 4-norms --'    = distance
+                          '--> mean of 2x2 pixels: the next of six scales                                      |
+                                                                                             score = f(distance)
+
+Here the blur is a Gaussian of eleven taps whose borders are replicated. The reference program blurs with a recursive
+filter that takes the picture for black beyond its border, which matters for small pictures only.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor
+
+SCALES: Final = 6
+SMALLEST_SIDE: Final = 8
+"""Scales with a side below this are left out; so is a picture."""
+
+_OPSIN: Final = (
+    (0.30, 0.622, 0.078),
+    (0.23, 0.692, 0.078),
+    (0.24342268924547819, 0.20476744424496821, 0.5518098665095536),
+)
+"""Cone responses from linear RGB (opsin absorbance)."""
+_BIAS: Final = 0.0037930732552754493
+_C2: Final = 0.0009
+"""Stabilises the quotient of SSIM."""
+_SIGMA: Final = 1.5
+_RADIUS: Final = 5
+_BLOCK: Final = 128
+"""Rows or columns that one product blurs: a band of this side wastes little, and products are large enough to be fast."""
+
+# By channel (X, Y, B), then scale, then norm (mean, 4-norm), then map (SSIM, artifacts, lost details).
+_WEIGHTS: Final = (
+    # X
+    0.0, 0.0007376606707406586, 0.0, 0.0, 0.0007793481682867309, 0.0,
+    0.0, 0.0004371155730107379, 0.0, 1.1041726426657346, 0.00066284834129271, 0.00015231632783718752,
+    0.0, 0.0016406437456599754, 0.0, 1.8422455520539298, 11.441172603757666, 0.0,
+    0.0007989109436015163, 0.000176816438078653, 0.0, 1.8787594979546387, 10.94906990605142, 0.0,
+    0.0007289346991508072, 0.9677937080626833, 0.0, 0.00014003424285435884, 0.9981766977854967, 0.00031949755934435053,
+    0.0004550992113792063, 0.0, 0.0, 0.0013648766163243398, 0.0, 0.0,
+    # Y
+    0.0, 0.0, 0.0, 7.466890328078848, 0.0, 17.445833984131262,
+    0.0006235601634041466, 0.0, 0.0, 6.683678146179332, 0.00037724407979611296, 1.027889937768264,
+    225.20515300849274, 0.0, 0.0, 19.213238186143016, 0.0011401524586618361, 0.001237755635509985,
+    176.39317598450694, 0.0, 0.0, 24.43300999870476, 0.28520802612117757, 0.0004485436923833408,
+    0.0, 0.0, 0.0, 34.77906344483772, 44.835625328877896, 0.0,
+    0.0, 0.0, 0.0, 0.0, 0.0, 0.0,
+    # B
+    0.0, 0.0008680556573291698, 0.0, 0.0, 0.0, 0.0,
+    0.0, 0.0005313191874358747, 0.0, 0.00016533814161379112, 0.0, 0.0,
+    0.0, 0.0, 0.0, 0.0004179171803251336, 0.0017290828234722833, 0.0,
+    0.0020827005846636437, 0.0, 0.0, 8.826982764996862, 23.19243343998926, 0.0,
+    95.1080498811086, 0.9863978034400682, 0.9834382792465353, 0.0012286405048278493, 171.2667255897307, 0.9807858872435379,
+    0.0, 0.0, 0.0, 0.0005130064588990679, 0.0, 0.00010854057858411537,
+)
+
+
+def ssimulacra2(reference: Tensor, picture: Tensor) -> Tensor:
+    """The score of pictures (B, H, W, 3) in 0..1: 100 for equal ones, 90 hardly to be told apart, 30 poor, no lower end.
+
+    Raises:
+        ValueError: the shapes differ, or a side is less than `SMALLEST_SIDE`.
+    """
+    return score(distance(reference, picture))
+
+
+def score(distance: Tensor) -> Tensor:
+    """SSIMULACRA 2 of a distance (B,): the reference program's last polynomial and power, which fit it to opinions."""
+    x = distance * 0.9562382616834844
+    x = x * (2.326765642916932 + x * (-0.020884521182843837 + x * 6.248496625763138e-05))
+    return 100 - 10 * x.clamp(min=0) ** 0.6276336467831387
+
+
+def distance(reference: Tensor, picture: Tensor, scales: int = SCALES, epsilon: float = 0.0) -> Tensor:
+    """The weighted sum of norms inside SSIMULACRA 2: (B,), 0 for equal pictures, about 1 at a score of 83, 20 at -14.
+
+    Args:
+        reference, picture: (B, H, W, 3) sRGB in 0..1; what is outside is clipped.
+        scales: how many of the six; those that the pictures are too small for are left out.
+        epsilon: added under the 4-norms' root, whose slope at 0 is infinite. 1e-8 suits training.
+
+    Raises:
+        ValueError: the shapes differ, or a side is less than `SMALLEST_SIDE`.
+    """
+    if reference.shape != picture.shape or min(picture.shape[1:3]) < SMALLEST_SIDE:
+        raise ValueError(
+            f"SSIMULACRA 2 compares pictures of one size, {SMALLEST_SIDE} pixels at least to each side, "
+            f"not {tuple(reference.shape)} and {tuple(picture.shape)}"
+        )
+    weights = torch.tensor(_WEIGHTS, device=picture.device).view(3, SCALES, 2, 3).unbind(1)
+    total = torch.zeros(picture.shape[0], device=picture.device)
+    with torch.autocast(picture.device.type, enabled=False):
+        linear = [_linear(x.float().clamp(0, 1).permute(0, 3, 1, 2)) for x in (reference, picture)]
+        for weight in weights[:scales]:
+            if min(linear[0].shape[2:]) < SMALLEST_SIDE:
+                break
+            total = total + (_norms(*map(_positive_xyb, linear), epsilon) * weight).sum((1, 2, 3))
+            linear = [_halved(x) for x in linear]
+    return total
+
+
+def _linear(x: Tensor) -> Tensor:
+    """sRGB (B, 3, H, W) -> linear light."""
+    # The lower bound keeps the slope of the branch that is not taken finite.
+    return torch.where(x <= 0.04045, x / 12.92, ((x.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4)
+
+
+def _positive_xyb(linear: Tensor) -> Tensor:
+    """Linear RGB (B, 3, H, W) -> XYB, scaled and shifted so that no channel is negative in practice."""
+    matrix = torch.tensor(_OPSIN, device=linear.device)
+    cones = torch.einsum("ij,bjhw->bihw", matrix, linear) + _BIAS
+    long, middle, short = (cones ** (1 / 3) - _BIAS ** (1 / 3)).unbind(1)
+    x, y = 0.5 * (long - middle), 0.5 * (long + middle)
+    return torch.stack([14 * x + 0.42, y + 0.01, short - y + 0.55], 1)
+
+
+def _halved(x: Tensor) -> Tensor:
+    """Means of 2x2 pixels of (B, 3, H, W); of an odd last row or column those that are there."""
+    return torch.nn.functional.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
+
+
+def _norms(reference: Tensor, picture: Tensor, epsilon: float) -> Tensor:
+    """Mean and 4-norm of the three maps, from XYB (B, 3, H, W): (B, 3 channels, 2 norms, 3 maps)."""
+    products = [reference, picture, reference * reference, picture * picture, reference * picture]
+    mean_1, mean_2, square_1, square_2, product = (_blurred(x) for x in products)
+    covariance = product - mean_1 * mean_2
+    variances = (square_1 - mean_1 * mean_1) + (square_2 - mean_2 * mean_2)
+    ssim = (1 - (mean_1 - mean_2) ** 2) * (2 * covariance + _C2) / (variances + _C2)
+    edges = (1 + (picture - mean_2).abs()) / (1 + (reference - mean_1).abs()) - 1
+    maps = torch.stack([(1 - ssim).clamp(min=0), edges.clamp(min=0), (-edges).clamp(min=0)], -1)
+    squares = maps * maps
+    fourth = ((squares * squares).mean((2, 3)) + epsilon) ** 0.25
+    return torch.stack([maps.mean((2, 3)), fourth], 2)
+
+
+def _blurred(x: Tensor) -> Tensor:
+    """A Gaussian over the last two dimensions, by products with banded matrices."""
+    return _blurred_rows(_blurred_rows(x).mT).mT
+
+
+def _blurred_rows(x: Tensor) -> Tensor:
+    """A Gaussian over the second to last dimension, the first and last rows repeated outwards."""
+    rows = x.shape[-2]
+    blocks = []
+    for top in range(0, rows, _BLOCK):
+        bottom = min(top + _BLOCK, rows)
+        first, last = max(0, top - _RADIUS), min(rows, bottom + _RADIUS)
+        blocks.append(_band(top, bottom, first, last, rows, x.device) @ x[..., first:last, :])
+    return torch.cat(blocks, -2) if len(blocks) > 1 else blocks[0]
+
+
+def _band(top: int, bottom: int, first: int, last: int, rows: int, device: torch.device) -> Tensor:
+    """The matrix (bottom - top, last - first) that makes blurred rows top..bottom from rows first..last of so many."""
+    offsets = torch.arange(-_RADIUS, _RADIUS + 1, device=device)
+    taps = torch.exp(-(offsets**2) / (2 * _SIGMA**2))
+    taps = taps / taps.sum()
+    targets = torch.arange(top, bottom, device=device)[:, None] + offsets
+    sources = targets.clamp(0, rows - 1) - first
+    band = torch.zeros(bottom - top, last - first, device=device)
+    return band.scatter_add_(1, sources, taps.expand_as(sources).contiguous())
