@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from dcacodec.bench.codecs import Options, open_codec
-from dcacodec.bench.metrics import Curve, bd_rate, psnr
 from dcacodec.bench.store import write_text
 from dcacodec.errors import BenchError, DcaError, TrainingError, reason
+from dcacodec.metrics.curves import Curve, bd_rate
+from dcacodec.metrics.psnr import psnr
 from dcacodec.training.curves import no_number, read_log
 from dcacodec.training.data import load_pictures, require_blocks, whole_blocks
 
@@ -139,8 +140,11 @@ def plot(points: Sequence[Point], path: Path) -> None:
 @click.command()
 @click.argument("pictures", type=click.Path(exists=True))
 @click.argument("logs", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--before", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              help="Figures of earlier runs, as --out wrote them.")
+@click.option(
+    "--before",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Figures of earlier runs, as --out wrote them.",
+)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Where to write the figures, as JSON.")
 @click.option("--plot", "plot_path", type=click.Path(dir_okay=False, path_type=Path), help="Where to draw them (PNG).")
 @click.option("--quiet", is_flag=True, help="No progress bars.")

@@ -109,9 +109,7 @@ def main(as_json: bool) -> None:
     """Print parameters and MACs per pixel of the presets."""
     counted = {name: parts(config) for name, config in PRESETS.items()}
     if as_json:
-        rows = {
-            name: {"parts": [asdict(part) for part in found], **totals(found)} for name, found in counted.items()
-        }
+        rows = {name: {"parts": [asdict(part) for part in found], **totals(found)} for name, found in counted.items()}
         click.echo(json.dumps(rows, indent=1))
         return
     for name, found in counted.items():

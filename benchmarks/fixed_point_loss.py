@@ -31,17 +31,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from dcacodec.bench.cli import parse_qualities
-from dcacodec.codec import Codec
+from dcacodec.cli.bench import parse_qualities
+from dcacodec.codec.codec import Codec
 from dcacodec.coding import ideal_bits
 from dcacodec.errors import DcaError
-from dcacodec.images import read_picture
+from dcacodec.images.reading import read_picture
 from dcacodec.network.context import Scales, StepCoder, take_step
 from dcacodec.network.dca import DCA
 from dcacodec.network.precision import fast_bfloat16, transform_precision
 from dcacodec.network.priors import SKIP_BELOW, gaussian_bits
 from dcacodec.training.publish import load_checkpoint
-from dcacodec.weights import read_weights
+from dcacodec.weights.reader import read_weights
 
 
 @dataclass(frozen=True)
@@ -122,13 +122,23 @@ def costs(codec: Codec, floating: DCA, pixels: NDArray[np.uint8], quality: int) 
 @click.argument("weights", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--qualities", default="5,20,35,50,65,80,95", help="A list, a range like 1-100, or both.")
-@click.option("--checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              help="Take the floating-point entropy model from here.")
+@click.option(
+    "--checkpoint",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Take the floating-point entropy model from here.",
+)
 @click.option("--pictures", default="*.png", metavar="PATTERN", help="Which files of folders.")
 @click.option("--threads", type=click.IntRange(1), default=1, help="Processor threads.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
-def main(weights: Path, sources: tuple[Path, ...], qualities: str, checkpoint: Path | None, pictures: str,
-         threads: int, quiet: bool) -> None:
+def main(
+    weights: Path,
+    sources: tuple[Path, ...],
+    qualities: str,
+    checkpoint: Path | None,
+    pictures: str,
+    threads: int,
+    quiet: bool,
+) -> None:
     """Measure the codec of WEIGHTS on SOURCES: folders and single pictures."""
     torch.set_num_threads(threads)
     paths = [path for source in sources for path in (sorted(source.glob(pictures)) if source.is_dir() else [source])]
@@ -152,8 +162,10 @@ def main(weights: Path, sources: tuple[Path, ...], qualities: str, checkpoint: P
         raise click.ClickException(str(error)) from error
 
     other = checkpoint.name if checkpoint else "float32"
-    click.echo(f"{len(paths)} pictures, {weights.name} against {other}: bits of y and what they are more, in percent; "
-               "elements that are skipped, in percent\n")
+    click.echo(
+        f"{len(paths)} pictures, {weights.name} against {other}: bits of y and what they are more, in percent; "
+        "elements that are skipped, in percent\n"
+    )
     click.echo("quality   kbit in float   network   levels   tables    bytes   skipped float   skipped")
     for name, parts in [*((str(q), found[q]) for q in chosen), ("all", [part for q in chosen for part in found[q]])]:
         total = Costs.total(parts)

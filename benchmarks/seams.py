@@ -32,11 +32,11 @@ from PIL import Image
 from skimage import data as photographs
 from tqdm import tqdm
 
-from dcacodec.bench.cli import parse_qualities
-from dcacodec.codec import Codec
-from dcacodec.device import choose_device
-from dcacodec.images import Picture
-from dcacodec.weights import read_weights
+from dcacodec.cli.bench import parse_qualities
+from dcacodec.codec.codec import Codec
+from dcacodec.images.picture import Picture
+from dcacodec.network.device import choose_device
+from dcacodec.weights.reader import read_weights
 
 HEIGHT: Final = 512
 WIDTH: Final = 768

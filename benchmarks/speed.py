@@ -42,10 +42,11 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from dcacodec.codec import Codec
+from dcacodec.codec.codec import Codec
 from dcacodec.errors import DcaError
-from dcacodec.images import Picture, read_picture
-from dcacodec.weights import read_weights
+from dcacodec.images.picture import Picture
+from dcacodec.images.reading import read_picture
+from dcacodec.weights.reader import read_weights
 
 Pixels = NDArray[np.uint8]
 SIZE: Final = (768, 512)
@@ -188,12 +189,23 @@ def race(contestants: dict[str, Contestant], pixels: Pixels, rounds: int, quiet:
 @click.option("--preset", default="small", help="Which published weights.")
 @click.option("--weights", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A weights file instead.")
 @click.option("--quality", type=click.IntRange(1, 100), default=50, help="Of dcacodec.")
-@click.option("--picture", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              help="What to code, cropped to 3:2 and resized to 768x512.  [default: scikit-image's cup of coffee]")
+@click.option(
+    "--picture",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="What to code, cropped to 3:2 and resized to 768x512.  [default: scikit-image's cup of coffee]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, with the seconds of every round.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
-def main(threads: int, rounds: int, preset: str, weights: Path | None, quality: int, picture: Path | None,
-         as_json: bool, quiet: bool) -> None:
+def main(
+    threads: int,
+    rounds: int,
+    preset: str,
+    weights: Path | None,
+    quality: int,
+    picture: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Time dcacodec and CompressAI in turns, and print how many times as fast dcacodec is."""
     torch.set_num_threads(threads)
     try:
@@ -211,12 +223,21 @@ def main(threads: int, rounds: int, preset: str, weights: Path | None, quality: 
     }
     waiting = os.environ.get("OMP_WAIT_POLICY", "not set")
     if as_json:
-        setting = {"threads": threads, "cores": os.cpu_count(), "OMP_WAIT_POLICY": waiting, "torch": torch.__version__,
-                   "coder": codec.coder.name, "quality": quality, "size": SIZE}
+        setting = {
+            "threads": threads,
+            "cores": os.cpu_count(),
+            "OMP_WAIT_POLICY": waiting,
+            "torch": torch.__version__,
+            "coder": codec.coder.name,
+            "quality": quality,
+            "size": SIZE,
+        }
         click.echo(json.dumps({"setting": setting, "bpp": bpp, "seconds": times, "ratio": ratios}, indent=1))
         return
-    click.echo(f"{SIZE[0]}x{SIZE[1]}, {threads} threads on {os.cpu_count()} cores ({platform.machine()}), "
-               f"OMP_WAIT_POLICY {waiting}, PyTorch {torch.__version__}")
+    click.echo(
+        f"{SIZE[0]}x{SIZE[1]}, {threads} threads on {os.cpu_count()} cores ({platform.machine()}), "
+        f"OMP_WAIT_POLICY {waiting}, PyTorch {torch.__version__}"
+    )
     click.echo(f"dcacodec at quality {quality}, entropy coder {codec.coder.name}; {rounds} rounds in turns\n")
     click.echo(f"{'ms':<22}{'bpp':>7}" + "".join(f"{what:>10}{'min':>8}{'max':>8}" for what in ("encode", "decode")))
     for name in names:

@@ -20,9 +20,9 @@ import torch
 from speed import picture_at, timed
 from tqdm import tqdm
 
-from dcacodec.codec import Codec
+from dcacodec.codec.codec import Codec
 from dcacodec.errors import DcaError
-from dcacodec.images import Picture
+from dcacodec.images.picture import Picture
 
 SIZES: Final = ((768, 512), (1920, 1080))
 
@@ -33,12 +33,23 @@ SIZES: Final = ((768, 512), (1920, 1080))
 @click.option("--rounds", type=click.IntRange(1), default=9, help="How often each is timed, after a warm-up.")
 @click.option("--preset", default="small", help="Which published weights.")
 @click.option("--quality", type=click.IntRange(1, 100), default=50)
-@click.option("--picture", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              help="What to code, cropped and resized to each size.  [default: scikit-image's cup of coffee]")
+@click.option(
+    "--picture",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="What to code, cropped and resized to each size.  [default: scikit-image's cup of coffee]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, with the seconds of every round.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
-def main(device: str, threads: int | None, rounds: int, preset: str, quality: int, picture: Path | None,
-         as_json: bool, quiet: bool) -> None:
+def main(
+    device: str,
+    threads: int | None,
+    rounds: int,
+    preset: str,
+    quality: int,
+    picture: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Print how many pictures a second dcacodec encodes and decodes."""
     if threads:
         torch.set_num_threads(threads)

@@ -6,7 +6,7 @@ import sys
 def main() -> None:
     """Run the command. A Ctrl-C is told in a line from the first moment on, while all else is still being loaded."""
     try:
-        from dcacodec.cli import main as command
+        from dcacodec.cli.app import main as command
     except KeyboardInterrupt:
         if sys.stderr is not None:  # else `print` would take standard output
             print("dcacodec: error: interrupted", file=sys.stderr)

@@ -23,17 +23,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dcacodec.bounded import read_container
-from dcacodec.container import DEFAULT_MAX_PIXELS, parse
 from dcacodec.errors import ImageError
-from dcacodec.files import is_same_file, write_atomically
-from dcacodec.images import Picture, format_for, from_pillow, has_picture_suffix, read_picture, to_pillow, write_picture
-from dcacodec.zoo import Published, by_fingerprint, by_preset
+from dcacodec.files.atomic import is_same_file, write_atomically
+from dcacodec.files.bounded import read_container
+from dcacodec.format.container import DEFAULT_MAX_PIXELS
+from dcacodec.format.reader import parse
+from dcacodec.images.formats import format_for, has_picture_suffix
+from dcacodec.images.picture import Picture
+from dcacodec.images.pillow import from_pillow, to_pillow
+from dcacodec.images.reading import read_picture
+from dcacodec.images.writing import write_picture
+from dcacodec.weights.registry import Published, by_fingerprint, by_preset
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from dcacodec.codec import Codec
+    from dcacodec.codec.codec import Codec
 
 Content: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO"
 """A file: its path, its bytes, or the file itself, open for reading."""
@@ -72,7 +77,7 @@ def encode(image: ImageLike, quality: int = 50, *, effort: int = 0, codec: Codec
         ValueError: the quality is out of range, or the effort below 0.
 
     Warns:
-        ImageNotice: something of the picture could not be kept, see `read_picture`.
+        ImageWarning: something of the picture could not be kept, see `read_picture`.
     """
     picture = picture_of(image)
     return (codec or default_codec()).encode(picture, quality, effort=effort)
@@ -190,9 +195,7 @@ def encode_file(
     write_atomically(Path(target), lambda file: file.write(data))
 
 
-def decode_file(
-    source: str | os.PathLike[str], target: str | os.PathLike[str], codec: Codec | None = None
-) -> None:
+def decode_file(source: str | os.PathLike[str], target: str | os.PathLike[str], codec: Codec | None = None) -> None:
     """Turn a `.dca` file back into a picture file.
 
     >>> import dcacodec
@@ -342,8 +345,8 @@ def codec_for(data: bytes, max_pixels: int | None = DEFAULT_MAX_PIXELS) -> Codec
 
     Raises:
         FormatError: ``data`` is no sound `.dca` file.
-        TooLarge: it has more than ``max_pixels`` pixels.
-        UnknownModel: this installation does not have its weights.
+        TooLargeError: it has more than ``max_pixels`` pixels.
+        UnknownModelError: this installation does not have its weights.
     """
     return _shared(by_fingerprint(parse(data, max_pixels).header.fingerprint.hex()))
 
@@ -359,6 +362,6 @@ def _shared(published: Published) -> Codec:
 
 @lru_cache(maxsize=4)
 def _load(published: Published) -> Codec:
-    from dcacodec.codec import Codec
+    from dcacodec.codec.codec import Codec
 
     return Codec.from_published(published)

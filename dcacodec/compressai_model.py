@@ -24,12 +24,12 @@ import torch
 from torch import Tensor, nn
 
 from dcacodec.api import picture_of
-from dcacodec.codec import Codec
+from dcacodec.codec.codec import Codec
 from dcacodec.errors import ImageError
 from dcacodec.network.config import REGIONAL_STRIDE
 from dcacodec.network.dca import DCA
-from dcacodec.weights import Weights, read_weights
-from dcacodec.zoo import by_preset
+from dcacodec.weights.reader import Weights, read_weights
+from dcacodec.weights.registry import by_preset
 
 
 class CompressionModel(nn.Module):
@@ -110,7 +110,7 @@ class CompressionModel(nn.Module):
             torch.equal(state[name].cpu(), old) for name, old in self._coded_state.items()
         ):
             return False
-        from dcacodec.training.publish import export
+        from dcacodec.weights.export import export
 
         data = export(copy.deepcopy(self.network))
         with tempfile.TemporaryDirectory() as folder:

@@ -7,36 +7,36 @@ Whatever a user can cause (a damaged file, a picture that cannot be read, missin
 import os
 
 __all__ = [
-    "BadChecksum",
-    "BadChunkTag",
-    "BadDimensions",
-    "BadHeader",
-    "BadLength",
-    "BadMagic",
-    "BadMode",
-    "BadQuality",
-    "BadRegion",
-    "BadSliceBits",
-    "BadSliceCount",
-    "BadSliceSize",
-    "BadVarint",
-    "BadVersion",
+    "BadChecksumError",
+    "BadChunkTagError",
+    "BadDimensionsError",
+    "BadHeaderError",
+    "BadLengthError",
+    "BadMagicError",
+    "BadModeError",
+    "BadQualityError",
+    "BadRegionError",
+    "BadSliceBitsError",
+    "BadSliceCountError",
+    "BadSliceSizeError",
+    "BadVarintError",
+    "BadVersionError",
     "BatchError",
     "BenchError",
     "DcaError",
-    "DuplicateChunk",
+    "DuplicateChunkError",
     "FormatError",
     "ImageError",
-    "NewerVersion",
+    "NewerVersionError",
     "StreamError",
-    "SymbolMismatch",
-    "TooLarge",
-    "TooManyChunks",
-    "TrailingBytes",
+    "SymbolMismatchError",
+    "TooLargeError",
+    "TooManyChunksError",
+    "TrailingBytesError",
     "TrainingError",
-    "Truncated",
-    "UnknownChunk",
-    "UnknownModel",
+    "TruncatedError",
+    "UnknownChunkError",
+    "UnknownModelError",
     "WeightsError",
 ]
 
@@ -49,91 +49,91 @@ class FormatError(DcaError):
     """The bytes are not a well-formed `.dca` file. Base of all errors that reading the container can raise."""
 
 
-class BadMagic(FormatError):
+class BadMagicError(FormatError):
     """The data does not start with the four magic bytes: it is not a `.dca` file."""
 
 
-class NewerVersion(FormatError):
+class NewerVersionError(FormatError):
     """The file is of a container version that this release does not know yet."""
 
 
-class BadVersion(FormatError):
+class BadVersionError(FormatError):
     """The file names a container version that never existed."""
 
 
-class Truncated(FormatError):
+class TruncatedError(FormatError):
     """The file ends before its last byte: it was cut off, or a length inside was damaged."""
 
 
-class TrailingBytes(FormatError):
+class TrailingBytesError(FormatError):
     """There are bytes after the end of the container."""
 
 
-class BadChecksum(FormatError):
+class BadChecksumError(FormatError):
     """The CRC-32 at the end of the file differs from that of the bytes before it: the file is damaged."""
 
 
-class BadLength(FormatError):
+class BadLengthError(FormatError):
     """A length in a file with a right checksum reaches past the end of the file, or is too long to be written."""
 
 
-class BadVarint(BadLength):
+class BadVarintError(BadLengthError):
     """A variable-length number is not in its shortest form, or is 2^32 or more."""
 
 
-class BadHeader(FormatError):
+class BadHeaderError(FormatError):
     """A field of the header holds a value that the format does not allow. Base of the errors that name the field."""
 
 
-class BadDimensions(BadHeader):
+class BadDimensionsError(BadHeaderError):
     """Width or height is zero or above the limit of the format for one side."""
 
 
-class BadMode(BadHeader):
+class BadModeError(BadHeaderError):
     """The colour mode is none of those that the format knows."""
 
 
-class BadQuality(BadHeader):
+class BadQualityError(BadHeaderError):
     """The quality is not in 1..100."""
 
 
-class BadSliceSize(BadHeader):
+class BadSliceSizeError(BadHeaderError):
     """The binary logarithm of the slice size is not in 8..11, nor 0 (one slice) for a picture that is small enough."""
 
 
-class BadSliceCount(BadHeader):
+class BadSliceCountError(BadHeaderError):
     """The number of slices is not the one that follows from the dimensions and the slice size."""
 
 
-class BadChunkTag(FormatError):
+class BadChunkTagError(FormatError):
     """The tag of a chunk is not four ASCII letters."""
 
 
-class TooManyChunks(FormatError):
+class TooManyChunksError(FormatError):
     """A file has more than 1000 chunks."""
 
 
-class UnknownChunk(FormatError):
+class UnknownChunkError(FormatError):
     """The file holds a critical chunk (tag with an upper-case first letter) that this release does not know."""
 
 
-class DuplicateChunk(FormatError):
+class DuplicateChunkError(FormatError):
     """Two chunks of a file have the same tag."""
 
 
-class BadSliceBits(FormatError):
+class BadSliceBitsError(FormatError):
     """The chunk "FULL" is not one bit for each slice, one of which is set, and zeros up to the next byte."""
 
 
-class TooLarge(DcaError):
+class TooLargeError(DcaError):
     """The picture has more pixels than the caller allows (see `max_pixels`)."""
 
 
-class UnknownModel(DcaError):
+class UnknownModelError(DcaError):
     """No known weights have the fingerprint that the file or the caller asks for."""
 
 
-class BadRegion(DcaError):
+class BadRegionError(DcaError):
     """The region to decode is empty, or not all of it lies in the picture."""
 
 
@@ -141,7 +141,7 @@ class StreamError(DcaError):
     """A coded stream contradicts itself: it holds too few or too many bytes, or codes a value that cannot be."""
 
 
-class SymbolMismatch(DcaError):
+class SymbolMismatchError(DcaError):
     """The decoded latents differ from those that were encoded (their checksum in the file tells)."""
 
 
@@ -163,6 +163,14 @@ class BenchError(DcaError):
 
 class WeightsError(DcaError):
     """A weights file is missing, damaged, or not the one it claims to be."""
+
+
+class ImageWarning(UserWarning):
+    """Something about a picture was converted on reading or left out on writing. The text is one line."""
+
+
+class DeviceWarning(UserWarning):
+    """There is a GPU, but it cannot be used. The text is one line."""
 
 
 def reason(error: Exception, known: os.PathLike[str] | None = None) -> str:

@@ -22,11 +22,14 @@ from typing import IO, Any, Final
 from PIL import Image, ImageFile
 
 from dcacodec.api import codec_for, default_codec
-from dcacodec.bounded import read_bounded
-from dcacodec.container import ALPHA_CHUNK, MAGIC, METADATA_CHUNKS, parse
-from dcacodec.errors import DcaError, ImageError, TooLarge
-from dcacodec.images import decode_alpha, from_pillow, info_of, to_pillow, upright_xmp
-from dcacodec.slices import SCALES
+from dcacodec.errors import DcaError, ImageError, TooLargeError
+from dcacodec.files.bounded import read_bounded
+from dcacodec.format.container import ALPHA_CHUNK, MAGIC, METADATA_CHUNKS
+from dcacodec.format.reader import parse
+from dcacodec.images.alpha import decode_alpha
+from dcacodec.images.metadata import info_of, upright_xmp
+from dcacodec.images.pillow import from_pillow, to_pillow
+from dcacodec.tiling.grid import SCALES
 
 FORMAT: Final = "DCA"
 EXTENSION: Final = ".dca"
@@ -49,7 +52,7 @@ class DcaImageFile(ImageFile.ImageFile):
         limit = Image.MAX_IMAGE_PIXELS and math.ceil(2 * Image.MAX_IMAGE_PIXELS)
         try:
             container = parse(read_bounded(self.fp, limit, start), limit)
-        except TooLarge as error:
+        except TooLargeError as error:
             raise Image.DecompressionBombError(str(error)) from error
         except DcaError as error:
             raise OSError(str(error)) from error
@@ -82,9 +85,7 @@ class DcaImageFile(ImageFile.ImageFile):
                 raise OSError(str(error)) from error
         super().verify()
 
-    def draft(
-        self, mode: str | None, size: tuple[int, int] | None
-    ) -> tuple[str, tuple[int, int, float, float]] | None:
+    def draft(self, mode: str | None, size: tuple[int, int] | None) -> tuple[str, tuple[int, int, float, float]] | None:
         """Choose the smallest of the sizes 1, 1/2, 1/4, 1/8 that has no side below that of `size`; `mode` is ignored.
 
         Returns:
@@ -94,9 +95,7 @@ class DcaImageFile(ImageFile.ImageFile):
         if not self.tile or size is None:
             return None
         width, height = self._whole
-        scale = max(
-            (scale for scale in SCALES if width >= scale * size[0] and height >= scale * size[1]), default=1
-        )
+        scale = max((scale for scale in SCALES if width >= scale * size[0] and height >= scale * size[1]), default=1)
         self._take(scale)
         return self.mode, (0, 0, width / scale, height / scale)
 

@@ -18,12 +18,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from dcacodec.bench.metrics import psnr
-from dcacodec.container import Header
-from dcacodec.images import Picture
+from dcacodec.format.container import Header
+from dcacodec.images.picture import Picture
+from dcacodec.metrics.psnr import psnr
 
 if TYPE_CHECKING:
-    from dcacodec.codec import Codec
+    from dcacodec.codec.codec import Codec
 
 LOWEST: Final = 1
 HIGHEST: Final = 100
@@ -31,7 +31,7 @@ USUAL_TRIES: Final = 9
 """What a search takes, at most, unless exceptions lead it on."""
 
 Progress: TypeAlias = Callable[[int, int], object]
-"""As in :mod:`dcacodec.codec`; here of tries."""
+"""As in :mod:`dcacodec.codec.codec`; here of tries."""
 
 
 @dataclass(frozen=True)

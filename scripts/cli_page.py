@@ -1,6 +1,6 @@
 """Bring the help texts in docs/cli.md up to date.
 
-    python scripts/cli_page.py
+python scripts/cli_page.py
 """
 
 import re
@@ -8,13 +8,11 @@ from pathlib import Path
 
 import click
 
-from dcacodec.cli import cli
+from dcacodec.cli.app import cli
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
 
-_BLOCK = re.compile(
-    r"^## `dcacodec(?: (?P<name>[\w-]+))?`\n.*?^```text\n(?P<help>.*?)^```$", re.DOTALL | re.MULTILINE
-)
+_BLOCK = re.compile(r"^## `dcacodec(?: (?P<name>[\w-]+))?`\n.*?^```text\n(?P<help>.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 def help_text(name: str | None) -> str:

@@ -37,15 +37,15 @@ from tiny import WEIGHTS
 from torch import Tensor
 from tqdm import tqdm
 
-from dcacodec.codec import Codec
+from dcacodec.codec.codec import Codec
+from dcacodec.codec.selftest import digest_of, slices_of
 from dcacodec.coding import PythonCoder, best_coder
-from dcacodec.container import parse
 from dcacodec.errors import DcaError
-from dcacodec.images import Picture
+from dcacodec.format.reader import parse
+from dcacodec.images.picture import Picture
 from dcacodec.network.context import StepCoder
-from dcacodec.selftest import digest_of, slices_of
-from dcacodec.weights import read_weights
-from dcacodec.zoo import by_preset
+from dcacodec.weights.reader import read_weights
+from dcacodec.weights.registry import by_preset
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -44,19 +44,21 @@ from forge import Forged, ForgedChunk, ForgedSlice, sealed
 from tiny import GOLDEN, WEIGHTS
 from tqdm import tqdm
 
-from dcacodec.codec import Codec
+from dcacodec.codec.codec import Codec
 from dcacodec.coding import best_coder
-from dcacodec.container import Chunk, Container, pack, parse
 from dcacodec.errors import DcaError
-from dcacodec.images import Picture
-from dcacodec.slices import Grid
-from dcacodec.weights import read_weights
+from dcacodec.format.container import Chunk, Container
+from dcacodec.format.reader import parse
+from dcacodec.format.writer import pack
+from dcacodec.images.picture import Picture
+from dcacodec.tiling.grid import Grid
+from dcacodec.weights.reader import read_weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_PIXELS: Final = 1 << 20
-"""Files that claim more are `TooLarge`, so that an honest decoder needs little memory for any of them."""
+"""Files that claim more are `TooLargeError`, so that an honest decoder needs little memory for any of them."""
 HEADROOM: Final = 1 << 30
 """Bytes of address space that a file may take beyond what the process has when it begins."""
 GROWTH: Final = 256 << 20

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from skimage import data
 
-from dcacodec.codec import Codec
-from dcacodec.container import parse
-from dcacodec.images import Picture
-from dcacodec.selftest import GOLDEN, TINY, digest_of, means_of, slices_of
-from dcacodec.weights import read_weights
+from dcacodec.codec.codec import Codec
+from dcacodec.codec.selftest import GOLDEN, TINY, digest_of, means_of, slices_of
+from dcacodec.format.reader import parse
+from dcacodec.images.picture import Picture
+from dcacodec.weights.reader import read_weights
 
 TESTS = Path(__file__).resolve().parent.parent / "tests" / "golden"
 COPIES = ("17x5-RGBA-q50.dca", "130x70-L-q50.dca", "300x270-RGB-q50-n8.dca", "300x270-RGB-q20-n8.dca")

@@ -30,7 +30,8 @@ from dcacodec.network.layers import space_to_depth
 from dcacodec.training.checkpoint import opened_checkpoint, write_checkpoint
 from dcacodec.training.data import CropSampler, load_pictures
 from dcacodec.training.klt import GAIN
-from dcacodec.training.loop import Trainer, TrainingOptions
+from dcacodec.training.options import TrainingOptions
+from dcacodec.training.trainer import Trainer
 
 CROP: Final = 256
 RIDGE: Final = 1e-4

@@ -13,10 +13,10 @@ from hypothesis import settings
 from PIL import Image
 from tiny import WEIGHTS
 
-from dcacodec.codec import Codec
-from dcacodec.coding import Coder, CoderUnavailable, PythonCoder, TorchacCoder
-from dcacodec.parallel import threads
-from dcacodec.weights import Weights, read_weights
+from dcacodec.codec.codec import Codec
+from dcacodec.codec.parallel import threads
+from dcacodec.coding import Coder, CoderUnavailableError, PythonCoder, TorchacCoder
+from dcacodec.weights.reader import Weights, read_weights
 
 settings.register_profile("patient", deadline=None)  # that a machine is busy is no failure
 settings.load_profile("patient")
@@ -84,7 +84,7 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def tiny_published(tiny_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What needs no codec of its own, takes the tiny model."""
-    monkeypatch.setattr("dcacodec.zoo.models_dir", lambda: tiny_models)
+    monkeypatch.setattr("dcacodec.weights.registry.models_dir", lambda: tiny_models)
 
 
 @pytest.fixture(scope="session", params=["python", "torchac"])
@@ -94,5 +94,5 @@ def each_coder(request: pytest.FixtureRequest) -> Coder:
         return PythonCoder()
     try:
         return TorchacCoder()
-    except CoderUnavailable as error:
+    except CoderUnavailableError as error:
         pytest.skip(str(error))

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from tiny import TINY, WEIGHTS, drawn_latents, drawn_model, photo, published, run_entropy
 
-from dcacodec.codec import Codec, Symbols
+from dcacodec.codec.codec import Codec, Symbols
 from dcacodec.coding import PythonCoder
-from dcacodec.container import parse
-from dcacodec.images import Picture
+from dcacodec.format.reader import parse
+from dcacodec.images.picture import Picture
 from dcacodec.network.config import PRESETS, DCAConfig
-from dcacodec.weights import Weights, read_weights
+from dcacodec.weights.reader import Weights, read_weights
 
 QUALITIES = (1, 50, 100)
 LEVELS = 2
@@ -111,8 +111,10 @@ def main() -> None:
     device = torch.device("cuda")
     compared = compare_all(device)
     check_refinement(read_weights(WEIGHTS), read_weights(WEIGHTS), device)
-    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}: {compared} numbers equal to the CPU's, "
-          f"{time.perf_counter() - began:.0f} s")
+    print(
+        f"{torch.cuda.get_device_name()}, torch {torch.__version__}: {compared} numbers equal to the CPU's, "
+        f"{time.perf_counter() - began:.0f} s"
+    )
 
 
 if __name__ == "__main__":

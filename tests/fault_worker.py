@@ -28,13 +28,14 @@ import torch
 from PIL import Image
 from tiny import WEIGHTS, photo
 
-from dcacodec import cli as cli_module
-from dcacodec import zoo
-from dcacodec.codec import Codec
+from dcacodec.cli import app as cli_module
+from dcacodec.codec.codec import Codec
 from dcacodec.coding import PythonCoder, best_coder
-from dcacodec.files import write_atomically
-from dcacodec.images import Picture, write_picture
-from dcacodec.weights import read_weights
+from dcacodec.files.atomic import write_atomically
+from dcacodec.images.picture import Picture
+from dcacodec.images.writing import write_picture
+from dcacodec.weights import registry as zoo
+from dcacodec.weights.reader import read_weights
 
 
 def codec() -> Codec:

@@ -1,6 +1,6 @@
 """Files that lie: a `.dca` file as a list of fields that may all be wrong, under a right checksum of the whole.
 
-`dcacodec.container` cannot write these, its classes check what they hold. What is not changed is written as it was.
+`dcacodec.format` cannot write these, its classes check what they hold. What is not changed is written as it was.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import struct
 import zlib
 from dataclasses import dataclass, field
 
-from dcacodec.container import MAGIC, MODES, VERSION, parse
+from dcacodec.format.container import MAGIC, MODES, VERSION
+from dcacodec.format.reader import parse
 
 
 def varint(value: int, longer: int = 0) -> bytes:

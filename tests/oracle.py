@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import load as load_tensors
 
 from dcacodec.coding import CdfTable, PythonCoder, decode_values
-from dcacodec.container import Slice, parse
+from dcacodec.format.container import Slice
+from dcacodec.format.reader import parse
 
 Int = NDArray[np.int64]
 Mask = NDArray[np.bool_]

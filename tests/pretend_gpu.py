@@ -24,12 +24,18 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from dcacodec import device
-from dcacodec.fixedpoint import _exp_table_on
+from dcacodec.network.fixed_point import _exp_table_on
 
 CUDA = torch.device("cuda:0")
 _PAGE_LOCKED = "_is_page_locked"
 _NUMBERS = (
-    Tensor.__float__, Tensor.__int__, Tensor.__bool__, Tensor.__index__, Tensor.item, Tensor.tolist, Tensor.nonzero
+    Tensor.__float__,
+    Tensor.__int__,
+    Tensor.__bool__,
+    Tensor.__index__,
+    Tensor.item,
+    Tensor.tolist,
+    Tensor.nonzero,
 )
 """What a GPU must be waited for, as its answer is a number or a shape."""
 _WAITS = ("aten._local_scalar_dense", "aten.nonzero", "aten.masked_select", "aten.equal", "aten.is_nonzero")

@@ -3,9 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from dcacodec.bench.metrics import Curve, psnr
 from dcacodec.bench.page import Exhibit, Side
 from dcacodec.bench.results import Anchor, Codec, Failure, Results, Sample
+from dcacodec.metrics.curves import Curve
+from dcacodec.metrics.psnr import psnr
 
 EVIL = "<script>alert(1)</script> & \"b'"
 """What a picture might be called."""
@@ -54,8 +55,7 @@ def results() -> Results:
         dataset="synthetic",
         pictures=PICTURES,
         codecs=tuple(
-            Codec(name, label, SETTINGS, (i + 1) << 24 if i < 2 else None)
-            for i, (name, label, *_) in enumerate(CODECS)
+            Codec(name, label, SETTINGS, (i + 1) << 24 if i < 2 else None) for i, (name, label, *_) in enumerate(CODECS)
         ),
         samples=tuple(samples),
         anchors=(

@@ -24,9 +24,18 @@ from tiny import WEIGHTS, photo
 import dcacodec
 from dcacodec import Codec, Picture, api, decode, decode_array, decode_tensor, encode, read_picture
 from dcacodec.api import codec_for, default_codec, picture_of
-from dcacodec.errors import BadMagic, BadRegion, ImageError, TooLarge, Truncated, UnknownModel
-from dcacodec.images import ImageNotice, from_pillow, to_pillow, write_picture
-from dcacodec.zoo import Published
+from dcacodec.errors import (
+    BadMagicError,
+    BadRegionError,
+    ImageError,
+    ImageWarning,
+    TooLargeError,
+    TruncatedError,
+    UnknownModelError,
+)
+from dcacodec.images.pillow import from_pillow, to_pillow
+from dcacodec.images.writing import write_picture
+from dcacodec.weights.registry import Published
 
 ROOT = Path(__file__).resolve().parent.parent
 PIXELS = photo(20, 33)
@@ -44,10 +53,12 @@ def same(one: Picture, other: Picture) -> bool:
     planes = [(one.pixels, other.pixels)]
     if one.alpha is not None and other.alpha is not None:
         planes.append((one.alpha, other.alpha))
-    return (
-        (one.gray, one.icc, one.exif, one.alpha is None) == (other.gray, other.icc, other.exif, other.alpha is None)
-        and all(np.array_equal(mine, yours) for mine, yours in planes)
-    )
+    return (one.gray, one.icc, one.exif, one.alpha is None) == (
+        other.gray,
+        other.icc,
+        other.exif,
+        other.alpha is None,
+    ) and all(np.array_equal(mine, yours) for mine, yours in planes)
 
 
 # ------------------------------------------------------------------------------------------------------- what goes in
@@ -200,7 +211,7 @@ IMAGES = {
 }
 
 
-@pytest.mark.filterwarnings("ignore::dcacodec.images.ImageNotice")
+@pytest.mark.filterwarnings("ignore::dcacodec.errors.ImageWarning")
 @pytest.mark.parametrize(("image", "format"), IMAGES.values(), ids=IMAGES.keys())
 def test_an_image_is_as_its_file(image: Image.Image, format: str) -> None:
     buffer = io.BytesIO()
@@ -232,7 +243,7 @@ def tiny_tiff(bits: int, photometric: int, samples: bytes) -> bytes:
 SIXTEEN = struct.pack("<4H", 0, 10000, 40000, 65535)
 
 
-@pytest.mark.filterwarnings("ignore::dcacodec.images.ImageNotice")
+@pytest.mark.filterwarnings("ignore::dcacodec.errors.ImageWarning")
 @pytest.mark.parametrize(
     ("data", "gray", "alpha"),
     [
@@ -272,15 +283,15 @@ def test_what_is_no_file_of_ours_is_not_read_on() -> None:
             return bytes(size)
 
     file = Endless()
-    with pytest.raises(BadMagic):
+    with pytest.raises(BadMagicError):
         decode(file)  # type: ignore[arg-type]
     assert file.count == 4
 
 
 def test_losses_are_told() -> None:
-    with pytest.warns(ImageNotice, match="^samples of 16 bits are reduced to their upper 8$"):
+    with pytest.warns(ImageWarning, match="^samples of 16 bits are reduced to their upper 8$"):
         picture_of(IMAGES["I;16"][0])
-    with pytest.warns(ImageNotice, match="^CMYK without a usable colour profile is converted to sRGB"):
+    with pytest.warns(ImageWarning, match="^CMYK without a usable colour profile is converted to sRGB"):
         picture_of(IMAGES["CMYK"][0])
 
 
@@ -377,7 +388,7 @@ def test_parts_and_previews(codec: Codec, files: dict[str, bytes]) -> None:
     assert (small.width, small.height) == (9, 5)
     assert decode(data, scale=4, codec=codec).tobytes() == to_pillow(small).tobytes()
     assert torch.equal((decode_tensor(data, scale=4, codec=codec) * 255).round().byte(), torch_of(small.pixels))
-    with pytest.raises(BadRegion):
+    with pytest.raises(BadRegionError):
         decode(data, region=(7, 3, 27, 9), codec=codec)
     with pytest.raises(ValueError, match="^scale must be"):
         decode(data, scale=3, codec=codec)
@@ -386,13 +397,13 @@ def test_parts_and_previews(codec: Codec, files: dict[str, bytes]) -> None:
 def test_bad_files_are_told_by_name(codec: Codec, files: dict[str, bytes], tmp_path: Path) -> None:
     data = files["RGB"]
     for given in (codec, None):
-        with pytest.raises(BadMagic):
+        with pytest.raises(BadMagicError):
             decode(b"text", codec=given)
-        with pytest.raises(Truncated):
+        with pytest.raises(TruncatedError):
             decode(data[:-5], codec=given)
-        with pytest.raises(TooLarge):
+        with pytest.raises(TooLargeError):
             decode_array(data, max_pixels=659, codec=given)
-    with pytest.raises(UnknownModel, match="does not have"):
+    with pytest.raises(UnknownModelError, match="does not have"):
         decode_tensor(data)
     with pytest.raises(FileNotFoundError):
         decode(tmp_path / "missing.dca", codec=codec)
@@ -459,7 +470,7 @@ def test_what_is_wrong_is_told_before_torch_is_loaded() -> None:
         "print('torch' in sys.modules)\n"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.split() == ["ImageError", "TypeError", "BadMagic", "TypeError", "False"]
+    assert result.stdout.split() == ["ImageError", "TypeError", "BadMagicError", "TypeError", "False"]
 
 
 def test_a_first_decode_imports_no_compiler() -> None:

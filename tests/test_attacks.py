@@ -20,10 +20,11 @@ from PIL import Image
 from tiny import GOLDEN
 
 from dcacodec import errors
-from dcacodec.bounded import read_bounded
-from dcacodec.codec import Codec
-from dcacodec.container import LARGEST_SLICE, parse
-from dcacodec.images import Picture
+from dcacodec.codec.codec import Codec
+from dcacodec.files.bounded import read_bounded
+from dcacodec.format.container import LARGEST_SLICE
+from dcacodec.format.reader import parse
+from dcacodec.images.picture import Picture
 
 ROOT = Path(__file__).resolve().parent.parent
 ATTACKS = ROOT / "attacks"
@@ -81,9 +82,16 @@ def test_the_table_lists_the_files_and_names_errors() -> None:
     for error in set(TABLE.values()) - {DECODES}:
         assert issubclass(getattr(errors, error), errors.DcaError)
     # Every error that a file can cause has an attack; a region is not in a file.
-    caused = {each.__name__ for each in errors.FormatError.__subclasses__() + errors.BadHeader.__subclasses__()}
-    caused |= {"BadVarint", "StreamError", "SymbolMismatch", "TooLarge", "UnknownModel", "ImageError"}
-    assert caused - set(TABLE.values()) == {"BadHeader"}  # the base of others
+    caused = {each.__name__ for each in errors.FormatError.__subclasses__() + errors.BadHeaderError.__subclasses__()}
+    caused |= {
+        "BadVarintError",
+        "StreamError",
+        "SymbolMismatchError",
+        "TooLargeError",
+        "UnknownModelError",
+        "ImageError",
+    }
+    assert caused - set(TABLE.values()) == {"BadHeaderError"}  # the base of others
 
 
 def test_the_files_are_those_that_the_script_makes() -> None:
@@ -115,7 +123,7 @@ def test_attack(name: str, outcomes: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", ["absurd.dca"])
 def test_a_file_that_claims_much_is_refused_without_a_limit_too(name: str, codec: Codec) -> None:
-    with pytest.raises(errors.BadLength):
+    with pytest.raises(errors.BadLengthError):
         codec.decode((ATTACKS / name).read_bytes(), None)
 
 
@@ -157,7 +165,7 @@ class Endless:
 
 def test_what_never_ends_is_read_to_a_limit() -> None:
     file: Any = Endless()
-    with pytest.raises(errors.TooLarge, match="more than 67108944 bytes"):
+    with pytest.raises(errors.TooLargeError, match="more than 67108944 bytes"):
         read_bounded(file, 10, b"12")
     assert file.taken <= 67108944 + (1 << 20)
 
@@ -172,16 +180,16 @@ def test_what_ends_in_time_is_read_to_its_end(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [["decode", "-", "OUT"], ["info", "-"], ["encode", "-", "OUT.dca"]])
 def test_an_endless_pipe_ends_a_command(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dcacodec.bounded._BYTES_BESIDES", 1000)
+    monkeypatch.setattr("dcacodec.files.bounded._BYTES_BESIDES", 1000)
     names = {"OUT": "out.png", "OUT.dca": "out.dca"}
     arguments = [str(tmp_path / names[each]) if each in names else each for each in arguments]
-    from dcacodec.cli import cli
+    from dcacodec.cli.app import cli
 
     class Pipe(Endless):
         def read(self, size: int = -1) -> bytes:
             return super().read(size) if self.taken else super().read(4) and b"\x89DCA"
 
-    monkeypatch.setattr("dcacodec.cli._opened", lambda source: _Opened(Pipe()))
+    monkeypatch.setattr("dcacodec.cli.streams.opened", lambda source: _Opened(Pipe()))
     result = CliRunner().invoke(cli, [arguments[0], "--max-pixels", "1", *arguments[1:]], prog_name="dcacodec")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == (
@@ -233,7 +241,7 @@ def test_short_run_of_the_fuzzer(fuzz: ModuleType, tmp_path: Path) -> None:
         outcomes[number] = judge(each.data, each.sample.data)
     assert not [number for number, (_, found) in outcomes.items() if found]
     names = {name for name, _ in outcomes.values()}
-    assert {"BadChecksum", "BadLength", "StreamError", "SymbolMismatch", fuzz.SAME, fuzz.OTHER} <= names
+    assert {"BadChecksumError", "BadLengthError", "StreamError", "SymbolMismatchError", fuzz.SAME, fuzz.OTHER} <= names
     assert {name for name in names if hasattr(errors, name)} | {fuzz.SAME, fuzz.OTHER} == names
 
 

@@ -22,17 +22,19 @@ from pretend_gpu import pretended
 from tiny import photo
 
 from dcacodec import Codec, read_picture
-from dcacodec.batch.cli import NO_SPACE, _resolved
 from dcacodec.batch.plan import Job, Plan, Stamp, larger_than, make_plan, of_other_quality, remove_leftovers
 from dcacodec.batch.pool import run_in_processes
 from dcacodec.batch.report import Report
 from dcacodec.batch.work import Decoding, Encoding, MakeWorker, Outcome, Outcomes
-from dcacodec.cli import cli
-from dcacodec.container import MAGIC, Container, Header, Slice, pack, parse
-from dcacodec.errors import BatchError
-from dcacodec.images import ImageNotice, picture_suffixes
+from dcacodec.cli.app import cli
+from dcacodec.cli.batch import NO_SPACE, _resolved
+from dcacodec.errors import BatchError, ImageWarning
+from dcacodec.format.container import MAGIC, Container, Header, Slice
+from dcacodec.format.reader import parse
+from dcacodec.format.writer import pack
+from dcacodec.images.formats import picture_suffixes
 from dcacodec.ratecontrol import MaxBpp, MaxBytes, MinPsnr, Target, encode_to, outcome
-from dcacodec.weights import Weights
+from dcacodec.weights.reader import Weights
 
 TEXT = {".txt"}
 
@@ -314,7 +316,7 @@ def test_a_target_that_cannot_be_looked_at_is_named(tmp_path: Path) -> None:
 
 
 def test_a_file_that_goes_on_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dcacodec.bounded._BYTES_BESIDES", 1000)
+    monkeypatch.setattr("dcacodec.files.bounded._BYTES_BESIDES", 1000)
     path = tmp_path / "in.dca"
     path.write_bytes(MAGIC + bytes(1100))
     outcome = Decoding("png", "cpu", 10)()(Job(path, tmp_path / "out.png", None))
@@ -583,7 +585,7 @@ def test_there_and_back(pictures: Path, codec: Codec) -> None:
 
     done = {"a.png": "a.dca", "deep/b.tif": "deep/b.dca", "deep/wide.png": "deep/wide.dca"}
     for source, target in done.items():
-        with pytest.warns(ImageNotice) if "wide" in source else nullcontext():
+        with pytest.warns(ImageWarning) if "wide" in source else nullcontext():
             expected = codec.encode(read_picture(root / "in" / source), 30)
         assert (root / "out" / target).read_bytes() == expected
     written = sorted(path for path in (root / "out").rglob("*") if path.is_file())
@@ -739,9 +741,13 @@ def test_every_picture_is_coded_to_the_target(
     facts, large = json.loads(again.stdout), 0 if isinstance(target, MinPsnr) else missed
     assert (again.exit_code, facts["skipped"], facts["above_target"], facts["other_quality"]) == (0, 2, large, 0)
     *notices, last = again.stderr.splitlines()
-    assert notices == [
-        f"dcacodec: notice: {large} of the files that are skipped are larger than the target; --force codes them anew"
-    ][: bool(large)]
+    assert (
+        notices
+        == [
+            f"dcacodec: notice: {large} of the files that are skipped are larger than the target; "
+            "--force codes them anew"
+        ][: bool(large)]
+    )
     assert last.startswith("0 of 2 files coded, 2 skipped as up to date; ")
     assert call("--quiet", *option, *sources, out).output == ""
 
@@ -771,7 +777,7 @@ def test_a_full_disk_is_told_in_a_line_and_the_next_run_does_the_rest(
     jobs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With two workers, one is at work for ever."""
-    monkeypatch.setattr("dcacodec.batch.cli.Encoding", lambda *settings: Capitals(tmp_path))
+    monkeypatch.setattr("dcacodec.cli.batch.Encoding", lambda *settings: Capitals(tmp_path))
     fill(tmp_path, "in/a.png", "in/full.png", "in/full.webp", "in/later.png", *(["in/endless.png"] if jobs > 1 else []))
     command = ("--json", "--keep-suffix", "--jobs", str(jobs), tmp_path / "in", tmp_path / "out")
     result = call(*command)
@@ -796,7 +802,7 @@ def test_a_full_disk_is_told_in_a_line_and_the_next_run_does_the_rest(
 def test_files_that_are_too_large_for_a_disk_do_not_stop_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dcacodec.batch.cli.Encoding", lambda *settings: Capitals(tmp_path))
+    monkeypatch.setattr("dcacodec.cli.batch.Encoding", lambda *settings: Capitals(tmp_path))
     fill(tmp_path, "in/a/full.png", "in/b.png", "in/c/full.png", "in/d.png", "in/e/full.png")
     result = call("--json", "--jobs", "1", tmp_path / "in", tmp_path / "out")
     facts = json.loads(result.stdout)
@@ -864,19 +870,19 @@ def test_a_gpu_has_one_process_if_no_number_is_asked_for(
         return (Outcome(job, bytes_in=1, bytes_out=1) for job in jobs)
 
     monkeypatch.setattr("dcacodec.batch.pool.run_in_processes", run)
-    monkeypatch.setattr("dcacodec.batch.cli._DRIVERS", (str(tmp_path),))
-    monkeypatch.setattr("dcacodec.batch.cli.cores", lambda: 3)
+    monkeypatch.setattr("dcacodec.cli.batch._DRIVERS", (str(tmp_path),))
+    monkeypatch.setattr("dcacodec.cli.batch.cores", lambda: 3)
     fill(tmp_path, *(f"in/{number}.png" for number in range(5)))
     with pretended():
-        monkeypatch.setattr("dcacodec.device._trouble", lambda index: "" if works else "no")
+        monkeypatch.setattr("dcacodec.network.device._trouble", lambda index: "" if works else "no")
         result = call(*options, tmp_path / "in", tmp_path / "out")
     assert result.exit_code == 0, result.output
     assert asked == [(device, processes)]
 
 
 def test_where_there_is_no_driver_pytorch_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dcacodec.batch.cli._DRIVERS", (str(tmp_path / "none"),))
-    monkeypatch.setattr("dcacodec.device.choose_device", lambda name: pytest.fail("asked"))
+    monkeypatch.setattr("dcacodec.cli.batch._DRIVERS", (str(tmp_path / "none"),))
+    monkeypatch.setattr("dcacodec.network.device.choose_device", lambda name: pytest.fail("asked"))
     assert _resolved("auto") == "auto"
 
 

@@ -9,8 +9,8 @@ from web import Site, serve
 
 from dcacodec.bench import anchors
 from dcacodec.bench.anchors import COMMIT, DEFAULTS, PUBLISHED, find_anchor
-from dcacodec.bench.metrics import Curve
 from dcacodec.errors import BenchError
+from dcacodec.metrics.curves import Curve
 
 
 def content(name: str, low: float, description: str = "") -> str:

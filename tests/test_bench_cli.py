@@ -20,18 +20,19 @@ from PIL import Image
 from tiny import WEIGHTS, photo
 
 from dcacodec.bench import anchors as anchors_module
-from dcacodec.bench import cli as cli_module
 from dcacodec.bench import codecs as codecs_module
 from dcacodec.bench import datasets
-from dcacodec.bench.cli import parse_qualities
-from dcacodec.bench.codecs import FORMATS, Options, open_codec
+from dcacodec.bench.codecs import OUTPUT_FORMATS, Options, open_codec
 from dcacodec.bench.datasets import Entry, Manifest
-from dcacodec.bench.metrics import load_anchor, psnr
 from dcacodec.bench.store import load_results
 from dcacodec.bench.summary import CONVENTIONS
-from dcacodec.cli import cli
-from dcacodec.codec import Codec
-from dcacodec.images import Picture
+from dcacodec.cli import bench as cli_module
+from dcacodec.cli.app import cli
+from dcacodec.cli.bench import parse_qualities
+from dcacodec.codec.codec import Codec
+from dcacodec.images.picture import Picture
+from dcacodec.metrics.curves import load_anchor
+from dcacodec.metrics.psnr import psnr
 
 
 @pytest.fixture(autouse=True)
@@ -230,7 +231,7 @@ def test_a_wrong_command_line(arguments: list[str], message: str, tmp_path: Path
     ("arguments", "message"),
     [
         (["--codecs", "jpeg,gif", "picture.png"], f"no codec 'gif'; these are known: dcacodec, "
-                                                  f"dcacodec:EFFORT, {', '.join(FORMATS)}, compressai:MODEL"),
+                                                  f"dcacodec:EFFORT, {', '.join(OUTPUT_FORMATS)}, compressai:MODEL"),
         (["--preset", "nothing", "picture.png"], "no weights are published for the preset 'nothing'"),
         (["--weights", "picture.png", "picture.png"], None),
         (["--codecs", "jpeg", "bad.png"], None),
@@ -321,7 +322,7 @@ def test_data_folders(empty_cache: None, monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 def test_help_names_every_codec() -> None:
     text = call("--help").stdout
-    for name in (*FORMATS, "dcacodec", "compressai:MODEL"):
+    for name in (*OUTPUT_FORMATS, "dcacodec", "compressai:MODEL"):
         assert re.search(rf"\b{name}\b", text)
     assert ",".join(f"{quality:g}" for quality in codecs_module.OUR_QUALITIES) in text
 
@@ -329,7 +330,7 @@ def test_help_names_every_codec() -> None:
 def test_nothing_heavy_is_imported_for_help() -> None:
     script = (
         "import sys\n"
-        "from dcacodec.cli import cli\n"
+        "from dcacodec.cli.app import cli\n"
         "cli.main(['bench', '--help'], standalone_mode=False)\n"
         "heavy = ('torch', 'numpy', 'PIL', 'matplotlib', 'jinja2', 'tqdm', 'multiprocessing', 'urllib.request')\n"
         "print(sorted(set(heavy) & set(sys.modules)), file=sys.stderr)\n"

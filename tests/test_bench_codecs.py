@@ -13,14 +13,14 @@ from PIL import Image
 from tiny import WEIGHTS, photo
 
 from dcacodec.bench import codecs
-from dcacodec.bench.codecs import FORMATS, CompressAI, Options, Ours, available, open_codec
-from dcacodec.bench.metrics import psnr
-from dcacodec.codec import Codec
-from dcacodec.container import parse
+from dcacodec.bench.codecs import OUTPUT_FORMATS, CompressAI, Options, Ours, available, open_codec
+from dcacodec.codec.codec import Codec
 from dcacodec.errors import BenchError, WeightsError
-from dcacodec.images import Picture
+from dcacodec.format.reader import parse
+from dcacodec.images.picture import Picture
+from dcacodec.metrics.psnr import psnr
 
-HERE = [name for name in FORMATS if FORMATS[name].missing() is None]
+HERE = [name for name in OUTPUT_FORMATS if OUTPUT_FORMATS[name].missing() is None]
 
 
 @pytest.mark.parametrize("name", HERE)

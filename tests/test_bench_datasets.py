@@ -90,9 +90,7 @@ def test_without_one_it_is_fetched_once(site: Site, manifest: Path, tmp_path: Pa
     assert site.requests == [(f"/{name}", None) for name in PICTURES]
 
 
-def test_a_progress_bar_counts_pictures(
-    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_progress_bar_counts_pictures(manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     named_dataset(str(manifest), [], never)
     assert re.search(r"fetching set: 100%.* 3/3 ", capsys.readouterr().err)
 

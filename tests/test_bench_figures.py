@@ -95,8 +95,7 @@ def test_kept_results_stay_where_the_new_ones_are_not_whole(script: Any, tmp_pat
 
 def test_tables_go_between_their_marks(script: Any) -> None:
     text = (
-        "before\n<!-- bench: a -->\nold\n<!-- bench: end -->\nmiddle\n"
-        "<!-- bench: b -->\n<!-- bench: end -->\nafter\n"
+        "before\n<!-- bench: a -->\nold\n<!-- bench: end -->\nmiddle\n<!-- bench: b -->\n<!-- bench: end -->\nafter\n"
     )
     written = script.with_figures(text, {"a": "new \\1", "b": "other"})
     assert written == (

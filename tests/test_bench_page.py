@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from synthetic import CODECS, EVIL, PICTURES, SETTINGS, STREAMS, exhibits, picture, results
 
-from dcacodec.bench.metrics import bd_rate
 from dcacodec.bench.page import Exhibit, Side, write_page
 from dcacodec.bench.results import Results
 from dcacodec.bench.summary import CONVENTIONS
+from dcacodec.metrics.curves import bd_rate
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

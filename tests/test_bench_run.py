@@ -13,11 +13,12 @@ from tiny import WEIGHTS, photo
 from dcacodec.bench import measure
 from dcacodec.bench.codecs import BenchCodec, Options, Pixels, open_codec
 from dcacodec.bench.measure import Task
-from dcacodec.bench.metrics import metric_is_there, ms_ssim, psnr, ssimulacra2
+from dcacodec.bench.metrics import metric_is_there, ms_ssim, ssimulacra2
 from dcacodec.bench.results import Failure, Sample
 from dcacodec.bench.run import spaced
-from dcacodec.codec import Codec
-from dcacodec.images import Picture
+from dcacodec.codec.codec import Codec
+from dcacodec.images.picture import Picture
+from dcacodec.metrics.psnr import psnr
 
 OURS = Options(weights=WEIGHTS, device="cpu")
 
@@ -185,8 +186,15 @@ def test_the_largest_file_that_is_not_above_the_target(name: str, path: Path) ->
 
 @pytest.mark.parametrize(
     ("length", "count", "places"),
-    [(24, 2, [0, 23]), (7, 3, [0, 3, 6]), (6, 3, [0, 2, 5]), (3, 3, [0, 1, 2]), (2, 3, [0, 1]), (1, 2, [0]),
-     (5, 1, [0])],
+    [
+        (24, 2, [0, 23]),
+        (7, 3, [0, 3, 6]),
+        (6, 3, [0, 2, 5]),
+        (3, 3, [0, 1, 2]),
+        (2, 3, [0, 1]),
+        (1, 2, [0]),
+        (5, 1, [0]),
+    ],
 )
 def test_places_are_evenly_spaced(length: int, count: int, places: list[int]) -> None:
     assert spaced(length, count) == places

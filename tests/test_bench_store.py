@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from dcacodec.bench.metrics import Curve, load_anchor
 from dcacodec.bench.results import Anchor, Codec, Failure, Results, Sample
 from dcacodec.bench.store import (
     Journal,
@@ -20,6 +19,7 @@ from dcacodec.bench.store import (
     save_results,
 )
 from dcacodec.errors import BenchError
+from dcacodec.metrics.curves import Curve, load_anchor
 
 
 def sample(picture: str, codec: str, setting: float, size: int, psnr: float, **more: object) -> Sample:

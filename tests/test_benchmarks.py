@@ -17,7 +17,7 @@ from PIL import Image
 from pretend_gpu import pretended
 from tiny import TINY, photo
 
-from dcacodec.codec import Codec
+from dcacodec.codec.codec import Codec
 from dcacodec.network.dca import DCA
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
@@ -233,4 +233,3 @@ def test_campaign_compares_with_files_of_the_same_pictures(tmp_path: Path) -> No
     assert named.startswith(f"{tmp_path / 'out.xyz'}: ")
     (tmp_path / "empty").mkdir()
     assert refused(str(tmp_path / "empty"), str(log)) == f"{tmp_path / 'empty'}: no pictures in it"
-

@@ -21,11 +21,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from dcacodec import cli as cli_module
 from dcacodec._version import __version__
-from dcacodec.cli import cli
-from dcacodec.container import Chunk, Container, Header, Slice, pack
-from dcacodec.images import Picture, encode_alpha, read_picture
+from dcacodec.cli import app as cli_module
+from dcacodec.cli.app import cli
+from dcacodec.cli.streams import progress_bar
+from dcacodec.format.container import Chunk, Container, Header, Slice
+from dcacodec.format.writer import pack
+from dcacodec.images.alpha import encode_alpha
+from dcacodec.images.picture import Picture
+from dcacodec.images.reading import read_picture
 
 FILE = pack(
     Container(
@@ -84,7 +88,7 @@ def test_nothing_heavy_is_imported_for_help_and_info(arguments: list[str], tmp_p
         "import atexit, sys\n"
         "heavy = ('torch', 'numpy', 'PIL', 'torchac', 'safetensors', 'tqdm')\n"
         "atexit.register(lambda: print(sorted(set(heavy) & set(sys.modules)), file=sys.stderr))\n"
-        "from dcacodec.cli import main\n"
+        "from dcacodec.cli.app import main\n"
         "sys.argv[0] = 'dcacodec'\n"
         "main()\n"
     )
@@ -93,7 +97,7 @@ def test_nothing_heavy_is_imported_for_help_and_info(arguments: list[str], tmp_p
     assert done.returncode == (0 if arguments else 2)
 
 
-@pytest.mark.parametrize("module", ["click", "dcacodec.container"])
+@pytest.mark.parametrize("module", ["click", "dcacodec.format.container"])
 def test_an_interrupt_while_loading_is_told_in_a_line(module: str) -> None:
     script = (
         "import sys\n"
@@ -157,7 +161,7 @@ def test_help_lists_commands_examples_and_exit_codes() -> None:
         assert "Examples:" in call(name, "--help").stdout
 
 
-@pytest.mark.parametrize("name", cli_module._LAZY_COMMANDS)
+@pytest.mark.parametrize("name", cli_module._COMMANDS)
 def test_lazy_commands_are_there(name: str) -> None:
     found = cli.get_command(click.Context(cli), name)
     assert found is not None
@@ -198,7 +202,7 @@ def test_a_preset_that_is_not_published(command: str, tmp_path: Path) -> None:
 
 def test_a_damaged_list_of_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "index.json").write_text("{")
-    monkeypatch.setattr("dcacodec.zoo.models_dir", lambda: tmp_path)
+    monkeypatch.setattr("dcacodec.weights.registry.models_dir", lambda: tmp_path)
     result = call("encode", "in.png", str(tmp_path / "out.dca"))
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith(f"dcacodec: error: the list of weights, {tmp_path / 'index.json'}, cannot be read")
@@ -483,7 +487,7 @@ def test_a_result_that_cannot_be_printed_is_told(arguments: tuple[str, ...], tmp
 
 def test_what_the_encoding_of_standard_output_lacks_is_escaped() -> None:
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
-    words = [sys.executable, "-c", "from dcacodec.shell import print_result; print_result('m\\xfc \\u20ac')"]
+    words = [sys.executable, "-c", "from dcacodec.cli.options import print_result; print_result('m\\xfc \\u20ac')"]
     done = subprocess.run(words, capture_output=True, env=environment)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"m\\xfc \\u20ac\n", b"")
 
@@ -492,7 +496,8 @@ def test_what_the_encoding_of_standard_output_lacks_is_escaped() -> None:
 def test_what_is_written_in_part_is_told(unbuffered: str, coded: Path, tmp_path: Path) -> None:
     """The disk is full halfway. Unbuffered, the system says how much it took, and that is no error of its own."""
     limited = (
-        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); from dcacodec.cli import main; main()"
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); "
+        "from dcacodec.cli.app import main; main()"
     )
     environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
     for words in (["decode", "--format", "ppm", str(coded), "-"], ["completion", "bash"]):
@@ -701,7 +706,7 @@ def test_a_damaged_file_leaves_no_picture(change: Callable[[bytes], bytes], mess
 
 
 def test_an_alpha_plane_of_another_size_is_an_error(tmp_path: Path) -> None:
-    from dcacodec.container import parse
+    from dcacodec.format.reader import parse
 
     whole = parse(call("encode", "--device", "cpu", "-", "-", stdin=png(photo())).stdout_bytes)
     chunks = (Chunk("ALPH", encode_alpha(np.zeros((3, 2), np.uint8))),)
@@ -766,7 +771,7 @@ def test_progress_is_shown_for_several_slices_on_a_terminal(
 ) -> None:
     stderr = stream()
     monkeypatch.setattr(sys, "stderr", stderr)
-    with cli_module._progress() as progress:
+    with progress_bar() as progress:
         for done in range(total + 1):
             progress(done, total)
     assert ("0/3" in stderr.getvalue()) == shown

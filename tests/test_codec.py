@@ -23,21 +23,23 @@ from safetensors.torch import load, save
 from tiny import TINY, WEIGHTS, drawn_model, photo
 
 from dcacodec import zoo
-from dcacodec.codec import HYPER_ORDER, Codec, Symbols
-from dcacodec.coding import CoderUnavailable, PythonCoder, TorchacCoder, ideal_bits
-from dcacodec.container import Slice, full_chunk, pack, parse
+from dcacodec.codec.codec import HYPER_ORDER, Codec, Symbols
+from dcacodec.coding import CoderUnavailableError, PythonCoder, TorchacCoder, ideal_bits
 from dcacodec.errors import (
-    BadChecksum,
+    BadChecksumError,
     StreamError,
-    SymbolMismatch,
-    TooLarge,
-    UnknownModel,
+    SymbolMismatchError,
+    TooLargeError,
+    UnknownModelError,
     WeightsError,
 )
-from dcacodec.images import Picture
-from dcacodec.training.publish import export
-from dcacodec.weights import Weights, fingerprint, read_weights
-from dcacodec.zoo import by_fingerprint, by_preset, presets
+from dcacodec.format.container import Slice, full_chunk
+from dcacodec.format.reader import parse
+from dcacodec.format.writer import pack
+from dcacodec.images.picture import Picture
+from dcacodec.weights.export import export
+from dcacodec.weights.reader import Weights, fingerprint, read_weights
+from dcacodec.weights.registry import by_fingerprint, by_preset, presets
 
 
 def picture(height: int, width: int, seed: int = 0, mode: str = "RGB") -> Picture:
@@ -85,7 +87,10 @@ def assert_round_trip(codec: Codec, source: Picture, quality: int) -> Picture:
 
 @settings(max_examples=25)
 @given(
-    st.integers(1, 150), st.integers(1, 150), st.integers(1, 100), st.sampled_from(["RGB", "L", "RGBA"]),
+    st.integers(1, 150),
+    st.integers(1, 150),
+    st.integers(1, 100),
+    st.sampled_from(["RGB", "L", "RGBA"]),
     st.integers(0, 5),
 )
 def test_round_trip_of_any_size(codec: Codec, height: int, width: int, quality: int, mode: str, seed: int) -> None:
@@ -225,7 +230,7 @@ def test_wrong_latent_checksum(codec: Codec, sound: bytes) -> None:
     crc = parse(sound).slices[0].latent_crc
     assert altered(sound, latent_crc=crc) == sound
     for bit in (0, 31):
-        with pytest.raises(SymbolMismatch) as error:
+        with pytest.raises(SymbolMismatchError) as error:
             codec.decode(altered(sound, latent_crc=crc ^ 1 << bit))
         assert str(error.value) == "the decoded latents are not those that were encoded: the file is damaged"
 
@@ -234,14 +239,14 @@ def test_wrong_latent_checksum(codec: Codec, sound: bytes) -> None:
 def test_swapped_streams(codec: Codec, sound: bytes, one: int, other: int) -> None:
     streams = list(parse(sound).slices[0].streams)
     streams[one], streams[other] = streams[other], streams[one]
-    with pytest.raises((StreamError, SymbolMismatch)):
+    with pytest.raises((StreamError, SymbolMismatchError)):
         codec.decode(altered(sound, streams=tuple(streams)))
 
 
 def test_streams_of_another_picture(codec: Codec, sound: bytes) -> None:
     """Sound streams of a picture of the same size under this file's checksum."""
     other = codec.encode(picture(70, 80, seed=4), 60)
-    with pytest.raises(SymbolMismatch):
+    with pytest.raises(SymbolMismatchError):
         codec.decode(altered(other, latent_crc=parse(sound).slices[0].latent_crc))
 
 
@@ -249,7 +254,7 @@ def test_streams_of_another_picture(codec: Codec, sound: bytes) -> None:
 def test_cut_streams(codec: Codec, sound: bytes, index: int) -> None:
     streams = list(parse(sound).slices[0].streams)
     streams[index] = streams[index][:-1]
-    with pytest.raises((StreamError, SymbolMismatch)):
+    with pytest.raises((StreamError, SymbolMismatchError)):
         codec.decode(altered(sound, streams=tuple(streams)))
 
 
@@ -257,7 +262,7 @@ def test_cut_streams(codec: Codec, sound: bytes, index: int) -> None:
 def test_streams_with_a_byte_too_many(codec: Codec, sound: bytes, index: int) -> None:
     streams = list(parse(sound).slices[0].streams)
     streams[index] += b"\0"
-    with pytest.raises((StreamError, SymbolMismatch)):
+    with pytest.raises((StreamError, SymbolMismatchError)):
         codec.decode(altered(sound, streams=tuple(streams)))
 
 
@@ -269,7 +274,7 @@ def test_damaged_streams_never_make_a_picture(codec: Codec, sound: bytes, data: 
     index = data.draw(st.integers(0, 6))
     place = data.draw(st.integers(0, len(streams[index]) - 1))
     streams[index][place] ^= data.draw(st.integers(1, 255))
-    with pytest.raises((StreamError, SymbolMismatch)):
+    with pytest.raises((StreamError, SymbolMismatchError)):
         codec.decode(altered(sound, streams=tuple(map(bytes, streams))))
 
 
@@ -277,27 +282,27 @@ def test_damaged_streams_never_make_a_picture(codec: Codec, sound: bytes, data: 
 def test_another_quality(codec: Codec, sound: bytes, quality: int) -> None:
     """The quality of the header belongs to the probabilities: another one makes other symbols of the streams."""
     container = parse(sound)
-    with pytest.raises((StreamError, SymbolMismatch)):
+    with pytest.raises((StreamError, SymbolMismatchError)):
         codec.decode(pack(replace(container, header=replace(container.header, quality=quality))))
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 140), (140, 70), (1, 1), (70, 64)])
 def test_other_dimensions(codec: Codec, sound: bytes, width: int, height: int) -> None:
     container = parse(sound)
-    with pytest.raises((StreamError, SymbolMismatch)):
+    with pytest.raises((StreamError, SymbolMismatchError)):
         codec.decode(pack(replace(container, header=replace(container.header, width=width, height=height))))
 
 
 def test_damaged_file(codec: Codec, sound: bytes) -> None:
     damaged = bytearray(sound)
     damaged[len(sound) // 2] ^= 1
-    with pytest.raises(BadChecksum):
+    with pytest.raises(BadChecksumError):
         codec.decode(bytes(damaged))
 
 
 def test_too_many_pixels(codec: Codec, sound: bytes) -> None:
     codec.decode(sound, max_pixels=70 * 80)
-    with pytest.raises(TooLarge):
+    with pytest.raises(TooLargeError):
         codec.decode(sound, max_pixels=70 * 80 - 1)
 
 
@@ -334,14 +339,14 @@ def other_codec(tmp_path_factory: pytest.TempPathFactory) -> Codec:
 
 def test_weights_of_another_model(codec: Codec, other_codec: Codec, sound: bytes) -> None:
     names = [each.weights.fingerprint.hex() for each in (codec, other_codec)]
-    with pytest.raises(UnknownModel) as error:
+    with pytest.raises(UnknownModelError) as error:
         other_codec.decode(sound)
     assert str(error.value) == f"the file needs weights {names[0]}, this codec has {names[1]}"
 
 
 def test_weights_of_another_model_under_the_right_name(codec: Codec, other_codec: Codec, sound: bytes) -> None:
     """Should a fingerprint ever lie: no picture of noise."""
-    with pytest.raises((StreamError, SymbolMismatch)):
+    with pytest.raises((StreamError, SymbolMismatchError)):
         Codec(replace(other_codec.weights, fingerprint=codec.weights.fingerprint), coder=PythonCoder()).decode(sound)
 
 
@@ -437,10 +442,28 @@ TABLE_PARTS = ("cdf", "low", "shift")
         ),
     ],
     ids=[
-        "empty", "zeros", "cut", "longer", "no metadata", "no config", "config no JSON", "config no object",
-        "another format", "config not valid", "another latent", "another context", "another order", "unknown field",
-        "no window", "another table", "a quality missing", "scales no integers", "entropy no integers", "no number",
-        "infinite", "a level missing",
+        "empty",
+        "zeros",
+        "cut",
+        "longer",
+        "no metadata",
+        "no config",
+        "config no JSON",
+        "config no object",
+        "another format",
+        "config not valid",
+        "another latent",
+        "another context",
+        "another order",
+        "unknown field",
+        "no window",
+        "another table",
+        "a quality missing",
+        "scales no integers",
+        "entropy no integers",
+        "no number",
+        "infinite",
+        "a level missing",
     ],
 )
 def test_files_that_are_no_weights(data: bytes, tmp_path: Path) -> None:
@@ -511,7 +534,7 @@ def test_weights_of_ones_own(models: Path, tiny_models: Path, monkeypatch: pytes
 
 def test_unknown_fingerprint(models: Path, sound: bytes) -> None:
     name = read_weights(WEIGHTS).fingerprint.hex()
-    with pytest.raises(UnknownModel) as error:
+    with pytest.raises(UnknownModelError) as error:
         Codec.load_for(sound)
     assert str(error.value) == f"the file was made with weights {name}, which this installation does not have"
 
@@ -578,7 +601,7 @@ def test_a_preset_without_its_file(tmp_path: Path) -> None:
 def test_a_codec_is_sent_and_copied(weights: Weights) -> None:
     try:
         codec = Codec(weights, coder=TorchacCoder())
-    except CoderUnavailable:
+    except CoderUnavailableError:
         codec = Codec(weights)
     given = picture(40, 50)
     for other in (pickle.loads(pickle.dumps(codec)), copy.deepcopy(codec)):

@@ -21,15 +21,17 @@ from dcacodec.coding import (
     VALUE_LIMIT,
     CdfTable,
     Coder,
-    CoderUnavailable,
+    CoderUnavailableError,
     PythonCoder,
     TorchacCoder,
-    compiled,
     decode_values,
     encode_values,
     gaussian_table,
     ideal_bits,
     table_from_probabilities,
+)
+from dcacodec.coding import (
+    torchac as compiled,
 )
 from dcacodec.coding.tables import TOTAL
 from dcacodec.errors import StreamError, WeightsError
@@ -44,7 +46,7 @@ def torchac() -> TorchacCoder:
     """The compiled coder. It may only be missing where there is no compiler."""
     try:
         return TorchacCoder()
-    except CoderUnavailable as error:
+    except CoderUnavailableError as error:
         if shutil.which(os.environ.get("CXX") or "c++") is None:
             pytest.skip(f"NOT TESTED AGAINST TORCHAC: {error}")
         raise
@@ -644,7 +646,7 @@ def test_compiler_that_fails(tmp_path: Path) -> None:
 def test_cache_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, torchac: TorchacCoder, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("DCACODEC_CACHE", str(tmp_path / "file"))
-    with pytest.raises(CoderUnavailable, match="Not a directory|cannot find the path"):
+    with pytest.raises(CoderUnavailableError, match="Not a directory|cannot find the path"):
         TorchacCoder()
 
 
@@ -674,7 +676,7 @@ def test_damaged_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 
     monkeypatch.setenv("DCACODEC_CACHE", str(tmp_path))
     monkeypatch.setattr(compiled, "_build", build)
-    with pytest.raises(CoderUnavailable, match="cannot be loaded .* delete it to have it built anew"):
+    with pytest.raises(CoderUnavailableError, match="cannot be loaded .* delete it to have it built anew"):
         TorchacCoder()
 
 
@@ -683,7 +685,7 @@ def test_compiled_coder_of_another_bitstream(monkeypatch: pytest.MonkeyPatch, to
     other.encode_cdf = lambda cdf, symbols: b"\0" + torchac._backend.encode_cdf(cdf, symbols)  # type: ignore[attr-defined]
     other.decode_cdf = torchac._backend.decode_cdf  # type: ignore[attr-defined]
     monkeypatch.setattr(compiled, "_backend", lambda: other)
-    with pytest.raises(CoderUnavailable, match="does not make the bitstream of this format"):
+    with pytest.raises(CoderUnavailableError, match="does not make the bitstream of this format"):
         TorchacCoder()
 
 
@@ -702,7 +704,7 @@ def test_lock_of_a_killed_build_is_free(tmp_path: Path) -> None:
     code = f"""
 import time
 from pathlib import Path
-from dcacodec.coding.compiled import _alone
+from dcacodec.coding.torchac import _alone
 with _alone(Path({str(tmp_path / "lock")!r})) as alone:
     print(alone, flush=True)
     time.sleep(60)

@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from tiny import TINY, drawn_model, photo
 from torch import Tensor
 
-from dcacodec.codec import Codec
+from dcacodec.codec.codec import Codec
 from dcacodec.compressai_model import CompressionModel
-from dcacodec.container import parse
-from dcacodec.errors import UnknownModel
-from dcacodec.images import Picture
-from dcacodec.weights import Weights
+from dcacodec.errors import UnknownModelError
+from dcacodec.format.reader import parse
+from dcacodec.images.picture import Picture
+from dcacodec.weights.reader import Weights
 
 STREAMS = {"z_r", "z_g", "z_l", "y_1", "y_2", "y_3", "y_4"}
 
@@ -142,7 +142,7 @@ def test_a_trained_network_codes_after_an_update() -> None:
     assert model.update()
     assert not model.update()
     new = model.compress(x)
-    with pytest.raises(UnknownModel):
+    with pytest.raises(UnknownModelError):
         model.decompress(old["strings"], old["shape"])
     brighter = model.decompress(new["strings"], new["shape"])["x_hat"]
     assert (brighter - x_hat).mean().item() == pytest.approx(0.1, abs=0.03)

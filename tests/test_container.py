@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from dcacodec import container as dca
 from dcacodec import errors
 from dcacodec.coding import CdfTable, PythonCoder, encode_values
-from dcacodec.container import GLANCE, Chunk, Container, Header, Slice, describe, glance, pack, parse
+from dcacodec.format.container import Chunk, Container, Header, Slice, describe
+from dcacodec.format.reader import GLANCE, glance, parse
+from dcacodec.format.writer import pack
 
 SPECIFICATION = Path(__file__).parents[1] / "docs" / "format.md"
 FINGERPRINT = bytes.fromhex("c0ffee01")
@@ -140,12 +142,12 @@ def test_parse_undoes_pack_for_any_container(container: Container) -> None:
 def test_a_glance_needs_no_more_than_it_says() -> None:
     assert len(dca.MAGIC) + 1 + dca.FINGERPRINT_BYTES + 3 * 5 + 2 < GLANCE  # no varint has more than five bytes
     for count in range(14):
-        with pytest.raises(errors.Truncated):
+        with pytest.raises(errors.TruncatedError):
             glance(pack(ONE_SLICE)[:count])
     assert glance(pack(ONE_SLICE)[:15]) == HEADER
-    with pytest.raises(errors.BadMagic):
+    with pytest.raises(errors.BadMagicError):
         glance(b"\x89PNG and so on")
-    with pytest.raises(errors.BadQuality):
+    with pytest.raises(errors.BadQualityError):
         glance(written(quality=b"\x65"))
 
 
@@ -158,7 +160,7 @@ def test_varint_takes_seven_bits_a_byte(value: int) -> None:
 
 
 def test_numbers_of_2_to_the_32_cannot_be_written() -> None:
-    with pytest.raises(errors.BadLength, match="2\\^32 - 1"):
+    with pytest.raises(errors.BadLengthError, match="2\\^32 - 1"):
         dca.varint(2**32)
 
 
@@ -215,68 +217,84 @@ def test_unknown_ancillary_chunk_is_kept_and_packed_again() -> None:
 # Malformed files: one named error each.
 
 CASES: dict[str, tuple[type[errors.DcaError], bytes, str]] = {
-    "another_file": (errors.BadMagic, b"\x89PNG\r\n\x1a\n" + bytes(50), "not a .dca file"),
-    "short_other_file": (errors.BadMagic, b"\x89P", "not a .dca file"),
-    "newer_version": (errors.NewerVersion, written(version=b"\x02"), "container version 2: .* up to version 1"),
-    "version_zero": (errors.BadVersion, written(version=b"\x00"), "container version 0 does not exist"),
-    "zero_width": (errors.BadDimensions, written(width=b"\x00"), "0x2 pixels"),
-    "zero_height": (errors.BadDimensions, written(height=b"\x00"), "3x0 pixels"),
-    "side_too_long": (errors.BadDimensions, written(height=b"\x81\x80\x40"), "3x1048577 pixels"),
+    "another_file": (errors.BadMagicError, b"\x89PNG\r\n\x1a\n" + bytes(50), "not a .dca file"),
+    "short_other_file": (errors.BadMagicError, b"\x89P", "not a .dca file"),
+    "newer_version": (errors.NewerVersionError, written(version=b"\x02"), "container version 2: .* up to version 1"),
+    "version_zero": (errors.BadVersionError, written(version=b"\x00"), "container version 0 does not exist"),
+    "zero_width": (errors.BadDimensionsError, written(width=b"\x00"), "0x2 pixels"),
+    "zero_height": (errors.BadDimensionsError, written(height=b"\x00"), "3x0 pixels"),
+    "side_too_long": (errors.BadDimensionsError, written(height=b"\x81\x80\x40"), "3x1048577 pixels"),
     "too_many_pixels": (
-        errors.TooLarge,
+        errors.TooLargeError,
         written(width=b"\x80\x80\x40", height=b"\x80\x80\x40", layout=b"\x0b"),
         "1048576x1048576 pixels is above the limit of 178956970",
     ),
-    "unknown_mode": (errors.BadMode, written(layout=b"\x20"), "colour mode number 2 is not one of RGB, L"),
-    "quality_zero": (errors.BadQuality, written(quality=b"\x00"), "quality 0 is not"),
-    "quality_above_100": (errors.BadQuality, written(quality=b"\x65"), "quality 101 is not"),
-    "slices_too_small": (errors.BadSliceSize, written(layout=b"\x07"), "slice size code 7"),
-    "slices_too_large": (errors.BadSliceSize, written(layout=b"\x0c"), "slice size code 12 is neither 0 nor in 8"),
+    "unknown_mode": (errors.BadModeError, written(layout=b"\x20"), "colour mode number 2 is not one of RGB, L"),
+    "quality_zero": (errors.BadQualityError, written(quality=b"\x00"), "quality 0 is not"),
+    "quality_above_100": (errors.BadQualityError, written(quality=b"\x65"), "quality 101 is not"),
+    "slices_too_small": (errors.BadSliceSizeError, written(layout=b"\x07"), "slice size code 7"),
+    "slices_too_large": (errors.BadSliceSizeError, written(layout=b"\x0c"), "slice size code 12 is neither 0 nor in 8"),
     "too_large_for_one_slice": (
-        errors.BadSliceSize,
+        errors.BadSliceSizeError,
         written(width=b"\x81\x10", height=b"\x80\x10"),
         "2049x2048 pixels is too large for a single slice",
     ),
     "too_long_for_one_slice": (
-        errors.BadSliceSize,
+        errors.BadSliceSizeError,
         written(width=b"\x01", height=b"\x81\x80\x04"),
         "1x65537 pixels is too large for a single slice",
     ),
-    "too_many_slices": (errors.BadSliceCount, written(layout=b"\x08", count=b"\x02"), "2 slices .* has 1x1"),
-    "no_slices": (errors.BadSliceCount, written(layout=b"\x08", count=b"\x00"), "0 slices .* has 1x1"),
-    "billions_of_slices": (errors.BadSliceCount, written(layout=b"\x08", count=b"\xff\xff\xff\xff\x0f"), "4294967295"),
-    "stream_longer_than_file": (errors.BadLength, written(streams=b""), "reaches past its end"),
+    "too_many_slices": (errors.BadSliceCountError, written(layout=b"\x08", count=b"\x02"), "2 slices .* has 1x1"),
+    "no_slices": (errors.BadSliceCountError, written(layout=b"\x08", count=b"\x00"), "0 slices .* has 1x1"),
+    "billions_of_slices": (
+        errors.BadSliceCountError,
+        written(layout=b"\x08", count=b"\xff\xff\xff\xff\x0f"),
+        "4294967295",
+    ),
+    "stream_longer_than_file": (errors.BadLengthError, written(streams=b""), "reaches past its end"),
     "stream_of_4_gib": (
-        errors.BadLength,
+        errors.BadLengthError,
         written(table=b"\xff\xff\xff\xff\x0f\0\0\0\0\0\0" + bytes(4)),
         "reaches past its end",
     ),
     "table_longer_than_file": (
-        errors.BadLength,
+        errors.BadLengthError,
         written(width=b"\x80\x80\x01", height=b"\x80\x40", layout=b"\x08", count=b"\x80\x10"),
         "reaches past its end",
     ),
-    "chunk_longer_than_file": (errors.BadLength, written(chunks=b"icCP\x09abc\0"), "reaches past its end"),
-    "end_of_chunks_missing": (errors.BadLength, written(chunks=b""), "reaches past its end"),
-    "chunk_tag_longer_than_file": (errors.BadLength, written(chunks=b"ic"), "reaches past its end"),
-    "varint_not_shortest": (errors.BadVarint, written(width=b"\x83\x00"), "not in its shortest form"),
-    "varint_of_six_bytes": (errors.BadVarint, written(width=b"\x83\x80\x80\x80\x80\x01"), "2\\^32 or more"),
-    "varint_of_33_bits": (errors.BadVarint, written(width=b"\x83\x80\x80\x80\x10"), "2\\^32 or more"),
-    "bad_chunk_tag": (errors.BadChunkTag, written(chunks=b"ic\x80P\0\0"), "'ic\\\\x80P' is not four ASCII letters"),
-    "chunk_tag_with_line_break": (errors.BadChunkTag, written(chunks=b"a\nbc\0\0"), "'a\\\\nbc' is not four"),
-    "unknown_critical_chunk": (errors.UnknownChunk, written(chunks=b"NEWs\0\0"), "needs chunk NEWs"),
-    "duplicate_chunk": (errors.DuplicateChunk, written(chunks=b"icCP\0icCP\1x\0"), "icCP is there twice"),
-    "too_many_chunks": (errors.TooManyChunks, written(chunks=b"aaaa\0" * 1001 + b"\0"), "more than 1000 chunks"),
-    "full_chunk_too_short": (errors.BadSliceBits, written(chunks=b"FULL\0\0"), "is not one bit for each of 1 slices"),
-    "full_chunk_too_long": (errors.BadSliceBits, written(chunks=b"FULL\2\1\0\0"), "for each of 1 slices"),
-    "full_chunk_of_other_slices": (errors.BadSliceBits, written(chunks=b"FULL\1\3\0"), "for each of 1 slices"),
-    "full_chunk_of_no_slice": (errors.BadSliceBits, written(chunks=b"FULL\1\0\0"), "with one that is set"),
-    "bytes_before_checksum": (errors.TrailingBytes, written(chunks=b"\0more"), "4 bytes between"),
-    "bytes_after_checksum": (errors.TrailingBytes, written() + b"\n", "1 bytes after the end"),
-    "file_twice": (errors.TrailingBytes, written() * 2, f"{len(written())} bytes after the end"),
-    "wrong_checksum": (errors.BadChecksum, written()[:-1] + b"?", "the file is damaged"),
-    "damaged_stream": (errors.BadChecksum, written().replace(b"R", b"r"), "the file is damaged"),
-    "damaged_header": (errors.BadChecksum, b"\x89DCA\x01" + written(width=b"\x00")[5:-1] + b"?", "the file is damaged"),
+    "chunk_longer_than_file": (errors.BadLengthError, written(chunks=b"icCP\x09abc\0"), "reaches past its end"),
+    "end_of_chunks_missing": (errors.BadLengthError, written(chunks=b""), "reaches past its end"),
+    "chunk_tag_longer_than_file": (errors.BadLengthError, written(chunks=b"ic"), "reaches past its end"),
+    "varint_not_shortest": (errors.BadVarintError, written(width=b"\x83\x00"), "not in its shortest form"),
+    "varint_of_six_bytes": (errors.BadVarintError, written(width=b"\x83\x80\x80\x80\x80\x01"), "2\\^32 or more"),
+    "varint_of_33_bits": (errors.BadVarintError, written(width=b"\x83\x80\x80\x80\x10"), "2\\^32 or more"),
+    "bad_chunk_tag": (
+        errors.BadChunkTagError,
+        written(chunks=b"ic\x80P\0\0"),
+        "'ic\\\\x80P' is not four ASCII letters",
+    ),
+    "chunk_tag_with_line_break": (errors.BadChunkTagError, written(chunks=b"a\nbc\0\0"), "'a\\\\nbc' is not four"),
+    "unknown_critical_chunk": (errors.UnknownChunkError, written(chunks=b"NEWs\0\0"), "needs chunk NEWs"),
+    "duplicate_chunk": (errors.DuplicateChunkError, written(chunks=b"icCP\0icCP\1x\0"), "icCP is there twice"),
+    "too_many_chunks": (errors.TooManyChunksError, written(chunks=b"aaaa\0" * 1001 + b"\0"), "more than 1000 chunks"),
+    "full_chunk_too_short": (
+        errors.BadSliceBitsError,
+        written(chunks=b"FULL\0\0"),
+        "is not one bit for each of 1 slices",
+    ),
+    "full_chunk_too_long": (errors.BadSliceBitsError, written(chunks=b"FULL\2\1\0\0"), "for each of 1 slices"),
+    "full_chunk_of_other_slices": (errors.BadSliceBitsError, written(chunks=b"FULL\1\3\0"), "for each of 1 slices"),
+    "full_chunk_of_no_slice": (errors.BadSliceBitsError, written(chunks=b"FULL\1\0\0"), "with one that is set"),
+    "bytes_before_checksum": (errors.TrailingBytesError, written(chunks=b"\0more"), "4 bytes between"),
+    "bytes_after_checksum": (errors.TrailingBytesError, written() + b"\n", "1 bytes after the end"),
+    "file_twice": (errors.TrailingBytesError, written() * 2, f"{len(written())} bytes after the end"),
+    "wrong_checksum": (errors.BadChecksumError, written()[:-1] + b"?", "the file is damaged"),
+    "damaged_stream": (errors.BadChecksumError, written().replace(b"R", b"r"), "the file is damaged"),
+    "damaged_header": (
+        errors.BadChecksumError,
+        b"\x89DCA\x01" + written(width=b"\x00")[5:-1] + b"?",
+        "the file is damaged",
+    ),
 }
 
 
@@ -293,14 +311,20 @@ def test_malformed_file_raises_its_own_error(error: type[errors.DcaError], data:
 def test_every_prefix_is_truncated(container: Container) -> None:
     data = pack(container)
     for length in range(len(data)):
-        with pytest.raises(errors.Truncated, match=f"more than its {length} bytes"):
+        with pytest.raises(errors.TruncatedError, match=f"more than its {length} bytes"):
             parse(data[:length])
 
 
 @each_example
 def test_every_change_of_one_byte_is_noticed(container: Container) -> None:
     data = pack(container)
-    expected = {errors.BadMagic, errors.BadVersion, errors.NewerVersion, errors.BadChecksum, errors.Truncated}
+    expected = {
+        errors.BadMagicError,
+        errors.BadVersionError,
+        errors.NewerVersionError,
+        errors.BadChecksumError,
+        errors.TruncatedError,
+    }
     seen = set()
     for position in range(len(data)):
         for change in range(1, 256):
@@ -350,20 +374,20 @@ def check_refused_or_understood(data: bytes) -> None:
 def test_pixel_limit() -> None:
     data = pack(ONE_SLICE)
     assert parse(data, max_pixels=768 * 512) == ONE_SLICE
-    with pytest.raises(errors.TooLarge, match="768x512 pixels is above the limit of 393215 pixels"):
+    with pytest.raises(errors.TooLargeError, match="768x512 pixels is above the limit of 393215 pixels"):
         parse(data, max_pixels=768 * 512 - 1)
 
 
 def test_no_pixel_limit_leaves_that_of_the_format() -> None:
     header = Header(FINGERPRINT, dca.MAX_SIDE, 256, "RGB", 50, slice_log2=11)
     container = Container(header, ONE_SLICE.slices * header.slice_count)
-    with pytest.raises(errors.TooLarge):
+    with pytest.raises(errors.TooLargeError):
         parse(pack(container))
     assert parse(pack(container), max_pixels=None) == container
     for limit in (1, None):  # what is wrong with a damaged file has nothing to do with the limit
-        with pytest.raises(errors.Truncated):
+        with pytest.raises(errors.TruncatedError):
             parse(pack(container)[:-100], limit)
-    with pytest.raises(errors.BadDimensions):
+    with pytest.raises(errors.BadDimensionsError):
         parse(written(width=b"\x81\x80\x40"), max_pixels=None)
 
 
@@ -373,32 +397,35 @@ def test_no_pixel_limit_leaves_that_of_the_format() -> None:
 @pytest.mark.parametrize(
     ("error", "build"),
     [
-        (errors.BadDimensions, lambda: Header(FINGERPRINT, 0, 1, "RGB", 50)),
-        (errors.BadDimensions, lambda: Header(FINGERPRINT, 1, -1, "RGB", 50)),
-        (errors.BadDimensions, lambda: Header(FINGERPRINT, dca.MAX_SIDE + 1, 1, "RGB", 50)),
-        (errors.BadMode, lambda: Header(FINGERPRINT, 1, 1, "RGBA", 50)),
-        (errors.BadQuality, lambda: Header(FINGERPRINT, 1, 1, "RGB", 0)),
-        (errors.BadQuality, lambda: Header(FINGERPRINT, 1, 1, "RGB", 101)),
-        (errors.BadSliceSize, lambda: Header(FINGERPRINT, 1, 1, "RGB", 50, slice_log2=7)),
-        (errors.BadSliceSize, lambda: Header(FINGERPRINT, 1, 1, "RGB", 50, slice_log2=12)),
-        (errors.BadSliceSize, lambda: Header(FINGERPRINT, 2049, 2048, "RGB", 50)),
-        (errors.BadSliceSize, lambda: Header(FINGERPRINT, 65537, 1, "RGB", 50)),
+        (errors.BadDimensionsError, lambda: Header(FINGERPRINT, 0, 1, "RGB", 50)),
+        (errors.BadDimensionsError, lambda: Header(FINGERPRINT, 1, -1, "RGB", 50)),
+        (errors.BadDimensionsError, lambda: Header(FINGERPRINT, dca.MAX_SIDE + 1, 1, "RGB", 50)),
+        (errors.BadModeError, lambda: Header(FINGERPRINT, 1, 1, "RGBA", 50)),
+        (errors.BadQualityError, lambda: Header(FINGERPRINT, 1, 1, "RGB", 0)),
+        (errors.BadQualityError, lambda: Header(FINGERPRINT, 1, 1, "RGB", 101)),
+        (errors.BadSliceSizeError, lambda: Header(FINGERPRINT, 1, 1, "RGB", 50, slice_log2=7)),
+        (errors.BadSliceSizeError, lambda: Header(FINGERPRINT, 1, 1, "RGB", 50, slice_log2=12)),
+        (errors.BadSliceSizeError, lambda: Header(FINGERPRINT, 2049, 2048, "RGB", 50)),
+        (errors.BadSliceSizeError, lambda: Header(FINGERPRINT, 65537, 1, "RGB", 50)),
         (ValueError, lambda: Header(b"abc", 1, 1, "RGB", 50)),
         (ValueError, lambda: Slice((b"",) * 6, 0)),
         (ValueError, lambda: Slice((b"",) * 7, -1)),
         (ValueError, lambda: Slice((b"",) * 7, 2**32)),
-        (errors.BadSliceCount, lambda: Container(HEADER, ())),
-        (errors.BadSliceCount, lambda: Container(HEADER, ONE_SLICE.slices * 2)),
-        (errors.BadChunkTag, lambda: Chunk("abc", b"")),
-        (errors.BadChunkTag, lambda: Chunk("abcde", b"")),
-        (errors.BadChunkTag, lambda: Chunk("abc1", b"")),
-        (errors.BadChunkTag, lambda: Chunk("abc\u00e9", b"")),
-        (errors.UnknownChunk, lambda: Container(HEADER, ONE_SLICE.slices, (Chunk("NEWs", b""),))),
-        (errors.TooManyChunks, lambda: Container(HEADER, ONE_SLICE.slices, (Chunk("exIF", b""),) * 1001)),
-        (errors.BadSliceBits, lambda: Container(HEADER, ONE_SLICE.slices, (Chunk("FULL", b""),))),
-        (errors.BadSliceBits, lambda: Container(HEADER, ONE_SLICE.slices, (Chunk("FULL", b"\2"),))),
-        (errors.BadSliceBits, lambda: Container(HEADER, ONE_SLICE.slices, (Chunk("FULL", b"\0"),))),
-        (errors.DuplicateChunk, lambda: Container(HEADER, ONE_SLICE.slices, (Chunk("exIF", b""), Chunk("exIF", b"")))),
+        (errors.BadSliceCountError, lambda: Container(HEADER, ())),
+        (errors.BadSliceCountError, lambda: Container(HEADER, ONE_SLICE.slices * 2)),
+        (errors.BadChunkTagError, lambda: Chunk("abc", b"")),
+        (errors.BadChunkTagError, lambda: Chunk("abcde", b"")),
+        (errors.BadChunkTagError, lambda: Chunk("abc1", b"")),
+        (errors.BadChunkTagError, lambda: Chunk("abc\u00e9", b"")),
+        (errors.UnknownChunkError, lambda: Container(HEADER, ONE_SLICE.slices, (Chunk("NEWs", b""),))),
+        (errors.TooManyChunksError, lambda: Container(HEADER, ONE_SLICE.slices, (Chunk("exIF", b""),) * 1001)),
+        (errors.BadSliceBitsError, lambda: Container(HEADER, ONE_SLICE.slices, (Chunk("FULL", b""),))),
+        (errors.BadSliceBitsError, lambda: Container(HEADER, ONE_SLICE.slices, (Chunk("FULL", b"\2"),))),
+        (errors.BadSliceBitsError, lambda: Container(HEADER, ONE_SLICE.slices, (Chunk("FULL", b"\0"),))),
+        (
+            errors.DuplicateChunkError,
+            lambda: Container(HEADER, ONE_SLICE.slices, (Chunk("exIF", b""), Chunk("exIF", b""))),
+        ),
     ],
 )
 def test_invalid_value_cannot_be_built(error: type[Exception], build: Callable[[], Any]) -> None:
@@ -455,7 +482,9 @@ def test_every_error_is_exported_documented_and_a_dca_error() -> None:
 
 
 def test_container_is_read_without_torch_and_numpy() -> None:
-    program = "import sys, dcacodec.container; print(sorted({'torch', 'numpy', 'PIL', 'click'} & sys.modules.keys()))"
+    program = (
+        "import sys, dcacodec.format.container; print(sorted({'torch', 'numpy', 'PIL', 'click'} & sys.modules.keys()))"
+    )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert (result.stdout, result.stderr) == ("[]\n", "")
 
@@ -530,7 +559,7 @@ def test_chunks_of_a_stream_are_as_the_specification_says() -> None:
 def test_specification_names_every_error_and_limit() -> None:
     text = SPECIFICATION.read_text("utf-8")
     for name, value in vars(errors).items():
-        if isinstance(value, type) and issubclass(value, errors.FormatError | errors.TooLarge):
+        if isinstance(value, type) and issubclass(value, errors.FormatError | errors.TooLargeError):
             assert f"`{name}`" in text
     assert f"{dca.DEFAULT_MAX_PIXELS:,}" in text
     assert " ".join(f"{byte:02x}" for byte in dca.MAGIC) in text

@@ -8,10 +8,10 @@ import torch
 from pretend_gpu import CUDA, OnGpu, pretended
 from tiny import WEIGHTS
 
-from dcacodec.codec import Codec
-from dcacodec.device import DeviceNotice, choose_device, memory_errors
-from dcacodec.errors import DcaError
-from dcacodec.weights import Weights, read_weights
+from dcacodec.codec.codec import Codec
+from dcacodec.errors import DcaError, DeviceWarning
+from dcacodec.network.device import choose_device, memory_errors
+from dcacodec.weights.reader import Weights, read_weights
 
 
 def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,13 +42,14 @@ def test_what_is_no_device(name: Any) -> None:
 
 def test_a_gpu_that_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """A driver is there, and PyTorch has no code for the GPU, or it is full: the processor takes over, and says so."""
+
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("CUDA error: no kernel image is available\nand a page of advice")
 
     trouble = "the CUDA device cannot be used (CUDA error: no kernel image is available)"
     with pretended(), monkeypatch.context() as patch:
         patch.setattr(OnGpu, "add_", fail)
-        with pytest.warns(DeviceNotice) as notices:
+        with pytest.warns(DeviceWarning) as notices:
             assert choose_device("auto") == torch.device("cpu")
         assert [str(each.message) for each in notices] == [f"{trouble}; the CPU is used"]
         with pytest.raises(DcaError) as error:

@@ -21,15 +21,15 @@ from oracle import SKIP_BELOW, Int, Mask, Oracle
 from tiny import TINY, WEIGHTS, Run, drawn_latents, drawn_model, photo, run_entropy
 from torch import Tensor
 
-from dcacodec.codec import Codec
+from dcacodec.codec.codec import Codec
+from dcacodec.codec.parallel import threads
 from dcacodec.coding import PythonCoder
-from dcacodec.container import parse
-from dcacodec.fixedpoint import ACTIVATION_LIMIT
-from dcacodec.images import Picture
+from dcacodec.format.reader import parse
+from dcacodec.images.picture import Picture
 from dcacodec.network.context import Scales, join_steps, to_phases
-from dcacodec.parallel import threads
-from dcacodec.training.publish import export
-from dcacodec.weights import Weights, read_weights
+from dcacodec.network.fixed_point import ACTIVATION_LIMIT
+from dcacodec.weights.export import export
+from dcacodec.weights.reader import Weights, read_weights
 
 CPU = torch.device("cpu")
 TESTS = Path(__file__).parent
@@ -90,9 +90,7 @@ def assert_equals_oracle(run: Run, expected: tuple[Int, Int, Int]) -> None:
 
 @pytest.mark.parametrize("quality", [1, 37, 100])
 @pytest.mark.parametrize("name", VARIANTS)
-def test_oracle_computes_the_same(
-    name: str, quality: int, variant: Callable[[str], tuple[Weights, Oracle]]
-) -> None:
+def test_oracle_computes_the_same(name: str, quality: int, variant: Callable[[str], tuple[Weights, Oracle]]) -> None:
     """Means, levels and y_hat of all four steps, for drawn latents of several sizes."""
     weights, oracle = variant(name)
     for seed, cells in enumerate([(1, 1), (2, 3), (3, 1)]):
@@ -132,9 +130,7 @@ def test_loud_variant_reaches_the_clamp(variant: Callable[[str], tuple[Weights, 
 
 
 @pytest.mark.parametrize("name", ["kept", "R", "LGR", "merged"])
-def test_oracle_decodes_what_the_codec_encodes(
-    name: str, variant: Callable[[str], tuple[Weights, Oracle]]
-) -> None:
+def test_oracle_decodes_what_the_codec_encodes(name: str, variant: Callable[[str], tuple[Weights, Oracle]]) -> None:
     """From pictures, through files: another program, started from the file's bytes, finds the same integers."""
     weights, oracle = variant(name)
     codec = Codec(weights, coder=PythonCoder())
@@ -371,7 +367,9 @@ def test_the_gpu_check_itself() -> None:
 def test_the_gpu_check_of_refinement_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     same = read_weights(WEIGHTS), read_weights(WEIGHTS), CPU
     cuda_exactness.check_refinement(*same)
-    monkeypatch.setattr("dcacodec.codec.refine", lambda network, latent, inside, *_: latent[:, inside[0], inside[1]])
+    monkeypatch.setattr(
+        "dcacodec.codec.codec.refine", lambda network, latent, inside, *_: latent[:, inside[0], inside[1]]
+    )
     with pytest.raises(AssertionError):
         cuda_exactness.check_refinement(*same)
 

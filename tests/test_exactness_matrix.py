@@ -11,10 +11,10 @@ from oracle import Oracle
 from test_attacks import script
 from tiny import GOLDEN, WEIGHTS
 
-from dcacodec.codec import Codec
+from dcacodec.codec.codec import Codec
+from dcacodec.codec.selftest import digest_of, slices_of
 from dcacodec.errors import DcaError
-from dcacodec.selftest import digest_of, slices_of
-from dcacodec.weights import read_weights
+from dcacodec.weights.reader import read_weights
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -52,7 +52,7 @@ def test_a_setting_in_a_process_of_its_own(matrix: ModuleType, tmp_path: Path, m
     assert first == second and set(names) < set(first)
     assert all(len(first[name]) == 64 for name in names)
     (tmp_path / names[0]).write_bytes(b"")
-    assert matrix.work(plain, 0, tmp_path, 1)[names[0]].startswith("Truncated: ")
+    assert matrix.work(plain, 0, tmp_path, 1)[names[0]].startswith("TruncatedError: ")
 
 
 def test_another_setting_is_given_to_the_process(matrix: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

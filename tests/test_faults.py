@@ -20,11 +20,12 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from tiny import photo
 
-from dcacodec.batch.cli import NO_SPACE
-from dcacodec.cli import cli
-from dcacodec.codec import Codec
+from dcacodec.cli.app import cli
+from dcacodec.cli.batch import NO_SPACE
+from dcacodec.codec.codec import Codec
 from dcacodec.coding import VALUE_LIMIT
-from dcacodec.images import Picture, write_picture
+from dcacodec.images.picture import Picture
+from dcacodec.images.writing import write_picture
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKER = Path(__file__).with_name("fault_worker.py")
@@ -167,7 +168,7 @@ def test_many_threads_share_a_codec(codec: Codec) -> None:
 # -------------------------------------------------------------------------------------------------------- interrupted
 
 
-@pytest.mark.parametrize("place", ["dcacodec.codec.Codec._run_steps", "dcacodec.images.os.fsync"])
+@pytest.mark.parametrize("place", ["dcacodec.codec.codec.Codec._run_steps", "dcacodec.images.reading.os.fsync"])
 def test_ctrl_c_in_the_middle(
     place: str, source: Path, coded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

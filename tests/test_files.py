@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import pytest
 
-from dcacodec.files import no_space_left, write_atomically
+from dcacodec.files.atomic import no_space_left, write_atomically
 
 NAMELESS = sys.platform.startswith("linux")
 WITHOUT = "import os; vars(os).pop('O_TMPFILE', None)\n"
@@ -149,7 +149,7 @@ def test_a_signal_leaves_all_as_it_was(tmp_path: Path, way: str, number: signal.
     path = tmp_path / "file"
     path.write_bytes(b"old")
     script = (WITHOUT if way == "named" else "") + (
-        "import signal, sys, time; from dcacodec.files import write_atomically\n"
+        "import signal, sys, time; from dcacodec.files.atomic import write_atomically\n"
         "def stop(number, frame): sys.exit(9)\n"
         "signal.signal(signal.SIGTERM, stop); signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         # Many short naps: a signal that comes just before a long one would not cut it short.
@@ -299,7 +299,7 @@ def test_devices_stay_devices() -> None:
 def test_standard_output_that_is_a_file_is_not_replaced(tmp_path: Path, way: str) -> None:
     path = tmp_path / "out"
     script = (WITHOUT if way == "named" else "") + (
-        "from dcacodec.files import write_atomically\n"
+        "from dcacodec.files.atomic import write_atomically\n"
         "write_atomically('/dev/stdout', lambda file: file.write(b'content'))"
     )
     with open(path, "wb") as file:

@@ -11,9 +11,9 @@ from click.testing import CliRunner
 from PIL import Image
 from tiny import WEIGHTS, photo
 
-from dcacodec.codec import Codec
-from dcacodec.container import parse
-from dcacodec.images import Picture
+from dcacodec.codec.codec import Codec
+from dcacodec.format.reader import parse
+from dcacodec.images.picture import Picture
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_costs_are_those_of_the_files(script: Any, codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of files without full slices, which the estimate knows nothing of."""
-    monkeypatch.setattr("dcacodec.codec.SKIPPED", float("inf"))
+    monkeypatch.setattr("dcacodec.codec.codec.SKIPPED", float("inf"))
     pixels = photo(128, 192, seed=1)
     floating = deepcopy(codec.weights.network).float()
     for quality in (10, 90):

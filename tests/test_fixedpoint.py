@@ -15,7 +15,8 @@ from tiny import TINY, drawn_model
 from torch import Tensor
 
 from dcacodec.errors import WeightsError
-from dcacodec.fixedpoint import (
+from dcacodec.network.dca import DCA
+from dcacodec.network.fixed_point import (
     ACTIVATION_LIMIT,
     EXP_TABLE_SIZE,
     attend,
@@ -27,9 +28,8 @@ from dcacodec.fixedpoint import (
     snap,
     square_root,
 )
-from dcacodec.network.dca import DCA
 from dcacodec.network.layers import Linear
-from dcacodec.training.publish import export
+from dcacodec.weights.export import export
 
 LIMIT = 1 << 21
 """Of activations, in units of 2**-9."""
@@ -154,7 +154,10 @@ def test_rms_normalise_is_a_normalisation() -> None:
 
 
 def softmax_attention(
-    query: list[list[Fraction]], key: list[list[Fraction]], value: list[list[Fraction]], bias: list[list[Fraction]],
+    query: list[list[Fraction]],
+    key: list[list[Fraction]],
+    value: list[list[Fraction]],
+    bias: list[list[Fraction]],
     hidden: list[list[bool]],
 ) -> list[Fraction]:
     """By the definition, in rational numbers: row after row."""

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from oracle import SKIP_BELOW, Oracle
 from tiny import GOLDEN, WEIGHTS
 
-from dcacodec.codec import Codec, Symbols
+from dcacodec.codec.codec import Codec, Symbols
 from dcacodec.coding import Coder
-from dcacodec.container import Container, Slice, pack, parse
-from dcacodec.weights import Weights
+from dcacodec.format.container import Container, Slice
+from dcacodec.format.reader import parse
+from dcacodec.format.writer import pack
+from dcacodec.weights.reader import Weights
 
 FILES = {
     "130x70-L-q50": "d1b1faa6d13939e4",

@@ -22,20 +22,13 @@ from PIL import ExifTags, Image, ImageCms, TiffTags
 from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from dcacodec.errors import ImageError, TooLarge
-from dcacodec.images import (
-    FORMATS,
-    ImageNotice,
-    Picture,
-    decode_alpha,
-    encode_alpha,
-    format_for,
-    from_pillow,
-    has_picture_name,
-    read_picture,
-    to_pillow,
-    write_picture,
-)
+from dcacodec.errors import ImageError, ImageWarning, TooLargeError
+from dcacodec.images.alpha import decode_alpha, encode_alpha
+from dcacodec.images.formats import OUTPUT_FORMATS, format_for, has_picture_name
+from dcacodec.images.picture import Picture
+from dcacodec.images.pillow import from_pillow, to_pillow
+from dcacodec.images.reading import read_picture
+from dcacodec.images.writing import write_picture
 
 Array = NDArray[Any]
 
@@ -109,7 +102,7 @@ def read_silently(source: BinaryIO | Path | str) -> Picture:
 
 
 def read_with_notice(source: BinaryIO, text: str) -> Picture:
-    with pytest.warns(ImageNotice) as caught:
+    with pytest.warns(ImageWarning) as caught:
         picture = read_picture(source)
     assert [str(each.message) for each in caught] == [text]
     return picture
@@ -471,7 +464,7 @@ def test_that_the_rest_of_a_long_xmp_packet_is_lost_is_told() -> None:
 def test_damaged_exif_data_do_not_take_the_orientation_of_an_xmp_packet_away(form: str) -> None:
     packet = XMP + b'tiff:Orientation="6"'
     file = saved_with_xmp(form, packet, exif=b"Exif\0\0junk", **({"quality": 100} if form == "JPEG" else {}))
-    with pytest.warns(ImageNotice, match="^the EXIF data are damaged and left out: "):
+    with pytest.warns(ImageWarning, match="^the EXIF data are damaged and left out: "):
         picture = read_picture(file)
     stored = np.array(Image.open(file))
     assert (picture.exif, np.array_equal(picture.pixels, TURNS[6](stored))) == (None, True)
@@ -482,7 +475,7 @@ def test_a_damaged_profile_of_exif_data_does_not_either() -> None:
     texts = PngInfo()
     texts.add_text("Raw profile type exif", "no\nhex\nat\nall")
     texts.add_itxt("XML:com.adobe.xmp", 'tiff:Orientation="6"')
-    with pytest.warns(ImageNotice, match="^the EXIF data are damaged and left out: "):
+    with pytest.warns(ImageWarning, match="^the EXIF data are damaged and left out: "):
         picture = read_picture(saved(COLOUR, "PNG", pnginfo=texts))
     assert_same(picture, Picture(TURNS[6](COLOUR)))  # nothing is left of the packet
 
@@ -619,20 +612,20 @@ def test_an_error_that_says_nothing_gives_its_name(monkeypatch: pytest.MonkeyPat
 def test_the_limit_of_pixels() -> None:
     file = saved(COLOUR, "PNG")
     assert_same(read_picture(file, max_pixels=35), Picture(COLOUR))
-    with pytest.raises(TooLarge) as caught:
+    with pytest.raises(TooLargeError) as caught:
         read_picture(file, max_pixels=34)
     assert str(caught.value) == "a picture of 7x5 pixels is above the limit of 34 pixels"
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_the_limit_holds_before_anything_is_unpacked() -> None:
-    with pytest.raises(TooLarge) as caught:
+    with pytest.raises(TooLargeError) as caught:
         read_picture(png((10000, 10000, 8, 2), b""), max_pixels=10**8 - 1)
     assert str(caught.value) == "a picture of 10000x10000 pixels is above the limit of 99999999 pixels"
 
 
 def test_pillows_limit_is_named_too() -> None:
-    with pytest.raises(TooLarge, match=r"\AImage size \(400000000 pixels\) exceeds limit of .+\Z"):
+    with pytest.raises(TooLargeError, match=r"\AImage size \(400000000 pixels\) exceeds limit of .+\Z"):
         read_picture(png((20000, 20000, 8, 2), b""))
 
 
@@ -702,9 +695,9 @@ def test_exif_of_tiff_is_what_tells_about_the_picture() -> None:
 
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0junk", b"Exif\0\0" + exif_with(6)[:30]])
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning", "ignore:Truncated File Read:UserWarning")
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning", "ignore:TruncatedError File Read:UserWarning")
 def test_damaged_exif_is_left_out_with_a_notice(exif: bytes) -> None:
-    with pytest.warns(ImageNotice, match=r"\Athe EXIF data are damaged and left out: .+\Z"):
+    with pytest.warns(ImageWarning, match=r"\Athe EXIF data are damaged and left out: .+\Z"):
         picture = read_picture(saved(COLOUR, "PNG", exif=exif))
     assert_same(picture, Picture(COLOUR))
 
@@ -888,7 +881,7 @@ def test_metadata_that_a_format_cannot_hold_are_left_out_with_a_notice(
     picture: Picture, format: str, lost: list[str]
 ) -> None:
     buffer = io.BytesIO()
-    with pytest.warns(ImageNotice) as caught:
+    with pytest.warns(ImageWarning) as caught:
         write_picture(picture, buffer, format)
     texts = [str(each.message) for each in caught]
     assert len(texts) == len(lost)
@@ -938,7 +931,7 @@ def test_exif_data_and_an_xmp_packet_in_one_tiff() -> None:
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")
 def test_an_xmp_packet_beside_exif_data_that_a_tiff_cannot_hold() -> None:
     buffer = io.BytesIO()
-    with pytest.warns(ImageNotice, match="^TIFF cannot hold the EXIF data of this picture: "):
+    with pytest.warns(ImageWarning, match="^TIFF cannot hold the EXIF data of this picture: "):
         write_picture(Picture(COLOUR, exif=b"junk", xmp=XMP), buffer, "tiff")
     assert_same(read_silently(buffer), Picture(COLOUR, xmp=XMP))
 
@@ -961,7 +954,7 @@ def test_layout_tags_in_exif_do_not_reach_a_tiff() -> None:
 
 
 def test_format_by_suffix() -> None:
-    for name, output in FORMATS.items():
+    for name, output in OUTPUT_FORMATS.items():
         for suffix in output.suffixes:
             assert format_for("a.b/picture" + suffix) == name
             assert format_for(Path("picture" + suffix.upper())) == name

@@ -13,7 +13,7 @@ from tiny import photo
 
 import dcacodec
 from dcacodec import Codec, DcaError, Picture, decode_file, encode_file, read_picture, write_picture
-from dcacodec.errors import BadMagic, ImageError, UnknownModel
+from dcacodec.errors import BadMagicError, ImageError, UnknownModelError
 
 
 def test_every_public_name_is_there() -> None:
@@ -23,7 +23,8 @@ def test_every_public_name_is_there() -> None:
 
 
 def test_names_are_those_of_their_modules() -> None:
-    from dcacodec import codec, errors, images
+    from dcacodec import errors, images
+    from dcacodec.codec import codec
 
     assert (Codec, DcaError, Picture) == (codec.Codec, errors.DcaError, images.Picture)
     assert (read_picture, write_picture) == (images.read_picture, images.write_picture)
@@ -74,9 +75,9 @@ def test_the_default_quality_is_that_of_the_codec(codec: Codec, picture_file: Pa
 def test_failures_leave_what_was_there(codec: Codec, picture_file: Path, tmp_path: Path) -> None:
     kept = tmp_path / "kept.png"
     kept.write_bytes(b"what was there")
-    with pytest.raises(BadMagic):
+    with pytest.raises(BadMagicError):
         decode_file(picture_file, kept, codec)
-    with pytest.raises(BadMagic):
+    with pytest.raises(BadMagicError):
         decode_file(picture_file, kept)
     with pytest.raises(ImageError):
         encode_file(kept, tmp_path / "new.dca", codec=codec)
@@ -96,9 +97,9 @@ def test_a_file_of_unknown_weights_is_told(
 ) -> None:
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "index.json").write_text('{"presets": {}, "files": {}}', "utf-8")
-    monkeypatch.setattr("dcacodec.zoo.models_dir", lambda: tmp_path / "models")
+    monkeypatch.setattr("dcacodec.weights.registry.models_dir", lambda: tmp_path / "models")
     encode_file(picture_file, tmp_path / "photo.dca", codec=codec)
-    with pytest.raises(UnknownModel, match=codec.weights.fingerprint.hex()):
+    with pytest.raises(UnknownModelError, match=codec.weights.fingerprint.hex()):
         decode_file(tmp_path / "photo.dca", tmp_path / "back.png")
     assert not (tmp_path / "back.png").exists()
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcacodec.bench.metrics import METHODS, Curve, Method, bd_rate, falls, load_anchor, psnr
+from dcacodec.metrics.curves import METHODS, Curve, Method, bd_rate, falls, load_anchor
+from dcacodec.metrics.psnr import psnr
 
 BPP = (0.1, 0.2, 0.45, 0.9, 1.7)
 PSNR = (26.0, 28.7, 32.1, 35.0, 38.4)

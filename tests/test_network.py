@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from tiny import TINY, drawn_latents, drawn_model, photo, published, run_entropy
 from torch import Tensor
 
-from dcacodec.codec import Codec
+from dcacodec.codec.codec import Codec
 from dcacodec.coding import PythonCoder
-from dcacodec.container import Slice, pack, parse
 from dcacodec.errors import StreamError
-from dcacodec.images import Picture
+from dcacodec.format.container import Slice
+from dcacodec.format.reader import parse
+from dcacodec.format.writer import pack
+from dcacodec.images.picture import Picture
 from dcacodec.network.config import PRESETS, DCAConfig
 from dcacodec.network.context import STEP_XOR, from_phases, join_steps, take_step, to_phases
 from dcacodec.network.dca import DCA
@@ -32,7 +34,7 @@ from dcacodec.network.layers import (
 from dcacodec.network.priors import gaussian_bits, noisy_gaussian_bits
 from dcacodec.network.transforms import join_channels, split_channels
 from dcacodec.training.klt import GAIN, initialise
-from dcacodec.weights import Weights
+from dcacodec.weights.reader import Weights
 
 CPU = torch.device("cpu")
 

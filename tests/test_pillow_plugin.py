@@ -19,9 +19,14 @@ from tiny import photo
 
 from dcacodec import pillow_plugin
 from dcacodec.api import default_codec
-from dcacodec.codec import Codec
-from dcacodec.container import MAGIC, Chunk, Container, Header, Slice, pack, parse
-from dcacodec.images import ImageNotice, Picture, encode_alpha, from_pillow, to_pillow
+from dcacodec.codec.codec import Codec
+from dcacodec.errors import ImageWarning
+from dcacodec.format.container import MAGIC, Chunk, Container, Header, Slice
+from dcacodec.format.reader import parse
+from dcacodec.format.writer import pack
+from dcacodec.images.alpha import encode_alpha
+from dcacodec.images.picture import Picture
+from dcacodec.images.pillow import from_pillow, to_pillow
 
 pytestmark = pytest.mark.usefixtures("tiny_published")
 
@@ -260,7 +265,7 @@ def test_what_is_given_does_not_take_the_rest_away(form: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["1", "P", "PA", "YCbCr", "CMYK", "I;16"])
-@pytest.mark.filterwarnings("ignore::dcacodec.images.ImageNotice")
+@pytest.mark.filterwarnings("ignore::dcacodec.errors.ImageWarning")
 def test_other_modes_are_converted_as_from_files(mode: str) -> None:
     if mode == "I;16":
         image = Image.fromarray(ALPHA.astype(np.uint16) * 257)
@@ -272,7 +277,7 @@ def test_other_modes_are_converted_as_from_files(mode: str) -> None:
 
 
 def test_conversions_that_lose_are_told() -> None:
-    with pytest.warns(ImageNotice, match="CMYK"):
+    with pytest.warns(ImageWarning, match="CMYK"):
         saved(IMAGES["RGB"].convert("CMYK"))
 
 
@@ -381,7 +386,7 @@ def test_pillows_limit_of_pixels_holds() -> None:
 
 
 def test_no_more_is_read_than_the_limit_allows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dcacodec.bounded._BYTES_BESIDES", 1000)
+    monkeypatch.setattr("dcacodec.files.bounded._BYTES_BESIDES", 1000)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     with pytest.raises(Image.DecompressionBombError, match="more than 1160 bytes"):
         opened(MAGIC + bytes(1200))

@@ -13,11 +13,11 @@ from cuda_exactness import assert_same_symbols, compare, decoded_symbols
 from pretend_gpu import CUDA, OnGpu, PretendGpu, pretended
 from tiny import TINY, WEIGHTS, drawn_model, photo, published
 
-from dcacodec.codec import Codec
-from dcacodec.device import to_device, to_host
-from dcacodec.images import Picture
-from dcacodec.selftest import selftest
-from dcacodec.weights import read_weights
+from dcacodec.cli.selftest import selftest
+from dcacodec.codec.codec import Codec
+from dcacodec.images.picture import Picture
+from dcacodec.network.device import to_device, to_host
+from dcacodec.weights.reader import read_weights
 
 PICTURE = Picture(photo(130, 200, seed=3), False, None, None, None)
 LARGE = Picture(photo(400, 600, seed=4), False, None, None, None)
@@ -135,6 +135,10 @@ def test_all_waits_are_seen() -> None:
         there[there > 0]
         torch.tensor([1.0], device=CUDA)
         assert gpu.waits == [
-            "copy from pageable memory", "number", "copy to pageable memory", "number", "number",
+            "copy from pageable memory",
+            "number",
+            "copy to pageable memory",
+            "number",
+            "number",
             "copy from pageable memory",
         ]

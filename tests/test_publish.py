@@ -18,36 +18,34 @@ from safetensors.torch import load as load_tensors
 from tiny import TINY, drawn_model, photo
 from torch import Tensor
 
-from dcacodec.bench.metrics import psnr
-from dcacodec.cli import cli
-from dcacodec.codec import Codec
+from dcacodec.cli.app import cli
+from dcacodec.codec.codec import Codec
 from dcacodec.coding import PythonCoder, ideal_bits
-from dcacodec.container import STREAMS, parse
-from dcacodec.errors import UnknownModel, WeightsError
-from dcacodec.files import write_atomically
-from dcacodec.fixedpoint import ACTIVATION_LIMIT
-from dcacodec.images import Picture
+from dcacodec.errors import UnknownModelError, WeightsError
+from dcacodec.files.atomic import write_atomically
+from dcacodec.format.container import STREAMS
+from dcacodec.format.reader import parse
+from dcacodec.images.picture import Picture
+from dcacodec.metrics.psnr import psnr
 from dcacodec.network.config import DCAConfig
 from dcacodec.network.dca import DCA
+from dcacodec.network.fixed_point import ACTIVATION_LIMIT
 from dcacodec.network.priors import SCALE_LEVELS, FactorizedPrior, gaussian_bits
 from dcacodec.training.card import CARD_QUALITIES, make_card
 from dcacodec.training.checkpoint import RunFacts
-from dcacodec.training.loop import Trainer, TrainingOptions
+from dcacodec.training.options import TrainingOptions
 from dcacodec.training.publish import (
-    ALPHABET,
     FIT_QUALITIES,
     FIT_STRENGTH,
-    KEEP_FLOAT32,
     activation_ranges,
-    export,
     fitted_levels,
-    gaussian_levels,
     load_checkpoint,
-    prior_table,
     publish,
 )
-from dcacodec.weights import Weights, read_weights
-from dcacodec.zoo import by_fingerprint, by_preset, read_index
+from dcacodec.training.trainer import Trainer
+from dcacodec.weights.export import ALPHABET, KEEP_FLOAT32, export, gaussian_levels, prior_table
+from dcacodec.weights.reader import Weights, read_weights
+from dcacodec.weights.registry import by_fingerprint, by_preset, read_index
 
 Floats = NDArray[np.floating[Any]]
 
@@ -367,7 +365,7 @@ def test_newer_weights_stand_beside_or_take_the_place_of_older_ones(model: DCA, 
     assert names == sorted(["index.json", first.name, f"{first.stem}.md", other.name, third.name])
     assert by_preset("tiny", tmp_path).path == third
     assert by_fingerprint(identities[0], tmp_path).path == first
-    with pytest.raises(UnknownModel):
+    with pytest.raises(UnknownModelError):
         by_fingerprint(identities[2], tmp_path)
 
     for replaced in (False, True):  # once more the same: nothing is lost
@@ -404,9 +402,7 @@ def test_a_checkpoint_without_what_the_card_tells_is_refused(name: str, model: D
     "change",
     [{"name": "../evil"}, {"name": ""}, {"lambda_min": math.nan}, {"lambda_max": math.inf}, {"lambda_min": 0.0}],
 )
-def test_a_checkpoint_of_an_impossible_network_is_refused(
-    change: dict[str, Any], model: DCA, tmp_path: Path
-) -> None:
+def test_a_checkpoint_of_an_impossible_network_is_refused(change: dict[str, Any], model: DCA, tmp_path: Path) -> None:
     path = save_checkpoint(model, tmp_path)
     state = torch.load(path, weights_only=True)
     state["config"].update(change)
@@ -576,9 +572,7 @@ def test_one_tensor_per_name_and_no_more(data: bytes, model: DCA) -> None:
         ('{"presets": {}, "files": {"a": {"file": "a\\u0000.safetensors", "sha256": ""}}}', "is damaged"),
     ],
 )
-def test_a_damaged_list_of_weights_is_told_before_any_work(
-    text: str, what: str, model: DCA, tmp_path: Path
-) -> None:
+def test_a_damaged_list_of_weights_is_told_before_any_work(text: str, what: str, model: DCA, tmp_path: Path) -> None:
     (tmp_path / "index.json").write_text(text, "utf-8")
     with pytest.raises(WeightsError) as error:
         publish(model, tmp_path, [], fit=[np.zeros((0, 0, 3), np.uint8)])

@@ -17,11 +17,11 @@ from tiny import photo
 
 from dcacodec import read_picture
 from dcacodec.api import default_codec
-from dcacodec.bench.metrics import psnr
-from dcacodec.cli import cli
-from dcacodec.codec import Codec
-from dcacodec.container import parse
-from dcacodec.images import Picture
+from dcacodec.cli.app import cli
+from dcacodec.codec.codec import Codec
+from dcacodec.format.reader import parse
+from dcacodec.images.picture import Picture
+from dcacodec.metrics.psnr import psnr
 from dcacodec.ratecontrol import USUAL_TRIES, MaxBpp, MaxBytes, MinPsnr, byte_limit, encode_to, outcome
 
 FLAT = Picture(np.full((10, 20, 3), 100, np.uint8))

@@ -14,7 +14,7 @@ from tiny import photo
 from dcacodec import Codec, read_picture
 from dcacodec.batch.plan import make_plan
 from dcacodec.batch.work import Outcome
-from dcacodec.cli import cli
+from dcacodec.cli.app import cli
 from dcacodec.errors import BatchError
 from dcacodec.ratecontrol import MaxBytes, encode_to, outcome
 
@@ -131,5 +131,3 @@ def test_a_target_reaches_the_workers(address: str, tmp_path: Path) -> None:
 def test_a_cluster_that_is_not_there() -> None:
     with pytest.raises(BatchError, match="^Ray at 127.0.0.1:1: "):
         run((), Capitals(Path()), "127.0.0.1:1")
-
-

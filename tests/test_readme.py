@@ -15,10 +15,11 @@ import pytest
 from PIL import Image
 from tiny import WEIGHTS, photo
 
-from dcacodec import Codec, zoo
-from dcacodec._paths import models_dir
-from dcacodec.cli import cli
-from dcacodec.images import FORMATS, READABLE
+from dcacodec import Codec
+from dcacodec.cli.app import cli
+from dcacodec.files.paths import models_dir
+from dcacodec.images.formats import OUTPUT_FORMATS, READABLE
+from dcacodec.weights import registry as zoo
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -142,4 +143,4 @@ def test_formats_are_those_of_the_program() -> None:
     assert sentence is not None
     read, written = (set(re.split(r", | and | or ", names)) for names in sentence.groups())
     assert {name.upper() for name in read} == set(READABLE)
-    assert {name.lower() for name in written} == set(FORMATS)
+    assert {name.lower() for name in written} == set(OUTPUT_FORMATS)

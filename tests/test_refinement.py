@@ -19,15 +19,16 @@ from tiny import photo
 
 from dcacodec import encode, encode_file, refinement
 from dcacodec.bench.codecs import Options, open_codec
-from dcacodec.bench.metrics import psnr
-from dcacodec.cli import cli
-from dcacodec.codec import Codec
-from dcacodec.container import Header, parse
+from dcacodec.cli.app import cli
+from dcacodec.codec.codec import Codec
+from dcacodec.codec.refinement import refine, soft_round
 from dcacodec.errors import BenchError
-from dcacodec.images import Picture
+from dcacodec.format.container import Header
+from dcacodec.format.reader import parse
+from dcacodec.images.picture import Picture
+from dcacodec.metrics.psnr import psnr
 from dcacodec.ratecontrol import MaxBytes, encode_to
-from dcacodec.refinement import refine, soft_round
-from dcacodec.slices import Grid
+from dcacodec.tiling.grid import Grid
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +123,7 @@ def test_what_is_worse_is_not_taken(small: Codec, astronaut: Picture, monkeypatc
         _, latent, (rows, columns), *_ = arguments
         return torch.zeros_like(latent[:, rows, columns])
 
-    monkeypatch.setattr("dcacodec.codec.refine", spoil)
+    monkeypatch.setattr("dcacodec.codec.codec.refine", spoil)
     assert small.encode(astronaut, 35, effort=3) == small.encode(astronaut, 35)
     assert calls == [1]
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from test_benchmarks import script as benchmark
 from tiny import WEIGHTS
 
-from dcacodec.codec import Codec
-from dcacodec.container import parse
-from dcacodec.images import Picture
-from dcacodec.seams import smooth
+from dcacodec.codec.codec import Codec
+from dcacodec.format.reader import parse
+from dcacodec.images.picture import Picture
+from dcacodec.tiling.seams import smooth
 
 LEVEL = 0.1
 """What cannot be seen, of 0..255."""
@@ -100,7 +100,10 @@ def test_no_lines_in_photographs(
 
 @pytest.mark.parametrize("times", [-2, 4])
 def test_smoothing_does_photographs_no_harm(
-    times: int, script: ModuleType, small: Codec, photographs: list[tuple[bytes, NDArray[np.float64]]],
+    times: int,
+    script: ModuleType,
+    small: Codec,
+    photographs: list[tuple[bytes, NDArray[np.float64]]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """There is next to nothing to smooth there. The wrong way, or too much of it, would be found."""
@@ -109,7 +112,7 @@ def test_smoothing_does_photographs_no_harm(
         def changed(latent: torch.Tensor, *others: Any) -> torch.Tensor:
             return latent + amount * (smooth(latent.clone(), *others) - latent)
 
-        monkeypatch.setattr("dcacodec.codec.smooth", changed)
+        monkeypatch.setattr("dcacodec.codec.codec.smooth", changed)
         return offset(script, small, photographs)
 
     without = with_smoothing(0)
@@ -125,7 +128,7 @@ def test_what_the_smoothing_is_for(script: ModuleType, small: Codec, monkeypatch
     source = script.SMOOTH["sky"]()
     data = small.encode(Picture(source), 20, slice_log2=8)
     assert len(parse(data).slices) == 6
-    monkeypatch.setattr("dcacodec.codec.smooth", as_it_is)
+    monkeypatch.setattr("dcacodec.codec.codec.smooth", as_it_is)
     border, elsewhere = script.across_lines(small.decode(data).pixels.astype(float))
     assert border > elsewhere + LEVEL
 

@@ -16,12 +16,22 @@ from click.testing import CliRunner
 from tiny import GOLDEN
 
 from dcacodec import selftest as module
-from dcacodec.cli import cli
-from dcacodec.codec import Codec
-from dcacodec.coding import CoderUnavailable, PythonCoder
+from dcacodec.cli.app import cli
+from dcacodec.codec.codec import Codec
+from dcacodec.codec.selftest import (
+    TINY,
+    Golden,
+    Setting,
+    checks,
+    digest_of,
+    golden_files,
+    means_of,
+    settings,
+    slices_of,
+)
+from dcacodec.coding import CoderUnavailableError, PythonCoder
 from dcacodec.errors import DcaError
-from dcacodec.selftest import TINY, Golden, Setting, checks, digest_of, golden_files, means_of, settings, slices_of
-from dcacodec.weights import Weights
+from dcacodec.weights.reader import Weights
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = [
@@ -57,7 +67,7 @@ def python_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Quick: one coder, and that of one thread and of two."""
 
     def unavailable() -> None:
-        raise CoderUnavailable("it is not to be")
+        raise CoderUnavailableError("it is not to be")
 
     monkeypatch.setattr("dcacodec.coding.TorchacCoder", unavailable)
     monkeypatch.setattr("os.cpu_count", lambda: 2)
@@ -129,7 +139,7 @@ def test_one_wrong_bit_in_the_arithmetic_is_found(
     place: str, folder: Path, python_only: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def wrong(fingerprint: str) -> Weights:
-        from dcacodec.weights import read_weights
+        from dcacodec.weights.reader import read_weights
 
         weights = read_weights(folder / TINY)
         weights.network.entropy.get_parameter(place).view(-1)[3] += 2.0**-9

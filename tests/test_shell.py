@@ -19,9 +19,10 @@ from PIL import Image
 from tiny import photo
 
 from dcacodec import zoo
-from dcacodec.cli import cli
-from dcacodec.container import MAGIC, Container, Header, Slice, pack
-from dcacodec.shell import is_quiet
+from dcacodec.cli.app import cli
+from dcacodec.cli.console import is_quiet
+from dcacodec.format.container import MAGIC, Container, Header, Slice
+from dcacodec.format.writer import pack
 
 ROOT = Path(__file__).resolve().parent.parent
 DCA = pack(Container(Header(b"\x01\x02\xff\x04", 640, 480, "RGB", 73), (Slice((b"",) * 7, 0),)))
@@ -156,7 +157,7 @@ def test_completing_imports_nothing_heavy() -> None:
         "import atexit, sys\n"
         "heavy = ('torch', 'numpy', 'PIL', 'dcacodec.training', 'dcacodec.batch')\n"
         "atexit.register(lambda: print(sorted(set(heavy) & set(sys.modules)), file=sys.stderr))\n"
-        "from dcacodec.cli import main\n"
+        "from dcacodec.cli.app import main\n"
         "sys.argv = ['dcacodec']\n"
         "main()\n"
     )

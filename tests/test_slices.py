@@ -15,17 +15,20 @@ from PIL import Image
 from skimage import data as photographs
 from tiny import TINY, WEIGHTS, drawn_model, photo
 
-from dcacodec.codec import Codec
+from dcacodec.codec.codec import Codec
+from dcacodec.codec.parallel import workers
 from dcacodec.coding import PythonCoder
-from dcacodec.container import Container, Header, pack, padded, parse
-from dcacodec.errors import BadDimensions, BadRegion, SymbolMismatch
-from dcacodec.images import Picture
+from dcacodec.errors import BadDimensionsError, BadRegionError, SymbolMismatchError
+from dcacodec.format.container import Container, Header, padded
+from dcacodec.format.reader import parse
+from dcacodec.format.writer import pack
+from dcacodec.images.picture import Picture
 from dcacodec.network.config import PRESETS, REGIONAL_STRIDE, DCAConfig
-from dcacodec.network.transforms import Analysis, Synthesis, analysis_rim, synthesis_rim
-from dcacodec.parallel import workers
-from dcacodec.seams import REACH, ROOM, smooth
-from dcacodec.slices import Box, Grid, suitable_slice_log2, tiles_for
-from dcacodec.weights import read_weights
+from dcacodec.network.transforms import Analysis, Synthesis, analysis_halo, synthesis_halo
+from dcacodec.tiling.boxes import Box
+from dcacodec.tiling.grid import Grid, suitable_slice_log2, tiles_for
+from dcacodec.tiling.seams import REACH, ROOM, smooth
+from dcacodec.weights.reader import read_weights
 
 Pixels = NDArray[np.uint8]
 
@@ -108,17 +111,17 @@ def test_seams_lie_where_slices_meet(grid: Grid, data: st.DataObject) -> None:
 @given(grids, st.data())
 def test_tiles(grid: Grid, data: st.DataObject) -> None:
     wanted = data.draw(boxes_in(grid.canvas))
-    rim, further = data.draw(st.integers(0, 150)), data.draw(st.integers(0, 60))
-    tiles = tiles_for(grid, wanted, rim, further)
-    whole = {tile.box: tile.source for tile in tiles_for(grid, grid.picture, rim, further)}
+    halo, further = data.draw(st.integers(0, 150)), data.draw(st.integers(0, 60))
+    tiles = tiles_for(grid, wanted, halo, further)
+    whole = {tile.box: tile.source for tile in tiles_for(grid, grid.picture, halo, further)}
     covered = np.zeros((grid.canvas.height, grid.canvas.width), int)
     for tile in tiles:
         covered += marked(tile.part, grid.canvas)
         # The very tile that the whole picture has there.
         assert whole[tile.box] == tile.source
-        reached = tile.part.grown(rim).common(grid.canvas)
+        reached = tile.part.grown(halo).common(grid.canvas)
         assert reached.common(tile.box) == reached
-        assert tile.slices == tuple(grid.touching(tile.part.grown(rim + further)))
+        assert tile.slices == tuple(grid.touching(tile.part.grown(halo + further)))
     np.testing.assert_array_equal(covered, marked(wanted, grid.canvas))
     for number, tile in enumerate(tiles):
         later = {index for other in tiles[number + 1 :] for index in other.slices}
@@ -159,7 +162,7 @@ def test_a_picture_above_two_megapixels_is_coded_in_slices(codec: Codec) -> None
 
 
 def test_a_picture_too_wide_for_the_format(codec: Codec) -> None:
-    with pytest.raises(BadDimensions):
+    with pytest.raises(BadDimensionsError):
         codec.encode(Picture(np.zeros((1, 2**20 + 1, 3), np.uint8)), 20)
 
 
@@ -188,11 +191,11 @@ def test_analysis_reads_as_far_as_its_rim_and_no_further(config: DCAConfig) -> N
     y = transforms(config)[0](image, torch.tensor([1.0]))
     y[0, at, at].sum().backward()
     assert image.grad is not None
-    rim = analysis_rim(config)
-    assert rim % 16 == 0
+    halo = analysis_halo(config)
+    assert halo % 16 == 0
     for first, last in ends(image.grad[0].sum(-1)):
-        assert 16 * at - rim <= first < 16 * at - rim + 16
-        assert 16 * at + 15 + rim - 16 < last <= 16 * at + 15 + rim
+        assert 16 * at - halo <= first < 16 * at - halo + 16
+        assert 16 * at + 15 + halo - 16 < last <= 16 * at + 15 + halo
 
 
 @pytest.mark.parametrize("config", [TINY, WIDE, DEEP], ids=["tiny", "wide", "deep"])
@@ -202,16 +205,16 @@ def test_synthesis_reads_as_far_as_its_rim_and_no_further(config: DCAConfig) -> 
     picture = transforms(config)[1](latent.requires_grad_(), torch.tensor([1.0]))
     picture[0, 16 * at : 16 * at + 16, 16 * at : 16 * at + 16].sum().backward()
     assert latent.grad is not None
-    rim = synthesis_rim(config) // 16
-    assert 16 * rim == synthesis_rim(config)
+    halo = synthesis_halo(config) // 16
+    assert 16 * halo == synthesis_halo(config)
     for first, last in ends(latent.grad[0].sum(-1)):
-        assert (first, last) == (at - rim, at + rim)
+        assert (first, last) == (at - halo, at + halo)
 
 
 @pytest.mark.parametrize("preset", ["small", "base"])
 def test_rims_of_the_presets(preset: str) -> None:
     expected = {"small": (48, 64), "base": (80, 96)}
-    assert (analysis_rim(PRESETS[preset]), synthesis_rim(PRESETS[preset])) == expected[preset]
+    assert (analysis_halo(PRESETS[preset]), synthesis_halo(PRESETS[preset])) == expected[preset]
 
 
 # ------------------------------------------------------------------------------------------------------ tiles and seams
@@ -371,7 +374,7 @@ def test_a_region_of_a_single_slice_and_of_gray(codec: Codec) -> None:
 @pytest.mark.parametrize(
     ("region", "count"),
     [
-        ((100, 100, 50, 50), 1),  # further than rim and reach of the smoothing, 32 + 64 pixels, from every border
+        ((100, 100, 50, 50), 1),  # further than halo and reach of the smoothing, 32 + 64 pixels, from every border
         ((96, 96, 64, 64), 1),
         ((96, 96, 65, 64), 2),
         ((95, 100, 1, 1), 1),
@@ -399,11 +402,9 @@ def with_damaged_slice(data: bytes, index: int) -> bytes:
 
 
 @pytest.mark.parametrize("index", range(9))
-def test_a_slice_that_is_not_touched_does_not_matter(
-    codec: Codec, sliced: bytes, whole: Picture, index: int
-) -> None:
+def test_a_slice_that_is_not_touched_does_not_matter(codec: Codec, sliced: bytes, whole: Picture, index: int) -> None:
     damaged = with_damaged_slice(sliced, index)
-    with pytest.raises(SymbolMismatch):
+    with pytest.raises(SymbolMismatchError):
         codec.decode(damaged)
     row, column = divmod(index, 3)
     for left, top in ((10, 10), (560, 10), (10, 500), (560, 500)):
@@ -417,7 +418,7 @@ def test_a_slice_that_is_not_touched_does_not_matter(
     "region", [(0, 0, 0, 5), (0, 0, 5, 0), (-1, 0, 5, 5), (0, 536, 5, 5), (596, 0, 5, 5), (0, 0, 601, 540)]
 )
 def test_a_region_outside_of_the_picture(codec: Codec, sliced: bytes, region: tuple[int, int, int, int]) -> None:
-    with pytest.raises(BadRegion) as error:
+    with pytest.raises(BadRegionError) as error:
         codec.decode(sliced, region=region)
     numbers = ",".join(map(str, region))
     assert str(error.value) == f"the region {numbers} does not lie in a picture of 600x540 pixels"
@@ -550,11 +551,11 @@ def test_an_error_of_a_worker_is_passed_on_and_ends_the_rest() -> None:
 
     def work(task: int) -> int:
         if task == 1:
-            raise SymbolMismatch("one")
+            raise SymbolMismatchError("one")
         done.append(task)
         return task
 
-    with pytest.raises(SymbolMismatch), workers(1) as in_order:
+    with pytest.raises(SymbolMismatchError), workers(1) as in_order:
         list(in_order(work, range(1000)))
     assert done in ([0], [0, 2])
 
@@ -624,7 +625,7 @@ def test_what_the_network_is_wrongly_sure_of_is_coded(monkeypatch: pytest.Monkey
     latents = [drawn.latent_of_slice(source, grid, index, quality) for index in range(4)]
 
     def encoded(limit: float, trade_off: float) -> Container:
-        monkeypatch.setattr("dcacodec.codec.SKIPPED", limit)
+        monkeypatch.setattr("dcacodec.codec.codec.SKIPPED", limit)
         monkeypatch.setattr(DCAConfig, "trade_off", lambda self, quality: trade_off)
         data = drawn.encode(Picture(source), quality, slice_log2=8)
         assert pack(parse(data)) == data

@@ -17,11 +17,11 @@ from PIL import Image
 from tiny import TINY, drawn_model, photo
 from torch import Tensor
 
-from dcacodec.bench.metrics import Curve
-from dcacodec.cli import cli
-from dcacodec.codec import Codec
-from dcacodec.container import STREAMS
+from dcacodec.cli.app import cli
+from dcacodec.codec.codec import Codec
 from dcacodec.errors import TrainingError, WeightsError
+from dcacodec.format.container import STREAMS
+from dcacodec.metrics.curves import Curve
 from dcacodec.network.config import DCAConfig
 from dcacodec.network.dca import DCA
 from dcacodec.study import report, run, variants
@@ -39,8 +39,10 @@ from dcacodec.study.records import read_record
 from dcacodec.study.report import compare, curve_of, summarise, write_report
 from dcacodec.study.timing import decode_times, square_of
 from dcacodec.study.variants import FROZEN, TRAINED, VARIANTS, Variant, fresh_model, measure, sizes, train_variant
-from dcacodec.training.loop import VALIDATION_QUALITIES, Trainer, TrainingOptions
-from dcacodec.training.publish import export
+from dcacodec.training.loop import VALIDATION_QUALITIES
+from dcacodec.training.options import TrainingOptions
+from dcacodec.training.trainer import Trainer
+from dcacodec.weights.export import export
 
 CPU = torch.device("cpu")
 OPTIONS = TrainingOptions(steps=4, batch=2, crop=64, warm_up=2, ema=0.9, precision="float32")
@@ -205,7 +207,9 @@ def test_training_follows_from_the_seed_and_shows_all_variants_the_same(
     # Every crop is one of a cached latent, at a place of the 2x2 grid.
     windows = {
         tuple(latents.train[n, top : top + 4, left : left + 4].flatten().tolist())
-        for n in range(5) for top in range(0, 13, 2) for left in range(0, 13, 2)
+        for n in range(5)
+        for top in range(0, 13, 2)
+        for left in range(0, 13, 2)
     }
     size = 4 * 4 * TINY.latent
     assert all(tuple(row[n * size : (n + 1) * size].tolist()) in windows for row in crops for n in range(2))
@@ -349,7 +353,9 @@ def test_the_report(tmp_path: Path) -> None:
     assert {path.name for path in paths} == {each.name for each in tmp_path.iterdir()}
     names = {"bits", "bd-rate", "surprise", "training"}
     assert {path.name for path in paths} == {
-        "report.json", "report.md", *(f"{name}.{form}" for name in names for form in ("png", "svg"))
+        "report.json",
+        "report.md",
+        *(f"{name}.{form}" for name in names for form in ("png", "svg")),
     }
     assert json.loads((tmp_path / "report.json").read_text("utf-8"))["records"] == records
     lines = (tmp_path / "report.md").read_text("utf-8").splitlines()

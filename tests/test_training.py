@@ -35,23 +35,28 @@ from training_worker import BATCH, OPTIONS, rounded, still, still_bits
 from training_worker import steps as worker_steps
 from training_worker import tensors as all_tensors
 
-from dcacodec.cli import cli
-from dcacodec.container import STREAMS
+from dcacodec.cli.app import cli
+from dcacodec.cli.train import train as train_command
 from dcacodec.errors import ImageError, TrainingError
+from dcacodec.format.container import STREAMS
+from dcacodec.metrics.distortion import Distortion
 from dcacodec.network.config import PRESETS
 from dcacodec.network.dca import DCA, Estimate
 from dcacodec.network.precision import transform_precision
-from dcacodec.training import cli as training_cli
 from dcacodec.training import loop
 from dcacodec.training.checkpoint import newest_checkpoint, opened_checkpoint, write_checkpoint
 from dcacodec.training.curves import draw_curves, read_log
 from dcacodec.training.curves import main as curves_command
 from dcacodec.training.data import CropSampler, digest_of, load_pictures
 from dcacodec.training.klt import initialise
-from dcacodec.training.loop import Interrupted, Signals, Trainer, TrainingOptions, Workers, train
+from dcacodec.training.loop import train
 from dcacodec.training.loss import DRAWN, DRAWN_AT, draw_positions, loss_terms, rate_distortion_loss, trade_offs
-from dcacodec.training.publish import export
-from dcacodec.weights import read_weights
+from dcacodec.training.options import TrainingOptions
+from dcacodec.training.signals import Interrupted, Signals
+from dcacodec.training.trainer import Trainer
+from dcacodec.training.workers import Workers
+from dcacodec.weights.export import export
+from dcacodec.weights.reader import read_weights
 
 TESTS = Path(__file__).parent
 CPU = torch.device("cpu")
@@ -66,7 +71,7 @@ def _tiny_on_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes the tiny network a preset, and every run one on the processor, where it is reproducible."""
     monkeypatch.setitem(PRESETS, "tiny", TINY)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    (option,) = (each for each in training_cli.train.params if each.name == "preset")
+    (option,) = (each for each in train_command.params if each.name == "preset")
     monkeypatch.setattr(option, "type", click.Choice(list(PRESETS)))
 
 
@@ -222,7 +227,15 @@ def _small(folder: Path) -> tuple[Path, str]:
 
 
 BAD_SOURCES = (
-    _missing, _missing_shard, _empty_folder, _empty_shard, _no_shard, _cut_shard, _damaged_member, _damaged_file, _small
+    _missing,
+    _missing_shard,
+    _empty_folder,
+    _empty_shard,
+    _no_shard,
+    _cut_shard,
+    _damaged_member,
+    _damaged_file,
+    _small,
 )
 
 
@@ -380,17 +393,19 @@ def test_the_loss_by_hand() -> None:
         "y_1": torch.tensor([8192.0, 4096.0]),
     }
     estimate = Estimate(decoded, bits, torch.zeros(4))
-    full, error = loss_terms(estimate, picture, full_token_cost=True)
-    shared, _ = loss_terms(estimate, picture, full_token_cost=False)
-    assert error.tolist() == pytest.approx([1 / 12, 1 / 32])
+    full, error = loss_terms(estimate, picture, Distortion(), full_token_cost=True)
+    shared, _ = loss_terms(estimate, picture, Distortion(), full_token_cost=False)
+    assert error.tolist() == pytest.approx([255**2 / 12, 255**2 / 32])
     assert full.tolist() == [(1024 + 96 + 512 + 8192) / 8192, (960 + 2048 + 4096) / 8192]
     # 64x128 pixels are 1/48 of 768x512: so much of z_g's bits do they bear.
     assert shared.tolist() == [(1024 + 2 + 512 + 8192) / 8192, (20 + 2048 + 4096) / 8192]
     large = torch.zeros(1, 1024, 768, 3)  # no more than all of them
     alone = Estimate(large, {"z_g": torch.tensor([1024.0 * 768])}, torch.zeros(4))
-    assert loss_terms(alone, large, full_token_cost=False)[0].item() == 1.0
+    assert loss_terms(alone, large, Distortion(), full_token_cost=False)[0].item() == 1.0
 
-    value = rate_distortion_loss(torch.tensor([0.5, 2.0]), torch.tensor([0.001, 0.0]), torch.tensor([0.01, 1.0]))
+    value = rate_distortion_loss(
+        torch.tensor([0.5, 2.0]), 255**2 * torch.tensor([0.001, 0.0]), torch.tensor([0.01, 1.0])
+    )
     assert value.item() == pytest.approx(((0.5 + 0.01 * 65025 * 0.001) / 0.01**0.4 + 2.0) / 2, rel=1e-6)
 
 
@@ -1137,9 +1152,7 @@ def test_training_outside_the_main_thread(uninterrupted: dict[str, Any], picture
     assert same(state_of(tmp_path)["average"], uninterrupted["average"])
 
 
-def test_an_interrupt_names_the_index_of_parts(
-    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupt_names_the_index_of_parts(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*arguments: Any) -> dict[str, float]:
         interrupt()
         return {"loss": 0.0}
@@ -1214,7 +1227,7 @@ def test_a_signal_to_a_process_of_its_own(pictures: Path, tmp_path: Path) -> Non
         "from dcacodec.network.config import PRESETS\n"
         "from tiny import TINY\n"
         "PRESETS['tiny'] = TINY\n"
-        "from dcacodec.cli import main\n"
+        "from dcacodec.cli.app import main\n"
         "main()\n"
     )
     arguments = ["train", str(pictures), "--run", str(tmp_path), *ONE_STEP, "--steps", "1000000", "--save-every", "0"]
@@ -1255,7 +1268,7 @@ def test_what_a_step_lowers_and_how(tmp_path: Path) -> None:
     picture = torch.stack([torch.from_numpy(photo(64, 64, n)) for n in range(2)]).float() / 255
     position = torch.tensor([0.4, 2.6])
     estimate = trainer.model(picture, position)
-    bpp, error = loss_terms(estimate, picture, full_token_cost=False)
+    bpp, error = loss_terms(estimate, picture, options.distortion, full_token_cost=False)
     loss = rate_distortion_loss(bpp, error, trade_offs(TINY, position))
     slopes = torch.autograd.grad(loss, list(trainer.model.parameters()), allow_unused=True)
     norm = torch.cat([slope.flatten() for slope in slopes if slope is not None]).norm().item()
@@ -1372,14 +1385,35 @@ def test_a_validation_is_what_the_network_estimates(tmp_path: Path) -> None:
 def test_the_log_and_a_quiet_run(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "LOG_EVERY", 2)
     result = call(
-        "train", pictures, "--run", tmp_path / "a" / "run", *ONE_STEP, "--steps", 5, "--batch", 2, "--rate", 0.004,
-        "--precision", "float32", "--validation", pictures, "--validation-pictures", 2,
-        "--threads", 1,
+        "train",
+        pictures,
+        "--run",
+        tmp_path / "a" / "run",
+        *ONE_STEP,
+        "--steps",
+        5,
+        "--batch",
+        2,
+        "--rate",
+        0.004,
+        "--precision",
+        "float32",
+        "--validation",
+        pictures,
+        "--validation-pictures",
+        2,
+        "--threads",
+        1,
     )
     assert (result.exit_code, result.output) == (0, "")
     lines = log_of(tmp_path / "a" / "run")
     assert [(line["kind"], line["step"]) for line in lines] == [
-        ("start", 0), ("train", 2), ("train", 4), ("train", 5), ("validation", 5), ("end", 5),
+        ("start", 0),
+        ("train", 2),
+        ("train", 4),
+        ("train", 5),
+        ("validation", 5),
+        ("end", 5),
     ]
     keys = {
         "start": {"options", "threads", "processes", "bfloat16"},

@@ -18,7 +18,8 @@ from dcacodec.network.context import take_step
 from dcacodec.network.dca import DCA
 from dcacodec.training.data import CropSampler
 from dcacodec.training.klt import initialise
-from dcacodec.training.loop import Trainer, TrainingOptions
+from dcacodec.training.options import TrainingOptions
+from dcacodec.training.trainer import Trainer
 
 OLD = TINY
 NEW = replace(TINY, latent=28, latent_linear=12)

@@ -21,8 +21,8 @@ from dcacodec.network.context import EntropyModel, Scales, join_steps, take_step
 from dcacodec.network.dca import DCA
 from dcacodec.network.priors import SKIP_BELOW
 from dcacodec.training.klt import initialise
-from dcacodec.training.publish import export
-from dcacodec.weights import Weights, read_weights
+from dcacodec.weights.export import export
+from dcacodec.weights.reader import Weights, read_weights
 
 GOLDEN = Path(__file__).parent / "golden"
 WEIGHTS = GOLDEN / "tiny.safetensors"

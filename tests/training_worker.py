@@ -24,10 +24,14 @@ from dcacodec.network.config import PRESETS
 from dcacodec.network.dca import DCA, round_through
 from dcacodec.network.priors import gaussian_bits
 from dcacodec.training import loop
+from dcacodec.training.options import TrainingOptions
+from dcacodec.training.signals import Interrupted
+from dcacodec.training.trainer import Trainer
+from dcacodec.training.workers import Workers
 
 STEPS = 3
 BATCH = 4
-OPTIONS = loop.TrainingOptions(preset="tiny", steps=1000, batch=1, crop=64, warm_up=1, clip=1e9, precision="float32")
+OPTIONS = TrainingOptions(preset="tiny", steps=1000, batch=1, crop=64, warm_up=1, clip=1e9, precision="float32")
 GROWING = replace(OPTIONS, batch=4, final_crop=128, final_share=0.9985)  # from step 2 on, of the 1000
 CPU = torch.device("cpu")
 
@@ -53,9 +57,9 @@ def whole_batch(step: int) -> tuple[Tensor, Tensor]:
     return pictures.float() / 255, torch.linspace(0, TINY.anchors - 1, BATCH)
 
 
-def steps(workers: loop.Workers, folder: Path, part: slice) -> loop.Trainer:
+def steps(workers: Workers, folder: Path, part: slice) -> Trainer:
     """`STEPS` steps on a part of the whole batch."""
-    trainer = loop.Trainer(OPTIONS, folder, TINY, CPU, workers)
+    trainer = Trainer(OPTIONS, folder, TINY, CPU, workers)
     trainer.start([photo(96, 128, n + workers.rank) for n in range(6)])  # as on machines that do not round alike
     trainer.agree()
     for step in range(STEPS):
@@ -64,7 +68,7 @@ def steps(workers: loop.Workers, folder: Path, part: slice) -> loop.Trainer:
     return trainer
 
 
-def tensors(trainer: loop.Trainer) -> dict[str, Tensor]:
+def tensors(trainer: Trainer) -> dict[str, Tensor]:
     """Weights, their average and the last step's gradients."""
     parts = {"model": trainer.model, "average": trainer.average}
     found = {f"{part}.{name}": value for part, model in parts.items() for name, value in model.state_dict().items()}
@@ -75,7 +79,7 @@ def tensors(trainer: loop.Trainer) -> dict[str, Tensor]:
 def main(folder: Path) -> None:
     seen: dict[str, Any] = {}
 
-    class Watched(loop.Trainer):
+    class Watched(Trainer):
         def start(self, pictures: Sequence[NDArray[np.uint8]]) -> None:
             super().start([*pictures[self.workers.rank :]])  # again not the same
 
@@ -88,7 +92,7 @@ def main(folder: Path) -> None:
                 os.kill(os.getpid(), signal.SIGTERM)
             return super().train_step(picture, position, rate)
 
-    with loop.Workers.joined(CPU) as workers:
+    with Workers.joined(CPU) as workers:
         mine = slice(workers.rank, None, workers.count)
         with (
             patch.object(DCA, "_for_rate", still),
@@ -97,13 +101,13 @@ def main(folder: Path) -> None:
         ):
             torch.save(tensors(steps(workers, folder, mine)), folder / f"steps-{workers.rank}.pt")
         with (
-            patch.object(loop.Workers, "joined", lambda device: nullcontext(workers)),  # a process can join only once
+            patch.object(Workers, "joined", lambda device: nullcontext(workers)),  # a process can join only once
             patch.object(loop, "Trainer", Watched),
             patch.dict(PRESETS, {"tiny": TINY}),
         ):
             try:
                 loop.train([str(folder / "pictures")], folder / "run", GROWING, quiet=True)
-            except loop.Interrupted as interrupted:
+            except Interrupted as interrupted:
                 (folder / f"told-{workers.rank}").write_text(str(interrupted), "utf-8")
                 state = tensors(seen.pop("trainer")) | {"number": torch.tensor(interrupted.number)}
                 torch.save(seen | state, folder / f"run-{workers.rank}.pt")

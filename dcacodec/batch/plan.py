@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from dcacodec.container import GLANCE, Header, glance
 from dcacodec.errors import BatchError, FormatError, reason
+from dcacodec.format.container import Header
+from dcacodec.format.reader import GLANCE, glance
 
 DCA_SUFFIX: Final = ".dca"
 

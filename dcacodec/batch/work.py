@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from dcacodec.batch.plan import Job, Stamp
-from dcacodec.bounded import read_container
-from dcacodec.container import DEFAULT_MAX_PIXELS, parse
 from dcacodec.errors import reason
-from dcacodec.files import no_space_left, write_atomically
-from dcacodec.shell import silent_libraries
+from dcacodec.files.atomic import no_space_left, write_atomically
+from dcacodec.files.bounded import read_container
+from dcacodec.format.container import DEFAULT_MAX_PIXELS
+from dcacodec.format.reader import parse
+from dcacodec.images.silence import silent_libraries
 
 if TYPE_CHECKING:
-    from dcacodec.codec import Codec
+    from dcacodec.codec.codec import Codec
     from dcacodec.ratecontrol import Target
 
 
@@ -158,14 +159,14 @@ class Encoder(FileWorker):
     def __post_init__(self) -> None:
         from PIL import Image
 
-        from dcacodec.codec import Codec
+        from dcacodec.codec.codec import Codec
 
         Image.MAX_IMAGE_PIXELS = None  # Pillow has a limit of its own; here ours holds
         self.codec = Codec.load(self.settings.preset, self.settings.device)
 
     def convert(self, source: Path) -> Converted:
         """See `FileWorker`."""
-        from dcacodec.images import read_picture
+        from dcacodec.images.reading import read_picture
 
         with silent_libraries():
             picture = read_picture(source, self.settings.max_pixels)
@@ -190,14 +191,14 @@ class Decoder(FileWorker):
     codecs: dict[bytes, Codec] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        from dcacodec.device import choose_device
+        from dcacodec.network.device import choose_device
 
         choose_device(self.settings.device)  # a GPU that is not there is an error of the batch, not of each file
 
     def convert(self, source: Path) -> Converted:
         """See `FileWorker`."""
-        from dcacodec.codec import Codec
-        from dcacodec.images import write_picture
+        from dcacodec.codec.codec import Codec
+        from dcacodec.images.writing import write_picture
 
         with open(source, "rb") as file:
             data = read_container(file, self.settings.max_pixels)

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from dcacodec._paths import cache_dir
 from dcacodec.bench.fetch import fetch
-from dcacodec.bench.metrics import load_anchor
 from dcacodec.bench.results import Anchor
 from dcacodec.errors import BenchError
+from dcacodec.files.paths import cache_dir
+from dcacodec.metrics.curves import load_anchor
 
 COMMIT: Final = "869a9f5d4126d015b7de8f203fe60ee9e1608193"
 ADDRESS: Final = f"https://raw.githubusercontent.com/InterDigitalInc/CompressAI/{COMMIT}/results/image"

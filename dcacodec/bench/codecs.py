@@ -24,10 +24,11 @@ from numpy.typing import NDArray
 from PIL import Image, features
 
 from dcacodec._version import __version__
-from dcacodec.container import describe, parse
 from dcacodec.errors import BenchError
-from dcacodec.images import Picture
-from dcacodec.zoo import by_preset
+from dcacodec.format.container import describe
+from dcacodec.format.reader import parse
+from dcacodec.images.picture import Picture
+from dcacodec.weights.registry import by_preset
 
 Pixels = NDArray[np.uint8]
 
@@ -114,17 +115,17 @@ def open_codec(name: str, options: Options) -> BenchCodec:
         if not re.fullmatch("[1-9][0-9]{0,3}", effort):
             raise BenchError(f"{name}: an effort is a number from 1 to 9999")
         return Ours(options, int(effort))
-    if name in FORMATS:
-        return PillowCodec(name, FORMATS[name], options.threads)
+    if name in OUTPUT_FORMATS:
+        return PillowCodec(name, OUTPUT_FORMATS[name], options.threads)
     if name.startswith(COMPRESSAI):
         return CompressAI(name, options.device)
-    known = ", ".join((OURS, f"{OURS_REFINED}EFFORT", *FORMATS, f"{COMPRESSAI}MODEL"))
+    known = ", ".join((OURS, f"{OURS_REFINED}EFFORT", *OUTPUT_FORMATS, f"{COMPRESSAI}MODEL"))
     raise BenchError(f"no codec {name!r}; these are known: {known}")
 
 
 def available() -> tuple[str, ...]:
     """Names of the codecs that this machine has and that need no further choice."""
-    return (OURS, *(name for name, form in FORMATS.items() if form.missing() is None))
+    return (OURS, *(name for name, form in OUTPUT_FORMATS.items() if form.missing() is None))
 
 
 # ----------------------------------------------------------------------------------------------------------- dcacodec
@@ -153,7 +154,7 @@ class Ours(BenchCodec):
 
     def import_packages(self) -> None:
         """PyTorch."""
-        importlib.import_module("dcacodec.codec")
+        importlib.import_module("dcacodec.codec.codec")
 
     def prepare(self, setting: float) -> None:
         """One network serves all qualities."""
@@ -161,9 +162,9 @@ class Ours(BenchCodec):
 
     @cached_property
     def _codec(self) -> Any:
-        from dcacodec.codec import Codec
-        from dcacodec.device import choose_device
-        from dcacodec.weights import read_weights
+        from dcacodec.codec.codec import Codec
+        from dcacodec.network.device import choose_device
+        from dcacodec.weights.reader import read_weights
 
         if self._options.weights is None:
             return Codec.load(self._options.preset, self._options.device)
@@ -246,7 +247,7 @@ def _jpeg(subsampling: str) -> PillowFormat:
     )
 
 
-FORMATS: Final[Mapping[str, PillowFormat]] = {
+OUTPUT_FORMATS: Final[Mapping[str, PillowFormat]] = {
     "jpeg": _jpeg("4:2:0"),
     "jpeg-444": _jpeg("4:4:4"),
     "jpeg2000": PillowFormat(
@@ -378,7 +379,7 @@ class CompressAI(BenchCodec):
     def _model(self, quality: int) -> Any:
         if self._loaded and self._loaded[0] == quality:
             return self._loaded[1]
-        from dcacodec.device import choose_device
+        from dcacodec.network.device import choose_device
 
         try:
             model = self._zoo.image_models[self._model_name](quality=quality, metric="mse", pretrained=True)

@@ -21,10 +21,11 @@ from typing import Final
 
 from tqdm import tqdm
 
-from dcacodec._paths import cache_dir
 from dcacodec.bench.fetch import fetch
 from dcacodec.errors import BenchError, DcaError
-from dcacodec.images import has_picture_name, read_picture
+from dcacodec.files.paths import cache_dir
+from dcacodec.images.formats import has_picture_name
+from dcacodec.images.reading import read_picture
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
@@ -115,7 +116,7 @@ def _manifest(text: str, name: str) -> Manifest:
         manifest = Manifest(content["name"], pictures)
         _check(manifest)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise BenchError(f"{name} is not the manifest of a dataset: {_reason(error)}") from error
+        raise BenchError(f"{name} is not the manifest of a dataset: {one_line(error)}") from error
     return manifest
 
 
@@ -135,7 +136,7 @@ def _check(manifest: Manifest) -> None:
             raise ValueError(f"{entry.file}: {entry.address!r} is not an address")
 
 
-def _reason(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     return f"{error} is missing" if isinstance(error, KeyError) else str(error)
 
 

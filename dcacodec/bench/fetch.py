@@ -66,9 +66,7 @@ def fetch(
     os.replace(part, target)
 
 
-def _complete(
-    address: str, part: Path, progress: Callable[[int], object], timeout: float, pause: float
-) -> None:
+def _complete(address: str, part: Path, progress: Callable[[int], object], timeout: float, pause: float) -> None:
     """Fetch what is missing of the file."""
     failures = 0
     while True:

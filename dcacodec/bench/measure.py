@@ -21,9 +21,10 @@ from statistics import median
 from typing import TYPE_CHECKING, TypeVar
 
 from dcacodec.bench.codecs import BenchCodec, Options, open_codec
-from dcacodec.bench.metrics import Metric, ms_ssim, psnr, ssimulacra2
+from dcacodec.bench.metrics import Metric, ms_ssim, ssimulacra2
 from dcacodec.bench.results import Failure, Sample
-from dcacodec.images import read_picture
+from dcacodec.images.reading import read_picture
+from dcacodec.metrics.psnr import psnr
 
 if TYPE_CHECKING:
     from dcacodec.bench.page import Side

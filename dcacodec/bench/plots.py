@@ -19,10 +19,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from dcacodec.bench.metrics import Curve, bd_rate
 from dcacodec.bench.results import Mean, Results
 from dcacodec.bench.summary import TASKS, ms_ssim_db, speed
-from dcacodec.files import write_atomically
+from dcacodec.files.atomic import write_atomically
+from dcacodec.metrics.curves import Curve, bd_rate
 
 Format = Literal["png", "svg"]
 FORMATS: Final[tuple[Format, ...]] = ("png", "svg")

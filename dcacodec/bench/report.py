@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dcacodec.bench.metrics import Method, falls
 from dcacodec.bench.page import Exhibit, write_page
 from dcacodec.bench.plots import write_plots
 from dcacodec.bench.results import Codec, Results
 from dcacodec.bench.store import as_compressai, as_csv, save_results, write_text
 from dcacodec.bench.summary import CONVENTIONS, Comparison, comparisons
+from dcacodec.metrics.curves import Method, falls
 
 Window = tuple[float, float]
 """Bits per pixel from and to."""

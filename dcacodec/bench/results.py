@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from dcacodec.bench.metrics import Curve
+from dcacodec.metrics.curves import Curve
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from dcacodec.bench.page import Exhibit, Side
 from dcacodec.bench.results import Anchor, Codec, Failure, Results, Sample
 from dcacodec.bench.store import Journal, sample_from_json, sample_to_json
 from dcacodec.bench.workers import Crash, each
-from dcacodec.images import read_picture
+from dcacodec.images.reading import read_picture
 
 SHOWCASE_BPP: Final = (0.15, 0.3, 0.6)
 """Bits per pixel at which decoded pictures are shown side by side."""
@@ -215,7 +215,7 @@ def describe_machine(plan: Plan) -> dict[str, str]:
 
 
 def _device(name: str) -> str:
-    from dcacodec.device import choose_device
+    from dcacodec.network.device import choose_device
 
     device = choose_device(name)
     if device.type != "cuda":

@@ -14,10 +14,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from dcacodec.bench.metrics import Curve
 from dcacodec.bench.results import Anchor, Codec, Failure, Mean, Results, Sample
 from dcacodec.errors import BenchError
-from dcacodec.files import append_line, write_atomically
+from dcacodec.files.atomic import append_line, write_atomically
+from dcacodec.metrics.curves import Curve
 
 FORMAT: Final = "dcacodec-bench-1"
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from dcacodec.bench.metrics import METHODS, BdRate, Curve, Method, bd_rate
 from dcacodec.bench.results import Results, Sample
+from dcacodec.metrics.curves import METHODS, BdRate, Curve, Method, bd_rate
 
 CONVENTIONS: Final = (
     "Rate: the bytes of the file on disk, times 8, over the pixels of the picture.",

@@ -7,17 +7,17 @@ in the functions that make tables, which run when weights are published, and in 
                                     \---> raw bits -------------------------------------- > stream
 """
 
-from dcacodec.coding.compiled import CoderUnavailable, TorchacCoder, best_coder
-from dcacodec.coding.rangecoder import Coder, PythonCoder
-from dcacodec.coding.stream import CHUNK_SYMBOLS, decode_values, encode_values, ideal_bits, symbol_counts
+from dcacodec.coding.range_coder import Coder, PythonCoder
+from dcacodec.coding.streams import CHUNK_SYMBOLS, decode_values, encode_values, ideal_bits, symbol_counts
 from dcacodec.coding.tables import VALUE_LIMIT, CdfTable, gaussian_table, table_from_probabilities
+from dcacodec.coding.torchac import CoderUnavailableError, TorchacCoder, best_coder
 
 __all__ = [
     "CHUNK_SYMBOLS",
     "VALUE_LIMIT",
     "CdfTable",
     "Coder",
-    "CoderUnavailable",
+    "CoderUnavailableError",
     "PythonCoder",
     "TorchacCoder",
     "best_coder",

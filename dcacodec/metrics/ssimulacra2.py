@@ -1,13 +1,13 @@
 """SSIMULACRA 2, a metric of visual quality, and the distance inside of it that networks are trained with.
 
-The algorithm, its constants and its 108 weights are those published with the reference program (Jon Sneyers, Cloudinary,
-version 2.1, https://github.com/cloudinary/ssimulacra2)::
+The algorithm, its constants and its 108 weights are those published with the reference program (Jon Sneyers,
+Cloudinary, version 2.1, https://github.com/cloudinary/ssimulacra2)::
 
     sRGB --> linear RGB --+--> XYB, made positive --> blur --+--> SSIM map ----------> means, 4-norms --.
-                          |                                  +--> artifacts map -----> means, 4-norms --+--> weighted sum
-                          |                                  '--> lost details map --> means, 4-norms --'    = distance
-                          '--> mean of 2x2 pixels: the next of six scales                                      |
-                                                                                             score = f(distance)
+                          |                                  +--> artifacts map -----> means, 4-norms --+--> weighted
+                          |                                  '--> lost details map --> means, 4-norms --'    sum
+                          '--> means of 2x2 pixels: the next of six scales                                    |
+                                                                                   score <-- polynomial -- distance
 
 Here the blur is a Gaussian of eleven taps whose borders are replicated. The reference program blurs with a recursive
 filter that takes the picture for black beyond its border, which matters for small pictures only.
@@ -36,9 +36,10 @@ _C2: Final = 0.0009
 _SIGMA: Final = 1.5
 _RADIUS: Final = 5
 _BLOCK: Final = 128
-"""Rows or columns that one product blurs: a band of this side wastes little, and products are large enough to be fast."""
+"""Rows that one product blurs: a band of this side wastes little, and products are large enough to be fast."""
 
 # By channel (X, Y, B), then scale, then norm (mean, 4-norm), then map (SSIM, artifacts, lost details).
+# fmt: off
 _WEIGHTS: Final = (
     # X
     0.0, 0.0007376606707406586, 0.0, 0.0, 0.0007793481682867309, 0.0,
@@ -59,13 +60,15 @@ _WEIGHTS: Final = (
     0.0, 0.0005313191874358747, 0.0, 0.00016533814161379112, 0.0, 0.0,
     0.0, 0.0, 0.0, 0.0004179171803251336, 0.0017290828234722833, 0.0,
     0.0020827005846636437, 0.0, 0.0, 8.826982764996862, 23.19243343998926, 0.0,
-    95.1080498811086, 0.9863978034400682, 0.9834382792465353, 0.0012286405048278493, 171.2667255897307, 0.9807858872435379,
+    95.1080498811086, 0.9863978034400682, 0.9834382792465353, 0.0012286405048278493, 171.2667255897307,
+    0.9807858872435379,
     0.0, 0.0, 0.0, 0.0005130064588990679, 0.0, 0.00010854057858411537,
 )
+# fmt: on
 
 
 def ssimulacra2(reference: Tensor, picture: Tensor) -> Tensor:
-    """The score of pictures (B, H, W, 3) in 0..1: 100 for equal ones, 90 hardly to be told apart, 30 poor, no lower end.
+    """The score of pictures (B, H, W, 3) in 0..1: 100 for equal ones, 90 hard to tell apart, 30 poor, no lower end.
 
     Raises:
         ValueError: the shapes differ, or a side is less than `SMALLEST_SIDE`.
@@ -103,7 +106,8 @@ def distance(reference: Tensor, picture: Tensor, scales: int = SCALES, epsilon: 
         for weight in weights[:scales]:
             if min(linear[0].shape[2:]) < SMALLEST_SIDE:
                 break
-            total = total + (_norms(*map(_positive_xyb, linear), epsilon) * weight).sum((1, 2, 3))
+            norms = _norms(_positive_xyb(linear[0]), _positive_xyb(linear[1]), epsilon)
+            total = total + (norms * weight).sum((1, 2, 3))
             linear = [_halved(x) for x in linear]
     return total
 

@@ -22,8 +22,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dcacodec.fixedpoint import snap
 from dcacodec.network.config import STEPS, DCAConfig
+from dcacodec.network.fixed_point import snap
 from dcacodec.network.hyper import SYNTHESES
 from dcacodec.network.layers import CrossAttention, DepthConvBlock, Linear, RMSNorm
 from dcacodec.network.priors import LEVELS_PER_E, SCALE_LEVELS

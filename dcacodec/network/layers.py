@@ -1,7 +1,7 @@
 """Layers that work on channels-last tensors (B, H, W, C), in training and in fixed point alike.
 
 The transforms use them in ``float32`` or ``bfloat16``; the entropy model also in ``float64``, where every result is a
-fixed-point number (see :mod:`dcacodec.fixedpoint`).
+fixed-point number (see :mod:`dcacodec.network.fixed_point`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dcacodec.fixedpoint import attend, hard_sigmoid, hard_swish, is_exact, rms_normalise, snap
+from dcacodec.network.fixed_point import attend, hard_sigmoid, hard_swish, is_exact, rms_normalise, snap
 
 
 class Linear(nn.Linear):

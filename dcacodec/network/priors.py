@@ -70,6 +70,7 @@ class FactorizedPrior(nn.Module):
 
     def cumulative(self, x: Tensor, anchor: Tensor) -> Tensor:
         """P(z < x) for x (B, ..., channels) and anchor indices (B,)."""
+
         def pick(table: Tensor) -> Tensor:
             chosen = table[anchor]
             return chosen.view(chosen.shape[0], *(1,) * (x.dim() - 2), *chosen.shape[1:])

@@ -29,17 +29,17 @@ CELL = 8
 """Pixels per element at the transforms' working resolution."""
 
 
-def analysis_rim(config: DCAConfig) -> int:
+def analysis_halo(config: DCAConfig) -> int:
     """How far from the 16x16 pixels of an element of y f_a reads, in pixels, rounded up to a multiple of 16."""
-    return _rim(config.analysis_blocks, config.latent_blocks)
+    return _halo(config.analysis_blocks, config.latent_blocks)
 
 
-def synthesis_rim(config: DCAConfig) -> int:
+def synthesis_halo(config: DCAConfig) -> int:
     """How far from a pixel f_s reads, in pixels of y's grid: a multiple of 16."""
-    return _rim(config.synthesis_blocks, config.latent_blocks)
+    return _halo(config.synthesis_blocks, config.latent_blocks)
 
 
-def _rim(cell_blocks: int, latent_blocks: int) -> int:
+def _halo(cell_blocks: int, latent_blocks: int) -> int:
     # Each depth-conv block reads one element further.
     reach = cell_blocks * CELL + latent_blocks * LATENT_STRIDE
     return -(-reach // LATENT_STRIDE) * LATENT_STRIDE

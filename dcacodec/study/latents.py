@@ -17,14 +17,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dcacodec.errors import WeightsError
-from dcacodec.files import write_atomically
+from dcacodec.files.atomic import write_atomically
 from dcacodec.network.dca import DCA
 from dcacodec.network.precision import fast_bfloat16, transform_precision
 from dcacodec.training.data import CropSampler, to_input
 from dcacodec.training.loop import VALIDATION_QUALITIES
 from dcacodec.training.loss import draw_positions
 from dcacodec.training.publish import load_checkpoint
-from dcacodec.weights import read_weights
+from dcacodec.weights.reader import read_weights
 
 CACHED_CROP = 256
 """Side in pixels of the training crops whose latents are kept."""
@@ -111,9 +111,11 @@ def make_latents(
         return y.half().cpu()
 
     sampler = CropSampler(train, (CACHED_CROP,), device, random)
-    position = torch.from_numpy(np.concatenate(
-        [draw_positions(config, min(BATCH, key.crops - begin), random) for begin in range(0, key.crops, BATCH)]
-    ))
+    position = torch.from_numpy(
+        np.concatenate(
+            [draw_positions(config, min(BATCH, key.crops - begin), random) for begin in range(0, key.crops, BATCH)]
+        )
+    )
     batches = tqdm(position.split(BATCH), "crops", disable=quiet)
     crops = [analyse(sampler.batch(len(part), CACHED_CROP), part.to(device)) for part in batches]
     held_out: dict[int, list[Tensor]] = {}

@@ -7,9 +7,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from dcacodec.container import STREAMS
 from dcacodec.errors import TrainingError
-from dcacodec.files import write_atomically
+from dcacodec.files.atomic import write_atomically
+from dcacodec.format.container import STREAMS
 from dcacodec.study.variants import TRAINED
 from dcacodec.training.loop import VALIDATION_QUALITIES
 
@@ -53,8 +53,9 @@ def read_record(path: Path, made_from: Record, known: Record) -> Record | None:
     if not sound:
         raise TrainingError(f"{path}: damaged; without it, what it told is done anew")
     if not same:
-        raise TrainingError(f"{path} was made from another checkpoint, other pictures or with other options; "
-                            "name another folder")
+        raise TrainingError(
+            f"{path} was made from another checkpoint, other pictures or with other options; name another folder"
+        )
     return record
 
 

@@ -8,10 +8,10 @@ from itertools import chain, cycle, repeat
 from pathlib import Path
 from typing import Any
 
-from dcacodec.bench.metrics import Curve, bd_rate
 from dcacodec.bench.plots import Plot, save
-from dcacodec.container import STREAMS
-from dcacodec.files import write_atomically
+from dcacodec.files.atomic import write_atomically
+from dcacodec.format.container import STREAMS
+from dcacodec.metrics.curves import Curve, bd_rate
 from dcacodec.study.records import STEP_NAMES, SURPRISES, Record, write_json
 from dcacodec.study.variants import BASELINE, PROPOSED
 
@@ -65,7 +65,8 @@ def summarise(records: Sequence[Record]) -> Record:
             "surprise": [mean(name) for name in SURPRISES],
             "parameters": record["parameters"],
             "training": {name: record["training"][name] for name in ("steps", "seconds", "cpu_seconds")}
-            if "training" in record else None,
+            if "training" in record
+            else None,
             "decode_ms": record.get("decode_ms"),
         }
     return rows
@@ -101,28 +102,52 @@ def tables(records: Sequence[Record], summary: Record) -> list[list[str]]:
     rate = _table(
         ["entropy model", "BD-rate, %", "bits at equal quality, %", *(f"q{quality}" for quality in qualities)],
         [
-            [name, *(_signed(summary[name]["against_baseline"][each]) for each in ("bd_rate", "bits")),
-             *(_signed(summary[name]["against_baseline"]["by_quality"][quality]) for quality in qualities)]
+            [
+                name,
+                *(_signed(summary[name]["against_baseline"][each]) for each in ("bd_rate", "bits")),
+                *(_signed(summary[name]["against_baseline"]["by_quality"][quality]) for quality in qualities),
+            ]
             for name in compared
         ],
     )
     where = _table(
         ["entropy model", *streams, *(f"surprise {i + 1}" for i in range(len(STEP_NAMES)))],
         [
-            [name, *(f"{row['streams'][each]:.4f}" if each in row["streams"] else "" for each in streams),
-             *(f"{value:.3f}" for value in row["surprise"])]
+            [
+                name,
+                *(f"{row['streams'][each]:.4f}" if each in row["streams"] else "" for each in streams),
+                *(f"{value:.3f}" for value in row["surprise"]),
+            ]
             for name, row in summary.items()
         ],
     )
     sides = next((list(row["decode_ms"]) for row in summary.values() if row["decode_ms"]), [])
     cost = _table(
-        ["entropy model", "decoder's parameters", "hyper analysis", "priors", "steps", "minutes", "processor minutes",
-         *(f"decode {side}x{side}, ms" for side in sides)],
         [
-            [name, *(f"{row['parameters'][part]:,}" for part in ("entropy", "hyper_analysis", "priors")),
-             *([f"{row['training']['steps']:,}", f"{row['training']['seconds'] / 60:.1f}",
-                f"{row['training']['cpu_seconds'] / 60:.1f}"] if row["training"] else [""] * 3),
-             *(f"{row['decode_ms'][side]:.0f}" if row["decode_ms"] else "" for side in sides)]
+            "entropy model",
+            "decoder's parameters",
+            "hyper analysis",
+            "priors",
+            "steps",
+            "minutes",
+            "processor minutes",
+            *(f"decode {side}x{side}, ms" for side in sides),
+        ],
+        [
+            [
+                name,
+                *(f"{row['parameters'][part]:,}" for part in ("entropy", "hyper_analysis", "priors")),
+                *(
+                    [
+                        f"{row['training']['steps']:,}",
+                        f"{row['training']['seconds'] / 60:.1f}",
+                        f"{row['training']['cpu_seconds'] / 60:.1f}",
+                    ]
+                    if row["training"]
+                    else [""] * 3
+                ),
+                *(f"{row['decode_ms'][side]:.0f}" if row["decode_ms"] else "" for side in sides),
+            ]
             for name, row in summary.items()
         ],
     )
@@ -153,8 +178,15 @@ def draw(records: Sequence[Record], summary: Record) -> list[Plot]:
         rate, axes = figure("Bits against the baseline, by quality", "quality", "bits at equal quality, %")
         for record, dashes in zip(compared, _dashes(), strict=False):
             by_quality = summary[record["name"]]["against_baseline"]["by_quality"]
-            axes.plot([int(quality) for quality in by_quality], list(by_quality.values()), marker="o", markersize=3,
-                      linestyle=dashes, label=record["name"], gid=record["name"])
+            axes.plot(
+                [int(quality) for quality in by_quality],
+                list(by_quality.values()),
+                marker="o",
+                markersize=3,
+                linestyle=dashes,
+                label=record["name"],
+                gid=record["name"],
+            )
         rate.legend(loc="outside right upper", fontsize=8)
         plots.append(Plot("bits", "Bits by quality", "Below 0: fewer bits than the baseline of the same seed.", rate))
 

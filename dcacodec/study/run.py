@@ -22,16 +22,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dcacodec.device import choose_device, memory_errors
-from dcacodec.files import write_atomically
+from dcacodec.files.atomic import write_atomically
 from dcacodec.network.dca import DCA
+from dcacodec.network.device import choose_device, memory_errors
 from dcacodec.study.latents import CacheKey, Latents, digest, load_frozen, make_latents, read_latents, save_latents
 from dcacodec.study.records import Record, read_record, write_json
 from dcacodec.study.timing import decode_times
 from dcacodec.study.variants import VARIANTS, Variant, describe, measure, sizes, train_variant, used_options
 from dcacodec.training.data import digest_of, load_pictures, require_blocks
-from dcacodec.training.loop import TrainingOptions
-from dcacodec.training.publish import export
+from dcacodec.training.options import TrainingOptions
+from dcacodec.weights.export import export
 
 TIMED_SIDES = (512, 1024, 2048)
 """Of the square pictures that decoding is timed on, in pixels."""
@@ -130,7 +130,11 @@ class _Place:
 
 
 def _own(
-    frozen: DCA, latents: Latents, pictures: Sequence[NDArray[np.uint8]], place: _Place, device: torch.device,
+    frozen: DCA,
+    latents: Latents,
+    pictures: Sequence[NDArray[np.uint8]],
+    place: _Place,
+    device: torch.device,
     quiet: bool,
 ) -> Record:
     qualities = measure(frozen, latents, pictures, device, quiet)
@@ -138,8 +142,14 @@ def _own(
 
 
 def _variant(
-    variant: Variant, frozen: DCA, latents: Latents, pictures: Sequence[NDArray[np.uint8]], place: _Place,
-    options: TrainingOptions, device: torch.device, quiet: bool,
+    variant: Variant,
+    frozen: DCA,
+    latents: Latents,
+    pictures: Sequence[NDArray[np.uint8]],
+    place: _Place,
+    options: TrainingOptions,
+    device: torch.device,
+    quiet: bool,
 ) -> Record:
     """Train a variant. Its record has "name", "label", the fields of `Variant`, "made_from", "parameters" (`sizes`),
     "training" (what `train_variant` tells), "qualities" (`measure`)."""

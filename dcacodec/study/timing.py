@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from dcacodec.codec import Codec
-from dcacodec.weights import read_weights
+from dcacodec.codec.codec import Codec
+from dcacodec.weights.reader import read_weights
 
 TIMED_QUALITY = 50
 

@@ -21,8 +21,8 @@ from dcacodec.network.dca import DCA, Estimate
 from dcacodec.network.precision import fast_bfloat16, transform_precision
 from dcacodec.study.latents import Latents
 from dcacodec.training.data import to_input
-from dcacodec.training.loop import TrainingOptions
 from dcacodec.training.loss import bits_per_pixel, picture_values, rate_distortion_loss, trade_offs
+from dcacodec.training.options import TrainingOptions
 
 FROZEN = ("analysis", "gain", "spread", "synthesis")
 TRAINED = ("hyper_analysis", "priors", "entropy")

@@ -1,0 +1,1 @@
+"""Training a network and publishing its weights."""

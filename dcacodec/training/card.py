@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from dcacodec.bench.metrics import psnr
-from dcacodec.codec import Codec
-from dcacodec.container import STREAMS, describe, parse
-from dcacodec.images import Picture
+from dcacodec.codec.codec import Codec
+from dcacodec.format.container import STREAMS, describe
+from dcacodec.format.reader import parse
+from dcacodec.images.picture import Picture
+from dcacodec.metrics.psnr import psnr
 from dcacodec.training.checkpoint import RunFacts
-from dcacodec.weights import Weights
+from dcacodec.weights.reader import Weights
 
 CARD_QUALITIES = (1, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
 

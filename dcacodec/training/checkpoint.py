@@ -23,9 +23,9 @@ from typing import Any
 
 import torch
 
-from dcacodec.device import memory_errors
 from dcacodec.errors import DcaError, WeightsError
-from dcacodec.files import write_atomically
+from dcacodec.files.atomic import write_atomically
+from dcacodec.network.device import memory_errors
 
 MOST_PARTS = 1000
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcacodec.container import STREAMS
+from dcacodec.cli.console import print_result
 from dcacodec.errors import DcaError, TrainingError, reason
-from dcacodec.shell import print_result
+from dcacodec.format.container import STREAMS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -107,8 +107,14 @@ def draw_curves(lines: list[dict[str, Any]]) -> Figure:
     qualities = [row["quality"] for row in checks[-1]["qualities"]] if checks else []
     for i, quality in enumerate(qualities):
         for axes, value in ((panels[2], "psnr"), (panels[3], "bpp")):
-            axes.plot(over(checks), [line["qualities"][i][value] for line in checks], "o-", markersize=3,
-                      label=f"quality {quality}", gid=f"{value}-{quality}")
+            axes.plot(
+                over(checks),
+                [line["qualities"][i][value] for line in checks],
+                "o-",
+                markersize=3,
+                label=f"quality {quality}",
+                gid=f"{value}-{quality}",
+            )
     panels[2].set(title="PSNR, dB")
     panels[3].set(title="Bits per pixel", yscale="log")
     if qualities:

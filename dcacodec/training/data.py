@@ -15,7 +15,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dcacodec.errors import DcaError, ImageError, TrainingError
-from dcacodec.images import has_picture_name, read_picture
+from dcacodec.images.formats import has_picture_name
+from dcacodec.images.reading import read_picture
 from dcacodec.network.config import REGIONAL_STRIDE
 
 
@@ -101,9 +102,10 @@ def to_input(picture: NDArray[np.uint8], device: torch.device) -> Tensor:
 
 def _chances(pictures: Sequence[NDArray[np.uint8]], crop: int) -> NDArray[np.float64]:
     """How likely each picture is to be drawn for a crop: in proportion to its area, 0 where it is too small."""
-    areas = np.array([
-        picture.shape[0] * picture.shape[1] if min(picture.shape[:2]) >= crop else 0 for picture in pictures
-    ], dtype=np.float64)
+    areas = np.array(
+        [picture.shape[0] * picture.shape[1] if min(picture.shape[:2]) >= crop else 0 for picture in pictures],
+        dtype=np.float64,
+    )
     if not areas.any():
         raise TrainingError(f"no picture is as large as the crop, {crop} pixels")
     return areas / areas.sum()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -11,93 +10,33 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from dcacodec.codec import Codec
-from dcacodec.coding import CdfTable, gaussian_table, symbol_counts, table_from_probabilities
+from dcacodec.codec.codec import Codec
+from dcacodec.coding import CdfTable, symbol_counts, table_from_probabilities
 from dcacodec.errors import WeightsError
-from dcacodec.files import write_atomically
-from dcacodec.fixedpoint import (
-    ACTIVATION_BITS,
+from dcacodec.files.atomic import write_atomically
+from dcacodec.images.picture import Picture
+from dcacodec.network.config import DCAConfig
+from dcacodec.network.context import StepCoder
+from dcacodec.network.dca import DCA
+from dcacodec.network.fixed_point import (
     ACTIVATION_LIMIT,
-    SCALE_BITS,
-    WEIGHT_BITS,
-    WEIGHT_SUM_LIMIT,
     is_exact,
 )
-from dcacodec.images import Picture
-from dcacodec.network.config import QUALITIES, DCAConfig
-from dcacodec.network.context import Scales, StepCoder
-from dcacodec.network.dca import DCA
-from dcacodec.network.priors import LEVELS_PER_E, SCALE_LEVELS, SCALE_MIN, FactorizedPrior
 from dcacodec.training.checkpoint import RunFacts, opened_checkpoint
 from dcacodec.training.data import whole_blocks
-from dcacodec.weights import FORMAT, Weights, fingerprint, read_weights
-from dcacodec.zoo import INDEX, Index, Published, read_index
+from dcacodec.weights.export import export
+from dcacodec.weights.reader import Weights, fingerprint, read_weights
+from dcacodec.weights.registry import INDEX, Index, Published, read_index
 
-ALPHABET = 33
-KEEP_FLOAT32 = ("gain.", "spread.", "priors.", "analysis.patch.", "analysis.down.", "synthesis.patch.", "synthesis.up.")
-"""Small, or the skeleton, whose rounding would be heard at the highest quality. All other floats become float16."""
 RANGE_QUALITIES = (1, 25, 50, 75, 100)
 FIT_QUALITIES = (5, 20, 35, 50, 65, 80, 95)
 FIT_PICTURES = 64
 FIT_STRENGTH = 1000
 """How many counted residuals the Gaussian weighs as much as, in a fitted row."""
-
-
-def _integers(name: str, value: Tensor, fraction: int, bits: int) -> Tensor:
-    """``round(value * 2**fraction)`` as signed integers of 16 or 32 bits. Of NaN no comparison is true."""
-    integer = (value.double() * 2.0**fraction).round()
-    if not integer.abs().max() < 2 ** (bits - 1):
-        raise WeightsError(f"{name} does not fit {bits} bits: its largest magnitude is {value.abs().max().item():.2f}")
-    return integer.to(torch.int16 if bits == 16 else torch.int32)
-
-
-def _fixed(name: str, value: Tensor) -> Tensor:
-    """A parameter of the entropy model as an integer times 2**-12."""
-    if not name.endswith(".weight"):
-        return _integers(name, value, WEIGHT_BITS, 32)
-    if not value.abs().flatten(1).sum(1).max() < WEIGHT_SUM_LIMIT:
-        raise WeightsError(f"{name}: the weights of an output do not add up to less than {WEIGHT_SUM_LIMIT:.0f}")
-    return _integers(name, value, WEIGHT_BITS, 16)
-
-
-def _floating(name: str, value: Tensor) -> Tensor:
-    """Any other parameter: float32 for some, float16 for most."""
-    value = value.float() if name.startswith(KEEP_FLOAT32) else value.half()
-    if not value.isfinite().all():
-        raise WeightsError(f"{name} holds a value that is not finite, or beyond float16")
-    return value
-
-
-def prior_table(prior: FactorizedPrior) -> CdfTable:
-    """The integer table of a factorised prior: rows anchor * channels + channel, regular symbols around the median."""
-    half = (ALPHABET - 1) // 2
-    double = FactorizedPrior(*prior.weight.shape[:2]).double()
-    double.load_state_dict(prior.state_dict())
-    anchors, channels = double.weight.shape[:2]
-    reach = torch.arange(-512, 513, dtype=torch.float64)
-    grid = reach[None, :, None].expand(anchors, -1, channels)
-    with torch.no_grad():
-        below = double.cumulative(grid - 0.5, torch.arange(anchors)).transpose(1, 2).flatten(0, 1)  # (rows, 1025)
-    centre = (below < 0.5).sum(1) - 1  # the bin that the median falls in
-    low = (centre - half).clamp(0, len(reach) - ALPHABET)
-    edges = below.gather(1, low[:, None] + torch.arange(ALPHABET))
-    regular = edges.diff(dim=1)
-    escape = 1 - (edges[:, -1] - edges[:, 0])
-    first = reach[low].to(torch.int64).numpy()
-    return table_from_probabilities(
-        regular.clamp(min=0).numpy(), escape.clamp(min=0).numpy(), first, np.zeros(len(first), int)
-    )
-
-
-def gaussian_levels() -> CdfTable:
-    """The integer table of y: row i is a Gaussian of sigma SCALE_MIN * exp(i / LEVELS_PER_E)."""
-    return gaussian_table(SCALE_MIN * np.exp(np.arange(SCALE_LEVELS) / LEVELS_PER_E), ALPHABET)
 
 
 def fitted_levels(weights: Weights, pictures: Sequence[NDArray[np.uint8]], quiet: bool = False) -> CdfTable:
@@ -122,47 +61,6 @@ def fitted_levels(weights: Weights, pictures: Sequence[NDArray[np.uint8]], quiet
             for values, rows in zip(symbols.steps, symbols.rows, strict=True):
                 counts += symbol_counts(values, rows, table) + symbol_counts(-values, rows, table)
     return table_from_probabilities(counts[:, :-1], counts[:, -1], table.low, table.shift)
-
-
-def export(model: DCA, levels: CdfTable | None = None, pixels: int = 0) -> bytes:
-    """A trained network as the bytes of a weights file (layout: :mod:`dcacodec.weights`).
-
-    The same arguments always give the same bytes, and so the same fingerprint.
-
-    Args:
-        model: the network.
-        levels: the table of y; Gaussians if None.
-        pixels: how many training has shown it; 0 is not told.
-
-    Raises:
-        WeightsError: a weight does not fit its format.
-    """
-    config = model.config
-    tensors: dict[str, Tensor] = {}
-    for name, value in model.state_dict().items():
-        value = value.detach().cpu()
-        tensors[name] = _fixed(name, value) if name.startswith("entropy.") else _floating(name, value)
-    tables = {"y": levels or gaussian_levels()}
-    tables |= {letter: prior_table(model.priors[letter].cpu()) for letter in config.order}  # type: ignore[arg-type]
-    for name, table in tables.items():
-        for part in ("cdf", "low", "shift"):
-            tensors[f"table.{name}.{part}"] = torch.from_numpy(np.asarray(getattr(table, part)).astype(np.int32))
-    with torch.no_grad():
-        position = torch.tensor([config.anchor_position(quality) for quality in QUALITIES])
-        scales = model.cpu().scales(position)
-    for name, value, bits in zip(Scales._fields, scales, (SCALE_BITS, SCALE_BITS, ACTIVATION_BITS), strict=True):
-        tensors[f"scales.{name}"] = _integers(f"scales.{name}", value[:, 0, 0], bits, 32)
-    metadata = {"format": FORMAT, "config": json.dumps(config.to_dict())}
-    metadata |= {"pixels": str(pixels)} if pixels else {}
-    return _in_order(save_tensors({name: value.contiguous() for name, value in tensors.items()}, metadata))
-
-
-def _in_order(data: bytes) -> bytes:
-    """A safetensors file with its header sorted by name: the library writes metadata in an order of chance."""
-    end = 8 + int.from_bytes(data[:8], "little")
-    header = json.dumps(json.loads(data[8:end]), sort_keys=True, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)  # so that the tensors stay aligned
-    return len(header).to_bytes(8, "little") + header + data[end:]
 
 
 def activation_ranges(weights: Weights, pictures: Sequence[NDArray[np.uint8]]) -> dict[str, float]:

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from oracle import Oracle
 from tiny import GOLDEN, TINY, WEIGHTS, drawn_model, photo
 
-from dcacodec.codec import Codec, Symbols
+from dcacodec.codec.codec import Codec, Symbols
 from dcacodec.coding import PythonCoder
-from dcacodec.container import parse
-from dcacodec.fixedpoint import ACTIVATION_BITS
-from dcacodec.images import Picture
-from dcacodec.slices import Grid
-from dcacodec.training.publish import export
-from dcacodec.weights import read_weights
+from dcacodec.format.reader import parse
+from dcacodec.images.picture import Picture
+from dcacodec.network.fixed_point import ACTIVATION_BITS
+from dcacodec.tiling.grid import Grid
+from dcacodec.weights.export import export
+from dcacodec.weights.reader import read_weights
 
 SIZES = ((1, 1), (5, 17), (64, 64), (70, 130))
 """(height, width)."""

@@ -1,0 +1,136 @@
+"""The command `dcacodec decode`."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Final
+
+import click
+
+from dcacodec.cli.options import (
+    DEVICE,
+    MAX_PIXELS,
+    QUIET,
+    VERBOSE,
+    one_of,
+    written_formats,
+)
+from dcacodec.cli.streams import (
+    IN,
+    JSON,
+    OUT,
+    about,
+    check_files,
+    check_json,
+    introduce,
+    print_json,
+    progress_bar,
+    read_file,
+    say,
+    write_file,
+)
+from dcacodec.errors import DcaError
+from dcacodec.format.reader import parse
+
+
+def _region(context: click.Context, option: click.Parameter, text: str | None) -> tuple[int, ...] | None:
+    """The four numbers of --region."""
+    if text is None:
+        return None
+    numbers = text.split(",")
+    if len(numbers) != 4 or not all(re.fullmatch("[0-9]{1,9}", number) for number in numbers):
+        raise click.BadParameter(f"{text!r} is not four whole numbers X,Y,W,H from 0 on.")
+    return tuple(map(int, numbers))
+
+
+_SCALES: Final = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8}
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  dcacodec decode photo.dca photo.png
+  dcacodec decode photo.dca - --format ppm | display
+  dcacodec decode --region 2000,1500,640,480 huge.dca part.png
+  dcacodec decode --scale 1/8 huge.dca preview.png
+"""
+)
+@IN
+@OUT
+@click.option(
+    "--format",
+    "format_name",
+    metavar="NAME",
+    shell_complete=one_of(written_formats),
+    help="png, tiff, webp (lossless), ppm, pgm or bmp.  [default: by the suffix of OUT; png for '-']",
+)
+@click.option(
+    "--region",
+    metavar="X,Y,W,H",
+    callback=_region,
+    help="Decode only the rectangle of W x H pixels whose left upper pixel is X, Y. Takes as long as what it touches.",
+)
+@click.option(
+    "--scale",
+    type=click.Choice(list(_SCALES)),
+    default="1",
+    show_default=True,
+    help="Make the picture that much smaller, its sides rounded up.",
+)
+@JSON
+@DEVICE
+@MAX_PIXELS
+@QUIET
+@VERBOSE
+def decode(
+    source: str,
+    target: str,
+    format_name: str | None,
+    region: tuple[int, int, int, int] | None,
+    scale: str,
+    as_json: bool,
+    device: str,
+    max_pixels: int,
+) -> None:
+    """Turn the .dca file IN back into a picture, OUT.
+
+    The suffix of OUT tells the format; none of them loses anything. A file that is damaged, cut off, or made with
+    weights that this installation does not have is an error, and OUT stays as it was.
+
+    --json, for which OUT must be a file, has the keys source, target, width, height (of OUT), format and seconds (of
+    decoding).
+    """
+    check_files(source, target)
+    check_json(as_json, target)
+    from dcacodec.images.formats import OUTPUT_FORMATS, format_for
+    from dcacodec.images.writing import write_picture
+    from dcacodec.tiling.grid import Grid
+
+    try:
+        chosen = format_name or ("png" if target == "-" else format_for(target))
+    except DcaError as error:
+        raise click.UsageError(f"{target}: {error}") from error
+    if chosen not in OUTPUT_FORMATS:
+        raise click.BadParameter(f"{chosen} is not one of {', '.join(OUTPUT_FORMATS)}.", param_hint="'--format'")
+    limit = max_pixels or None
+    data = read_file(source, limit)
+    with about(source):
+        # A bad file is told before torch is loaded.
+        header = parse(data, limit).header
+        if region is not None:
+            Grid(header).region(*region)
+
+        from dcacodec.codec.codec import Codec
+
+        codec = Codec.load_for(data, device, limit)
+        introduce(codec)
+        start = time.perf_counter()
+        with progress_bar() as progress:
+            picture = codec.decode(data, limit, region=region, scale=_SCALES[scale], progress=progress)
+        seconds = time.perf_counter() - start
+    with about(target, "standard output"):
+        write_file(target, lambda file: write_picture(picture, file, chosen))
+    if as_json:
+        print_json(source, target, (picture.width, picture.height), seconds, format=chosen)
+    say(source, target, f"{picture.width}x{picture.height} pixels {seconds:.2f} s")

@@ -1,0 +1,138 @@
+"""The command `dcacodec encode`."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+
+import click
+
+from dcacodec.cli.console import note
+from dcacodec.cli.options import (
+    DEVICE,
+    EFFORT,
+    MAX_PIXELS,
+    PRESET,
+    QUALITY,
+    QUIET,
+    STRIP,
+    TARGET_BPP,
+    TARGET_PSNR,
+    TARGET_SIZE,
+    VERBOSE,
+    check_targets,
+    wanted_target,
+)
+from dcacodec.cli.streams import (
+    IN,
+    JSON,
+    OUT,
+    about,
+    check_files,
+    check_json,
+    introduce,
+    opened,
+    print_json,
+    progress_bar,
+    say,
+    write_file,
+)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  dcacodec encode photo.png photo.dca
+  dcacodec encode --quality 80 scan.tif scan.dca
+  dcacodec encode --effort 20 photo.png photo.dca
+  dcacodec encode --target-size 200KB photo.png photo.dca
+  dcacodec encode --strip - - < photo.jpg > photo.dca
+  dcacodec encode --json photo.png photo.dca | jq .bpp
+"""
+)
+@IN
+@OUT
+@QUALITY
+@EFFORT
+@TARGET_BPP
+@TARGET_SIZE
+@TARGET_PSNR
+@STRIP
+@JSON
+@PRESET
+@DEVICE
+@MAX_PIXELS
+@QUIET
+@VERBOSE
+@click.pass_context
+def encode(
+    context: click.Context,
+    source: str,
+    target: str,
+    quality: int,
+    effort: int,
+    target_bpp: float | None,
+    target_size: int | None,
+    target_psnr: float | None,
+    strip: bool,
+    as_json: bool,
+    preset: str,
+    device: str,
+    max_pixels: int,
+) -> None:
+    """Compress the picture IN to the .dca file OUT.
+
+    Transparency is kept without loss, and so are the ICC profile, EXIF and XMP data, unless --strip. The picture is
+    turned upright. An OUT with the name of a picture, such as b.png, is refused.
+
+    With a target, several qualities are tried, seven to nine, and standard error tells which was taken. Where none
+    keeps to the target, the file that comes nearest is written all the same.
+
+    --json, for which OUT must be a file, has the keys source, target, width, height, quality, bytes, bpp and seconds
+    (of encoding); with a target also kept, whether it is kept to, tries, and for --target-psnr psnr.
+    """
+    check_files(source, target)
+    check_json(as_json, target)
+    check_targets(context)
+    from PIL import Image
+
+    from dcacodec.images.formats import has_picture_suffix
+    from dcacodec.images.reading import read_picture
+    from dcacodec.images.silence import silent_libraries
+
+    if target != "-" and has_picture_suffix(Path(target)):
+        raise click.UsageError(f"OUT, {target}, has the name of a picture; what is written is a .dca file.")
+    # Pillow has a limit of its own, for programs that set none. Here --max-pixels holds.
+    Image.MAX_IMAGE_PIXELS = None
+    with about(source), opened(source) as file, silent_libraries(unless=context.find_root().params["debug"]):
+        picture = read_picture(file, max_pixels or None)
+    if strip:
+        picture = picture.stripped()
+
+    from dcacodec.codec.codec import Codec
+    from dcacodec.ratecontrol import encode_to, outcome
+
+    aim = wanted_target(target_bpp, target_size, target_psnr)
+    codec = Codec.load(preset, device)
+    introduce(codec)
+    start = time.perf_counter()
+    if aim is None:
+        with progress_bar("round" if effort else "slice") as progress:
+            data = codec.encode(picture, quality, progress, effort=effort)
+    else:
+        with progress_bar("try") as progress:
+            result = encode_to(codec, picture, aim, progress, effort=effort)
+        data = result.data
+    seconds = time.perf_counter() - start
+    write_file(target, lambda file: file.write(data))
+    if aim is not None:
+        note(f"quality {result.quality}: {outcome(aim, result, picture)}")
+    size, bpp = (picture.width, picture.height), len(data) * 8 / (picture.width * picture.height)
+    if as_json:
+        taken = quality if aim is None else result.quality
+        search: dict[str, object] = {} if aim is None else {"kept": result.kept, "tries": result.tries}
+        if aim is not None and result.psnr is not None:
+            search["psnr"] = result.psnr if math.isfinite(result.psnr) else None
+        print_json(source, target, size, seconds, quality=taken, bytes=len(data), bpp=bpp, **search)
+    say(source, target, f"{len(data)} bytes {bpp:.3f} bpp {seconds:.2f} s")

@@ -1,0 +1,57 @@
+"""The command `dcacodec info`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from dcacodec.cli.console import print_result
+from dcacodec.cli.options import (
+    MAX_PIXELS,
+)
+from dcacodec.cli.streams import about, read_file, weights_name
+from dcacodec.format.container import describe
+from dcacodec.format.reader import parse
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  dcacodec info photo.dca
+  dcacodec info --json photo.dca
+"""
+)
+@click.argument("source", metavar="FILE", type=click.Path(allow_dash=True, readable=False))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@MAX_PIXELS
+def info(source: str, as_json: bool, max_pixels: int) -> None:
+    """Tell what is in a .dca file, without decoding it.
+
+    That is: version, weights, size, colour mode, quality, slices, and the bytes of each part. --json has the same
+    under the keys version, fingerprint, weights (null where they are not installed), width, height, mode, alpha,
+    quality, slices, slice_size, streams, chunks, overhead_bytes, file_bytes and bpp.
+    """
+    limit = max_pixels or None
+    data = read_file(source, limit)
+    with about(source):
+        facts = describe(parse(data, limit), len(data))
+    facts["weights"] = weights_name(facts["fingerprint"])
+    if as_json:
+        print_result(json.dumps(facts))
+        return
+    alpha = " with alpha" if facts["alpha"] else ""
+    size = facts["slice_size"]
+    slices = f"{facts['slices']} of up to {size}x{size} pixels" if size else "1, the whole picture"
+    rows = [
+        ("format", f"version {facts['version']}"),
+        ("weights", f"{facts['fingerprint']}, {facts['weights'] or 'which this installation does not have'}"),
+        ("picture", f"{facts['width']}x{facts['height']} {facts['mode']}{alpha}, quality {facts['quality']}"),
+        ("file", f"{facts['file_bytes']} bytes, {facts['bpp']:.3f} bpp"),
+        ("slices", slices),
+        *((f"stream {name}", f"{count} bytes") for name, count in facts["streams"].items()),
+        *((f"chunk {chunk['tag']}", f"{chunk['bytes']} bytes") for chunk in facts["chunks"]),
+        ("overhead", f"{facts['overhead_bytes']} bytes"),
+    ]
+    for name, value in rows:
+        print_result(f"{name:<12}{value}")

@@ -1,0 +1,143 @@
+"""The command `dcacodec train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dcacodec.cli.console import is_quiet
+from dcacodec.cli.options import QUIET, parse_size
+from dcacodec.network.config import PRESETS
+
+
+@click.command(
+    context_settings={"show_default": True},
+    epilog="""\b
+Examples:
+  dcacodec train photos/ --run runs/first --max-minutes 120 --validation held-out/
+  dcacodec train scans/ --run runs/scans --max-minutes 60 --rate 5e-4 --resume models/small-9f86d081.safetensors
+  torchrun --nproc-per-node 2 -m -- dcacodec train photos/ --run runs/first --max-minutes 120
+""",
+)
+@click.argument("sources", nargs=-1, required=True)
+@click.option(
+    "--run",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder for the checkpoint and the log; a checkpoint found there is gone on from.",
+)
+@click.option("--preset", type=click.Choice(list(PRESETS)), default="small", help="Which network.")
+@click.option(
+    "--max-minutes",
+    "minutes",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=False,
+    help="Length of the schedule in minutes of training time, all parts of a resumed run together. This or "
+    "--steps is needed.",
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(0),
+    default=0,
+    show_default=False,
+    help="Length of the schedule in steps, if no minutes are given.",
+)
+@click.option(
+    "--tune",
+    type=click.Choice(["psnr", "visual"]),
+    default="psnr",
+    help="What is made small beside bits: squared error, or a mixture of it and SSIMULACRA 2's distance.",
+)
+@click.option(
+    "--mse-share",
+    type=click.FloatRange(0, 1),
+    show_default="1 for psnr, 0.25 for visual",
+    help="The share of squared error in that mixture.",
+)
+@click.option("--batch", type=click.IntRange(1), default=8, help="Crops per step (and process).")
+@click.option("--crop", type=click.IntRange(64), default=192, help="Side of the crops in pixels, a multiple of 64.")
+@click.option(
+    "--final-crop",
+    type=click.IntRange(64),
+    help="Side of the crops at the end of the schedule, if another; the batch changes so that a step keeps its pixels.",
+)
+@click.option("--final-share", type=click.FloatRange(0, 1), default=0.2, help="Share of the schedule that is the end.")
+@click.option("--rate", type=click.FloatRange(0), default=2e-3, help="Peak learning rate of the entropy model.")
+@click.option(
+    "--decay-share",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    help="Share of the schedule, its end, in which the learning rate falls to a hundredth, as a cosine.",
+)
+@click.option(
+    "--transform-share", type=click.FloatRange(0), default=0.4, help="The transforms' learning rate as a share of it."
+)
+@click.option("--ema", type=click.FloatRange(0, 1), default=0.999, help="Decay of the moving average of the weights.")
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "bfloat16"]),
+    default="auto",
+    help="Arithmetic of the products; auto: bfloat16 where it is fast.",
+)
+@click.option("--validation", multiple=True, help="Pictures to validate on: folders, tar shards or files.")
+@click.option("--validation-pictures", type=click.IntRange(1), default=8, help="How many of them.")
+@click.option("--validate-every", type=click.FloatRange(0), default=20.0, help="Minutes between validations.")
+@click.option("--save-every", type=click.FloatRange(0), default=5.0, help="Minutes between checkpoints.")
+@click.option(
+    "--part-size",
+    callback=parse_size,
+    show_default="one file",
+    metavar="SIZE",
+    help="Write checkpoints in parts of so many bytes (15MB, 500KiB), and an index, checkpoint.pt.json.",
+)
+@click.option(
+    "--plot",
+    is_flag=True,
+    help="Draw curves.png and curves.svg after each validation; needs Matplotlib (the extra 'bench').",
+)
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="What to start from, with a fresh schedule: a checkpoint of another run, or the index of its parts, "
+    "or published weights (.safetensors).",
+)
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, help="Seed of weights, crops, qualities and noise."
+)
+@click.option("--threads", type=click.IntRange(1, 1024), help="Processor threads.")
+@QUIET
+def train(
+    sources: tuple[str, ...],
+    folder: Path,
+    threads: int | None,
+    validation: tuple[str, ...],
+    validation_pictures: int,
+    resume: Path | None,
+    part_size: int | None,
+    **settings: object,
+) -> None:
+    """Train a network on SOURCES: folders of pictures, tar shards, or single pictures.
+
+    Goes on where the run folder's checkpoint stands; Ctrl-C and a request to end the process save it first.
+    Pictures are kept in memory, unpacked.
+    """
+    import torch
+
+    from dcacodec.training.loop import train as run
+    from dcacodec.training.options import TrainingOptions
+    from dcacodec.training.signals import Interrupted
+
+    if threads:
+        torch.set_num_threads(threads)
+    try:
+        options = TrainingOptions(**settings, part_size=part_size or 0)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise click.UsageError(f"{error}.") from error
+    try:
+        run(sources, folder, options, validation, resume, validation_pictures, is_quiet())
+    except Interrupted as interrupted:
+        click.echo(f"dcacodec: {interrupted}", err=True)
+        raise SystemExit(128 + interrupted.number) from None

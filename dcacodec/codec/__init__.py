@@ -1,0 +1,1 @@
+"""Pictures to bytes and back: network, coder and container brought together."""

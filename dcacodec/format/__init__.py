@@ -1,0 +1,1 @@
+"""The `.dca` container (docs/format.md is the specification): bytes only, no torch and no NumPy."""

@@ -1,0 +1,271 @@
+"""The `.dca` container: coded streams and metadata as bytes, and back (docs/format.md is the specification).
+
+Bytes only: nothing here knows how streams are coded or what a network is, and nothing needs torch or NumPy, so that
+looking into a file is instant.
+
+A value of one of the classes below is valid once it exists, because its constructor checks it. So `pack` cannot write
+a malformed file, and what `parse` accepts packs to the very same bytes again.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+from dcacodec.errors import (
+    BadChunkTagError,
+    BadDimensionsError,
+    BadModeError,
+    BadQualityError,
+    BadSliceBitsError,
+    BadSliceCountError,
+    BadSliceSizeError,
+    DuplicateChunkError,
+    TooManyChunksError,
+    UnknownChunkError,
+)
+from dcacodec.format.varint import MAX_U32
+
+MAGIC: Final = b"\x89DCA"
+VERSION: Final = 1
+STREAMS: Final = ("z_r", "z_g", "z_l", "y_1", "y_2", "y_3", "y_4")
+"""Names of the streams of a slice, in file order."""
+MODES: Final = ("RGB", "L")
+"""Colour modes; the file stores the index."""
+FINGERPRINT_BYTES: Final = 4
+MAX_SIDE: Final = 1 << 20
+"""The widest and tallest a picture of this format can be, in pixels."""
+DEFAULT_MAX_PIXELS: Final = 178_956_970
+"""Pictures of more pixels are refused unless the caller says otherwise: the count at which Pillow refuses too."""
+SLICE_LOG2: Final = (0, *range(8, 12))
+"""Allowed values of `Header.slice_log2`."""
+LARGEST_SLICE: Final = 1 << 22
+"""Pixels of the largest slice, each side rounded up by `padded`: what a decoder must have memory for at once."""
+MAX_CHUNKS: Final = 1000
+"""As many chunks a file may have; each is an object, and the shortest takes 5 bytes of a file."""
+ALPHA_CHUNK: Final = "ALPH"
+ICC_CHUNK: Final = "icCP"
+EXIF_CHUNK: Final = "exIF"
+XMP_CHUNK: Final = "xmPP"
+METADATA_CHUNKS: Final = (ICC_CHUNK, EXIF_CHUNK, XMP_CHUNK)
+"""In the order of `Picture.metadata`."""
+FULL_CHUNK: Final = "FULL"
+_CRITICAL_CHUNKS: Final = frozenset({ALPHA_CHUNK, FULL_CHUNK})
+
+U32: Final = struct.Struct("<I")
+END_OF_CHUNKS: Final = 0
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a decoder must know before it reads a stream.
+
+    Attributes:
+        fingerprint: four bytes that name the weights the streams were coded with.
+        width, height: of the picture in pixels, 1..2^20 each.
+        mode: "RGB" or "L" (gray). Alpha is no mode: it is told by the chunk "ALPH".
+        quality: 1..100, what the encoder was asked for; the decoder needs it to undo the gains of the latents.
+        slice_log2: 0 where the whole picture is one slice, which only those of up to `LARGEST_SLICE` may be; else 8..11
+            for square slices of 2^slice_log2 pixels a side.
+
+    Raises:
+        BadDimensionsError, BadModeError, BadQualityError, BadSliceSizeError: a field that can come from a file is out
+            of range.
+        ValueError: the fingerprint is not four bytes long.
+    """
+
+    fingerprint: bytes
+    width: int
+    height: int
+    mode: str
+    quality: int
+    slice_log2: int = 0
+
+    def __post_init__(self) -> None:
+        if len(self.fingerprint) != FINGERPRINT_BYTES:
+            raise ValueError(f"a fingerprint has {FINGERPRINT_BYTES} bytes, not {len(self.fingerprint)}")
+        if not (1 <= self.width <= MAX_SIDE and 1 <= self.height <= MAX_SIDE):
+            raise BadDimensionsError(
+                f"a picture of {self.width}x{self.height} pixels: each side must be 1 to {MAX_SIDE}"
+            )
+        if self.mode not in MODES:
+            raise BadModeError(f"colour mode {self.mode} is not one of {', '.join(MODES)}")
+        if not 1 <= self.quality <= 100:
+            raise BadQualityError(f"quality {self.quality} is not in 1 to 100")
+        if self.slice_log2 not in SLICE_LOG2:
+            raise BadSliceSizeError(f"slice size code {self.slice_log2} is neither 0 nor in 8 to 11")
+        if self.slice_log2 == 0 and padded(self.width) * padded(self.height) > LARGEST_SLICE:
+            raise BadSliceSizeError(f"a picture of {self.width}x{self.height} pixels is too large for a single slice")
+
+    @property
+    def slice_grid(self) -> tuple[int, int]:
+        """(columns, rows) of slices. Those of the last column and row may be smaller than the others."""
+        if self.slice_log2 == 0:
+            return 1, 1
+        return -(-self.width >> self.slice_log2), -(-self.height >> self.slice_log2)
+
+    @property
+    def slice_count(self) -> int:
+        """How many slices the picture has."""
+        columns, rows = self.slice_grid
+        return columns * rows
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The coded part of a picture that can be decoded on its own.
+
+    Attributes:
+        streams: the seven coded streams, in the order of `STREAMS`; any of them may be empty.
+        latent_crc: CRC-32 of the latents that the streams decode to, 0..2^32-1.
+
+    Raises:
+        ValueError: not seven streams, or a checksum out of range.
+    """
+
+    streams: tuple[bytes, ...]
+    latent_crc: int
+
+    def __post_init__(self) -> None:
+        if len(self.streams) != len(STREAMS):
+            raise ValueError(f"a slice has {len(STREAMS)} streams, not {len(self.streams)}")
+        if not 0 <= self.latent_crc <= MAX_U32:
+            raise ValueError(f"a CRC-32 is in 0 to {MAX_U32}, not {self.latent_crc}")
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Something that travels with the picture: alpha, ICC profile, EXIF data, XMP, or what later releases think of.
+
+    Attributes:
+        tag: four ASCII letters. An upper-case first letter makes the chunk critical: a decoder that does not know it
+            must refuse the file. Any other chunk may be skipped.
+        data: the content.
+
+    Raises:
+        BadChunkTagError: the tag is not four ASCII letters.
+    """
+
+    tag: str
+    data: bytes
+
+    def __post_init__(self) -> None:
+        if not (len(self.tag) == 4 and self.tag.isascii() and self.tag.isalpha()):
+            raise BadChunkTagError(f"chunk tag {self.tag!a} is not four ASCII letters")
+
+    @property
+    def critical(self) -> bool:
+        """Whether a decoder that does not know this chunk must refuse the file."""
+        return self.tag[0].isupper()
+
+
+@dataclass(frozen=True)
+class Container:
+    """All that a `.dca` file holds.
+
+    Attributes:
+        header: see `Header`.
+        slices: in raster order, `header.slice_count` of them.
+        chunks: in file order, no tag twice. Unknown ones that are not critical are kept as they are.
+
+    Raises:
+        BadSliceCountError: not as many slices as the header asks for.
+        TooManyChunksError: more than `MAX_CHUNKS`.
+        UnknownChunkError: a critical chunk is not one that this release knows.
+        DuplicateChunkError: two chunks have the same tag.
+        BadSliceBitsError: the chunk "FULL" is not one bit for each slice, one of which is set, and zeros up to a whole
+            byte.
+    """
+
+    header: Header
+    slices: tuple[Slice, ...]
+    chunks: tuple[Chunk, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_slice_count(self.header, len(self.slices))
+        check_chunk_count(len(self.chunks))
+        tags = set()
+        for chunk in self.chunks:
+            if chunk.critical and chunk.tag not in _CRITICAL_CHUNKS:
+                raise UnknownChunkError(f"the picture needs chunk {chunk.tag}, which this release does not know")
+            if chunk.tag in tags:
+                raise DuplicateChunkError(f"chunk {chunk.tag} is there twice")
+            tags.add(chunk.tag)
+        full, count = self.chunk(FULL_CHUNK), len(self.slices)
+        if full is not None and (len(full) != -(-count // 8) or not 0 < self._full < 1 << count):
+            raise BadSliceBitsError(
+                f"chunk {FULL_CHUNK} is not one bit for each of {count} slices, with one that is set"
+            )
+
+    def chunk(self, tag: str) -> bytes | None:
+        """Data of the chunk with this tag, or None where there is none."""
+        return next((chunk.data for chunk in self.chunks if chunk.tag == tag), None)
+
+    def is_full(self, index: int) -> bool:
+        """Whether all elements of y of a slice are coded; if not, those that the network is sure of are skipped."""
+        return bool(self._full >> index & 1)
+
+    @cached_property
+    def _full(self) -> int:
+        """A bit for each slice, the first the least significant."""
+        return int.from_bytes(self.chunk(FULL_CHUNK) or b"", "little")
+
+
+def full_chunk(full: Sequence[bool]) -> Chunk:
+    """The chunk that tells of each slice whether it is full, see `Container.is_full`; one of them is."""
+    bits = sum(each << index for index, each in enumerate(full))
+    return Chunk(FULL_CHUNK, bits.to_bytes(-(-len(full) // 8), "little"))
+
+
+def describe(container: Container, file_size: int) -> dict[str, Any]:
+    """What `dcacodec info --json` prints: plain values, ready for `json.dumps`.
+
+    Args:
+        container: a parsed file.
+        file_size: its bytes on disk.
+
+    Returns:
+        version; fingerprint (hexadecimal); width, height (pixels); mode; alpha (whether there is an alpha plane);
+        quality; slices (their count); slice_size (pixels a side, 0 where the picture is one slice); streams (bytes of
+        each kind, over all slices); chunks (tag and bytes of each, in file order); overhead_bytes (what is neither
+        in a stream nor the data of a chunk); file_bytes; bpp (file bits per pixel).
+    """
+    header = container.header
+    streams = {name: sum(len(part.streams[index]) for part in container.slices) for index, name in enumerate(STREAMS)}
+    chunks = [{"tag": chunk.tag, "bytes": len(chunk.data)} for chunk in container.chunks]
+    payload = sum(streams.values()) + sum(len(chunk.data) for chunk in container.chunks)
+    return {
+        "version": VERSION,
+        "fingerprint": header.fingerprint.hex(),
+        "width": header.width,
+        "height": header.height,
+        "mode": header.mode,
+        "alpha": container.chunk(ALPHA_CHUNK) is not None,
+        "quality": header.quality,
+        "slices": header.slice_count,
+        "slice_size": 1 << header.slice_log2 if header.slice_log2 else 0,
+        "streams": streams,
+        "chunks": chunks,
+        "overhead_bytes": file_size - payload,
+        "file_bytes": file_size,
+        "bpp": file_size * 8 / (header.width * header.height),
+    }
+
+
+def check_chunk_count(count: int) -> None:
+    if count > MAX_CHUNKS:
+        raise TooManyChunksError(f"more than {MAX_CHUNKS} chunks")
+
+
+def check_slice_count(header: Header, count: int) -> None:
+    if count != header.slice_count:
+        columns, rows = header.slice_grid
+        raise BadSliceCountError(f"{count} slices where the picture has {columns}x{rows}")
+
+
+def padded(side: int) -> int:
+    """A side of a picture or slice as the network works on it: rounded up to a multiple of 64 pixels."""
+    return -(-side // 64) * 64

@@ -1,0 +1,203 @@
+"""The bytes of a `.dca` file to a `Container`: every check that needs no network (docs/format.md)."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import Final
+
+from dcacodec.errors import (
+    BadChecksumError,
+    BadLengthError,
+    BadMagicError,
+    BadVarintError,
+    BadVersionError,
+    FormatError,
+    NewerVersionError,
+    TooLargeError,
+    TrailingBytesError,
+    TruncatedError,
+)
+from dcacodec.format.container import (
+    DEFAULT_MAX_PIXELS,
+    END_OF_CHUNKS,
+    FINGERPRINT_BYTES,
+    MAGIC,
+    MODES,
+    STREAMS,
+    U32,
+    VERSION,
+    Chunk,
+    Container,
+    Header,
+    Slice,
+    check_chunk_count,
+    check_slice_count,
+)
+from dcacodec.format.varint import MAX_U32, VARINT_BYTES
+
+GLANCE: Final = 64
+"""More bytes than any header has."""
+
+
+def parse(data: bytes, max_pixels: int | None = DEFAULT_MAX_PIXELS) -> Container:
+    """Read the bytes of a `.dca` file. Memory is bounded by the length of `data`, whatever the file claims.
+
+    The order of checks: magic, version, checksum of the whole, then the fields in file order. So whatever is said about
+    a field is said about a file that is as its writer left it. Where the checksum is wrong, the file is followed
+    along its lengths to tell why: one that ends early is `TruncatedError`, one with a whole container at its start
+    has `TrailingBytesError`, any other has a `BadChecksumError`.
+
+    Args:
+        data: the whole file.
+        max_pixels: refuse pictures of more pixels; None for no limit but that of the format.
+
+    Raises:
+        FormatError: one of its subclasses, see dcacodec/errors.py.
+        TooLargeError: more than `max_pixels` pixels.
+    """
+    start, end = _after_version(data), len(data) - U32.size
+    if zlib.crc32(memoryview(data)[:end]).to_bytes(U32.size, "little") != data[end:]:
+        raise _damage(data, start)
+    reader = _Reader(data, start, end)
+    try:
+        container = _read_body(reader, max_pixels)
+    except TruncatedError:
+        # The checksum is right, so nothing was cut off.
+        raise BadLengthError("a length inside the file reaches past its end") from None
+    if reader.position != end:
+        raise TrailingBytesError(f"{end - reader.position} bytes between the last chunk and the checksum")
+    return container
+
+
+def glance(data: bytes) -> Header:
+    """The header of a `.dca` file, from its first `GLANCE` bytes or more. Nothing tells whether the rest is sound.
+
+    Raises:
+        FormatError: one of its subclasses, see dcacodec/errors.py.
+    """
+    return _read_header(_Reader(data, _after_version(data), len(data)), max_pixels=None)
+
+
+def _after_version(data: bytes) -> int:
+    """Check magic and version; where the bytes after them begin."""
+    if data[: len(MAGIC)] != MAGIC[: len(data)]:
+        raise BadMagicError("not a .dca file: it does not start with the bytes 89 44 43 41")
+    if len(data) <= len(MAGIC):
+        raise _truncated(len(data))
+    version = data[len(MAGIC)]
+    if version > VERSION:
+        raise NewerVersionError(f"container version {version}: this release reads up to version {VERSION}")
+    if version < VERSION:
+        raise BadVersionError(f"container version {version} does not exist")
+    return len(MAGIC) + 1
+
+
+class _Reader:
+    """Reads numbers and bytes from front to back; raises `TruncatedError` where `end` comes too early."""
+
+    def __init__(self, data: bytes, position: int, end: int) -> None:
+        self._data = data
+        self._end = end
+        self.position = position
+
+    def skip(self, count: int) -> None:
+        """Pass over the next `count` bytes."""
+        if count > self._end - self.position:
+            raise _truncated(len(self._data))
+        self.position += count
+
+    def take(self, count: int) -> bytes:
+        """The next `count` bytes."""
+        self.skip(count)
+        return self._data[self.position - count : self.position]
+
+    def byte(self) -> int:
+        """The next byte as a number."""
+        return self.take(1)[0]
+
+    def u32(self) -> int:
+        """Four bytes, the least significant first."""
+        return int.from_bytes(self.take(U32.size), "little")
+
+    def varint(self) -> int:
+        """A number of seven bits per byte, least significant first; the top bit of a byte says that more follow."""
+        value = 0
+        for index in range(VARINT_BYTES):
+            byte = self.byte()
+            value |= (byte & 0x7F) << 7 * index
+            if byte < 0x80:
+                if index and byte == 0:
+                    raise BadVarintError("a number in the file is not in its shortest form")
+                break
+        if byte >= 0x80 or value > MAX_U32:
+            raise BadVarintError("a number in the file is 2^32 or more")
+        return value
+
+
+def _read_body(reader: _Reader, max_pixels: int | None) -> Container:
+    """Read from the fingerprint to the end of the chunks."""
+    header = _read_header(reader, max_pixels)
+    # A table that is too long for the file ends the loop at the end of the file, so the count can do no harm.
+    table = [([reader.varint() for _ in STREAMS], reader.u32()) for _ in range(header.slice_count)]
+    slices = tuple(Slice(tuple(reader.take(length) for length in lengths), crc) for lengths, crc in table)
+    return Container(header, slices, tuple(_read_chunks(reader)))
+
+
+def _pass_body(reader: _Reader) -> None:
+    """Pass over what `_read_body` reads, whatever its size, and keep nothing of it."""
+    header = _read_header(reader, max_pixels=None)
+    length = 0
+    for _ in range(header.slice_count):
+        length += sum(reader.varint() for _ in STREAMS)
+        reader.u32()
+    reader.skip(length)
+    while (first := reader.byte()) != END_OF_CHUNKS:
+        Chunk(_read_tag(reader, first), b"")  # refuses what is none
+        reader.skip(reader.varint())
+
+
+def _read_header(reader: _Reader, max_pixels: int | None) -> Header:
+    fingerprint = reader.take(FINGERPRINT_BYTES)
+    width, height = reader.varint(), reader.varint()
+    layout, quality = reader.byte(), reader.byte()
+    mode = MODES[layout >> 4] if layout >> 4 < len(MODES) else f"number {layout >> 4}"
+    header = Header(fingerprint, width, height, mode, quality, layout & 0xF)
+    if max_pixels is not None and width * height > max_pixels:
+        raise TooLargeError(f"a picture of {width}x{height} pixels is above the limit of {max_pixels} pixels")
+    if header.slice_log2:
+        check_slice_count(header, reader.varint())
+    return header
+
+
+def _read_chunks(reader: _Reader) -> Sequence[Chunk]:
+    chunks: list[Chunk] = []
+    while (first := reader.byte()) != END_OF_CHUNKS:
+        check_chunk_count(len(chunks) + 1)
+        chunks.append(Chunk(_read_tag(reader, first), reader.take(reader.varint())))
+    return chunks
+
+
+def _read_tag(reader: _Reader, first: int) -> str:
+    # Latin-1 gives every byte a character, so that a bad tag reaches the check of Chunk.
+    return (bytes([first]) + reader.take(3)).decode("latin-1")
+
+
+def _damage(data: bytes, start: int) -> FormatError:
+    """The error to raise for a file whose checksum is wrong."""
+    reader = _Reader(data, start, len(data))
+    try:
+        _pass_body(reader)
+        end = reader.position
+        whole = reader.u32() == zlib.crc32(memoryview(data)[:end])
+    except TruncatedError as error:
+        return error
+    except FormatError:
+        whole = False
+    if whole:
+        return TrailingBytesError(f"{len(data) - reader.position} bytes after the end of the picture")
+    return BadChecksumError("the file is damaged: its checksum does not match its content")
+
+
+def _truncated(size: int) -> TruncatedError:
+    return TruncatedError(f"the file is cut off or damaged: more than its {size} bytes are needed")

@@ -1,0 +1,37 @@
+"""A `Container` to the bytes of a `.dca` file."""
+
+from __future__ import annotations
+
+import zlib
+
+from dcacodec.format.container import END_OF_CHUNKS, MAGIC, MODES, U32, VERSION, Container
+from dcacodec.format.varint import varint
+
+
+def pack(container: Container) -> bytes:
+    """The bytes of a `.dca` file. The same container always gives the same bytes.
+
+    Raises:
+        BadLengthError: a stream or chunk has 2^32 bytes or more.
+    """
+    header = container.header
+    parts = [
+        MAGIC,
+        bytes([VERSION]),
+        header.fingerprint,
+        varint(header.width),
+        varint(header.height),
+        bytes([MODES.index(header.mode) << 4 | header.slice_log2, header.quality]),
+    ]
+    if header.slice_log2:
+        parts.append(varint(len(container.slices)))
+    for part in container.slices:
+        parts += [varint(len(stream)) for stream in part.streams]
+        parts.append(U32.pack(part.latent_crc))
+    for part in container.slices:
+        parts += part.streams
+    for chunk in container.chunks:
+        parts += [chunk.tag.encode("ascii"), varint(len(chunk.data)), chunk.data]
+    parts.append(bytes([END_OF_CHUNKS]))
+    body = b"".join(parts)
+    return body + U32.pack(zlib.crc32(body))

@@ -1,0 +1,52 @@
+"""The alpha plane as a PNG of its own, and back."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image, PngImagePlugin
+
+from dcacodec.errors import ImageError
+from dcacodec.images.picture import Plane
+from dcacodec.images.pillow import one_line
+from dcacodec.images.png import PNG_HEADER, PNG_SIGNATURE
+
+
+def encode_alpha(alpha: Plane) -> bytes:
+    """A (height, width) alpha plane as a PNG of 8-bit gray: lossless, and readable by anything."""
+    buffer = io.BytesIO()
+    Image.fromarray(alpha).save(buffer, "PNG", compress_level=9)
+    return buffer.getvalue()
+
+
+def decode_alpha(data: bytes, width: int, height: int) -> Plane:
+    """The inverse of `encode_alpha`, for a plane whose size is known beforehand; no other is unpacked.
+
+    Raises:
+        ImageError: not a sound PNG of 8-bit gray, or not of this size.
+    """
+    if not data.startswith(PNG_SIGNATURE) or len(data) < len(PNG_SIGNATURE) + PNG_HEADER.size:
+        raise ImageError("the alpha plane is not a PNG")
+    _, name, *size, bits, colour_type, _, _, _ = PNG_HEADER.unpack_from(data, len(PNG_SIGNATURE))
+    if name != b"IHDR":
+        raise ImageError("the alpha plane is not a PNG")
+    if size != [width, height]:
+        raise ImageError(f"the alpha plane has {size[0]}x{size[1]} pixels, the picture {width}x{height}")
+    if (bits, colour_type) != (8, 0):
+        raise ImageError("the alpha plane is not 8-bit gray")
+    try:
+        # Not Image.open, which has a limit of pixels of its own.
+        with PngImagePlugin.PngImageFile(io.BytesIO(data)) as image:
+            if image.size != (width, height) or image.mode != "L":
+                raise ImageError("the alpha plane has a second header, unlike the first")
+            return np.array(image)
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:  # as in _read
+        raise ImageError(f"the alpha plane is damaged: {one_line(error)}") from error
+
+
+def shrink_alpha(alpha: Plane, shrink: int) -> Plane:
+    """The rounded means of shrink x shrink samples; at the right and lower border of those that there are."""
+    return alpha if shrink == 1 else np.array(Image.fromarray(alpha).reduce(shrink))

@@ -1,0 +1,78 @@
+"""What a picture is to this package: 8-bit samples, and what travels with them.
+
+Nothing is changed behind the user's back. What a `Picture` cannot hold (16-bit samples, further frames, CMYK) is
+either refused with an `ImageError` or converted with an `ImageWarning` of one line.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dcacodec.errors import ImageWarning
+
+Plane = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A still picture of 8-bit samples, and what travels with it.
+
+    Attributes:
+        pixels: (height, width, 3), red, green and blue, not premultiplied. The three are equal where `gray`.
+        gray: whether this is a picture without colour.
+        alpha: (height, width), 0 transparent to 255 opaque; None for a picture that has no alpha plane.
+        icc: ICC profile that the samples are meant in; None for unknown, which is taken as sRGB.
+        exif: EXIF data as in the `eXIf` chunk of a PNG (without the prefix "Exif"), its orientation upright.
+        xmp: the XMP packet, which is XML; where it tells an orientation, that is upright.
+
+    Raises:
+        ValueError: arrays of another type or shape, no pixels, colour in a picture that is said to be gray, or metadata
+            that are not bytes.
+    """
+
+    pixels: Plane
+    gray: bool = False
+    alpha: Plane | None = None
+    icc: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+
+    def __post_init__(self) -> None:
+        if self.pixels.dtype != np.uint8 or self.pixels.ndim != 3 or self.pixels.shape[2] != 3:
+            raise ValueError(f"pixels must be uint8 (height, width, 3), not {self.pixels.dtype} {self.pixels.shape}")
+        if not self.pixels.size:
+            raise ValueError(f"a picture has at least one pixel, not {self.width}x{self.height}")
+        if self.alpha is not None and (self.alpha.dtype != np.uint8 or self.alpha.shape != self.pixels.shape[:2]):
+            raise ValueError(f"alpha must be uint8 (height, width), not {self.alpha.dtype} {self.alpha.shape}")
+        for name in ("icc", "exif", "xmp"):
+            if not isinstance(getattr(self, name), bytes | None):
+                raise ValueError(f"{name} must be bytes or None, not {type(getattr(self, name)).__name__}")
+        if self.gray and not all(np.array_equal(self.pixels[..., 0], self.pixels[..., band]) for band in (1, 2)):
+            raise ValueError("a gray picture needs three equal bands")
+
+    @property
+    def width(self) -> int:
+        """Pixels a row."""
+        return int(self.pixels.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return int(self.pixels.shape[0])
+
+    @property
+    def metadata(self) -> tuple[bytes | None, bytes | None, bytes | None]:
+        """ICC profile, EXIF data and XMP packet."""
+        return self.icc, self.exif, self.xmp
+
+    def stripped(self) -> Picture:
+        """The same without ICC profile, EXIF data and XMP packet."""
+        return replace(self, icc=None, exif=None, xmp=None)
+
+
+def warn_of_change(text: str) -> None:
+    warnings.warn(" ".join(text.split()), ImageWarning, stacklevel=2)

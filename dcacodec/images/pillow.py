@@ -1,0 +1,172 @@
+"""Pillow's images as `Picture`s, and back."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+from dcacodec.errors import DcaError, ImageError
+from dcacodec.images.metadata import info_of, normalise_xmp, turn_upright, xmp_of
+from dcacodec.images.picture import Picture, Plane, warn_of_change
+from dcacodec.images.png import PNG_HEADER, PNG_SIGNATURE
+
+_SIXTEEN_BIT_MODES: Final = ("I;16", "I;16L", "I;16B", "I;16N")
+_WHITE_IS_ZERO: Final = 0
+# How Pillow calls the samples of a PNG, as in "L;4" and "RGB;16B".
+_PNG_SAMPLES: Final = re.compile(r"\w+;(\d+)")
+
+
+def one_line(error: Exception) -> str:
+    """What an error of Pillow says, in one line; its name where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def bits_per_sample(image: Image.Image, head: bytes) -> int:
+    """Bits of a sample in the file, which Pillow's mode does not tell: it drops the lower half of 16-bit colour."""
+    if image.format == "PNG":
+        return PNG_HEADER.unpack_from(head, len(PNG_SIGNATURE))[4]  # type: ignore[no-any-return]
+    if image.format == "TIFF":
+        return max(image.tag_v2.get(258, (1,)))  # type: ignore[attr-defined, no-any-return]
+    if image.format == "PPM":
+        arguments = image.tile[0][3]  # type: ignore[attr-defined]
+        maximum = arguments[1] if isinstance(arguments, tuple) else 65535 if arguments == "I;16B" else 255
+        return 16 if maximum > 255 else 8
+    if image.format == "AVIF":
+        # Third byte of the decoder configuration: tier, high_bitdepth, twelve_bit, ...
+        flags = [head[box.end() + 2] for box in re.finditer(b"av1C", head[:-3])]
+        return max((12 if flag & 0x20 else 10 if flag & 0x40 else 8 for flag in flags), default=8)
+    return 8
+
+
+def picture_of(image: Image.Image, original: Image.Image, bits: int, exif: bytes | None) -> Picture:
+    """An upright image as a `Picture`. If it is a copy, it does not know its format any more; the `original` does."""
+    icc = image.info.get("icc_profile") or None
+    key = image.info.get("transparency")
+    alpha: Plane | None = None
+    if image.mode in _SIXTEEN_BIT_MODES or (image.mode == "I" and original.format == "PPM"):
+        # Pillow scales the gray of a PPM file to 16 bits whatever its maximum, so that its mode "I" is known to fit.
+        samples = np.asarray(image).astype(np.uint16)
+        alpha = _keyed_alpha(samples[..., np.newaxis], key)
+        if original.format == "TIFF" and original.tag_v2.get(262) == _WHITE_IS_ZERO:  # type: ignore[attr-defined]
+            samples = np.uint16((1 << bits) - 1) - samples
+        colour = (samples >> (bits - 8)).astype(np.uint8)
+    elif image.mode in ("1", "L"):
+        colour = _samples(image, "L")
+        if key is not None and (image.mode == "1" or bits < 8):
+            # The key is in units of the file, the samples are spread to 0..255.
+            key = (255 if key else 0) if image.mode == "1" else key * 255 // ((1 << bits) - 1)
+        alpha = _keyed_alpha(colour[..., np.newaxis], key)
+    elif image.mode in ("LA", "La"):
+        bands = _samples(image, "LA")
+        colour, alpha = bands[..., 0], bands[..., 1]
+    elif image.mode in ("RGB", "YCbCr"):
+        if key is not None and bits > 8:
+            raise ImageError(f"a {bits}-bit picture with a transparent colour is not supported")
+        colour = _samples(image, "RGB")
+        alpha = _keyed_alpha(colour, key)
+    elif image.mode == "P" and not image.has_transparency_data:
+        colour = _samples(image, "RGB")
+    elif image.mode in ("RGBA", "P", "PA"):
+        bands = _samples(image, "RGBA")
+        colour, alpha = bands[..., :3], bands[..., 3]
+    elif image.mode == "CMYK":
+        colour, icc = np.array(_cmyk_to_srgb(image, icc)), None
+    else:
+        raise ImageError(f"pictures with samples of Pillow's mode {image.mode} are not supported")
+    if bits > 8:
+        warn_of_change(f"samples of {bits} bits are reduced to their upper 8")
+
+    gray = colour.ndim == 2
+    pixels = np.repeat(colour[..., np.newaxis], 3, axis=2) if gray else np.ascontiguousarray(colour)
+    alpha = None if alpha is None else np.ascontiguousarray(alpha)
+    return Picture(pixels, gray, alpha, icc, exif, xmp_of(image))
+
+
+def _samples(image: Image.Image, mode: str) -> Plane:
+    """(height, width[, bands]) in a Pillow mode of 8-bit samples. What has that mode already is not copied first."""
+    return np.array(image if image.mode == mode else image.convert(mode))
+
+
+def _keyed_alpha(samples: NDArray[Any], key: int | tuple[int, int, int] | None) -> Plane | None:
+    """Transparent where all bands of `samples` (height, width, bands) equal the key; None where there is no key."""
+    if key is None:
+        return None
+    return np.where((samples == key).all(axis=-1), 0, 255).astype(np.uint8)
+
+
+def _cmyk_to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
+    """Through the embedded profile where it is a sound one for CMYK, else by Pillow's rule of thumb."""
+    if icc is not None:
+        try:
+            profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+            converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        except (ImageCms.PyCMSError, OSError):
+            pass
+        else:
+            assert converted is not None  # it is only with inPlace
+            warn_of_change("CMYK is converted to sRGB")
+            return converted
+    warn_of_change("CMYK without a usable colour profile is converted to sRGB: colours are approximate")
+    return image.convert("RGB")
+
+
+def from_pillow(image: Image.Image, exif: bytes | None = None) -> Picture:
+    """An image that Pillow has, as `read_picture` would give it from a file. The image stays as it is.
+
+    Of the samples' bits in a PNG file, Pillow knows nothing any more once the image is loaded. If they are not 8, a
+    transparent colour is then not found.
+
+    Args:
+        image: of a mode with samples of 8 bits or fewer, or 16 bits of gray, which are reduced to their upper 8. Of
+            several frames, the one it is at. Its ICC profile and EXIF data are those in its `info`.
+        exif: EXIF data to take instead of the image's own.
+
+    Raises:
+        ImageError: the image has another mode, no pixels, or cannot be loaded.
+
+    Warns:
+        ImageWarning: bits, EXIF data or CMYK colours were lost.
+    """
+    if 0 in image.size:
+        raise ImageError(f"a picture has at least one pixel, not {image.width}x{image.height}")
+    try:
+        bits = _bits_in_memory(image)
+        upright = image.copy()
+        if exif is not None:
+            upright.info["exif"] = exif
+        normalise_xmp(upright)
+    except (DcaError, MemoryError):
+        raise
+    except Exception as error:  # as in _read
+        raise ImageError(f"the picture is damaged or of an unknown kind: {one_line(error)}") from error
+    return picture_of(upright, image, bits, turn_upright(upright, image))
+
+
+def _bits_in_memory(image: Image.Image) -> int:
+    """Bits of a sample, as far as they matter and the image knows them."""
+    if image.format == "TIFF":
+        return bits_per_sample(image, b"")
+    if image.format == "PNG" and getattr(image, "tile", None):  # not loaded yet
+        named = _PNG_SAMPLES.match(str(image.tile[0][3]))  # type: ignore[attr-defined]
+        return int(named[1]) if named else 8
+    return 16 if image.mode in (*_SIXTEEN_BIT_MODES, "I") else 8
+
+
+def to_pillow(picture: Picture) -> Image.Image:
+    """A picture as an image of mode L, LA, RGB or RGBA; ICC profile, EXIF data and XMP packet in `info`."""
+    image = image_of(picture, picture.gray)
+    image.info.update(info_of(*picture.metadata))
+    return image
+
+
+def image_of(picture: Picture, gray: bool) -> Image.Image:
+    """The pixels as an image, with one band or three for the colour, and one for alpha where there is that."""
+    bands = picture.pixels[..., :1] if gray else picture.pixels
+    if picture.alpha is not None:
+        bands = np.dstack((bands, picture.alpha))
+    return Image.fromarray(bands[..., 0] if bands.shape[2] == 1 else bands)

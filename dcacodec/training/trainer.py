@@ -1,0 +1,226 @@
+"""One training run: model, optimiser, moving average, checkpoints and the log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dcacodec.errors import TrainingError, WeightsError
+from dcacodec.files.atomic import append_line
+from dcacodec.network.config import DCAConfig
+from dcacodec.network.dca import DCA
+from dcacodec.network.precision import fast_bfloat16, transform_precision
+from dcacodec.training.checkpoint import opened_checkpoint, write_checkpoint
+from dcacodec.training.curves import LOG_NAME
+from dcacodec.training.data import to_input
+from dcacodec.training.klt import initialise
+from dcacodec.training.loss import loss_terms, picture_values, rate_distortion_loss, trade_offs
+from dcacodec.training.options import TrainingOptions
+from dcacodec.training.workers import Workers
+from dcacodec.weights.reader import read_weights
+
+
+class Trainer:
+    """One run: model, optimiser, moving average and where it is saved."""
+
+    def __init__(
+        self,
+        options: TrainingOptions,
+        folder: Path,
+        config: DCAConfig,
+        device: torch.device,
+        workers: Workers | None = None,
+    ) -> None:
+        self.options, self.folder, self.config, self.device = options, folder, config, device
+        self.workers = workers or Workers()
+        self.random = np.random.default_rng((options.seed, 0, self.workers.rank))
+        torch.manual_seed(options.seed)
+        self.model = DCA(config).to(device)
+        self.average = DCA(config).to(device).eval()
+        movers = (self.model.analysis, self.model.synthesis, self.model.gain)
+        transforms = [parameter for module in movers for parameter in module.parameters()]
+        known = {id(parameter) for parameter in transforms}
+        others = [parameter for parameter in self.model.parameters() if id(parameter) not in known]
+        self._shares = (options.transform_share, 1.0)
+        groups = [
+            {"params": parameters, "share": share}
+            for parameters, share in zip((transforms, others), self._shares, strict=True)
+        ]
+        self.optimiser = torch.optim.AdamW(groups, lr=options.rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
+        self.step, self.seconds, self.pixels = 0, 0.0, 0
+        precision = options.precision
+        if precision == "auto":
+            precision = "bfloat16" if fast_bfloat16(device) else "float32"
+        self.autocast = precision == "bfloat16"
+
+    # Checkpoints
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    def start(self, pictures: Sequence[NDArray[np.uint8]]) -> None:
+        """Begin from the Karhunen-Loeve transform of the pictures."""
+        initialise(self.model, pictures)
+        self.average.load_state_dict(self.model.state_dict())
+
+    def agree(self) -> None:
+        """Take over the first process's weights: the start need not be the same on every machine."""
+        self.workers.take_first([*self.model.parameters(), *self.average.parameters()])
+
+    def save(self) -> Path | None:
+        """Put the state in place of the old checkpoint. Only the first process does.
+
+        Returns:
+            The checkpoint file or the index of its parts; None in other processes.
+
+        Raises:
+            OSError: it cannot be written; the old one is as it was.
+            TrainingError: the weights are not finite, which all processes find. The old one is as it was.
+        """
+        if not all(tensor.isfinite().all() for tensor in self.average.state_dict().values()):
+            raise TrainingError(f"the weights are not finite at step {self.step} and are not saved")
+        if self.workers.rank:
+            return None
+        state = {
+            "config": self.config.to_dict(),
+            "options": asdict(self.options),
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "pixels": self.pixels,
+            "torch_random": torch.get_rng_state(),
+            "numpy_random": self.random.bit_generator.state,
+        }
+        return write_checkpoint(self.checkpoint, state, self.options.part_size)
+
+    def load(self, path: Path) -> None:
+        """Go on from a checkpoint.
+
+        On a processor a run by steps then ends just as if it had never been stopped. (Of several processes only the
+        first does: the others draw anew. So does one from a checkpoint that is older than "numpy_random".)
+
+        Raises:
+            WeightsError: the file is no checkpoint, or one of another network.
+            OSError: it cannot be read.
+        """
+        with opened_checkpoint(path) as state:
+            if DCAConfig(**state["config"]) != self.config:
+                raise WeightsError(f"{path}: a checkpoint of another network than the preset {self.config.name!r}")
+            self.model.load_state_dict(state["model"])
+            self.average.load_state_dict(state["average"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            for group, share in zip(self.optimiser.param_groups, self._shares, strict=True):
+                group["share"] = share  # as asked for now, and not when the checkpoint was made
+            self.step, self.seconds, self.pixels = state["step"], state["seconds"], state["pixels"]
+            # Seeded by where the run stands, so that it does not see the same crops again.
+            self.random = np.random.default_rng((self.options.seed, self.step, self.workers.rank))
+            if self.workers.rank == 0:
+                torch.set_rng_state(state["torch_random"])
+                if "numpy_random" in state:
+                    self.random.bit_generator.state = state["numpy_random"]
+
+    def start_from(self, path: Path) -> None:
+        """Begin a schedule from what another run has come to.
+
+        Args:
+            path: its checkpoint, or published weights (``.safetensors``). The latter have no state of an optimiser, and
+                were rounded: see :mod:`dcacodec.weights.reader`.
+
+        Raises:
+            WeightsError: the file is neither, or one of another network.
+            OSError: it cannot be read.
+        """
+        if path.suffix.lower() == ".safetensors":
+            weights = read_weights(path)
+            if weights.config != self.config:
+                raise WeightsError(f"{path}: weights of another network than the preset {self.config.name!r}")
+            self.model.load_state_dict(weights.network.state_dict())
+            self.average.load_state_dict(self.model.state_dict())
+            self.pixels = weights.pixels
+        else:
+            self.load(path)
+        self.step, self.seconds = 0, 0.0
+        # Not the crops that the run before began with.
+        self.random = np.random.default_rng((self.options.seed, self.pixels, self.workers.rank))
+
+    def log(self, kind: str, **record: object) -> None:
+        """Add a line to the log, see the module's docstring. Only the first process does."""
+        if self.workers.rank:
+            return
+        minutes = round(self.seconds / 60, 2)
+        head = {"kind": kind, "step": self.step, "minutes": minutes, "pixels": self.pixels}
+        append_line(self.folder / LOG_NAME, json.dumps(head | record))
+
+    # Steps
+
+    def train_step(self, picture: Tensor, position: Tensor, rate: float) -> dict[str, float]:
+        """One optimiser step on a batch.
+
+        Args:
+            picture: (B, H, W, 3) in 0..1, H and W multiples of 64.
+            position: (B,) anchor positions.
+            rate: learning rate of the entropy model.
+
+        Returns:
+            What is worth logging, see the module's docstring.
+
+        Raises:
+            TrainingError: the gradient is not finite. The weights are as they were.
+        """
+        options = self.options
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * group["share"]
+        self.model.train()
+        with transform_precision(self.device, self.autocast):
+            estimate = self.model(picture, position)
+        bpp, distortion = loss_terms(estimate, picture, options.distortion, full_token_cost=False)
+        loss = rate_distortion_loss(bpp, distortion, trade_offs(self.config, position))
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.workers.mean([p.grad for p in self.model.parameters() if p.grad is not None])
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), options.clip)
+        if not torch.isfinite(norm):
+            raise TrainingError(f"the loss or its gradient is not finite at step {self.step}")
+        self.optimiser.step()
+        decay = options.decay(self.step)
+        with torch.no_grad():
+            averages: list[Tensor] = list(self.average.parameters())
+            torch._foreach_lerp_(averages, [p.detach() for p in self.model.parameters()], 1 - decay)
+        self.step += 1
+        self.pixels += picture.shape[0] * picture.shape[1] * picture.shape[2] * self.workers.count
+        return {"loss": loss.item(), "bpp": bpp.mean().item(), "norm": norm.item()}
+
+    @torch.no_grad()
+    def validate(self, pictures: Sequence[NDArray[np.uint8]], quality: int) -> dict[str, Any]:
+        """Estimates of the moving average at a quality, means over the pictures.
+
+        Args:
+            pictures: each (H, W, 3), 64 pixels at least to each side; of other sizes than multiples of 64 the last
+                rows and columns are left out.
+            quality: 1..100.
+
+        Returns:
+            "quality", "loss", and what `picture_values` returns.
+        """
+        position = torch.tensor([self.config.anchor_position(quality)], device=self.device)
+        total: dict[str, float] = {}
+        for picture in pictures:
+            x = to_input(picture, self.device)
+            estimate = self.average(x, position)
+            values = picture_values(estimate, x)
+            bpp, distortion = loss_terms(estimate, x, self.options.distortion, full_token_cost=True)
+            values["loss"] = rate_distortion_loss(bpp, distortion, trade_offs(self.config, position)).item()
+            for name, value in values.items():
+                total[name] = total.get(name, 0.0) + value / len(pictures)
+        return {"quality": quality, **{name: round(value, 5) for name, value in total.items()}}

@@ -1,0 +1,151 @@
+"""Published weights: one safetensors file that holds all a codec needs, integers where they must be exact.
+
+========================  =========  ===================================================================================
+name                      dtype      meaning
+========================  =========  ===================================================================================
+entropy.*.weight          int16      X.12, matrices and filters of the entropy model
+entropy.* (all others)    int32      X.12, biases and gains of the entropy model
+scales.inward, .outward   int32      X.16 (100, M), see `Scales`; one row per quality
+scales.level              int32      X.9 (100, M)
+table.y.*                 int32      the `CdfTable` of y, one row per scale level
+table.R.*, .G.*, .L.*     int32      those of the hyper latents, rows anchor by anchor, channel by channel
+all others                float16/32 transforms, hyper analysis, gains, priors: ordinary floating point
+========================  =========  ===================================================================================
+
+The metadata are "format", "config" (JSON of the `DCAConfig`) and, in files that come from training, "pixels": how many
+the network was shown. The file's SHA-256 is its identity: the first four bytes are the fingerprint that a `.dca` file
+names.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from torch import Tensor
+
+from dcacodec.coding import CdfTable
+from dcacodec.errors import WeightsError
+from dcacodec.network.config import QUALITIES, DCAConfig
+from dcacodec.network.context import Scales
+from dcacodec.network.dca import DCA
+from dcacodec.network.device import to_device
+from dcacodec.network.fixed_point import ACTIVATION_BITS, SCALE_BITS, WEIGHT_BITS
+from dcacodec.network.priors import SCALE_LEVELS
+
+FORMAT = "dcacodec-weights-1"
+_LARGEST_SIZE = 4096
+"""Of the config. A larger network would take long to build before its tensors are seen to be missing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """A network ready to code with.
+
+    Attributes:
+        config: its sizes.
+        network: `entropy` in fixed point (float64), the rest in float32; in evaluation mode.
+        scale_tables: inward, outward, level: int32 (100, M), row q-1 for quality q.
+        y_table: rows by scale level.
+        z_tables: by letter; rows anchor * channels + channel.
+        fingerprint: 4 bytes.
+        pixels: seen in training; 0 where the file does not tell.
+    """
+
+    config: DCAConfig
+    network: DCA
+    scale_tables: tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]
+    y_table: CdfTable
+    z_tables: Mapping[str, CdfTable]
+    fingerprint: bytes
+    pixels: int = 0
+
+    def on(self, device: torch.device) -> Weights:
+        """The same weights with their network on a device; the network of these stays where it is."""
+        if device.type == "cpu":
+            return self
+        return replace(self, network=copy.deepcopy(self.network).to(device))
+
+    def scales(self, quality: int, device: torch.device) -> Scales:
+        """The fixed-point scales of a quality, each (1, 1, 1, M) float64."""
+        rows = [
+            table[quality - 1].astype(np.float64) * 2.0**-bits
+            for table, bits in zip(self.scale_tables, (SCALE_BITS, SCALE_BITS, ACTIVATION_BITS), strict=True)
+        ]
+        return Scales(*to_device(np.stack(rows), device)[:, None, None, None])
+
+
+def fingerprint(data: bytes) -> bytes:
+    """The first four bytes of the SHA-256 of a weights file."""
+    return hashlib.sha256(data).digest()[:4]
+
+
+def read_weights(path: Path, digest: str | None = None) -> Weights:
+    """Read a weights file.
+
+    Args:
+        path: the safetensors file.
+        digest: the SHA-256 that it must have, in hex.
+
+    Raises:
+        WeightsError: the file cannot be read, is not one of ours or is damaged.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{path.name}: {error.strerror or error}") from error
+    if digest is not None and hashlib.sha256(data).hexdigest() != digest:
+        raise WeightsError(f"{path.name} is damaged: its SHA-256 is not the published one")
+    try:
+        tensors = load_tensors(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+        if header["format"] != FORMAT:
+            raise WeightsError(f"{path.name} has the format {header['format']}, not {FORMAT}")
+        config = DCAConfig(**json.loads(header["config"]))
+        if any(isinstance(size, int) and size > _LARGEST_SIZE for size in config.to_dict().values()):
+            raise WeightsError(f"{path.name} describes a network of sizes beyond {_LARGEST_SIZE}")
+        pixels = int(header.get("pixels", 0))
+        if pixels < 0:
+            raise ValueError(f"trained on {pixels} pixels")
+        return replace(_assemble(config, tensors, fingerprint(data)), pixels=pixels)
+    except (SafetensorError, KeyError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]  # a state that does not fit is listed tensor by tensor
+        raise WeightsError(f"{path.name} is not a weights file of this program: {reason}") from error
+
+
+def _assemble(config: DCAConfig, tensors: dict[str, Tensor], identity: bytes) -> Weights:
+    def table(name: str) -> CdfTable:
+        return CdfTable(*(tensors.pop(f"table.{name}.{part}").numpy() for part in ("cdf", "low", "shift")))
+
+    y_table, z_tables = table("y"), {letter: table(letter) for letter in config.order}
+    inward, outward, level = (tensors.pop(f"scales.{name}").numpy() for name in Scales._fields)
+    for name, scales in zip(Scales._fields, (inward, outward, level), strict=True):
+        if scales.dtype != np.int32 or scales.shape != (len(QUALITIES), config.latent):
+            raise ValueError(f"scales.{name} is {scales.dtype} {scales.shape}")
+    channels = {"R": config.regional, "G": config.token_width, "L": config.local}
+    rows = {letter: config.anchors * channels[letter] for letter in config.order}
+    if y_table.rows != SCALE_LEVELS or any(z_tables[letter].rows != rows[letter] for letter in rows):
+        raise ValueError("a CDF table has not one row for each model")
+    with torch.device("meta"):  # no time is spent on values that are about to be replaced
+        network = DCA(config)
+    state = {
+        name: value.double() * 2.0**-WEIGHT_BITS if name.startswith("entropy.") else value.float()
+        for name, value in tensors.items()
+    }
+    for name, value in tensors.items():
+        if name.startswith("entropy.") and (value.is_floating_point() or value.is_complex()):
+            raise ValueError(f"{name} holds {str(value.dtype).removeprefix('torch.')}, not integers")
+        if not value.isfinite().all():
+            raise ValueError(f"{name} holds what is no finite number")
+    network.load_state_dict(state, assign=True)
+    network.requires_grad_(False).eval()
+    return Weights(config, network, (inward, outward, level), y_table, z_tables, identity)
