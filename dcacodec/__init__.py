@@ -23,9 +23,7 @@ from dcacodec.errors import DcaError
 if TYPE_CHECKING:
     from dcacodec.api import decode, decode_array, decode_file, decode_tensor, encode, encode_file
     from dcacodec.codec.codec import Codec
-    from dcacodec.images.picture import Picture
-    from dcacodec.images.reading import read_picture
-    from dcacodec.images.writing import write_picture
+    from dcacodec.images import Picture, read_picture, write_picture
 
 __all__ = [
     "Codec",
@@ -44,15 +42,15 @@ __all__ = [
 
 _HOMES: Final = {
     "Codec": "dcacodec.codec.codec",
-    "Picture": "dcacodec.images.reading",
+    "Picture": "dcacodec.images",
     "decode": "dcacodec.api",
     "decode_array": "dcacodec.api",
     "decode_file": "dcacodec.api",
     "decode_tensor": "dcacodec.api",
     "encode": "dcacodec.api",
     "encode_file": "dcacodec.api",
-    "read_picture": "dcacodec.images.reading",
-    "write_picture": "dcacodec.images.reading",
+    "read_picture": "dcacodec.images",
+    "write_picture": "dcacodec.images",
 }
 """Where the names come from that are loaded when first used (PEP 562)."""
 

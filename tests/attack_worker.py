@@ -17,13 +17,13 @@ import torch
 from click.testing import CliRunner
 from tiny import GOLDEN
 
-from dcacodec import zoo
 from dcacodec.cli.app import cli
 from dcacodec.codec.codec import Codec
 from dcacodec.coding import Coder, best_coder
 from dcacodec.coding.range_coder import Integers
 from dcacodec.errors import DcaError
 from dcacodec.images.reading import read_picture
+from dcacodec.weights import registry as zoo
 
 HEADROOM = 1 << 30
 """Bytes of address space that there are besides those that a sound file takes: the samples of the largest picture that

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from dcacodec import device
+from dcacodec.network import device
 from dcacodec.network.fixed_point import _exp_table_on
 
 CUDA = torch.device("cuda:0")

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from safetensors.torch import load, save
 from tiny import TINY, WEIGHTS, drawn_model, photo
 
-from dcacodec import zoo
 from dcacodec.codec.codec import HYPER_ORDER, Codec, Symbols
 from dcacodec.coding import CoderUnavailableError, PythonCoder, TorchacCoder, ideal_bits
 from dcacodec.errors import (
@@ -37,6 +36,7 @@ from dcacodec.format.container import Slice, full_chunk
 from dcacodec.format.reader import parse
 from dcacodec.format.writer import pack
 from dcacodec.images.picture import Picture
+from dcacodec.weights import registry as zoo
 from dcacodec.weights.export import export
 from dcacodec.weights.reader import Weights, fingerprint, read_weights
 from dcacodec.weights.registry import by_fingerprint, by_preset, presets

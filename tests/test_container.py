@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcacodec import container as dca
 from dcacodec import errors
 from dcacodec.coding import CdfTable, PythonCoder, encode_values
+from dcacodec.format import container as dca
 from dcacodec.format.container import Chunk, Container, Header, Slice, describe
-from dcacodec.format.reader import GLANCE, glance, parse
+from dcacodec.format.reader import GLANCE, Reader, glance, parse
+from dcacodec.format.varint import varint
 from dcacodec.format.writer import pack
 
 SPECIFICATION = Path(__file__).parents[1] / "docs" / "format.md"
@@ -153,15 +154,15 @@ def test_a_glance_needs_no_more_than_it_says() -> None:
 
 @pytest.mark.parametrize("value", [0, 1, 127, 128, 16383, 16384, 2**21 - 1, 2**21, 2**28 - 1, 2**28, 2**32 - 1])
 def test_varint_takes_seven_bits_a_byte(value: int) -> None:
-    encoded = dca.varint(value)
+    encoded = varint(value)
     assert len(encoded) == max(1, -(-value.bit_length() // 7))
-    reader = dca._Reader(encoded, 0, len(encoded))
+    reader = Reader(encoded, 0, len(encoded))
     assert (reader.varint(), reader.position) == (value, len(encoded))
 
 
 def test_numbers_of_2_to_the_32_cannot_be_written() -> None:
     with pytest.raises(errors.BadLengthError, match="2\\^32 - 1"):
-        dca.varint(2**32)
+        varint(2**32)
 
 
 def test_overhead_of_a_one_slice_picture_is_38_bytes() -> None:
@@ -510,7 +511,7 @@ def test_worked_example_of_the_specification() -> None:
 def test_varints_of_the_specification() -> None:
     rows = re.findall(r"^ *\| (\d+) \| `([0-9a-f ]+)` \|$", SPECIFICATION.read_text("utf-8"), re.MULTILINE)
     assert [(int(number), bytes.fromhex(encoded)) for number, encoded in rows] == [
-        (number, dca.varint(number)) for number in (0, 127, 128, 300, 2**32 - 1)
+        (number, varint(number)) for number in (0, 127, 128, 300, 2**32 - 1)
     ]
 
 
@@ -547,7 +548,7 @@ def test_chunks_of_a_stream_are_as_the_specification_says() -> None:
     rows = np.zeros(values.size, np.int64)
     table = CdfTable(np.array(cdf, np.int32), np.array(low, np.int32), np.array(shift, np.uint8))
     stream = encode_values(values, rows, table, PythonCoder())
-    reader = dca._Reader(stream, 0, len(stream))
+    reader = Reader(stream, 0, len(stream))
     first = reader.take(reader.varint())
     rest = reader.take(len(stream) - reader.position)
     decode = specified_decoder()

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from tiny import photo
 
-from dcacodec import encode, encode_file, refinement
+from dcacodec import encode, encode_file
 from dcacodec.bench.codecs import Options, open_codec
 from dcacodec.cli.app import cli
+from dcacodec.codec import refinement
 from dcacodec.codec.codec import Codec
 from dcacodec.codec.refinement import refine, soft_round
 from dcacodec.errors import BenchError

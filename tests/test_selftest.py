@@ -15,8 +15,8 @@ import torch
 from click.testing import CliRunner
 from tiny import GOLDEN
 
-from dcacodec import selftest as module
 from dcacodec.cli.app import cli
+from dcacodec.codec import selftest as module
 from dcacodec.codec.codec import Codec
 from dcacodec.codec.selftest import (
     TINY,

@@ -18,11 +18,11 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from tiny import photo
 
-from dcacodec import zoo
 from dcacodec.cli.app import cli
 from dcacodec.cli.console import is_quiet
 from dcacodec.format.container import MAGIC, Container, Header, Slice
 from dcacodec.format.writer import pack
+from dcacodec.weights import registry as zoo
 
 ROOT = Path(__file__).resolve().parent.parent
 DCA = pack(Container(Header(b"\x01\x02\xff\x04", 640, 480, "RGB", 73), (Slice((b"",) * 7, 0),)))

@@ -59,7 +59,7 @@ def parse(data: bytes, max_pixels: int | None = DEFAULT_MAX_PIXELS) -> Container
     start, end = _after_version(data), len(data) - U32.size
     if zlib.crc32(memoryview(data)[:end]).to_bytes(U32.size, "little") != data[end:]:
         raise _damage(data, start)
-    reader = _Reader(data, start, end)
+    reader = Reader(data, start, end)
     try:
         container = _read_body(reader, max_pixels)
     except TruncatedError:
@@ -76,7 +76,7 @@ def glance(data: bytes) -> Header:
     Raises:
         FormatError: one of its subclasses, see dcacodec/errors.py.
     """
-    return _read_header(_Reader(data, _after_version(data), len(data)), max_pixels=None)
+    return _read_header(Reader(data, _after_version(data), len(data)), max_pixels=None)
 
 
 def _after_version(data: bytes) -> int:
@@ -93,7 +93,7 @@ def _after_version(data: bytes) -> int:
     return len(MAGIC) + 1
 
 
-class _Reader:
+class Reader:
     """Reads numbers and bytes from front to back; raises `TruncatedError` where `end` comes too early."""
 
     def __init__(self, data: bytes, position: int, end: int) -> None:
@@ -135,7 +135,7 @@ class _Reader:
         return value
 
 
-def _read_body(reader: _Reader, max_pixels: int | None) -> Container:
+def _read_body(reader: Reader, max_pixels: int | None) -> Container:
     """Read from the fingerprint to the end of the chunks."""
     header = _read_header(reader, max_pixels)
     # A table that is too long for the file ends the loop at the end of the file, so the count can do no harm.
@@ -144,7 +144,7 @@ def _read_body(reader: _Reader, max_pixels: int | None) -> Container:
     return Container(header, slices, tuple(_read_chunks(reader)))
 
 
-def _pass_body(reader: _Reader) -> None:
+def _pass_body(reader: Reader) -> None:
     """Pass over what `_read_body` reads, whatever its size, and keep nothing of it."""
     header = _read_header(reader, max_pixels=None)
     length = 0
@@ -157,7 +157,7 @@ def _pass_body(reader: _Reader) -> None:
         reader.skip(reader.varint())
 
 
-def _read_header(reader: _Reader, max_pixels: int | None) -> Header:
+def _read_header(reader: Reader, max_pixels: int | None) -> Header:
     fingerprint = reader.take(FINGERPRINT_BYTES)
     width, height = reader.varint(), reader.varint()
     layout, quality = reader.byte(), reader.byte()
@@ -170,7 +170,7 @@ def _read_header(reader: _Reader, max_pixels: int | None) -> Header:
     return header
 
 
-def _read_chunks(reader: _Reader) -> Sequence[Chunk]:
+def _read_chunks(reader: Reader) -> Sequence[Chunk]:
     chunks: list[Chunk] = []
     while (first := reader.byte()) != END_OF_CHUNKS:
         check_chunk_count(len(chunks) + 1)
@@ -178,14 +178,14 @@ def _read_chunks(reader: _Reader) -> Sequence[Chunk]:
     return chunks
 
 
-def _read_tag(reader: _Reader, first: int) -> str:
+def _read_tag(reader: Reader, first: int) -> str:
     # Latin-1 gives every byte a character, so that a bad tag reaches the check of Chunk.
     return (bytes([first]) + reader.take(3)).decode("latin-1")
 
 
 def _damage(data: bytes, start: int) -> FormatError:
     """The error to raise for a file whose checksum is wrong."""
-    reader = _Reader(data, start, len(data))
+    reader = Reader(data, start, len(data))
     try:
         _pass_body(reader)
         end = reader.position
