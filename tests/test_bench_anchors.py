@@ -51,7 +51,7 @@ def test_fetched_once_and_cited(site: Site) -> None:
         found = find_anchor("vtm", "kodak", [])
         assert found.curve == Curve("vtm", (0.3, 1.0), (30.0, 36.0))
         assert found.source == f"CompressAI, results/image/kodak/vtm.json at commit {COMMIT[:8]}"
-    assert site.requests == [("/kodak/vtm.json", None)]
+    assert site.requests == ["/kodak/vtm.json"]
 
 
 def test_what_is_fetched_is_checked(site: Site, tmp_path: Path) -> None:

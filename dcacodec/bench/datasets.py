@@ -203,22 +203,14 @@ def _fetched(manifest: Manifest, quiet: bool) -> Dataset:
     except RuntimeError as error:
         raise BenchError("there is no home folder to keep pictures in; set DCACODEC_CACHE to a folder") from error
     missing = [entry for entry in manifest.pictures if _wrong(entry, folder / entry.file)]
-    received = 0
-    with tqdm(missing, desc=f"fetching {manifest.name}", unit="picture", disable=quiet or not missing) as bar:
-
-        def progress(count: int) -> None:
-            nonlocal received
-            received += count
-            bar.set_postfix_str(f"{received / 1e6:.1f} MB")
-
-        for entry in bar:
-            if entry.address is None:
-                raise BenchError(f"{manifest.name}: {entry.file} is in no data folder, and the manifest has no address")
-            try:
-                fetch(entry.address, folder / entry.file, partial(_wrong, entry), progress)
-            except BenchError as error:
-                hint = f"a folder that has {manifest.name}/ can be named with --data-dir or DCACODEC_DATA"
-                raise BenchError(f"{error} ({hint})") from error
+    for entry in tqdm(missing, desc=f"fetching {manifest.name}", unit="picture", disable=quiet or not missing):
+        if entry.address is None:
+            raise BenchError(f"{manifest.name}: {entry.file} is in no data folder, and the manifest has no address")
+        try:
+            fetch(entry.address, folder / entry.file, partial(_wrong, entry))
+        except BenchError as error:
+            hint = f"a folder that has {manifest.name}/ can be named with --data-dir or DCACODEC_DATA"
+            raise BenchError(f"{error} ({hint})") from error
     return _read(manifest, folder)
 
 

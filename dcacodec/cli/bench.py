@@ -230,7 +230,7 @@ def _check_packages() -> None:
 
     from dcacodec.errors import BenchError
 
-    needed = {"bjontegaard": "bjontegaard", "matplotlib": "matplotlib", "jinja2": "jinja2"}
+    needed = {"bjontegaard": "bjontegaard", "matplotlib": "matplotlib", "jinja2": "jinja2", "pooch": "pooch"}
     if missing := [package for module, package in needed.items() if find_spec(module) is None]:
         raise BenchError(f"not installed: {', '.join(missing)}; the extra brings them: pip install 'dcacodec[bench]'")
 

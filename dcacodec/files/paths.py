@@ -4,6 +4,8 @@ import os
 from importlib import resources
 from pathlib import Path
 
+from platformdirs import user_cache_path
+
 
 def models_dir() -> Path:
     """The folder of the published weights and their cards.
@@ -33,4 +35,7 @@ def cache_dir() -> Path:
     # Absolute, as some of the work is done in other folders.
     if own := os.environ.get("DCACODEC_CACHE"):
         return Path(own).absolute()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "dcacodec"
+    folder = user_cache_path("dcacodec", appauthor=False)
+    if not folder.is_absolute():  # "~" stays where nothing says whose home it is
+        raise RuntimeError("there is no home folder")
+    return folder
