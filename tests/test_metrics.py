@@ -1,28 +1,26 @@
-"""The metrics, against values worked out by hand."""
+"""The metrics: against values worked out by hand, other implementations, and finite differences."""
 
-import json
+import io
 import math
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+from skimage import data
+from tiny import photo
+from torch import Tensor
 
-from dcacodec.metrics.curves import METHODS, Curve, Method, bd_rate, falls, load_anchor
+from dcacodec.metrics import ms_ssim as ms_ssim_module
+from dcacodec.metrics import ssimulacra2 as ssimulacra2_module
+from dcacodec.metrics.ms_ssim import ms_ssim
 from dcacodec.metrics.psnr import psnr
+from dcacodec.metrics.ssimulacra2 import distance, ssimulacra2
 
-BPP = (0.1, 0.2, 0.45, 0.9, 1.7)
-PSNR = (26.0, 28.7, 32.1, 35.0, 38.4)
-"""A curve like that of a codec: no straight line."""
-
-STRAIGHT = Curve("straight", tuple(0.1 * 2**i for i in range(6)), tuple(26.0 + 3 * i for i in range(6)))
-"""3 dB for each doubling of the rate: any interpolation gives this line."""
-
-
-def scaled(curve: Curve, factor: float) -> Curve:
-    """The curve of a codec that needs `factor` times the bits."""
-    return Curve("scaled", tuple(factor * bpp for bpp in curve.bpp), curve.psnr)
+Pixels = NDArray[np.uint8]
+Measure = Callable[[Tensor, Tensor], Tensor]
 
 
 # ------------------------------------------------------------------------------------------------------------- PSNR
@@ -67,159 +65,119 @@ def test_psnr_refuses_what_it_cannot_compare(original: np.ndarray, decoded: np.n
         psnr(original, decoded)
 
 
-def test_falls_names_every_step_that_does_not_rise() -> None:
-    assert falls([1.0, 2.0, 3.0]) == []
-    assert falls([1.0, 1.0, 2.0, 1.5, 1.6]) == [0, 2]
-    assert falls([1.0, math.nan, 2.0]) == [0, 1]
-    assert falls([1.0]) == []
+# ------------------------------------------------------------------------------------------------- structural metrics
 
 
-# ----------------------------------------------------------------------------------------------------------- curves
+def tensor(*pictures: Pixels) -> Tensor:
+    """(B, H, W, 3) in 0..1."""
+    return torch.from_numpy(np.stack(pictures)).float() / 255
 
 
-@pytest.mark.parametrize(
-    ("bpp", "values", "message"),
-    [
-        ((0.1,), (30.0,), "two points or more"),
-        ((0.1, 0.2), (30.0,), "two points or more"),
-        ((0.1, 0.2, 0.2), (30.0, 31.0, 32.0), "the rate does not rise after point 2"),
-        ((0.1, 0.2, 0.3), (30.0, 30.0, 32.0), "the PSNR does not rise after point 1"),
-        ((0.0, 0.2), (30.0, 31.0), "above 0"),
-        ((0.1, 0.2), (30.0, math.inf), "finite"),
-    ],
-)
-def test_no_curve_of_these_points(bpp: tuple[float, ...], values: tuple[float, ...], message: str) -> None:
-    with pytest.raises(ValueError, match=f"^bad: .*{message}"):
-        Curve("bad", bpp, values)
+def as_jpeg(pixels: Pixels, quality: int) -> Pixels:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality)
+    return np.array(Image.open(file))
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_window_cuts_at_its_ends(method: Method) -> None:
-    low, high = 0.1 * 2**0.5, 0.1 * 2**3.25
-    cut = STRAIGHT.within(low, high, method)
-    assert cut.bpp == (low, *STRAIGHT.bpp[1:4], high)
-    assert cut.psnr == pytest.approx((27.5, 29, 32, 35, 26 + 3 * 3.25), abs=1e-9)
+def smoothed(pixels: Pixels, radius: float) -> Pixels:
+    return np.array(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(radius)))
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_window_never_makes_a_curve_longer(method: Method) -> None:
-    curve = Curve("curve", BPP, PSNR)
-    assert curve.within(0.01, 10, method).bpp == BPP
-    assert curve.within(0.01, 10, method).psnr == PSNR
-    assert curve.within(0.2, 0.9, method).bpp == BPP[1:4]  # ends at points: these, and none twice
-    assert curve.within(0.2, 0.9, method).psnr == pytest.approx(PSNR[1:4], abs=1e-12)
-    for low, high in ((2.0, 3.0), (0.01, 0.1), (0.01, 0.05)):
-        with pytest.raises(ValueError, match="two points or more"):
-            curve.within(low, high, method)
+PICTURES = [photo(256, 320), photo(301, 263, 1), data.astronaut()[100:420, 60:400], data.coffee()[80:383, 150:470]]
+DISTORTIONS: list[Callable[[Pixels], Pixels]] = [
+    lambda pixels: as_jpeg(pixels, 30),
+    lambda pixels: as_jpeg(pixels, 90),
+    lambda pixels: smoothed(pixels, 1),
+    lambda pixels: np.clip(pixels * np.array([1.0, 0.95, 0.9]), 0, 255).astype(np.uint8),
+]
 
 
-# ---------------------------------------------------------------------------------------------------------- BD-rate
+def _blurred(image: NDArray[np.float64]) -> NDArray[np.float64]:
+    from scipy.ndimage import gaussian_filter
+
+    blurred: NDArray[np.float64] = gaussian_filter(image, 1.5, mode="nearest", radius=5, axes=(0, 1))
+    return blurred
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize(("factor", "percent"), [(1.0, 0.0), (0.9, -10.0), (0.5, -50.0), (2.0, 100.0)])
-def test_bd_rate_of_scaled_rates(method: Method, factor: float, percent: float) -> None:
-    curve = Curve("curve", BPP, PSNR)
-    result = bd_rate(curve, scaled(curve, factor), method)
-    assert result.percent == pytest.approx(percent, abs=1e-9)
-    assert result.method == method
-    assert result.psnr == (26.0, 38.4)
-    assert result.anchor_bpp == (0.1, 1.7)
-    assert result.test_bpp == (0.1 * factor, 1.7 * factor)
+@pytest.mark.parametrize("distort", DISTORTIONS)
+@pytest.mark.parametrize("pixels", PICTURES)
+def test_ssimulacra2_agrees_with_the_package(
+    pixels: Pixels, distort: Callable[[Pixels], Pixels], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for the border: the package takes what is above and below the picture for black, at every scale."""
+    package = pytest.importorskip("ssimulacra2.ssimulacra2")
+    monkeypatch.setattr(package, "blur_image", _blurred)
+    other, files = distort(pixels), (io.BytesIO(), io.BytesIO())
+    for each, file in zip((pixels, other), files, strict=True):
+        Image.fromarray(each).save(file, "PPM")
+    expected = package.compute_ssimulacra2(*files)
+    assert ssimulacra2(tensor(pixels), tensor(other)).item() == pytest.approx(expected, abs=0.1)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_bd_rate_is_the_mean_over_the_logarithm(method: Method) -> None:
-    # Two straight lines: equal rates at 30 dB, half the rate at 40 dB. The mean of the logarithms is that of sqrt(1/2).
-    result = bd_rate(Curve("anchor", (1.0, 4.0), (30.0, 40.0)), Curve("test", (1.0, 2.0), (30.0, 40.0)), method)
-    assert result.percent == pytest.approx(100 * (0.5**0.5 - 1), abs=1e-9)
+@pytest.mark.parametrize("distort", [*DISTORTIONS, lambda pixels: 255 - pixels])
+@pytest.mark.parametrize("pixels", [*PICTURES, photo(161, 170)])
+def test_ms_ssim_agrees_with_the_package(pixels: Pixels, distort: Callable[[Pixels], Pixels]) -> None:
+    import pytorch_msssim
+
+    pair = tensor(pixels), tensor(distort(pixels))
+    expected = pytorch_msssim.ms_ssim(*(each.permute(0, 3, 1, 2) for each in pair), data_range=1)
+    assert ms_ssim(*pair).item() == pytest.approx(expected.item(), abs=1e-4)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_bd_rate_is_taken_where_both_curves_are(method: Method) -> None:
-    # The same straight line, on which one codec has points that the other has not.
-    part = Curve("part", STRAIGHT.bpp[2:5], STRAIGHT.psnr[2:5])
-    for anchor, test in ((STRAIGHT, part), (part, STRAIGHT)):
-        result = bd_rate(anchor, test, method)
-        assert result.percent == pytest.approx(0, abs=1e-9)
-        assert result.psnr == (32.0, 38.0)
-        assert result.anchor_bpp == (anchor.bpp[0], anchor.bpp[-1])
-        assert result.test_bpp == (test.bpp[0], test.bpp[-1])
+@pytest.mark.parametrize(("measure", "best"), [(ms_ssim, 1.0), (ssimulacra2, 100.0)])
+def test_quality_falls_with_distortion(measure: Measure, best: float) -> None:
+    pixels = data.astronaut()[100:300, 60:260]
+    given = [pixels, as_jpeg(pixels, 90), as_jpeg(pixels, 40), as_jpeg(pixels, 10), as_jpeg(pixels, 3)]
+    values = [measure(tensor(pixels), tensor(each)).item() for each in given]
+    assert values[0] == pytest.approx(best, abs=1e-5)
+    assert values == sorted(values, reverse=True) and len(set(values)) == len(values)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_bd_rate_in_a_window_takes_nothing_from_outside(method: Method) -> None:
-    # Half the bits from 0.4 bpp on, the same below: within 0.01 to 0.4 bpp there is no difference.
-    values = (26.0, 29.0, 32.0, 35.0 + 3, 38.0 + 3, 41.0 + 3)
-    better = Curve("better", STRAIGHT.bpp, values)
-    assert bd_rate(STRAIGHT, better, method).percent < -10
-    result = bd_rate(STRAIGHT, better, method, window=(0.1, STRAIGHT.bpp[2]))
-    assert result.percent == pytest.approx(0, abs=1e-9)
-    assert result.psnr == pytest.approx((26.0, 32.0), abs=1e-9)
-    assert result.anchor_bpp == result.test_bpp == (0.1, 0.4)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_bd_rate_in_a_window_of_a_scaled_curve(method: Method) -> None:
-    # Both are cut to the same rates, so they have different PSNRs; what they share is known exactly.
-    result = bd_rate(STRAIGHT, scaled(STRAIGHT, 0.5), method, window=(0.15, 1.2))
-    assert result.percent == pytest.approx(-50, abs=1e-9)
-    low = 26 + 3 * math.log2(0.15 / 0.05)  # where the better curve begins
-    high = 26 + 3 * math.log2(1.2 / 0.1)  # where the anchor ends
-    assert result.psnr == pytest.approx((low, high), abs=1e-9)
-    assert result.anchor_bpp == result.test_bpp == (0.15, 1.2)
-
-
-def test_curves_apart_have_no_bd_rate() -> None:
-    low, high = Curve("low", (0.1, 0.2), (20.0, 25.0)), Curve("high", (0.1, 0.2), (25.0, 30.0))
-    with pytest.raises(ValueError, match="^low and high have no PSNR in common$"):
-        bd_rate(low, high)
-
-
-@given(st.lists(st.floats(0.5, 4), min_size=2, max_size=9), st.floats(0.2, 5), st.sampled_from(METHODS))
-def test_bd_rate_turns_round(steps: list[float], factor: float, method: Method) -> None:
-    """Against each other, two codecs' rates at equal PSNR are reciprocals."""
-    values = tuple(20 + sum(steps[:i]) for i in range(len(steps)))
-    curve = Curve("curve", tuple(0.05 * 1.3**value for value in values), values)
-    other = scaled(curve, factor)
-    there, back = bd_rate(curve, other, method).percent, bd_rate(other, curve, method).percent
-    assert (1 + there / 100) * (1 + back / 100) == pytest.approx(1, abs=1e-9)
-    assert there == pytest.approx(100 * (factor - 1), rel=1e-9, abs=1e-9)
-
-
-# ------------------------------------------------------------------------------------------------------------ files
-
-
-def written(folder: Path, content: object) -> Path:
-    path = folder / "results.json"
-    path.write_text(json.dumps(content), "utf-8")
-    return path
-
-
-def test_anchors_are_read_and_sorted(tmp_path: Path) -> None:
-    results = {"bpp": [0.9, 0.1, 0.45], "psnr": [35.0, 26.0, 32.1], "ms-ssim": [1, 2, 3]}
-    path = written(tmp_path, {"name": "codec", "description": "made up", "results": results})
-    assert load_anchor(path) == Curve("codec", (0.1, 0.45, 0.9), (26.0, 32.1, 35.0))
+@pytest.mark.parametrize("measure", [ms_ssim, ssimulacra2])
+def test_pictures_of_a_batch_are_measured_alone(measure: Measure) -> None:
+    given = [photo(170, 163, seed) for seed in range(3)]
+    others = [as_jpeg(given[0], 20), smoothed(given[1], 2), given[2]]
+    alone = [measure(tensor(one), tensor(other)).item() for one, other in zip(given, others, strict=True)]
+    assert measure(tensor(*given), tensor(*others)).tolist() == pytest.approx(alone, rel=2e-4)
 
 
 @pytest.mark.parametrize(
-    "content",
-    [
-        [],
-        {"name": "codec"},
-        {"results": {"bpp": [0.1, 0.2], "psnr": [30, 31]}},
-        {"name": "codec", "results": {"bpp": [0.1, 0.2], "psnr": [30]}},
-        {"name": "codec", "results": {"bpp": [0.1, 0.2], "psnr": [30, None]}},
-        {"name": "codec", "results": {"bpp": [0.1, 0.2], "psnr": [31, 30]}},
-    ],
+    ("measure", "side"),
+    [(ms_ssim, ms_ssim_module.SMALLEST_SIDE), (ssimulacra2, ssimulacra2_module.SMALLEST_SIDE)],
 )
-def test_other_files_are_no_anchors(tmp_path: Path, content: object) -> None:
-    with pytest.raises(ValueError, match=r"^(results.json is not a file of results|codec: the PSNR does not rise)"):
-        load_anchor(written(tmp_path, content))
+def test_sizes(measure: Measure, side: int) -> None:
+    picture = torch.full((1, side, side, 3), 0.5)
+    assert torch.isfinite(measure(picture, picture + 0.1)).all()
+    for one, other in (
+        (picture[:, 1:], picture[:, 1:]),
+        (picture[:, :, 1:], picture[:, :, 1:]),
+        (picture, picture.repeat(1, 2, 1, 1)),
+    ):
+        with pytest.raises(ValueError, match=f"compares pictures of one size, {side} pixels at least to each side"):
+            measure(one, other)
 
 
-def test_a_file_that_is_no_json_is_no_anchor(tmp_path: Path) -> None:
-    path = tmp_path / "results.json"
-    path.write_bytes(b"\xff\xfe not JSON")
-    with pytest.raises(ValueError, match="^results.json is not a file of results"):
-        load_anchor(path)
+@pytest.mark.parametrize("measure", [ms_ssim, distance, ssimulacra2])
+@pytest.mark.parametrize("seed", range(3))
+def test_gradients_are_slopes(measure: Measure, seed: int) -> None:
+    """Along directions that change whole regions, so that differences stand out from float32's rounding."""
+    reference, picture = tensor(photo(176, 168, seed)), tensor(smoothed(photo(176, 168, seed), 1.5)).requires_grad_()
+    (gradient,) = torch.autograd.grad(measure(reference, picture).sum(), picture)
+    assert torch.isfinite(gradient).all()
+    waves = tensor(*(photo(176, 168, 10 * seed + number) for number in range(1, 5))) - 0.5
+    for direction in (gradient[0] / gradient.abs().max(), *waves):
+        step = 1e-3
+        ends = [measure(reference, picture.detach() + sign * step * direction).item() for sign in (1, -1)]
+        slope = (gradient[0] * direction).sum().item()
+        assert (ends[0] - ends[1]) / (2 * step) == pytest.approx(
+            slope, rel=0.03, abs=0.01 * gradient.abs().sum().item()
+        )
+
+
+@pytest.mark.parametrize("measure", [ms_ssim, lambda one, other: distance(one, other, epsilon=1e-8)])
+def test_gradients_are_finite_where_nothing_is_alike(measure: Measure) -> None:
+    reference = tensor(photo(161, 161))
+    for start in (1 - reference, reference.clone(), torch.zeros_like(reference), reference + 0.3):
+        picture = start.requires_grad_()
+        (gradient,) = torch.autograd.grad(measure(reference, picture).sum(), picture)
+        assert torch.isfinite(gradient).all()

@@ -15,8 +15,6 @@ Tuning = Literal["psnr", "visual"]
 VISUAL_SCALE: Final = 10.0
 """Makes SSIMULACRA 2's distance balance bits as ``255**2 * MSE`` does, so that a lambda keeps its meaning: along the
 rate-distortion curve of weights trained for squared error, its slope is -1/(12 lambda) to -1/(7.5 lambda)."""
-_SCALES: Final = 5
-"""Of SSIMULACRA 2: the sixth has practically no weight, and training crops are too small for it."""
 _EPSILON: Final = 1e-8
 
 
@@ -39,7 +37,7 @@ class Distortion:
         squared = 255**2 * (picture.float() - reference).square().flatten(1).mean(1)
         if self.mse_share == 1:
             return squared
-        visual = VISUAL_SCALE * distance(reference, picture, _SCALES, _EPSILON)
+        visual = VISUAL_SCALE * distance(reference, picture, _EPSILON)
         return self.mse_share * squared + (1 - self.mse_share) * visual
 
 

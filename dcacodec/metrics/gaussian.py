@@ -1,0 +1,40 @@
+"""The window of the structural metrics: a Gaussian of eleven taps with sigma 1.5."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor
+
+RADIUS: Final = 5
+_SIGMA: Final = 1.5
+_BLOCK: Final = 128
+"""Rows that one product blurs: a band of this side wastes little, and products are large enough to be fast."""
+
+
+def blurred(x: Tensor) -> Tensor:
+    """A Gaussian over the last two dimensions, borders replicated, by products with banded matrices."""
+    return _blurred_rows(_blurred_rows(x).mT).mT
+
+
+def _blurred_rows(x: Tensor) -> Tensor:
+    """A Gaussian over the second to last dimension, the first and last rows repeated outwards."""
+    rows = x.shape[-2]
+    blocks = []
+    for top in range(0, rows, _BLOCK):
+        bottom = min(top + _BLOCK, rows)
+        first, last = max(0, top - RADIUS), min(rows, bottom + RADIUS)
+        blocks.append(_band(top, bottom, first, last, rows, x.device) @ x[..., first:last, :])
+    return torch.cat(blocks, -2) if len(blocks) > 1 else blocks[0]
+
+
+def _band(top: int, bottom: int, first: int, last: int, rows: int, device: torch.device) -> Tensor:
+    """The matrix (bottom - top, last - first) that makes blurred rows top..bottom from rows first..last of so many."""
+    offsets = torch.arange(-RADIUS, RADIUS + 1, device=device)
+    taps = torch.exp(-(offsets**2) / (2 * _SIGMA**2))
+    taps = taps / taps.sum()
+    targets = torch.arange(top, bottom, device=device)[:, None] + offsets
+    sources = targets.clamp(0, rows - 1) - first
+    band = torch.zeros(bottom - top, last - first, device=device)
+    return band.scatter_add_(1, sources, taps.expand_as(sources).contiguous())
