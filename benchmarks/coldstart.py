@@ -26,6 +26,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from dcacodec import Codec, encode
+from dcacodec.format.reader import parse
 
 SIZE = (768, 512)
 IMPORT_SHARE = 1.5
@@ -85,7 +86,7 @@ def main(rounds: int, imports: int, quiet: bool) -> None:
     pixels = importlib.import_module("skimage.data").coffee()
     picture = np.array(Image.fromarray(pixels[:400]).resize(SIZE, Image.Resampling.LANCZOS))
     data = encode(picture)
-    codec = Codec.load_for(data)
+    codec = Codec.for_container(parse(data))
     with tempfile.TemporaryDirectory() as folder:
         file, broken, out = (os.path.join(folder, name) for name in ("photo.dca", "broken.dca", "out.png"))
         Path(file).write_bytes(data)

@@ -97,7 +97,7 @@ class GaussianCost:
 @torch.inference_mode()
 def costs(codec: Codec, floating: DCA, pixels: NDArray[np.uint8], quality: int) -> Costs:
     """Of one picture (H, W, 3) at one quality. ``floating`` is in float32 altogether."""
-    picture, position = codec._to_tensor(pixels), codec._position(quality)
+    picture, position = codec.at(50).point.tensor_of(pixels), codec.at(quality).point.position
     with transform_precision(codec.device, fast_bfloat16(codec.device)):  # as in `Codec.latent_of`
         y, hyper = codec.weights.network.analyse(picture, position)
     latents = {letter: z.double().round() for letter, z in hyper.items()}
@@ -111,10 +111,10 @@ def costs(codec: Codec, floating: DCA, pixels: NDArray[np.uint8], quality: int) 
 
     inexact = run(floating, floating.scales(position), torch.float32)
     exact = run(codec.weights.network, codec.weights.scales(quality, codec.device), torch.float64)
-    symbols, _ = codec._quantised(y, latents, quality, full=False)  # elements are skipped in the estimates, too
+    symbols, _ = codec.at(quality).quantise(y, latents, full=False)  # elements are skipped in the estimates, too
     table = codec.weights.y_table
     ideal = sum(ideal_bits(values, rows, table) for values, rows in zip(symbols.steps, symbols.rows, strict=True))
-    coded = 8 * sum(len(stream) for stream in codec.streams_of(symbols, quality)[-len(symbols.steps) :])
+    coded = 8 * sum(len(stream) for stream in codec.at(quality).streams_of(symbols)[-len(symbols.steps) :])
     return Costs(inexact.real, exact.real, exact.rounded, ideal, coded, inexact.skipped, exact.skipped, y.numel())
 
 

@@ -166,7 +166,9 @@ def along_lines(error: NDArray[np.float64]) -> tuple[float, float]:
 def steps(codec: Codec, pixels: Pixels, quality: int, effort: int = 0) -> Steps:
     """Of a picture that is coded in slices, and in one."""
     sliced, one = (
-        codec.decode(codec.encode(Picture(pixels), quality, slice_log2=log2, effort=effort)).pixels.astype(np.float64)
+        codec.decode(codec.encode(Picture(pixels), quality=quality, slice_log2=log2, effort=effort)).pixels.astype(
+            np.float64
+        )
         for log2 in (SLICE_LOG2, 0)
     )
     return Steps(*across_lines(sliced), *across_lines(one), *along_lines(sliced - pixels), *along_lines(one - pixels))

@@ -55,12 +55,12 @@ def main(rounds: int) -> None:
     """Measure what the encodings of one picture share."""
     pixels = importlib.import_module("skimage.data").coffee()
     source = Picture(np.array(Image.fromarray(pixels[:400]).resize(SIZE, Image.Resampling.LANCZOS)))
-    codec = Codec.load("small", "cpu")
+    codec = Codec.load("small", device="cpu")
     first = codec.weights.network.analysis.patch
     picture = torch.from_numpy(source.pixels)[None].float() / 255
     encode = processor_seconds(lambda: codec.encode(source), rounds)
     with torch.inference_mode():
-        analysis = processor_seconds(lambda: codec.latent_of(picture, 50), rounds)
+        analysis = processor_seconds(lambda: codec.at(50).point.latent_of(picture), rounds)
         layer = processor_seconds(lambda: first(space_to_depth(picture - 0.5, CELL)), rounds)
     click.echo(f"encoding {SIZE[0]}x{SIZE[1]} pixels: {encode:.3f} s of the processor's time, of which")
     click.echo(f"  the analysis transform        {100 * analysis / encode:5.1f} %")

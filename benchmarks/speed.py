@@ -74,7 +74,7 @@ class Ours:
         self.codec, self.quality = codec, quality
 
     def encode(self, pixels: Pixels) -> Any:
-        return self.codec.encode(Picture(pixels), self.quality)
+        return self.codec.encode(Picture(pixels), quality=self.quality)
 
     def decode(self, coded: Any) -> Pixels:
         return self.codec.decode(coded).pixels
@@ -209,7 +209,7 @@ def main(
     """Time dcacodec and CompressAI in turns, and print how many times as fast dcacodec is."""
     torch.set_num_threads(threads)
     try:
-        codec = Codec(read_weights(weights)) if weights else Codec.load(preset, "cpu")
+        codec = Codec(read_weights(weights)) if weights else Codec.load(preset, device="cpu")
         pixels = picture_at(picture)
     except DcaError as error:
         raise click.ClickException(str(error)) from error

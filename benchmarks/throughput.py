@@ -54,7 +54,7 @@ def main(
     if threads:
         torch.set_num_threads(threads)
     try:
-        codec = Codec.load(preset, device)
+        codec = Codec.load(preset, device=device)
         pictures = [Picture(picture_at(picture, size)) for size in SIZES]
     except DcaError as error:
         raise click.ClickException(str(error)) from error
@@ -62,7 +62,7 @@ def main(
     for each in tqdm(pictures, unit="size", disable=quiet):
         times = seconds[f"{each.width}x{each.height}"] = {"encode": [], "decode": []}
         for number in range(rounds + 1):
-            encoding, data = timed(lambda one: codec.encode(one, quality), each)
+            encoding, data = timed(lambda one: codec.encode(one, quality=quality), each)
             decoding, _ = timed(codec.decode, data)
             if number:
                 times["encode"].append(encoding)

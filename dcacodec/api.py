@@ -23,11 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from dcacodec.codec import defaults
 from dcacodec.errors import ImageError
 from dcacodec.files.atomic import is_same_file, write_atomically
-from dcacodec.files.bounded import read_container
-from dcacodec.format.container import DEFAULT_MAX_PIXELS
-from dcacodec.format.reader import parse
+from dcacodec.format.container import DEFAULT_MAX_PIXELS, Container
+from dcacodec.format.reader import read_container
 from dcacodec.images.formats import format_for, has_picture_suffix
 from dcacodec.images.picture import Picture
 from dcacodec.images.pillow import from_pillow, to_pillow
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from dcacodec.codec.codec import Codec
+    from dcacodec.codec.progress import Progress
 
 Content: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO"
 """A file: its path, its bytes, or the file itself, open for reading."""
@@ -49,10 +50,16 @@ Region: TypeAlias = "tuple[int, int, int, int]"
 
 Result = TypeVar("Result")
 
-DEFAULT_PRESET: Final = "small"
 
-
-def encode(image: ImageLike, quality: int = 50, *, effort: int = 0, codec: Codec | None = None) -> bytes:
+def encode(
+    image: ImageLike,
+    *,
+    quality: int = defaults.QUALITY,
+    effort: int = defaults.EFFORT,
+    max_pixels: int | None = DEFAULT_MAX_PIXELS,
+    progress: Progress | None = None,
+    codec: Codec | None = None,
+) -> bytes:
     """Compress a picture.
 
     >>> import dcacodec
@@ -64,7 +71,9 @@ def encode(image: ImageLike, quality: int = 50, *, effort: int = 0, codec: Codec
         image: a picture file (its path, its bytes, or the file open for reading), an image of Pillow's, a NumPy array
             or a PyTorch tensor; `picture_of` tells which.
         quality: 1 (smallest) to 100 (best).
-        effort: rounds of refinement: a better picture in about as many bytes, which takes longer.
+        effort: number of refinement iterations: a better picture in about as many bytes, which takes longer.
+        max_pixels: refuse picture files of more pixels; None for no limit but Pillow's own.
+        progress: called with how much is done and how much there is: (0, n) first, (n, n) last.
         codec: what codes; None for the default one, which is loaded once and kept.
 
     Returns:
@@ -79,8 +88,8 @@ def encode(image: ImageLike, quality: int = 50, *, effort: int = 0, codec: Codec
     Warns:
         ImageWarning: something of the picture could not be kept, see `read_picture`.
     """
-    picture = picture_of(image)
-    return (codec or default_codec()).encode(picture, quality, effort=effort)
+    picture = picture_of(image, max_pixels=max_pixels)
+    return (codec or default_codec()).encode(picture, quality=quality, effort=effort, progress=progress)
 
 
 def decode(
@@ -89,6 +98,7 @@ def decode(
     region: Region | None = None,
     scale: int = 1,
     max_pixels: int | None = DEFAULT_MAX_PIXELS,
+    progress: Progress | None = None,
     codec: Codec | None = None,
 ) -> Image.Image:
     """The picture of a `.dca` file as an image of Pillow's.
@@ -107,6 +117,7 @@ def decode(
         region: (left, top, width, height): decode only this part, in pixels of the whole picture.
         scale: 2, 4 or 8 to make the picture that much smaller, its sides rounded up.
         max_pixels: refuse files of larger pictures; None for no limit.
+        progress: as in `encode`.
         codec: what decodes; it must have the weights that the file was made with. None for the right one, which is
             loaded once and kept.
 
@@ -119,7 +130,7 @@ def decode(
         TypeError: `data` is no file.
         ValueError: the scale is none of 1, 2, 4, 8.
     """
-    return to_pillow(_decoded(data, region, scale, max_pixels, codec))
+    return to_pillow(_decoded(data, region, scale, max_pixels, progress, codec))
 
 
 def decode_array(
@@ -128,6 +139,7 @@ def decode_array(
     region: Region | None = None,
     scale: int = 1,
     max_pixels: int | None = DEFAULT_MAX_PIXELS,
+    progress: Progress | None = None,
     codec: Codec | None = None,
 ) -> NDArray[np.uint8]:
     """As `decode`, but a uint8 array: (height, width) for gray, (height, width, 3), or with alpha (height, width, 4).
@@ -136,7 +148,7 @@ def decode_array(
     >>> dcacodec.decode_array("photo.dca").shape
     (70, 90, 3)
     """
-    picture = _decoded(data, region, scale, max_pixels, codec)
+    picture = _decoded(data, region, scale, max_pixels, progress, codec)
     if picture.alpha is not None:
         return np.dstack((picture.pixels, picture.alpha))
     return picture.pixels[..., 0].copy() if picture.gray else picture.pixels
@@ -148,6 +160,7 @@ def decode_tensor(
     region: Region | None = None,
     scale: int = 1,
     max_pixels: int | None = DEFAULT_MAX_PIXELS,
+    progress: Progress | None = None,
     codec: Codec | None = None,
 ) -> Tensor:
     """As `decode`, but a float32 tensor (3, height, width) in 0..1 on the CPU. An alpha plane is left out.
@@ -158,17 +171,19 @@ def decode_tensor(
     """
     import torch
 
-    picture = _decoded(data, region, scale, max_pixels, codec)
+    picture = _decoded(data, region, scale, max_pixels, progress, codec)
     return torch.from_numpy(picture.pixels).permute(2, 0, 1).contiguous().float() / 255
 
 
 def encode_file(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
-    quality: int = 50,
-    codec: Codec | None = None,
     *,
-    effort: int = 0,
+    quality: int = defaults.QUALITY,
+    effort: int = defaults.EFFORT,
+    max_pixels: int | None = DEFAULT_MAX_PIXELS,
+    progress: Progress | None = None,
+    codec: Codec | None = None,
 ) -> None:
     """Compress a picture file to a `.dca` file.
 
@@ -178,9 +193,7 @@ def encode_file(
     Args:
         source: a picture that `read_picture` reads.
         target: the file to write. One that is there is replaced once the new one is complete.
-        quality: 1 (smallest) to 100 (best).
-        codec: what codes; None for the default one, which is loaded once and kept.
-        effort: as in `encode`.
+        quality, effort, max_pixels, progress, codec: as in `encode`.
 
     Raises:
         DcaError: the picture or the weights cannot be used.
@@ -191,11 +204,20 @@ def encode_file(
     _check_target(source, target)
     if has_picture_suffix(Path(target)):
         raise ValueError(f"{os.fspath(target)} has the name of a picture; what is written is a .dca file")
-    data = encode(Path(source), quality, effort=effort, codec=codec)
+    data = encode(Path(source), quality=quality, effort=effort, max_pixels=max_pixels, progress=progress, codec=codec)
     write_atomically(Path(target), lambda file: file.write(data))
 
 
-def decode_file(source: str | os.PathLike[str], target: str | os.PathLike[str], codec: Codec | None = None) -> None:
+def decode_file(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    region: Region | None = None,
+    scale: int = 1,
+    max_pixels: int | None = DEFAULT_MAX_PIXELS,
+    progress: Progress | None = None,
+    codec: Codec | None = None,
+) -> None:
     """Turn a `.dca` file back into a picture file.
 
     >>> import dcacodec
@@ -205,17 +227,17 @@ def decode_file(source: str | os.PathLike[str], target: str | os.PathLike[str], 
         source: the `.dca` file.
         target: the picture to write; its suffix tells the format (all of them are lossless). One that is there is
             replaced once the new one is complete.
-        codec: what decodes; it must have the weights that the file was made with. None for the right one, which is
-            loaded once and kept.
+        region, scale, max_pixels, progress, codec: as in `decode`.
 
     Raises:
-        DcaError: the file is damaged or its weights are not known, or the format cannot hold the picture.
+        DcaError: the file is damaged, its weights are not known, the region is not in the picture, or the format
+            cannot hold the picture.
         OSError: a file cannot be read or written.
         ValueError: the target is the source itself.
     """
     _check_target(source, target)
     format_name = format_for(Path(target))
-    picture = _decoded(Path(source), None, 1, DEFAULT_MAX_PIXELS, codec)
+    picture = _decoded(Path(source), region, scale, max_pixels, progress, codec)
     write_atomically(Path(target), lambda file: write_picture(picture, file, format_name))
 
 
@@ -228,7 +250,7 @@ def _check_target(source: str | os.PathLike[str], target: str | os.PathLike[str]
 # ------------------------------------------------------------------------------------------------------------ any image
 
 
-def picture_of(image: ImageLike) -> Picture:
+def picture_of(image: ImageLike, *, max_pixels: int | None = DEFAULT_MAX_PIXELS) -> Picture:
     """What `encode` takes, as a `Picture`.
 
     ==================================================  ================================================================
@@ -261,7 +283,7 @@ def picture_of(image: ImageLike) -> Picture:
         return _of_array(image)
     if _is_tensor(image):
         return _of_tensor(image)
-    return _from_file(cast(Content, image), read_picture)
+    return _from_file(cast("Content", image), lambda file: read_picture(file, max_pixels))
 
 
 def _is_tensor(image: object) -> TypeGuard[Tensor]:
@@ -323,10 +345,15 @@ def _from_file(source: Content, read: Callable[[BinaryIO], Result]) -> Result:
 
 
 def _decoded(
-    source: Content, region: Region | None, scale: int, max_pixels: int | None, codec: Codec | None
+    source: Content,
+    region: Region | None,
+    scale: int,
+    max_pixels: int | None,
+    progress: Progress | None,
+    codec: Codec | None,
 ) -> Picture:
-    data = source if isinstance(source, bytes) else _from_file(source, lambda file: read_container(file, max_pixels))
-    return (codec or codec_for(data, max_pixels)).decode(data, max_pixels, region=region, scale=scale)
+    container = _from_file(source, lambda file: read_container(file, max_pixels))
+    return (codec or codec_for(container)).decode(container, region=region, scale=scale, progress=progress)
 
 
 def default_codec() -> Codec:
@@ -335,20 +362,16 @@ def default_codec() -> Codec:
     Raises:
         WeightsError: its weights are missing or damaged.
     """
-    return _shared(by_preset(DEFAULT_PRESET))
+    return _shared(by_preset(defaults.PRESET))
 
 
-def codec_for(data: bytes, max_pixels: int | None = DEFAULT_MAX_PIXELS) -> Codec:
+def codec_for(container: Container) -> Codec:
     """The codec that a `.dca` file was made with, on the best device there is, loaded once.
 
-    A file that is no good is told before PyTorch is loaded.
-
     Raises:
-        FormatError: ``data`` is no sound `.dca` file.
-        TooLargeError: it has more than ``max_pixels`` pixels.
         UnknownModelError: this installation does not have its weights.
     """
-    return _shared(by_fingerprint(parse(data, max_pixels).header.fingerprint.hex()))
+    return _shared(by_fingerprint(container.header.fingerprint.hex()))
 
 
 _LOADING: Final = Lock()

@@ -22,10 +22,10 @@ from typing import IO, Any, Final
 from PIL import Image, ImageFile
 
 from dcacodec.api import codec_for, default_codec
-from dcacodec.errors import DcaError, ImageError, TooLargeError
-from dcacodec.files.bounded import read_bounded
+from dcacodec.codec import defaults
+from dcacodec.errors import BadMagicError, DcaError, ImageError, TooLargeError
 from dcacodec.format.container import ALPHA_CHUNK, MAGIC, METADATA_CHUNKS
-from dcacodec.format.reader import parse
+from dcacodec.format.reader import read_container
 from dcacodec.images.alpha import decode_alpha
 from dcacodec.images.metadata import info_of, upright_xmp
 from dcacodec.images.pillow import from_pillow, to_pillow
@@ -45,13 +45,12 @@ class DcaImageFile(ImageFile.ImageFile):
 
     def _open(self) -> None:
         assert self.fp is not None
-        start = self.fp.read(len(MAGIC))
-        if start != MAGIC:
-            raise SyntaxError("not a .dca file")  # so that other formats are tried
         # Pillow warns from its limit on and refuses from twice that on, but only after this.
         limit = Image.MAX_IMAGE_PIXELS and math.ceil(2 * Image.MAX_IMAGE_PIXELS)
         try:
-            container = parse(read_bounded(self.fp, limit, start), limit)
+            container = read_container(self.fp, limit)
+        except BadMagicError as error:
+            raise SyntaxError("not a .dca file") from error  # so that other formats are tried
         except TooLargeError as error:
             raise Image.DecompressionBombError(str(error)) from error
         except DcaError as error:
@@ -110,8 +109,8 @@ class _Decoder(ImageFile.PyDecoder):
         scale, (width, height), mode = self.args
         try:
             # The file may have been changed since it was opened.
-            data = read_bounded(self.fd, width * height)
-            picture = codec_for(data, width * height).decode(data, width * height, scale=scale)
+            container = read_container(self.fd, width * height)
+            picture = codec_for(container).decode(container, scale=scale)
         except DcaError as error:
             raise OSError(str(error)) from error
         image = to_pillow(picture)
@@ -143,8 +142,9 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
             if xmp is not None and not isinstance(xmp, bytes):
                 raise ImageError(f"an XMP packet must be bytes, not {type(xmp).__name__}")
             picture = replace(picture, xmp=xmp and upright_xmp(xmp))
-        quality, effort = (operator.index(options.get(*each)) for each in (("quality", 50), ("effort", 0)))
-        data = default_codec().encode(picture, quality, effort=effort)
+        quality = operator.index(options.get("quality", defaults.QUALITY))
+        effort = operator.index(options.get("effort", defaults.EFFORT))
+        data = default_codec().encode(picture, quality=quality, effort=effort)
     except DcaError as error:
         raise OSError(f"cannot write this image as {FORMAT}: {error}") from error
     file.write(data)

@@ -38,7 +38,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dcacodec.codec.codec import Codec
+from dcacodec.codec.operating_point import OperatingPoint
 from dcacodec.codec.selftest import digest_of, slices_of
+from dcacodec.codec.slice_coder import SliceCoder
 from dcacodec.coding import PythonCoder, best_coder
 from dcacodec.errors import DcaError
 from dcacodec.format.reader import parse
@@ -147,16 +149,24 @@ def file_name(writer: int, network: str, picture: str, quality: int) -> str:
 # ----------------------------------------------------------------------------------------------- a process of a setting
 
 
-class BatchedCodec(Codec):
-    """A codec whose entropy model works on three slices at a time. The one that counts is the second."""
+class BatchedPoint(OperatingPoint):
+    """An operating point whose entropy model works on three slices at a time. The one that counts is the second."""
 
-    def _run_steps(self, latents: dict[str, Tensor], size: tuple[int, int], quality: int, code: StepCoder) -> Tensor:
+    def run_steps(self, latents: dict[str, Tensor], size: tuple[int, int], code: StepCoder) -> Tensor:
         def middle(step: int, mean: Tensor, level: Tensor) -> Tensor:
             values = code(step, mean[:, 1:2], level[:, 1:2])
             return torch.cat([-values, values, values.flip(2)], 1)
 
         three = {letter: torch.cat([-z, z, z.flip(1)]) for letter, z in latents.items()}
-        return super()._run_steps(three, size, quality, middle)[1:2]
+        return super().run_steps(three, size, middle)[1:2]
+
+
+class BatchedCodec(Codec):
+    """A codec with such operating points."""
+
+    def at(self, quality: int) -> SliceCoder:
+        """See `Codec.at`."""
+        return SliceCoder(BatchedPoint.of(self.weights, self.device, quality), self.coder)
 
 
 def codecs(setting: Setting) -> dict[str, Codec]:
@@ -183,7 +193,7 @@ def work(setting: Setting, number: int, folder: Path, writers: int) -> dict[str,
         sources = pictures()
         for network, name, quality in jobs():
             slices = 8 if name == "cat" else None
-            data = coders[network].encode(Picture(sources[name]), quality, slice_log2=slices)
+            data = coders[network].encode(Picture(sources[name]), quality=quality, slice_log2=slices)
             (folder / file_name(number, network, name, quality)).write_bytes(data)
         return result
     for writer in range(writers):

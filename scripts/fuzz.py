@@ -388,7 +388,7 @@ class Judge:
         """
         signal.setitimer(signal.ITIMER_REAL, self._seconds)
         try:
-            picture = self._codec.decode(data, MAX_PIXELS)
+            picture = self._codec.decode(data, max_pixels=MAX_PIXELS)
         except DcaError as error:
             text = str(error)
             if len(text.splitlines()) != 1 or len(text) > 300:
@@ -441,8 +441,8 @@ class Judge:
         grid = Grid(container.header)
         for index, coded in enumerate(container.slices):
             area = grid.area(index).common(grid.picture)
-            size, full = (area.width, area.height), container.is_full(index)
-            symbols = self._codec.read_streams(coded.streams, *size, container.header.quality, full)
+            coder = self._codec.at(container.header.quality)
+            symbols = coder.read_streams(coded.streams, area.width, area.height, container.is_full(index))
             latent = (symbols.latent.numpy() * 512).astype(np.int64)
             parts: list[NDArray[Any]] = [*symbols.hyper.values(), latent]
             yield coded.latent_crc, np.concatenate([part.reshape(-1) for part in parts])

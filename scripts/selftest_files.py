@@ -58,10 +58,10 @@ def main() -> None:
     tiny = Codec(read_weights(GOLDEN / TINY))
     for name in COPIES:
         listing.setdefault(name, facts(name, tiny))
-    published = Codec.load("small", "cpu")
+    published = Codec.load("small", device="cpu")
     for name, (picture, quality) in pictures().items():
         if not (GOLDEN / name).exists():
-            (GOLDEN / name).write_bytes(published.encode(picture, quality))
+            (GOLDEN / name).write_bytes(published.encode(picture, quality=quality))
         if name not in listing:
             listing[name] = facts(name, published)
     index.write_text(json.dumps(listing, separators=(",", ":")) + "\n", "utf-8")

@@ -53,7 +53,7 @@ def main() -> None:
     torch.set_num_threads(1)
     vars(zoo)["models_dir"] = lambda: Path(models)
     counting = CountingCoder(best_coder())
-    codec = Codec(Codec.load("small", "cpu").weights, coder=counting)
+    codec = Codec(Codec.load("small", device="cpu").weights, coder=counting)
     target = Path(folder, "out")
 
     def judge(path: Path) -> dict[str, Any]:

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from tiny import TINY, WEIGHTS, drawn_latents, drawn_model, photo, published, run_entropy
 
-from dcacodec.codec.codec import Codec, Symbols
+from dcacodec.codec.codec import Codec
+from dcacodec.codec.slice_coder import Symbols
 from dcacodec.coding import PythonCoder
 from dcacodec.format.reader import parse
 from dcacodec.images.picture import Picture
@@ -34,7 +35,7 @@ def assert_same_symbols(first: Symbols, second: Symbols) -> None:
 
 def decoded_symbols(codec: Codec, data: bytes) -> Symbols:
     """The integers of a file of one slice."""
-    return codec.read_slice(parse(data), 0)
+    return codec.at(parse(data).header.quality).read_slice(parse(data), 0)
 
 
 def compare(on_cpu: Weights, on_device: Weights, device: torch.device) -> int:
@@ -58,14 +59,14 @@ def compare(on_cpu: Weights, on_device: Weights, device: torch.device) -> int:
             compared += one.numel()
         picture = Picture(photo(130, 200, seed=quality), False, None, None, None)
         for writer, reader in ((here, there), (there, here)):
-            data = writer.encode(picture, quality)
+            data = writer.encode(picture, quality=quality)
             symbols = decoded_symbols(reader, data)
             assert_same_symbols(symbols, decoded_symbols(writer, data))
-            assert reader.streams_of(symbols, quality) == parse(data).slices[0].streams
+            assert reader.at(quality).streams_of(symbols) == parse(data).slices[0].streams
             compared += symbols.latent.numel()
             assert_like_pictures(reader, writer, data)
         large = Picture(photo(300, 280, seed=quality), False, None, None, None)
-        assert_like_pictures(here, there, there.encode(large, quality, slice_log2=8))
+        assert_like_pictures(here, there, there.encode(large, quality=quality, slice_log2=8))
     return compared
 
 
@@ -83,7 +84,7 @@ def check_refinement(on_cpu: Weights, on_device: Weights, device: torch.device) 
     """
     here, there = Codec(on_cpu, coder=PythonCoder()), Codec(on_device, device, PythonCoder())
     picture = Picture(photo(130, 200, seed=9), False, None, None, None)
-    plain, refined = (there.encode(picture, 50, effort=effort) for effort in (0, 8))
+    plain, refined = (there.encode(picture, quality=50, effort=effort) for effort in (0, 8))
     assert_same_symbols(decoded_symbols(here, refined), decoded_symbols(there, refined))
     trade_off = on_cpu.config.trade_off(50)
 

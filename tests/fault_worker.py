@@ -63,7 +63,7 @@ def kill(folder: Path, count: int) -> dict[str, Any]:
     """Kill encoders and decoders at moments drawn at random; tell what they left under the names they write to."""
     coder, draw = codec(), random.Random(1)
     pictures = [Picture(photo(40 + 9 * seed, 50, seed)) for seed in range(4)]
-    files = [coder.encode(picture, 80) for picture in pictures]
+    files = [coder.encode(picture, quality=80) for picture in pictures]
     # Larger than a pipe or page, so that a write can be interrupted in the middle.
     sheets = [png(coder.decode(data)) * 40 for data in files]
     coded, decoded = folder / "coded.dca", folder / "decoded.png"
@@ -72,7 +72,7 @@ def kill(folder: Path, count: int) -> dict[str, Any]:
     def work() -> None:
         while True:
             for picture, data in zip(pictures, files, strict=True):
-                write_atomically(coded, lambda file, picture=picture: file.write(coder.encode(picture, 80)))  # type: ignore[misc]
+                write_atomically(coded, lambda file, picture=picture: file.write(coder.encode(picture, quality=80)))  # type: ignore[misc]
                 back = png(coder.decode(data))
                 write_atomically(decoded, lambda file, back=back: [file.write(back) for _ in range(40)])  # type: ignore[misc]
 
@@ -101,12 +101,12 @@ def crowd(folder: Path, count: int) -> dict[str, Any]:
     """Two encoders write different pictures to one path, as fast as they can; a third process looks on."""
     coder, target = codec(), folder / "out.dca"
     pictures = [Picture(photo(60, 50, seed)) for seed in range(2)]
-    files = [coder.encode(picture, 80) for picture in pictures]
+    files = [coder.encode(picture, quality=80) for picture in pictures]
     target.write_bytes(files[0])
 
     def work(index: int) -> None:
         for _ in range(count):
-            write_atomically(target, lambda file: file.write(coder.encode(pictures[index], 80)))
+            write_atomically(target, lambda file: file.write(coder.encode(pictures[index], quality=80)))
 
     workers = [child(lambda: work(0)), child(lambda: work(1))]
     seen: Counter[str] = Counter()
@@ -137,7 +137,7 @@ def starve(folder: Path, models: Path, limits: Sequence[int]) -> list[dict[str, 
     Image.fromarray(pixels).save(source)
     number = os.fork()  # so that what encoding takes and gives back is no memory that is left to the commands
     if number == 0:
-        coded.write_bytes(codec().encode(Picture(pixels), 50))
+        coded.write_bytes(codec().encode(Picture(pixels), quality=50))
         os._exit(0)
     os.waitpid(number, 0)
     runs = []
@@ -181,7 +181,7 @@ def leak(count: int) -> dict[str, Any]:
     pictures = [Picture(photo(20 + 8 * seed, 40, seed)) for seed in range(5)]
 
     def turn(index: int) -> None:
-        data = coder.encode(pictures[index % 5], 1 + index % 100)
+        data = coder.encode(pictures[index % 5], quality=1 + index % 100)
         if index % 5 == 0:
             coder.decode(data)
 

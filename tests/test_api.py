@@ -33,6 +33,7 @@ from dcacodec.errors import (
     TruncatedError,
     UnknownModelError,
 )
+from dcacodec.format.reader import parse
 from dcacodec.images.pillow import from_pillow, to_pillow
 from dcacodec.images.writing import write_picture
 from dcacodec.weights.registry import Published
@@ -101,7 +102,7 @@ COLOUR: dict[str, Callable[[Path], Any]] = {
 def test_a_picture_in_any_shape_makes_the_same_file(codec: Codec, make: Callable[[Path], Any], tmp_path: Path) -> None:
     path = tmp_path / "photo.png"
     Image.fromarray(PIXELS).save(path)
-    assert encode(make(path), 60, codec=codec) == codec.encode(Picture(PIXELS), 60)
+    assert encode(make(path), quality=60, codec=codec) == codec.encode(Picture(PIXELS), quality=60)
 
 
 def test_floats_are_rounded_to_the_nearest_level() -> None:
@@ -180,7 +181,7 @@ def test_what_is_no_picture_is_a_type_error(image: Any) -> None:
 def test_the_quality_is_checked(codec: Codec) -> None:
     for quality in (0, 101):
         with pytest.raises(ValueError, match=f"^quality must be 1 to 100, not {quality}$"):
-            encode(PIXELS, quality, codec=codec)
+            encode(PIXELS, quality=quality, codec=codec)
 
 
 # ------------------------------------------------------------------------------------------------------ Pillow's images
@@ -354,7 +355,7 @@ def files(codec: Codec) -> dict[str, bytes]:
         "L": Picture(gray, True),
         "LA": Picture(gray, True, ALPHA),
     }
-    return {mode: codec.encode(picture, 70) for mode, picture in pictures.items()}
+    return {mode: codec.encode(picture, quality=70) for mode, picture in pictures.items()}
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA"])
@@ -416,9 +417,9 @@ def test_the_codec_is_loaded_once(tiny_published: None, monkeypatch: pytest.Monk
     loads: list[Published] = []
     from_published = Codec.from_published
 
-    def noted(published: Published) -> Codec:
+    def noted(published: Published, **options: Any) -> Codec:
         loads.append(published)
-        return from_published(published)
+        return from_published(published, **options)
 
     monkeypatch.setattr(Codec, "from_published", noted)
     api._load.cache_clear()
@@ -427,29 +428,29 @@ def test_the_codec_is_loaded_once(tiny_published: None, monkeypatch: pytest.Monk
 
     def first(number: int) -> bytes:
         started.wait()
-        return encode(PIXELS, 40)
+        return encode(PIXELS, quality=40)
 
     with ThreadPoolExecutor(8) as pool:
         files = list(pool.map(first, range(8)))
-    dcacodec.encode_file(tmp_path / "photo.png", tmp_path / "photo.dca", 40)
+    dcacodec.encode_file(tmp_path / "photo.png", tmp_path / "photo.dca", quality=40)
     dcacodec.decode_file(tmp_path / "photo.dca", tmp_path / "back.png")
     assert decode(files[0]).tobytes() == Image.open(tmp_path / "back.png").tobytes()
-    assert {*files, (tmp_path / "photo.dca").read_bytes()} == {default_codec().encode(Picture(PIXELS), 40)}
-    assert codec_for(files[0]) is default_codec()
+    assert {*files, (tmp_path / "photo.dca").read_bytes()} == {default_codec().encode(Picture(PIXELS), quality=40)}
+    assert codec_for(parse(files[0])) is default_codec()
     assert [published.path.name for published in loads] == [WEIGHTS.name]
 
 
 def test_threads_share_a_codec(codec: Codec) -> None:
     """What eight threads make at the same time, is what one makes after the other."""
     jobs = [(photo(40 + 9 * number, 70, number), 10 * number + 5) for number in range(8)] * 2
-    expected = [codec.encode(Picture(pixels), quality) for pixels, quality in jobs]
+    expected = [codec.encode(Picture(pixels), quality=quality) for pixels, quality in jobs]
     pictures = [codec.decode(data).pixels for data in expected]
     started = threading.Barrier(8)
 
     def work(number: int) -> tuple[bytes, NDArray[np.uint8]]:
         if number < 8:
             started.wait()
-        data = encode(jobs[number][0], jobs[number][1], codec=codec)
+        data = encode(jobs[number][0], quality=jobs[number][1], codec=codec)
         return data, decode_array(data, codec=codec)
 
     with ThreadPoolExecutor(8) as pool:

@@ -124,7 +124,7 @@ def test_attack(name: str, outcomes: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", ["absurd.dca"])
 def test_a_file_that_claims_much_is_refused_without_a_limit_too(name: str, codec: Codec) -> None:
     with pytest.raises(errors.BadLengthError):
-        codec.decode((ATTACKS / name).read_bytes(), None)
+        codec.decode((ATTACKS / name).read_bytes(), max_pixels=None)
 
 
 def test_loud_file_gives_a_picture_of_its_size(codec: Codec) -> None:
@@ -261,11 +261,11 @@ class Broken:
     def __init__(self, codec: Any, decode: Any) -> None:
         self._codec, self._decode = codec, decode
 
-    def decode(self, *arguments: Any) -> Any:
-        return self._decode(self._codec, *arguments)
+    def decode(self, *arguments: Any, **options: Any) -> Any:
+        return self._decode(self._codec, *arguments, **options)
 
-    def read_streams(self, *arguments: Any) -> Any:
-        return self._codec.read_streams(*arguments)
+    def at(self, quality: int) -> Any:
+        return self._codec.at(quality)
 
 
 def test_the_judge_finds_faults(fuzz: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,13 +296,16 @@ def test_the_judge_finds_faults(fuzz: ModuleType, monkeypatch: pytest.MonkeyPatc
     fails("IndexError: why", raising(IndexError("why")))
     fails("memory", raising(MemoryError()))
     fails("DcaError: a text that is not one line", raising(errors.DcaError("two\nlines")))
-    fails("wrong picture: not of the size", lambda codec, *rest: Picture(np.zeros((3, 3, 3), np.uint8)))
+    fails("wrong picture: not of the size", lambda codec, *rest, **options: Picture(np.zeros((3, 3, 3), np.uint8)))
     fails("wrong picture: other pixels", changed)
-    fails("wrong picture: its metadata", lambda codec, *rest: Picture(codec.decode(*rest).pixels, icc=b"x"))
+    fails(
+        "wrong picture: its metadata",
+        lambda codec, *rest, **options: Picture(codec.decode(*rest, **options).pixels, icc=b"x"),
+    )
     before = signal.signal(signal.SIGALRM, fuzz._too_long)
     try:
         judge._seconds = 0.05
-        fails("hang", lambda *rest: time.sleep(60))
+        fails("hang", lambda *rest, **options: time.sleep(60))
     finally:
         signal.signal(signal.SIGALRM, before)
 

@@ -28,12 +28,13 @@ from dcacodec.batch.report import Report
 from dcacodec.batch.work import Decoding, Encoding, MakeWorker, Outcome, Outcomes
 from dcacodec.cli.app import cli
 from dcacodec.cli.batch import NO_SPACE, _resolved
+from dcacodec.codec.targets import outcome
 from dcacodec.errors import BatchError, ImageWarning
 from dcacodec.format.container import MAGIC, Container, Header, Slice
 from dcacodec.format.reader import parse
 from dcacodec.format.writer import pack
 from dcacodec.images.formats import picture_suffixes
-from dcacodec.ratecontrol import MaxBpp, MaxBytes, MinPsnr, Target, encode_to, outcome
+from dcacodec.ratecontrol import MaxBpp, MaxBytes, MinPsnr, Target, encode_to
 from dcacodec.weights.reader import Weights
 
 TEXT = {".txt"}
@@ -554,7 +555,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def codec() -> Codec:
-    return Codec.load("small", "cpu")
+    return Codec.load("small", device="cpu")
 
 
 def test_libraries_do_not_write_to_standard_error_by_themselves(tmp_path: Path) -> None:
@@ -586,7 +587,7 @@ def test_there_and_back(pictures: Path, codec: Codec) -> None:
     done = {"a.png": "a.dca", "deep/b.tif": "deep/b.dca", "deep/wide.png": "deep/wide.dca"}
     for source, target in done.items():
         with pytest.warns(ImageWarning) if "wide" in source else nullcontext():
-            expected = codec.encode(read_picture(root / "in" / source), 30)
+            expected = codec.encode(read_picture(root / "in" / source), quality=30)
         assert (root / "out" / target).read_bytes() == expected
     written = sorted(path for path in (root / "out").rglob("*") if path.is_file())
     assert written == sorted(root / "out" / target for target in done.values())
@@ -683,7 +684,7 @@ def test_profile_and_exif_data_are_kept_unless_strip_and_so_is_the_suffix_if_ask
         for name in ("a.png", "a.jpg"):
             picture = read_picture(tmp_path / "in" / name)
             assert picture.icc == icc and picture.exif
-            expected = codec.encode(picture if kept else picture.stripped(), 50)
+            expected = codec.encode(picture if kept else picture.stripped(), quality=50)
             data = (out / f"{name}.dca").read_bytes()
             assert data == expected
             assert (b"somebody" in data) == kept

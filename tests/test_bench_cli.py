@@ -78,7 +78,7 @@ def test_from_pictures_to_results(tmp_path: Path, codec: Codec) -> None:
     expected: dict[tuple[str, float, int], tuple[int, float]] = {}
     for number, pixels in enumerate(pictures):
         for quality in (30, 90):
-            data = codec.encode(Picture(pixels), quality)
+            data = codec.encode(Picture(pixels), quality=quality)
             expected["dcacodec", quality, number] = len(data), psnr(pixels, codec.decode(data).pixels)
         for setting in jpeg.settings:
             data = jpeg.encode(pixels, setting)

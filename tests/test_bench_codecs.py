@@ -91,7 +91,7 @@ def test_ours(codec: Codec) -> None:
     ours = open_codec("dcacodec", Options(weights=WEIGHTS, device="cpu", qualities=(30.0, 60.0)))
     pixels = photo(40, 70)
     data = ours.encode(pixels, 60.0)
-    assert data == codec.encode(Picture(pixels), 60)
+    assert data == codec.encode(Picture(pixels), quality=60)
     assert np.array_equal(ours.decode(data), codec.decode(data).pixels)
     streams = dict(ours.streams(data))
     assert list(streams) == ["z_r", "z_g", "z_l", "y_1", "y_2", "y_3", "y_4", "header"]

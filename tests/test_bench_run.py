@@ -48,7 +48,7 @@ def test_a_sample_of_ours(path: Path, codec: Codec, tmp_path: Path) -> None:
     found = measure.sample(task(path, "dcacodec", 60), path, scratch)
     assert isinstance(found, Sample)
     pixels = photo(40, 70)
-    data = codec.encode(Picture(pixels), 60)
+    data = codec.encode(Picture(pixels), quality=60)
     assert (found.picture, found.codec, found.setting, found.width, found.height) == ("picture", "dcacodec", 60, 70, 40)
     assert found.size == len(data)
     assert found.bpp == pytest.approx(len(data) * 8 / (40 * 70), rel=1e-12)

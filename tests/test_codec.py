@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from safetensors.torch import load, save
 from tiny import TINY, WEIGHTS, drawn_model, photo
 
-from dcacodec.codec.codec import HYPER_ORDER, Codec, Symbols
+from dcacodec.codec.codec import Codec
+from dcacodec.codec.slice_coder import HYPER_ORDER, Symbols
 from dcacodec.coding import CoderUnavailableError, PythonCoder, TorchacCoder, ideal_bits
 from dcacodec.errors import (
     BadChecksumError,
@@ -59,21 +60,21 @@ def psnr(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
 
 
 def encoded_symbols(codec: Codec, source: Picture, quality: int) -> Symbols:
-    return codec.symbols_of(source.pixels, quality)
+    return codec.encoder_at(quality).encode_whole(source.pixels).symbols
 
 
 def assert_round_trip(codec: Codec, source: Picture, quality: int) -> Picture:
     """What is decoded is, to the last bit, what the encoder's symbols stand for. Returns it."""
-    data = codec.encode(source, quality)
+    data = codec.encode(source, quality=quality)
     container = parse(data)
     header = container.header
     expected = (source.width, source.height, "L" if source.gray else "RGB", quality)
     assert (header.width, header.height, header.mode, header.quality) == expected
     symbols = encoded_symbols(codec, source, quality)
-    found = codec.read_slice(container, 0)
+    found = codec.at(container.header.quality).read_slice(container, 0)
     assert torch.equal(found.latent, symbols.latent)
     decoded = codec.decode(data)
-    pixels = codec.pixels_of(symbols.latent, quality)[: source.height, : source.width]
+    pixels = codec.at(quality).point.pixels_of(symbols.latent)[: source.height, : source.width]
     if source.gray:
         pixels = np.repeat((pixels.astype(int).sum(-1, keepdims=True) * 2 + 3) // 6, 3, -1).astype(np.uint8)
     np.testing.assert_array_equal(decoded.pixels, pixels)
@@ -115,9 +116,9 @@ def test_round_trip_of_noise(codec: Codec) -> None:
 
 def test_metadata_travel_along(codec: Codec) -> None:
     source = replace(picture(20, 30, mode="RGBA"), icc=b"a profile", exif=b"II*\0 and so on", xmp=b"<x/>")
-    decoded = codec.decode(codec.encode(source, 30))
+    decoded = codec.decode(codec.encode(source, quality=30))
     assert (decoded.icc, decoded.exif, decoded.xmp) == (source.icc, source.exif, source.xmp)
-    assert codec.encode(source.stripped(), 30) == codec.encode(picture(20, 30, mode="RGBA"), 30)
+    assert codec.encode(source.stripped(), quality=30) == codec.encode(picture(20, 30, mode="RGBA"), quality=30)
 
 
 def test_decoded_picture_is_the_picture(codec: Codec) -> None:
@@ -126,7 +127,7 @@ def test_decoded_picture_is_the_picture(codec: Codec) -> None:
     """
     for seed in range(3):
         source = picture(130, 150, seed)
-        decoded = codec.decode(codec.encode(source, 90)).pixels
+        decoded = codec.decode(codec.encode(source, quality=90)).pixels
         assert psnr(decoded, source.pixels) > 20
         assert psnr(decoded, photo(130, 150, seed + 1)) < 15
 
@@ -134,8 +135,8 @@ def test_decoded_picture_is_the_picture(codec: Codec) -> None:
 def test_decoded_picture_fills_its_canvas(codec: Codec) -> None:
     """The padding of the last cells is cut off on the right side, not on the left."""
     source = picture(70, 130, seed=2)
-    decoded = codec.decode(codec.encode(source, 90)).pixels
-    shifted = codec.pixels_of(encoded_symbols(codec, source, 90).latent, 90)[-70:, -130:]
+    decoded = codec.decode(codec.encode(source, quality=90)).pixels
+    shifted = codec.at(90).point.pixels_of(encoded_symbols(codec, source, 90).latent)[-70:, -130:]
     assert decoded.shape == source.pixels.shape
     assert psnr(decoded, source.pixels) > psnr(shifted, source.pixels) + 3
 
@@ -146,7 +147,7 @@ def test_decoded_picture_fills_its_canvas(codec: Codec) -> None:
 def estimated_bytes(codec: Codec, symbols: Symbols, quality: int) -> float:
     weights, bits = codec.weights, 0.0
     for letter, values in symbols.hyper.items():
-        rows = codec._hyper_rows(letter, values.shape, quality)
+        rows = codec.at(quality).point.prior_rows(values.shape)
         bits += ideal_bits(values.reshape(-1), rows, weights.z_tables[letter])
     for values, rows in zip(symbols.steps, symbols.rows, strict=True):
         bits += ideal_bits(values, rows, weights.y_table)
@@ -157,7 +158,7 @@ def estimated_bytes(codec: Codec, symbols: Symbols, quality: int) -> float:
 def test_files_are_as_long_as_estimated(codec: Codec, quality: int) -> None:
     source = picture(260, 390, seed=4)
     estimate = estimated_bytes(codec, encoded_symbols(codec, source, quality), quality)
-    size = len(codec.encode(source, quality))
+    size = len(codec.encode(source, quality=quality))
     assert estimate > 3000
     assert estimate < size < 1.01 * estimate + 40
 
@@ -166,7 +167,7 @@ def test_files_are_as_long_as_estimated(codec: Codec, quality: int) -> None:
 def test_each_stream_is_as_long_as_estimated(codec: Codec, letter: str) -> None:
     source = picture(260, 390, seed=5)
     symbols = encoded_symbols(codec, source, 70)
-    streams = codec.streams_of(symbols, 70)
+    streams = codec.at(70).streams_of(symbols)
     part = replace(
         symbols,
         hyper={name: values for name, values in symbols.hyper.items() if name == letter},
@@ -179,28 +180,31 @@ def test_each_stream_is_as_long_as_estimated(codec: Codec, letter: str) -> None:
 
 
 def test_quality_is_a_knob(codec: Codec) -> None:
-    sizes = [len(codec.encode(picture(128, 128, seed=1), quality)) for quality in (1, 34, 67, 100)]
+    sizes = [len(codec.encode(picture(128, 128, seed=1), quality=quality)) for quality in (1, 34, 67, 100)]
     assert sizes == sorted(sizes) and sizes[-1] > 1.5 * sizes[0]
 
 
 def test_encoding_twice_gives_equal_bytes(codec: Codec) -> None:
     source = picture(100, 90, seed=1, mode="RGBA")
-    first = codec.encode(source, 42)
-    assert codec.encode(source, 42) == first
+    first = codec.encode(source, quality=42)
+    assert codec.encode(source, quality=42) == first
     other = Codec(read_weights(WEIGHTS), coder=PythonCoder())
-    assert other.encode(source, 42) == first
+    assert other.encode(source, quality=42) == first
 
 
 def test_threads_share_a_codec(codec: Codec) -> None:
     """Equal bytes and pictures as one after the other; both threads are at work at the same time."""
     jobs = [(picture(60 + 10 * seed, 90, seed), 10 * seed + 5) for seed in range(6)]
-    files = [codec.encode(*job) for job in jobs]
+    files = [codec.encode(source, quality=quality) for source, quality in jobs]
     pictures = [codec.decode(data).pixels for data in files]
     start = threading.Barrier(2)
 
     def work(indices: range) -> list[tuple[bytes, NDArray[np.uint8]]]:
         start.wait(timeout=30)
-        return [(codec.encode(*jobs[index]), codec.decode(files[index]).pixels) for index in indices]
+        return [
+            (codec.encode(jobs[index][0], quality=jobs[index][1]), codec.decode(files[index]).pixels)
+            for index in indices
+        ]
 
     with ThreadPoolExecutor(2) as pool:
         results = list(pool.map(work, [range(6), range(5, -1, -1)]))
@@ -217,7 +221,7 @@ def test_threads_share_a_codec(codec: Codec) -> None:
 
 @pytest.fixture(scope="module")
 def sound(codec: Codec) -> bytes:
-    return codec.encode(picture(70, 80, seed=3), 60)
+    return codec.encode(picture(70, 80, seed=3), quality=60)
 
 
 def altered(data: bytes, **changes: Any) -> bytes:
@@ -245,7 +249,7 @@ def test_swapped_streams(codec: Codec, sound: bytes, one: int, other: int) -> No
 
 def test_streams_of_another_picture(codec: Codec, sound: bytes) -> None:
     """Sound streams of a picture of the same size under this file's checksum."""
-    other = codec.encode(picture(70, 80, seed=4), 60)
+    other = codec.encode(picture(70, 80, seed=4), quality=60)
     with pytest.raises(SymbolMismatchError):
         codec.decode(altered(other, latent_crc=parse(sound).slices[0].latent_crc))
 
@@ -309,14 +313,14 @@ def test_too_many_pixels(codec: Codec, sound: bytes) -> None:
 @pytest.mark.parametrize("quality", [0, 101, -1])
 def test_quality_out_of_range(codec: Codec, quality: int) -> None:
     with pytest.raises(ValueError) as error:
-        codec.encode(picture(8, 8), quality)
+        codec.encode(picture(8, 8), quality=quality)
     assert str(error.value) == f"quality must be 1 to 100, not {quality}"
 
 
 @pytest.mark.parametrize("value", [50.5, 50.0, "50", None])
 def test_what_is_no_whole_number(value: Any, codec: Codec) -> None:
     with pytest.raises(TypeError, match=f"^quality must be a whole number, not {value!r}$"):
-        codec.encode(picture(4, 4), value)
+        codec.encode(picture(4, 4), quality=value)
     with pytest.raises(TypeError, match=f"^effort must be a whole number, not {value!r}$"):
         codec.encode(picture(4, 4), effort=value)
 
@@ -500,11 +504,11 @@ def test_published_models_are_found_by_preset_and_by_file(models: Path) -> None:
     new = by_preset("tiny")
     (old,) = (by_fingerprint(path.stem) for path in models.glob("*.safetensors") if path != new.path)
     assert by_fingerprint(new.path.stem) == new
-    assert Codec.load("tiny", "cpu").weights.fingerprint.hex() == new.path.stem
+    assert Codec.load("tiny", device="cpu").weights.fingerprint.hex() == new.path.stem
 
     source = picture(20, 20)
-    data = Codec.from_published(old, "cpu").encode(source, 50)
-    reader = Codec.load_for(data, "cpu")
+    data = Codec.from_published(old, device="cpu").encode(source, quality=50)
+    reader = Codec.for_container(parse(data), device="cpu")
     assert reader.weights.fingerprint.hex() == old.path.stem
     assert reader.decode(data).pixels.shape == source.pixels.shape
 
@@ -535,7 +539,7 @@ def test_weights_of_ones_own(models: Path, tiny_models: Path, monkeypatch: pytes
 def test_unknown_fingerprint(models: Path, sound: bytes) -> None:
     name = read_weights(WEIGHTS).fingerprint.hex()
     with pytest.raises(UnknownModelError) as error:
-        Codec.load_for(sound)
+        Codec.for_container(parse(sound), device="auto")
     assert str(error.value) == f"the file was made with weights {name}, which this installation does not have"
 
 
@@ -605,7 +609,7 @@ def test_a_codec_is_sent_and_copied(weights: Weights) -> None:
         codec = Codec(weights)
     given = picture(40, 50)
     for other in (pickle.loads(pickle.dumps(codec)), copy.deepcopy(codec)):
-        assert other.encode(given, 60) == codec.encode(given, 60)
+        assert other.encode(given, quality=60) == codec.encode(given, quality=60)
         assert type(other.coder) is type(codec.coder)
 
 
@@ -623,7 +627,7 @@ def test_slices_hold_what_the_codec_made(codec: Codec, sound: bytes) -> None:
     """The file is the container of the symbols' streams and checksum, and nothing else."""
     symbols = encoded_symbols(codec, picture(70, 80, seed=3), 60)
     container = parse(sound)
-    assert container.slices == (Slice(codec.streams_of(symbols, 60), symbols.checksum()),)
+    assert container.slices == (Slice(codec.at(60).streams_of(symbols), symbols.checksum()),)
     assert container.header.fingerprint == codec.weights.fingerprint
     assert container.header.slice_log2 == 0
     assert container.chunks == ((full_chunk([True]),) if symbols.full else ())

@@ -52,7 +52,7 @@ def test_a_picture_of_any_size_as_eval_model_codes_it(model: CompressionModel, c
     assert coded["shape"] == torch.Size([2, 3])
 
     pixels = (padded[0] * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
-    file = codec.encode(Picture(pixels), 60)
+    file = codec.encode(Picture(pixels), quality=60)
     assert coded["strings"] == [[file]]
     assert sum(len(each[0]) for each in coded["strings"]) * 8.0 / (100 * 150) == len(file) * 8 / 15000
     expected = codec.decode(file).pixels[14:114, 21:171]

@@ -136,8 +136,8 @@ def test_oracle_decodes_what_the_codec_encodes(name: str, variant: Callable[[str
     codec = Codec(weights, coder=PythonCoder())
     for quality, (height, width) in ((3, (70, 40)), (50, (1, 129)), (98, (64, 64))):
         pixels = photo(height, width, seed=quality)
-        data = codec.encode(Picture(pixels, False, None, None, None), quality)
-        encoded = codec.symbols_of(pixels, quality)
+        data = codec.encode(Picture(pixels, False, None, None, None), quality=quality)
+        encoded = codec.encoder_at(quality).encode_whole(pixels).symbols
         (decoded,) = oracle.decode(data)
         assert list(decoded.hyper) == [letter for letter in "RGL" if letter in weights.config.order]
         for letter, values in decoded.hyper.items():
@@ -223,8 +223,8 @@ def coded(weights: Weights) -> tuple[bytes, Any]:
     codec = Codec(weights, coder=PythonCoder())
     pixels = photo(200, 300, seed=9)
     with threads(1):
-        data = codec.encode(Picture(pixels, False, None, None, None), 60)
-        return data, codec.symbols_of(pixels, 60)
+        data = codec.encode(Picture(pixels, False, None, None, None), quality=60)
+        return data, codec.encoder_at(60).encode_whole(pixels).symbols
 
 
 @each_setting
@@ -235,7 +235,7 @@ def test_files_under_every_setting(setting: str, weights: Weights, coded: tuple[
     with SETTINGS[setting]():
         symbols = cuda_exactness.decoded_symbols(codec, data)
         cuda_exactness.assert_same_symbols(symbols, expected)
-        assert codec.streams_of(symbols, 60) == parse(data).slices[0].streams
+        assert codec.at(60).streams_of(symbols) == parse(data).slices[0].streams
 
 
 @each_setting
@@ -244,8 +244,8 @@ def test_encoder_and_decoder_agree_under_every_setting(setting: str, weights: We
     codec = Codec(weights, coder=PythonCoder())
     pixels = photo(150, 140, seed=10)
     with SETTINGS[setting]():
-        data = codec.encode(Picture(pixels, False, None, None, None), 80)
-        encoded = codec.symbols_of(pixels, 80)
+        data = codec.encode(Picture(pixels, False, None, None, None), quality=80)
+        encoded = codec.encoder_at(80).encode_whole(pixels).symbols
     for other in SETTINGS.values():
         with other():
             cuda_exactness.assert_same_symbols(cuda_exactness.decoded_symbols(codec, data), encoded)
@@ -323,7 +323,7 @@ def test_raster_order_of_a_step(codec: Codec) -> None:
     """Row, column, channel within the group that is coded there."""
     config = codec.weights.config
     pixels = photo(70, 130, seed=3)
-    symbols = codec.symbols_of(pixels, 100)
+    symbols = codec.encoder_at(100).encode_whole(pixels).symbols
     height, width, quarter = 8, 12, config.latent // 4
     hyper = {letter: torch.from_numpy(z).double()[None] for letter, z in symbols.hyper.items()}
     residuals: list[Tensor] = []
@@ -368,7 +368,7 @@ def test_the_gpu_check_of_refinement_itself(monkeypatch: pytest.MonkeyPatch) -> 
     same = read_weights(WEIGHTS), read_weights(WEIGHTS), CPU
     cuda_exactness.check_refinement(*same)
     monkeypatch.setattr(
-        "dcacodec.codec.codec.refine", lambda network, latent, inside, *_: latent[:, inside[0], inside[1]]
+        "dcacodec.codec.encoder.refine", lambda network, latent, inside, *_: latent[:, inside[0], inside[1]]
     )
     with pytest.raises(AssertionError):
         cuda_exactness.check_refinement(*same)

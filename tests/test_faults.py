@@ -144,7 +144,7 @@ def test_many_threads_share_a_codec(codec: Codec) -> None:
     """Eight of them, pictures of one slice and of several, whole and in part."""
     pictures = [Picture(photo(40 + 30 * seed, 90, seed)) for seed in range(6)] + [Picture(photo(270, 260))]
     sizes = [None] * 6 + [8]
-    files = [codec.encode(picture, 60, slice_log2=size) for picture, size in zip(pictures, sizes, strict=True)]
+    files = [codec.encode(picture, quality=60, slice_log2=size) for picture, size in zip(pictures, sizes, strict=True)]
     whole = [codec.decode(data).pixels for data in files]
     start = threading.Barrier(8)
 
@@ -154,7 +154,7 @@ def test_many_threads_share_a_codec(codec: Codec) -> None:
         for turn in range(len(files)):
             index = (turn + number) % len(files)
             if number % 2:
-                good.append(codec.encode(pictures[index], 60, slice_log2=sizes[index]) == files[index])
+                good.append(codec.encode(pictures[index], quality=60, slice_log2=sizes[index]) == files[index])
             else:
                 part = codec.decode(files[index], region=(10, 5, 60, 30)).pixels
                 good.append(np.array_equal(part, whole[index][5:35, 10:70]))
@@ -301,6 +301,6 @@ def test_a_disk_that_is_read_only(source: Path, coded: Path, tmp_path: Path, sma
 def test_values_keep_within_what_a_stream_holds(codec: Codec) -> None:
     """However loud the picture: checkerboards of the extreme colours, at the best quality."""
     board = np.indices((64, 64)).sum(0) % 2 * np.uint8(255)
-    symbols = codec.symbols_of(np.repeat(board[..., None].astype(np.uint8), 3, -1), 100)
+    symbols = codec.encoder_at(100).encode_whole(np.repeat(board[..., None].astype(np.uint8), 3, -1)).symbols
     for values in (*symbols.hyper.values(), *symbols.steps):
         assert np.abs(values).max(initial=0) <= VALUE_LIMIT

@@ -24,12 +24,12 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_costs_are_those_of_the_files(script: Any, codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of files without full slices, which the estimate knows nothing of."""
-    monkeypatch.setattr("dcacodec.codec.codec.SKIPPED", float("inf"))
+    monkeypatch.setattr("dcacodec.codec.encoder.SKIPPED", float("inf"))
     pixels = photo(128, 192, seed=1)
     floating = deepcopy(codec.weights.network).float()
     for quality in (10, 90):
         found = script.costs(codec, floating, pixels, quality)
-        container = parse(codec.encode(Picture(pixels, False, None, None, None), quality))
+        container = parse(codec.encode(Picture(pixels, False, None, None, None), quality=quality))
         assert found.bytes == 8 * sum(map(len, container.slices[0].streams[3:]))
         assert found.tables < found.bytes < 1.01 * found.tables + 4 * 40
         assert abs(found.network / found.floating - 1) < 0.003

@@ -57,17 +57,17 @@ def picture_file(tmp_path: Path) -> Path:
 
 def test_files_there_and_back(codec: Codec, picture_file: Path, tmp_path: Path) -> None:
     coded, back = tmp_path / "photo.dca", tmp_path / "back.png"
-    encode_file(picture_file, coded, 70, codec)
-    data = codec.encode(read_picture(picture_file), 70)
+    encode_file(picture_file, coded, quality=70, codec=codec)
+    data = codec.encode(read_picture(picture_file), quality=70)
     assert coded.read_bytes() == data
-    decode_file(str(coded), str(back), codec)
+    decode_file(str(coded), str(back), codec=codec)
     assert np.array_equal(np.array(Image.open(back)), codec.decode(data).pixels)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["back.png", "photo.dca", "photo.png"]
 
 
 def test_the_default_quality_is_that_of_the_codec(codec: Codec, picture_file: Path, tmp_path: Path) -> None:
     encode_file(picture_file, tmp_path / "a.dca", codec=codec)
-    encode_file(picture_file, tmp_path / "b.dca", 50, codec)
+    encode_file(picture_file, tmp_path / "b.dca", quality=50, codec=codec)
     data = codec.encode(read_picture(picture_file))
     assert (tmp_path / "a.dca").read_bytes() == (tmp_path / "b.dca").read_bytes() == data
 
@@ -76,18 +76,18 @@ def test_failures_leave_what_was_there(codec: Codec, picture_file: Path, tmp_pat
     kept = tmp_path / "kept.png"
     kept.write_bytes(b"what was there")
     with pytest.raises(BadMagicError):
-        decode_file(picture_file, kept, codec)
+        decode_file(picture_file, kept, codec=codec)
     with pytest.raises(BadMagicError):
         decode_file(picture_file, kept)
     with pytest.raises(ImageError):
         encode_file(kept, tmp_path / "new.dca", codec=codec)
     with pytest.raises(ValueError, match="quality"):
-        encode_file(picture_file, tmp_path / "new.dca", 101, codec)
+        encode_file(picture_file, tmp_path / "new.dca", quality=101, codec=codec)
     with pytest.raises(FileNotFoundError):
         encode_file(tmp_path / "missing.png", tmp_path / "new.dca", codec=codec)
     encode_file(picture_file, tmp_path / "good.dca", codec=codec)
     with pytest.raises(ImageError, match="lossy"):
-        decode_file(tmp_path / "good.dca", tmp_path / "back.jpg", codec)
+        decode_file(tmp_path / "good.dca", tmp_path / "back.jpg", codec=codec)
     assert kept.read_bytes() == b"what was there"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["good.dca", "kept.png", "photo.png"]
 
@@ -110,7 +110,7 @@ def test_notices_of_pictures_are_warnings(codec: Codec, tmp_path: Path) -> None:
         encode_file(tmp_path / "deep.png", tmp_path / "deep.dca", codec=codec)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        decode_file(tmp_path / "deep.dca", tmp_path / "back.png", codec)
+        decode_file(tmp_path / "deep.dca", tmp_path / "back.png", codec=codec)
 
 
 def test_no_picture_is_replaced_by_what_it_becomes(picture_file: Path, codec: Codec, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def opened(data: bytes) -> Image.Image:
 
 @pytest.fixture(scope="module")
 def data(codec: Codec) -> bytes:
-    return codec.encode(Picture(PIXELS, alpha=ALPHA, icc=b"a profile", exif=EXIF), 60)
+    return codec.encode(Picture(PIXELS, alpha=ALPHA, icc=b"a profile", exif=EXIF), quality=60)
 
 
 # ------------------------------------------------------------------------------------------------------------- opening
@@ -194,11 +194,11 @@ def test_a_thumbnail_is_near_that_of_the_whole(data: bytes) -> None:
 
 
 def test_a_file_is_what_the_codec_encodes(tmp_path: Path) -> None:
-    expected = default_codec().encode(Picture(PIXELS), 60)
+    expected = default_codec().encode(Picture(PIXELS), quality=60)
     image = IMAGES["RGB"]
     image.save(tmp_path / "photo.dca", quality=60)
     assert (tmp_path / "photo.dca").read_bytes() == saved(image, quality=60) == expected
-    assert saved(image) == default_codec().encode(Picture(PIXELS), 50)
+    assert saved(image) == default_codec().encode(Picture(PIXELS), quality=50)
     with open(tmp_path / "other", "wb") as file:
         image.save(file, "dca", quality=60)
     assert (tmp_path / "other").read_bytes() == expected

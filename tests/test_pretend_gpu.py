@@ -38,16 +38,16 @@ def both(bfloat16: bool = False) -> Iterator[tuple[Codec, Codec, PretendGpu]]:
 @pytest.mark.parametrize("quality", (1, 35, 70, 100))
 def test_a_gpu_writes_and_reads_the_same(quality: int) -> None:
     with both() as (here, there, _):
-        data = here.encode(PICTURE, quality)
-        assert there.encode(PICTURE, quality) == data
+        data = here.encode(PICTURE, quality=quality)
+        assert there.encode(PICTURE, quality=quality) == data
         assert_same_symbols(decoded_symbols(there, data), decoded_symbols(here, data))
         assert np.array_equal(there.decode(data).pixels, here.decode(data).pixels)
 
 
 def test_slices_regions_and_previews_are_the_same() -> None:
     with both() as (here, there, _):
-        data = here.encode(LARGE, 60, slice_log2=8)
-        assert there.encode(LARGE, 60, slice_log2=8) == data
+        data = here.encode(LARGE, quality=60, slice_log2=8)
+        assert there.encode(LARGE, quality=60, slice_log2=8) == data
         for view in ({}, {"region": (250, 3, 20, 300)}, {"scale": 4}):
             assert np.array_equal(there.decode(data, **view).pixels, here.decode(data, **view).pixels)
 
@@ -62,7 +62,7 @@ def test_the_check_of_exactness_runs() -> None:
 def test_decoding_waits_as_often_as_it_must() -> None:
     """For the scale levels of each of four steps, for the latent that the checksum is of, for the pixels."""
     with both() as (here, there, gpu):
-        data = here.encode(PICTURE, 40)
+        data = here.encode(PICTURE, quality=40)
         there.decode(data)
         assert gpu.waits == ["synchronize"] * 6
 
@@ -71,15 +71,15 @@ def test_decoding_waits_as_often_as_it_must() -> None:
 def test_encoding_waits_as_often_as_it_must(quality: int, candidates: int) -> None:
     """For the integers; where there are two ways to code, for those of each and for its pixels; for the latent."""
     with both() as (here, there, gpu):
-        y = here.latent_of(here._to_tensor(PICTURE.pixels), quality)
-        assert len(here._candidates(y, here.hyper_of(y, quality), quality)) == candidates
-        there.encode(PICTURE, quality)
+        y = here.at(quality).point.latent_of(here.at(50).point.tensor_of(PICTURE.pixels))
+        assert len(here.encoder_at(quality).candidates(y, here.at(quality).point.hyper_of(y))) == candidates
+        there.encode(PICTURE, quality=quality)
         assert gpu.waits == ["synchronize"] * (1 if candidates == 1 else 4) + ["synchronize"]
 
 
 def test_half_precision_is_for_the_transforms_alone() -> None:
     with both(bfloat16=True) as (here, there, gpu):
-        data = there.encode(PICTURE, 60)
+        data = there.encode(PICTURE, quality=60)
         assert gpu.products.keys() == {torch.bfloat16, torch.float32, torch.float64}
         assert gpu.products[torch.bfloat16] > gpu.products[torch.float32]
         gpu.products.clear()
@@ -87,7 +87,7 @@ def test_half_precision_is_for_the_transforms_alone() -> None:
         assert gpu.products.keys() == {torch.float64}
         assert_same_symbols(symbols, decoded_symbols(here, data))
     with both() as (_, there, gpu):
-        there.encode(PICTURE, 60)
+        there.encode(PICTURE, quality=60)
         assert gpu.products.keys() == {torch.float32, torch.float64}
 
 

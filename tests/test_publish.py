@@ -255,7 +255,7 @@ def test_fitted_rows_are_what_was_counted_beside_the_gaussian(data: bytes, tmp_p
     picture = photo(70, 150, 3)  # of which 64x128 pixels count
     counted: dict[int, list[int]] = {}
     for quality in FIT_QUALITIES:
-        symbols = codec.symbols_of(picture[:64, :128], quality)
+        symbols = codec.encoder_at(quality).encode_whole(picture[:64, :128]).symbols
         for values, rows in zip(symbols.steps, symbols.rows, strict=True):
             for value, row in zip(values.tolist(), rows.tolist(), strict=True):
                 counted.setdefault(row, []).extend((value, -value))
@@ -282,14 +282,16 @@ def test_fitted_tables_are_published_and_cost_less(model: DCA, tmp_path: Path) -
     assert (fitted.y_table.cdf == fitted_levels(plain, [picture]).cdf).all()
     total = {True: 0.0, False: 0.0}
     for quality in FIT_QUALITIES:
-        symbols = Codec(plain).symbols_of(picture, quality)
+        symbols = Codec(plain).encoder_at(quality).encode_whole(picture).symbols
         for values, rows in zip(symbols.steps, symbols.rows, strict=True):
             for which, weights in ((True, fitted), (False, plain)):
                 total[which] += ideal_bits(values, rows, weights.y_table)
     assert total[True] < total[False]
     codec = Codec(fitted, coder=PythonCoder())
-    file = codec.encode(Picture(picture), 50)
-    assert (codec.decode(file).pixels == Codec(plain).decode(Codec(plain).encode(Picture(picture), 50)).pixels).all()
+    file = codec.encode(Picture(picture), quality=50)
+    assert (
+        codec.decode(file).pixels == Codec(plain).decode(Codec(plain).encode(Picture(picture), quality=50)).pixels
+    ).all()
 
 
 # ---------------------------------------------------------------------------------------------------------- activations
@@ -505,7 +507,7 @@ def test_the_command_publishes_with_a_card(model: DCA, tmp_path: Path) -> None:
     assert [int(row[0]) for row in rows] == list(CARD_QUALITIES)
     codec = Codec(read_weights(models / f"tiny-{identity}.safetensors"), coder=PythonCoder())
     for quality, *values in (rows[0], rows[-1]):
-        files = [codec.encode(Picture(pixels), int(quality)) for pixels in PICTURES]
+        files = [codec.encode(Picture(pixels), quality=int(quality)) for pixels in PICTURES]
         areas = [pixels.shape[0] * pixels.shape[1] for pixels in PICTURES]
         measured = [np.mean([8 * len(file) / area for file, area in zip(files, areas, strict=True)])]
         measured.append(np.mean([psnr(p, codec.decode(f).pixels) for p, f in zip(PICTURES, files, strict=True)]))

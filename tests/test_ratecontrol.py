@@ -19,10 +19,12 @@ from dcacodec import read_picture
 from dcacodec.api import default_codec
 from dcacodec.cli.app import cli
 from dcacodec.codec.codec import Codec
+from dcacodec.codec.rate_control import USUAL_TRIES
+from dcacodec.codec.targets import byte_limit, outcome
 from dcacodec.format.reader import parse
 from dcacodec.images.picture import Picture
 from dcacodec.metrics.psnr import psnr
-from dcacodec.ratecontrol import USUAL_TRIES, MaxBpp, MaxBytes, MinPsnr, byte_limit, encode_to, outcome
+from dcacodec.ratecontrol import MaxBpp, MaxBytes, MinPsnr, encode_to
 
 FLAT = Picture(np.full((10, 20, 3), 100, np.uint8))
 
@@ -49,7 +51,9 @@ def scripted(sizes: list[int], errors: list[int] | None = None) -> Codec:
 
 RISING = [10 * quality for quality in range(1, 101)]
 FALLING = [601 - 6 * quality for quality in range(1, 101)]
-LEVELS = [psnr(FLAT.pixels, Scripted(RISING, FALLING).decode(bytes([q]), None).pixels) for q in range(1, 101)]
+LEVELS = [
+    psnr(FLAT.pixels, Scripted(RISING, FALLING).decode(bytes([q]), max_pixels=None).pixels) for q in range(1, 101)
+]
 
 
 @given(st.integers(1, 1200))
@@ -92,7 +96,7 @@ def test_exceptions_are_seen(place: int, limit: int) -> None:
     good = [
         (sizes[q], q + 1)
         for q in range(100)
-        if psnr(FLAT.pixels, Scripted(sizes, errors).decode(bytes([q + 1]), None).pixels) >= wanted
+        if psnr(FLAT.pixels, Scripted(sizes, errors).decode(bytes([q + 1]), max_pixels=None).pixels) >= wanted
     ]
     assert (len(result.data), result.quality) == min(good)
 
@@ -106,7 +110,7 @@ def test_a_rate_is_a_size() -> None:
 def test_progress_ends_where_the_search_ends() -> None:
     for target in (MaxBytes(555), MaxBytes(1), MaxBytes(10**6), MinPsnr(50.0)):
         told: list[tuple[int, int]] = []
-        result = encode_to(scripted(RISING, FALLING), FLAT, target, lambda *step, told=told: told.append(step))
+        result = encode_to(scripted(RISING, FALLING), FLAT, target, progress=lambda *step, told=told: told.append(step))
         assert told[0] == (0, USUAL_TRIES)
         assert told[-1] == (result.tries, result.tries)
         assert [done for done, _ in told[:-1]] == list(range(result.tries + 1))
@@ -147,7 +151,7 @@ PICTURE = Picture(photo(60, 90), alpha=photo(60, 90, 1)[..., 0].copy(), icc=b"a 
 @pytest.fixture(scope="module")
 def files(codec: Codec) -> list[bytes]:
     """Of all qualities."""
-    return [codec.encode(PICTURE, quality) for quality in range(1, 101)]
+    return [codec.encode(PICTURE, quality=quality) for quality in range(1, 101)]
 
 
 @pytest.mark.parametrize("target", [MaxBytes(3900), MaxBpp(5.9), MinPsnr(24.0)], ids=str)

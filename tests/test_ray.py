@@ -15,8 +15,9 @@ from dcacodec import Codec, read_picture
 from dcacodec.batch.plan import make_plan
 from dcacodec.batch.work import Outcome
 from dcacodec.cli.app import cli
+from dcacodec.codec.targets import outcome
 from dcacodec.errors import BatchError
-from dcacodec.ratecontrol import MaxBytes, encode_to, outcome
+from dcacodec.ratecontrol import MaxBytes, encode_to
 
 pytest.importorskip("ray.data", reason="Ray is not installed: pip install 'dcacodec[ray]'")
 
@@ -106,14 +107,14 @@ def test_the_command_with_the_real_codec(address: str, tmp_path: Path) -> None:
     facts = json.loads(result.stdout)
     assert (result.exit_code, facts["done"], facts["failed"]) == (1, 1, 1)
     assert facts["failures"][0]["source"] == str(tmp_path / "in" / os.fsdecode(b"no\nutf8 \xff.png"))
-    expected = Codec.load("small", "cpu").encode(read_picture(tmp_path / "in" / "deep" / "a.png"), 50)
+    expected = Codec.load("small", device="cpu").encode(read_picture(tmp_path / "in" / "deep" / "a.png"), quality=50)
     assert (tmp_path / "out" / "deep" / "a.dca").read_bytes() == expected
 
 
 def test_a_target_reaches_the_workers(address: str, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     Image.fromarray(photo(40, 56)).save(tmp_path / "in" / "a.png")
-    codec, picture = Codec.load("small", "cpu"), read_picture(tmp_path / "in" / "a.png")
+    codec, picture = Codec.load("small", device="cpu"), read_picture(tmp_path / "in" / "a.png")
     options = ["--jobs", "1", "--device", "cpu", "--ray", address, "--force", "--json"]
     for count in (300, 1):
         arguments = ["batch", *options, "--target-size", str(count), str(tmp_path / "in"), str(tmp_path / "out")]

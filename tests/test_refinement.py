@@ -34,7 +34,7 @@ from dcacodec.tiling.grid import Grid
 
 @pytest.fixture(scope="module")
 def small() -> Codec:
-    return Codec.load("small", "cpu")
+    return Codec.load("small", device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def cost(codec: Codec, data: bytes, picture: Picture) -> float:
 
 @pytest.mark.parametrize("quality", [10, 35, 60, 90])
 def test_it_pays(small: Codec, astronaut: Picture, quality: int) -> None:
-    plain, some, more = (small.encode(astronaut, quality, effort=effort) for effort in (0, 5, 20))
+    plain, some, more = (small.encode(astronaut, quality=quality, effort=effort) for effort in (0, 5, 20))
     costs = [cost(small, data, astronaut) for data in (plain, some, more)]
     assert costs[2] < costs[1] < costs[0]
     assert costs[2] < 0.99 * costs[0]
@@ -99,7 +99,7 @@ def test_a_better_picture_in_about_as_many_bytes(small: Codec, astronaut: Pictur
     first (4.6 % more)."""
     ratios, gains = [], []
     for quality in (20, 35, 60):
-        plain, refined = (small.encode(astronaut, quality, effort=effort) for effort in (0, 20))
+        plain, refined = (small.encode(astronaut, quality=quality, effort=effort) for effort in (0, 20))
         ratios.append(len(refined) / len(plain))
         gains.append(psnr(astronaut.pixels, small.decode(refined).pixels))
         gains[-1] -= psnr(astronaut.pixels, small.decode(plain).pixels)
@@ -108,11 +108,11 @@ def test_a_better_picture_in_about_as_many_bytes(small: Codec, astronaut: Pictur
 
 
 def test_no_effort_is_the_default_and_efforts_repeat(small: Codec, astronaut: Picture) -> None:
-    assert small.encode(astronaut, 35, effort=0) == small.encode(astronaut, 35)
-    refined = small.encode(astronaut, 35, effort=4)
-    assert refined != small.encode(astronaut, 35)
+    assert small.encode(astronaut, quality=35, effort=0) == small.encode(astronaut, quality=35)
+    refined = small.encode(astronaut, quality=35, effort=4)
+    assert refined != small.encode(astronaut, quality=35)
     state = torch.get_rng_state()
-    assert small.encode(astronaut, 35, effort=4) == refined
+    assert small.encode(astronaut, quality=35, effort=4) == refined
     assert torch.equal(torch.get_rng_state(), state)  # it has random numbers of its own
 
 
@@ -124,8 +124,8 @@ def test_what_is_worse_is_not_taken(small: Codec, astronaut: Picture, monkeypatc
         _, latent, (rows, columns), *_ = arguments
         return torch.zeros_like(latent[:, rows, columns])
 
-    monkeypatch.setattr("dcacodec.codec.codec.refine", spoil)
-    assert small.encode(astronaut, 35, effort=3) == small.encode(astronaut, 35)
+    monkeypatch.setattr("dcacodec.codec.encoder.refine", spoil)
+    assert small.encode(astronaut, quality=35, effort=3) == small.encode(astronaut, quality=35)
     assert calls == [1]
 
 
@@ -133,15 +133,15 @@ def test_what_is_minimised_is_what_the_file_costs(small: Codec, astronaut: Pictu
     """With hard rounding and no noise, the bits are those of the streams, and y_hat is that of the decoder."""
     quality = 50
     grid = Grid(Header(small.weights.fingerprint, astronaut.width, astronaut.height, "RGB", quality, 0))
-    y = small.latent_of_slice(astronaut.pixels, grid, 0, quality)
-    rounded = small.hyper_of(y, quality)
-    symbols = small._candidates(y, rounded, quality)[0]
+    y = small.at(quality).point.latent_of_box(astronaut.pixels, grid, grid.area(0))
+    rounded = small.at(quality).point.hyper_of(y)
+    symbols = small.encoder_at(quality).candidates(y, rounded)[0]
     hyper = {letter: z.float() for letter, z in rounded.items()}
     with torch.inference_mode():
         bits, y_hat = refinement._softly_coded(
-            small._smooth_network, y, hyper, small._position(quality), 3000.0, 0.0, torch.Generator()
+            small._smooth_network, y, hyper, small.at(quality).point.position, 3000.0, 0.0, torch.Generator()
         )
-    streams = small.streams_of(symbols, quality)
+    streams = small.at(quality).streams_of(symbols)
     assert bits.item() == pytest.approx(8 * sum(map(len, streams[3:])), rel=0.01)
     # A residual next to a half may go the other way, and what follows from it: 0.5 % of the elements. With a
     # hardness of 5 in place of 3000 it is 4 % of them.
@@ -154,7 +154,7 @@ def test_slices_are_refined_apart(small: Codec, mode: str) -> None:
     if mode == "L":
         pixels = np.repeat(pixels[..., :1], 3, -1)
     picture = Picture(pixels, gray=mode == "L")
-    plain, refined = (small.encode(picture, 50, slice_log2=8, effort=effort) for effort in (0, 6))
+    plain, refined = (small.encode(picture, quality=50, slice_log2=8, effort=effort) for effort in (0, 6))
     assert parse(refined).header.slice_count == 6
     changed = [a != b for a, b in zip(parse(plain).slices, parse(refined).slices, strict=True)]
     assert changed[0] and changed[1]  # the large ones; a refined slice of few pixels may be worse
@@ -165,10 +165,10 @@ def test_only_the_slice_changes_and_the_rest_counts(small: Codec) -> None:
     """The same slice among other surroundings is refined to something else; its shape is its own."""
     pixels = photo(128, 192)
     grid = Grid(Header(small.weights.fingerprint, 192, 128, "RGB", 50, 0))
-    whole = small.latent_of_box(pixels, grid, grid.canvas, 50)
+    whole = small.at(50).point.latent_of_box(pixels, grid, grid.canvas)
     inside = slice(0, 4), slice(4, 8)
     y = whole[:, inside[0], inside[1]]
-    hyper, picture = small.hyper_of(y, 50), small._to_tensor(pixels)
+    hyper, picture = small.at(50).point.hyper_of(y), small.at(50).point.tensor_of(pixels)
     before = whole.clone()
     found = refine(small._smooth_network, whole, inside, hyper, picture, 50, 3)
     assert found.shape == y.shape and torch.equal(whole, before)
@@ -192,7 +192,7 @@ def test_progress_counts_rounds(small: Codec, width: int, slice_log2: int, told:
         found.append((done, total))
         threads.add(threading.current_thread())
 
-    small.encode(Picture(photo(64, width)), 30, progress, slice_log2, effort=2)
+    small.encode(Picture(photo(64, width)), quality=30, progress=progress, slice_log2=slice_log2, effort=2)
     assert found == [(done, told[-1]) for done in told]
     assert threads == {threading.current_thread()}
 
@@ -200,18 +200,18 @@ def test_progress_counts_rounds(small: Codec, width: int, slice_log2: int, told:
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
 def test_gradients_are_no_matter_of_the_caller(small: Codec, context: Any) -> None:
     picture = Picture(photo(64, 64))
-    expected = small.encode(picture, 50, effort=2)
+    expected = small.encode(picture, quality=50, effort=2)
     with context():
-        assert small.encode(picture, 50, effort=2) == expected
-        assert Codec.load("small", "cpu").encode(picture, 50, effort=2) == expected
+        assert small.encode(picture, quality=50, effort=2) == expected
+        assert Codec.load("small", device="cpu").encode(picture, quality=50, effort=2) == expected
 
 
 def test_many_threads(small: Codec) -> None:
     pictures = [Picture(photo(64, 64, seed)) for seed in range(6)]
-    expected = [small.encode(picture, 50, effort=2) for picture in pictures]
-    fresh = Codec.load("small", "cpu")
+    expected = [small.encode(picture, quality=50, effort=2) for picture in pictures]
+    fresh = Codec.load("small", device="cpu")
     with ThreadPoolExecutor(3) as pool:
-        assert list(pool.map(lambda picture: fresh.encode(picture, 50, effort=2), pictures)) == expected
+        assert list(pool.map(lambda picture: fresh.encode(picture, quality=50, effort=2), pictures)) == expected
 
 
 # ------------------------------------------------------------------------------------------------------ how it is asked
@@ -237,7 +237,7 @@ def test_the_command_with_a_target(source: Path, small: Codec, tmp_path: Path) -
     assert CliRunner().invoke(cli, ["encode", *options, str(source), str(target)]).exit_code == 0
     picture = Picture(photo(64, 64))
     result = encode_to(small, picture, MaxBytes(700), effort=1)
-    assert target.read_bytes() == result.data == small.encode(picture, result.quality, effort=1)
+    assert target.read_bytes() == result.data == small.encode(picture, quality=result.quality, effort=1)
 
 
 def test_the_batch(source: Path, small: Codec, tmp_path: Path) -> None:
@@ -250,12 +250,12 @@ def test_the_batch(source: Path, small: Codec, tmp_path: Path) -> None:
 def test_python_and_pillow(small: Codec, tmp_path: Path) -> None:
     importlib.import_module("dcacodec.pillow_plugin")
     pixels: NDArray[np.uint8] = photo(64, 64)
-    expected = small.encode(Picture(pixels), 40, effort=2)
-    assert encode(pixels, 40, effort=2) == expected
+    expected = small.encode(Picture(pixels), quality=40, effort=2)
+    assert encode(pixels, quality=40, effort=2) == expected
     Image.fromarray(pixels).save(tmp_path / "a.dca", quality=40, effort=2)
     assert (tmp_path / "a.dca").read_bytes() == expected
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    encode_file(tmp_path / "a.png", tmp_path / "b.dca", 40, effort=2)
+    encode_file(tmp_path / "a.png", tmp_path / "b.dca", quality=40, effort=2)
     assert (tmp_path / "b.dca").read_bytes() == expected
 
 
@@ -264,7 +264,7 @@ def test_the_benchmark(small: Codec) -> None:
     plain = open_codec("dcacodec", Options())
     assert (codec.name, codec.label) == ("dcacodec:2", f"{plain.label}, effort 2")
     assert codec.identity(40) != plain.identity(40)
-    assert codec.encode(photo(64, 64), 40) == small.encode(Picture(photo(64, 64)), 40, effort=2)
+    assert codec.encode(photo(64, 64), 40) == small.encode(Picture(photo(64, 64)), quality=40, effort=2)
     for name in ("dcacodec:", "dcacodec:0", "dcacodec:x", "dcacodec:-1", "dcacodec:10000"):
         with pytest.raises(BenchError, match="an effort is a number from 1 to 9999"):
             open_codec(name, Options())

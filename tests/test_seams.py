@@ -30,7 +30,7 @@ def script() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def small() -> Codec:
-    return Codec.load("small", "cpu")
+    return Codec.load("small", device="cpu")
 
 
 def test_differences_across_lines(script: ModuleType) -> None:
@@ -72,8 +72,8 @@ def photographs(script: ModuleType, small: Codec) -> list[tuple[bytes, NDArray[n
     """Coded in slices, and decoded from one slice: they have edges of their own, which cancel in the difference."""
     return [
         (
-            small.encode(Picture(pixels), quality, slice_log2=script.SLICE_LOG2),
-            small.decode(small.encode(Picture(pixels), quality, slice_log2=0)).pixels.astype(float),
+            small.encode(Picture(pixels), quality=quality, slice_log2=script.SLICE_LOG2),
+            small.decode(small.encode(Picture(pixels), quality=quality, slice_log2=0)).pixels.astype(float),
         )
         for pixels in (make() for make in script.PHOTOGRAPHS.values())
         for quality in (20, 80)
@@ -112,7 +112,7 @@ def test_smoothing_does_photographs_no_harm(
         def changed(latent: torch.Tensor, *others: Any) -> torch.Tensor:
             return latent + amount * (smooth(latent.clone(), *others) - latent)
 
-        monkeypatch.setattr("dcacodec.codec.codec.smooth", changed)
+        monkeypatch.setattr("dcacodec.codec.decoder.smooth", changed)
         return offset(script, small, photographs)
 
     without = with_smoothing(0)
@@ -126,9 +126,9 @@ def test_what_the_smoothing_is_for(script: ModuleType, small: Codec, monkeypatch
         return latent
 
     source = script.SMOOTH["sky"]()
-    data = small.encode(Picture(source), 20, slice_log2=8)
+    data = small.encode(Picture(source), quality=20, slice_log2=8)
     assert len(parse(data).slices) == 6
-    monkeypatch.setattr("dcacodec.codec.codec.smooth", as_it_is)
+    monkeypatch.setattr("dcacodec.codec.decoder.smooth", as_it_is)
     border, elsewhere = script.across_lines(small.decode(data).pixels.astype(float))
     assert border > elsewhere + LEVEL
 

@@ -17,6 +17,7 @@ from tiny import TINY, WEIGHTS, drawn_model, photo
 
 from dcacodec.codec.codec import Codec
 from dcacodec.codec.parallel import workers
+from dcacodec.codec.slice_coder import SliceCoder
 from dcacodec.coding import PythonCoder
 from dcacodec.errors import BadDimensionsError, BadRegionError, SymbolMismatchError
 from dcacodec.format.container import Container, Header, padded
@@ -152,7 +153,7 @@ def test_size_of_slices(width: int, height: int, expected: int) -> None:
 
 def test_a_picture_above_two_megapixels_is_coded_in_slices(codec: Codec) -> None:
     source = picture(32800, 50)
-    data = codec.encode(source, 20)
+    data = codec.encode(source, quality=20)
     container = parse(data)
     assert (container.header.slice_log2, container.header.slice_grid, len(container.slices)) == (10, (1, 33), 33)
     decoded = codec.decode(data).pixels
@@ -163,7 +164,7 @@ def test_a_picture_above_two_megapixels_is_coded_in_slices(codec: Codec) -> None
 
 def test_a_picture_too_wide_for_the_format(codec: Codec) -> None:
     with pytest.raises(BadDimensionsError):
-        codec.encode(Picture(np.zeros((1, 2**20 + 1, 3), np.uint8)), 20)
+        codec.encode(Picture(np.zeros((1, 2**20 + 1, 3), np.uint8)), quality=20)
 
 
 # ----------------------------------------------------------------------------------------------------- receptive fields
@@ -228,7 +229,8 @@ def latents_of(codec: Codec, data: bytes) -> tuple[torch.Tensor, torch.Tensor]:
     whole = torch.zeros(canvas.height, canvas.width, codec.weights.config.latent)
     coded = torch.zeros_like(whole, dtype=torch.bool)
     for index in range(len(container.slices)):
-        symbols, place = codec.read_slice(container, index), grid.area(index).reduced(16).within(canvas)
+        symbols = codec.at(container.header.quality).read_slice(container, index)
+        place = grid.area(index).reduced(16).within(canvas)
         whole[place], coded[place] = symbols.latent[0].float(), symbols.coded[0]
     return whole, coded
 
@@ -239,16 +241,16 @@ def whole_decoded(codec: Codec, data: bytes) -> Pixels:
     grid = Grid(header)
     columns, rows = grid.seams(grid.canvas, 1)
     latent = smooth(*latents_of(codec, data), [at // 16 for at in columns], [at // 16 for at in rows])
-    return codec.pixels_of(latent[None].contiguous(), header.quality)[grid.picture.within(grid.canvas)]
+    return codec.at(header.quality).point.pixels_of(latent[None].contiguous())[grid.picture.within(grid.canvas)]
 
 
 @pytest.mark.parametrize(("width", "height"), [(300, 270), (513, 40), (40, 513), (260, 520)])
 def test_y_of_slices_is_that_of_the_whole_picture(codec: Codec, width: int, height: int) -> None:
     source = photo(height, width, seed=4)
-    whole = codec.latent_of(codec._to_tensor(source), 60)[0]
+    whole = codec.at(60).point.latent_of(codec.at(50).point.tensor_of(source))[0]
     grid = grid_of(width, height)
     for index in range(grid.header.slice_count):
-        y = codec.latent_of_slice(source, grid, index, 60)[0]
+        y = codec.at(60).point.latent_of_box(source, grid, grid.area(index))[0]
         part = whole[grid.area(index).reduced(16).within(grid.canvas.reduced(16))]
         assert y.shape == part.shape
         assert (y - part).abs().max() < 1e-3 * whole.abs().max()
@@ -260,7 +262,7 @@ def test_tiles_make_the_picture_that_the_whole_makes(
     codec: Codec, width: int, height: int, quality: int, mode: str
 ) -> None:
     source = picture(height, width, mode)
-    data = codec.encode(source, quality, slice_log2=8)
+    data = codec.encode(source, quality=quality, slice_log2=8)
     decoded, expected = codec.decode(data), whole_decoded(codec, data)
     if mode == "L":
         expected = expected.mean(-1, keepdims=True).round().astype(np.uint8).repeat(3, -1)
@@ -274,7 +276,7 @@ def test_tiles_make_the_picture_that_the_whole_makes(
 def test_one_large_slice_decodes_as_without_slices(codec: Codec) -> None:
     """The same symbols under another slice size code make the same picture."""
     source = picture(200, 250)
-    whole, sliced = (codec.encode(source, 70, slice_log2=log2) for log2 in (0, 8))
+    whole, sliced = (codec.encode(source, quality=70, slice_log2=log2) for log2 in (0, 8))
     assert parse(whole).slices == parse(sliced).slices
     np.testing.assert_array_equal(codec.decode(whole).pixels, codec.decode(sliced).pixels)
 
@@ -332,7 +334,7 @@ def test_reach_of_smoothing() -> None:
 @pytest.fixture(scope="module")
 def sliced(codec: Codec) -> bytes:
     """Nine slices, those of the last column and row cut off."""
-    return codec.encode(picture(540, 600, "RGBA", seed=2), 60, slice_log2=8)
+    return codec.encode(picture(540, 600, "RGBA", seed=2), quality=60, slice_log2=8)
 
 
 @pytest.fixture(scope="module")
@@ -343,13 +345,13 @@ def whole(codec: Codec, sliced: bytes) -> Picture:
 def count_reads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """The sizes of the slices that are read from now on."""
     read: list[tuple[int, int]] = []
-    original = Codec.read_streams
+    original = SliceCoder.read_streams
 
-    def counted(self: Codec, streams: Any, width: int, height: int, *rest: Any) -> Any:
+    def counted(self: SliceCoder, streams: Any, width: int, height: int, *rest: Any) -> Any:
         read.append((width, height))
         return original(self, streams, width, height, *rest)
 
-    monkeypatch.setattr(Codec, "read_streams", counted)
+    monkeypatch.setattr(SliceCoder, "read_streams", counted)
     return read
 
 
@@ -365,7 +367,7 @@ def test_a_region_is_that_part_of_the_whole(codec: Codec, sliced: bytes, whole: 
 
 def test_a_region_of_a_single_slice_and_of_gray(codec: Codec) -> None:
     for slice_log2 in (0, 8):
-        data = codec.encode(picture(300, 330, "L"), 40, slice_log2=slice_log2)
+        data = codec.encode(picture(300, 330, "L"), quality=40, slice_log2=slice_log2)
         part, whole = codec.decode(data, region=(200, 130, 77, 150)), codec.decode(data)
         assert part.gray
         np.testing.assert_array_equal(part.pixels, whole.pixels[130:280, 200:277])
@@ -430,7 +432,7 @@ def test_previews_are_the_mean_of_their_pixels(codec: Codec, scale: int, mode: s
     width, height = 301, 279
     source = picture(height, width, mode)
     source = replace(source, pixels=source.pixels // 2 + 64)  # so that nothing of it is clipped
-    data = codec.encode(source, 90, slice_log2=8)
+    data = codec.encode(source, quality=90, slice_log2=8)
     small, large = codec.decode(data, scale=scale), codec.decode(data)
     assert (small.width, small.height) == (-(-width // scale), -(-height // scale))
     assert small.gray == source.gray
@@ -486,7 +488,7 @@ def test_the_number_of_threads_changes_nothing(codec: Codec, set_threads: Callab
     results = []
     for threads in (1, 2, 5):
         set_threads(threads)
-        data = codec.encode(source, 70, slice_log2=8)
+        data = codec.encode(source, quality=70, slice_log2=8)
         results.append((data, codec.decode(data).pixels.tobytes()))
         assert torch.get_num_threads() == threads
     assert results[0] == results[1] == results[2]
@@ -573,7 +575,7 @@ def test_new_threads_of_the_caller_keep_their_number(set_threads: Callable[[int]
 @pytest.mark.parametrize(("slice_log2", "slices"), [(0, 1), (8, 6)])
 def test_progress(codec: Codec, slice_log2: int, slices: int) -> None:
     told: list[tuple[int, int]] = []
-    data = codec.encode(picture(300, 530), 30, lambda *each: told.append(each), slice_log2)
+    data = codec.encode(picture(300, 530), quality=30, progress=lambda *each: told.append(each), slice_log2=slice_log2)
     assert told == [(done, slices) for done in range(slices + 1)]
     told.clear()
     codec.decode(data, progress=lambda *each: told.append(each))
@@ -598,15 +600,15 @@ def photograph(height: int, width: int) -> Pixels:
 
 @pytest.fixture(scope="module")
 def small() -> Codec:
-    return Codec.load("small", "cpu")
+    return Codec.load("small", device="cpu")
 
 
 @pytest.mark.parametrize("make", [smooth_picture, photograph])
 def test_slices_cost_next_to_nothing(small: Codec, make: Callable[[int, int], Pixels]) -> None:
     source, quality = make(600, 800), 20
-    data = small.encode(Picture(source), quality, slice_log2=8)
+    data = small.encode(Picture(source), quality=quality, slice_log2=8)
     decoded = small.decode(data).pixels.astype(np.float64)
-    in_one_slice = small.decode(small.encode(Picture(source), quality)).pixels.astype(np.float64)
+    in_one_slice = small.decode(small.encode(Picture(source), quality=quality)).pixels.astype(np.float64)
 
     def psnr(pixels: NDArray[np.float64]) -> float:
         return float(10 * np.log10(255**2 / np.square(pixels - source).mean()))
@@ -622,17 +624,19 @@ def test_what_the_network_is_wrongly_sure_of_is_coded(monkeypatch: pytest.Monkey
     drawn = Codec(read_weights(WEIGHTS), coder=PythonCoder())
     source, quality = photograph(300, 270), 50
     grid = Grid(Header(drawn.weights.fingerprint, 270, 300, "RGB", quality, 8))
-    latents = [drawn.latent_of_slice(source, grid, index, quality) for index in range(4)]
+    latents = [drawn.at(quality).point.latent_of_box(source, grid, grid.area(index)) for index in range(4)]
 
     def encoded(limit: float, trade_off: float) -> Container:
-        monkeypatch.setattr("dcacodec.codec.codec.SKIPPED", limit)
+        monkeypatch.setattr("dcacodec.codec.encoder.SKIPPED", limit)
         monkeypatch.setattr(DCAConfig, "trade_off", lambda self, quality: trade_off)
-        data = drawn.encode(Picture(source), quality, slice_log2=8)
+        data = drawn.encode(Picture(source), quality=quality, slice_log2=8)
         assert pack(parse(data)) == data
         return parse(data)
 
     def worst(container: Container, index: int) -> float:
-        return float((drawn.read_slice(container, index).latent - latents[index]).abs().max())
+        return float(
+            (drawn.at(container.header.quality).read_slice(container, index).latent - latents[index]).abs().max()
+        )
 
     # Errors that cost nothing, and a limit below all: never and always.
     never, best = encoded(float("inf"), 1e9), encoded(-1.0, 1e9)
@@ -642,7 +646,7 @@ def test_what_the_network_is_wrongly_sure_of_is_coded(monkeypatch: pytest.Monkey
     full = [index for index in range(4) if best.is_full(index)]
     assert full
     for index in full:
-        symbols = drawn.read_slice(best, index)
+        symbols = drawn.at(best.header.quality).read_slice(best, index)
         assert sum(map(len, symbols.steps)) == symbols.latent.numel() == latents[index].numel()
         assert worst(best, index) <= 0.5
     for index in range(4):
@@ -651,16 +655,21 @@ def test_what_the_network_is_wrongly_sure_of_is_coded(monkeypatch: pytest.Monkey
     # The choice is the smaller of bits + trade-off * error, by hand.
     grid_pixels = [source[grid.area(i).common(grid.picture).within(grid.picture)] for i in range(4)]
     monkeypatch.undo()
-    all_full = [drawn._quantised(latents[i], drawn.hyper_of(latents[i], quality), quality, True)[0] for i in range(4)]
+    all_full = [
+        drawn.at(quality).quantise(latents[i], drawn.at(quality).point.hyper_of(latents[i]), full=True)[0]
+        for i in range(4)
+    ]
     for trade_off in (0.001, 0.02, 0.4):
         costs = []
         for i in range(4):
-            sound = drawn.read_slice(never, i)
+            sound = drawn.at(never.header.quality).read_slice(never, i)
             pair = []
             for symbols in (sound, all_full[i]):
-                shown = drawn.pixels_of(symbols.latent, quality)[: grid_pixels[i].shape[0], : grid_pixels[i].shape[1]]
+                shown = drawn.at(quality).point.pixels_of(symbols.latent)[
+                    : grid_pixels[i].shape[0], : grid_pixels[i].shape[1]
+                ]
                 error = np.square(shown.astype(np.int64) - grid_pixels[i]).sum() / 3
-                pair.append(8 * sum(map(len, drawn.streams_of(symbols, quality))) + trade_off * error)
+                pair.append(8 * sum(map(len, drawn.at(quality).streams_of(symbols))) + trade_off * error)
             costs.append(pair)
         chosen = encoded(-1.0, trade_off)
         assert [chosen.is_full(i) for i in range(4)] == [cost[1] < cost[0] for cost in costs]
@@ -670,7 +679,7 @@ def test_smooth_picture_has_no_blotch(small: Codec) -> None:
     """Where slices of it were skipped wrongly, a slice came out at 18 dB."""
     source = smooth_picture(600, 800)
     for quality in (5, 20):
-        data = small.encode(Picture(source), quality, slice_log2=8)
+        data = small.encode(Picture(source), quality=quality, slice_log2=8)
         decoded = small.decode(data).pixels.astype(np.float64)
         for top in range(0, 600, 256):
             for left in range(0, 800, 256):

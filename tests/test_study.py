@@ -18,7 +18,7 @@ from tiny import TINY, drawn_model, photo
 from torch import Tensor
 
 from dcacodec.cli.app import cli
-from dcacodec.codec.codec import Codec
+from dcacodec.codec.slice_coder import SliceCoder
 from dcacodec.errors import TrainingError, WeightsError
 from dcacodec.format.container import STREAMS
 from dcacodec.metrics.curves import Curve
@@ -272,17 +272,17 @@ def test_decoding_is_timed_in_turns_and_on_the_streams_of_each(
         weights[variant.name].write_bytes(export(fresh_model(frozen, variant).eval()))
     calls: list[tuple[str, int]] = []
     clock = iter(range(10**6))
-    honest = Codec.read_streams
+    honest = SliceCoder.read_streams
 
-    def watched(self: Codec, streams: Any, width: int, height: int, *rest: Any) -> Any:
-        calls.append((self.weights.config.order, width))
+    def watched(self: SliceCoder, streams: Any, width: int, height: int, *rest: Any) -> Any:
+        calls.append((self.point.weights.config.order, width))
         symbols = honest(self, streams, width, height, *rest)
         assert symbols.latent.shape[1:3] == (height // 16, width // 16)
-        for _ in range({"R": 1, "RGL": 2}[self.weights.config.order] - 1 + len(calls)):
+        for _ in range({"R": 1, "RGL": 2}[self.point.weights.config.order] - 1 + len(calls)):
             next(clock)
         return symbols
 
-    monkeypatch.setattr(Codec, "read_streams", watched)
+    monkeypatch.setattr(SliceCoder, "read_streams", watched)
     monkeypatch.setattr(time, "process_time", lambda: next(clock) / 1000)
     times = decode_times(weights, photo(60, 90), (64, 128), 2, quiet=True)
     turns = [(order, side) for side in (64, 128) for _ in range(2) for order in ("R", "RGL")]

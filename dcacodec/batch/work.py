@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from dcacodec.batch.plan import Job, Stamp
+from dcacodec.codec import defaults
 from dcacodec.errors import reason
 from dcacodec.files.atomic import no_space_left, write_atomically
-from dcacodec.files.bounded import read_container
 from dcacodec.format.container import DEFAULT_MAX_PIXELS
-from dcacodec.format.reader import parse
+from dcacodec.format.reader import read_container
 from dcacodec.images.silence import silent_libraries
 
 if TYPE_CHECKING:
     from dcacodec.codec.codec import Codec
-    from dcacodec.ratecontrol import Target
+    from dcacodec.codec.targets import Target
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Encoding:
 
     Attributes:
         quality: 1 to 100; not asked for where there is a target.
-        effort: rounds of refinement.
+        effort: number of refinement iterations.
         preset: of the published weights.
         device: as for `Codec.load`.
         max_pixels: None for no limit.
@@ -74,9 +74,9 @@ class Encoding:
         target: what each file is to keep to; None for the quality.
     """
 
-    quality: int = 50
-    effort: int = 0
-    preset: str = "small"
+    quality: int = defaults.QUALITY
+    effort: int = defaults.EFFORT
+    preset: str = defaults.PRESET
     device: str = "auto"
     max_pixels: int | None = DEFAULT_MAX_PIXELS
     strip: bool = False
@@ -93,7 +93,7 @@ class Decoding:
 
     Attributes:
         format: a key of `images.FORMATS`.
-        device: as for `Codec.load_for`.
+        device: as for `Codec.for_container`.
         max_pixels: None for no limit.
     """
 
@@ -162,7 +162,7 @@ class Encoder(FileWorker):
         from dcacodec.codec.codec import Codec
 
         Image.MAX_IMAGE_PIXELS = None  # Pillow has a limit of its own; here ours holds
-        self.codec = Codec.load(self.settings.preset, self.settings.device)
+        self.codec = Codec.load(self.settings.preset, device=self.settings.device)
 
     def convert(self, source: Path) -> Converted:
         """See `FileWorker`."""
@@ -174,9 +174,10 @@ class Encoder(FileWorker):
             picture = picture.stripped()
         target, effort = self.settings.target, self.settings.effort
         if target is None:
-            data = self.codec.encode(picture, self.settings.quality, effort=effort)
+            data = self.codec.encode(picture, quality=self.settings.quality, effort=effort)
             return Converted(lambda file: file.write(data))
-        from dcacodec.ratecontrol import encode_to, outcome
+        from dcacodec.codec.rate_control import encode_to
+        from dcacodec.codec.targets import outcome
 
         result = encode_to(self.codec, picture, target, effort=effort)
         taken = f"quality {result.quality}: {outcome(target, result, picture)}"
@@ -201,11 +202,11 @@ class Decoder(FileWorker):
         from dcacodec.images.writing import write_picture
 
         with open(source, "rb") as file:
-            data = read_container(file, self.settings.max_pixels)
-        fingerprint = parse(data, self.settings.max_pixels).header.fingerprint
+            container = read_container(file, self.settings.max_pixels)
+        fingerprint = container.header.fingerprint
         if fingerprint not in self.codecs:
-            self.codecs[fingerprint] = Codec.load_for(data, self.settings.device, self.settings.max_pixels)
-        picture = self.codecs[fingerprint].decode(data, self.settings.max_pixels)
+            self.codecs[fingerprint] = Codec.for_container(container, device=self.settings.device)
+        picture = self.codecs[fingerprint].decode(container)
         return Converted(lambda file: write_picture(picture, file, self.settings.format))
 
 

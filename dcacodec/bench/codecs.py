@@ -167,17 +167,17 @@ class Ours(BenchCodec):
         from dcacodec.weights.reader import read_weights
 
         if self._options.weights is None:
-            return Codec.load(self._options.preset, self._options.device)
+            return Codec.load(self._options.preset, device=self._options.device)
         return Codec(read_weights(self._options.weights), choose_device(self._options.device))
 
     def encode(self, pixels: Pixels, setting: float) -> bytes:
         """Colour alone: no alpha plane, no metadata."""
-        data: bytes = self._codec.encode(Picture(pixels), int(setting), effort=self._effort)
+        data: bytes = self._codec.encode(Picture(pixels), quality=int(setting), effort=self._effort)
         return data
 
     def decode(self, data: bytes) -> Pixels:
         """Of any size: these are our own files."""
-        pixels: Pixels = self._codec.decode(data, None).pixels
+        pixels: Pixels = self._codec.decode(data, max_pixels=None).pixels
         return pixels
 
     def streams(self, data: bytes) -> Mapping[str, int]:

@@ -175,7 +175,7 @@ def batch(
     aim = wanted_target(target_bpp, target_size, target_psnr)
     already = (job.target for job in plan.skipped)
     if aim is not None:
-        from dcacodec.ratecontrol import MinPsnr, byte_limit
+        from dcacodec.codec.targets import MinPsnr, byte_limit
 
         if not isinstance(aim, MinPsnr):  # a PSNR would have to be measured
             report.above_target = larger_than(already, partial(byte_limit, aim))

@@ -31,7 +31,6 @@ from dcacodec.cli.streams import (
     write_file,
 )
 from dcacodec.errors import DcaError
-from dcacodec.format.reader import parse
 
 
 def _region(context: click.Context, option: click.Parameter, text: str | None) -> tuple[int, ...] | None:
@@ -114,20 +113,19 @@ def decode(
     if chosen not in OUTPUT_FORMATS:
         raise click.BadParameter(f"{chosen} is not one of {', '.join(OUTPUT_FORMATS)}.", param_hint="'--format'")
     limit = max_pixels or None
-    data = read_file(source, limit)
+    # A bad file is told before torch is loaded.
+    container = read_file(source, limit)
     with about(source):
-        # A bad file is told before torch is loaded.
-        header = parse(data, limit).header
         if region is not None:
-            Grid(header).region(*region)
+            Grid(container.header).region(*region)
 
         from dcacodec.codec.codec import Codec
 
-        codec = Codec.load_for(data, device, limit)
+        codec = Codec.for_container(container, device=device)
         introduce(codec)
         start = time.perf_counter()
         with progress_bar() as progress:
-            picture = codec.decode(data, limit, region=region, scale=_SCALES[scale], progress=progress)
+            picture = codec.decode(container, region=region, scale=_SCALES[scale], progress=progress)
         seconds = time.perf_counter() - start
     with about(target, "standard output"):
         write_file(target, lambda file: write_picture(picture, file, chosen))

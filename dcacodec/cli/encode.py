@@ -111,18 +111,19 @@ def encode(
         picture = picture.stripped()
 
     from dcacodec.codec.codec import Codec
-    from dcacodec.ratecontrol import encode_to, outcome
+    from dcacodec.codec.rate_control import encode_to
+    from dcacodec.codec.targets import outcome
 
     aim = wanted_target(target_bpp, target_size, target_psnr)
-    codec = Codec.load(preset, device)
+    codec = Codec.load(preset, device=device)
     introduce(codec)
     start = time.perf_counter()
     if aim is None:
-        with progress_bar("round" if effort else "slice") as progress:
-            data = codec.encode(picture, quality, progress, effort=effort)
+        with progress_bar("iteration" if effort else "slice") as progress:
+            data = codec.encode(picture, quality=quality, effort=effort, progress=progress)
     else:
         with progress_bar("try") as progress:
-            result = encode_to(codec, picture, aim, progress, effort=effort)
+            result = encode_to(codec, picture, aim, effort=effort, progress=progress)
         data = result.data
     seconds = time.perf_counter() - start
     write_file(target, lambda file: file.write(data))

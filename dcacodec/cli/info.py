@@ -10,9 +10,9 @@ from dcacodec.cli.console import print_result
 from dcacodec.cli.options import (
     MAX_PIXELS,
 )
-from dcacodec.cli.streams import about, read_file, weights_name
+from dcacodec.cli.streams import read_file, weights_name
 from dcacodec.format.container import describe
-from dcacodec.format.reader import parse
+from dcacodec.format.writer import packed_size
 
 
 @click.command(
@@ -33,9 +33,8 @@ def info(source: str, as_json: bool, max_pixels: int) -> None:
     quality, slices, slice_size, streams, chunks, overhead_bytes, file_bytes and bpp.
     """
     limit = max_pixels or None
-    data = read_file(source, limit)
-    with about(source):
-        facts = describe(parse(data, limit), len(data))
+    container = read_file(source, limit)
+    facts = describe(container, packed_size(container))
     facts["weights"] = weights_name(facts["fingerprint"])
     if as_json:
         print_result(json.dumps(facts))

@@ -17,7 +17,7 @@ from dcacodec.format.container import DEFAULT_MAX_PIXELS
 from dcacodec.weights.registry import presets
 
 if TYPE_CHECKING:
-    from dcacodec.ratecontrol import Target
+    from dcacodec.codec.targets import Target
 from dcacodec.cli.console import QUIET_KEY, VERBOSE_KEY
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -170,7 +170,7 @@ def wanted_target(bpp: float | None, size: int | None, psnr: float | None) -> Ta
     """What the option of the three that was given asks for; None where none was."""
     if bpp is None and size is None and psnr is None:
         return None
-    from dcacodec.ratecontrol import MaxBpp, MaxBytes, MinPsnr
+    from dcacodec.codec.targets import MaxBpp, MaxBytes, MinPsnr
 
     if bpp is not None:
         return MaxBpp(bpp)

@@ -15,7 +15,8 @@ import click
 
 from dcacodec.cli.console import is_quiet, is_verbose, note, print_result, standard_output, tell
 from dcacodec.errors import DcaError, UnknownModelError
-from dcacodec.files.bounded import read_container
+from dcacodec.format.container import Container
+from dcacodec.format.reader import read_container
 
 if TYPE_CHECKING:
     from dcacodec.codec.codec import Codec
@@ -104,8 +105,8 @@ def opened(source: str) -> Iterator[BinaryIO]:
             yield file
 
 
-def read_file(source: str, max_pixels: int | None) -> bytes:
-    """The bytes of a `.dca` file."""
+def read_file(source: str, max_pixels: int | None) -> Container:
+    """What a `.dca` file holds."""
     with about(source), opened(source) as file:
         return read_container(file, max_pixels)
 

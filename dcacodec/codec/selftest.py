@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from dcacodec.codec.codec import Codec, Symbols
+    from dcacodec.codec.codec import Codec
+    from dcacodec.codec.slice_coder import Symbols
     from dcacodec.coding import Coder
     from dcacodec.weights.reader import Weights
 
@@ -103,10 +104,11 @@ def slices_of(codec: Codec, data: bytes, backwards: bool = False) -> list[Symbol
 
     container = parse(data)
     order = range(len(container.slices))
+    coder = codec.at(container.header.quality)
     found: dict[int, Symbols] = {}
     for index in reversed(order) if backwards else order:
-        found[index] = codec.read_slice(container, index)
-        if codec.streams_of(found[index], container.header.quality) != container.slices[index].streams:
+        found[index] = coder.read_slice(container, index)
+        if coder.streams_of(found[index]) != container.slices[index].streams:
             raise SymbolMismatchError("the latents, coded again, do not give the same streams")
     return [found[index] for index in order]
 
@@ -238,7 +240,7 @@ def _round_trip(golden: Golden, writer: Setting, reader: Setting) -> tuple[str, 
     source, again = _codec(golden, writer), _codec(golden, reader)
     picture = source.decode(golden.data)
     with threads(writer.threads):
-        data = source.encode(picture, 70)
+        data = source.encode(picture, quality=70)
         expected = digest_of(slices_of(source, data))
     with threads(reader.threads):
         found = digest_of(slices_of(again, data))

@@ -3,7 +3,6 @@
 from typing import IO, Final
 
 from dcacodec.errors import TooLargeError
-from dcacodec.format.container import MAGIC
 
 _BYTES_PER_PIXEL: Final = 8
 _BYTES_BESIDES: Final = 64 << 20
@@ -32,9 +31,3 @@ def read_bounded(file: IO[bytes], max_pixels: int | None, start: bytes = b"") ->
         if length > limit:
             raise TooLargeError(f"more than {limit} bytes, which no file of a picture of {max_pixels} pixels has")
     return b"".join(parts)
-
-
-def read_container(file: IO[bytes], max_pixels: int | None) -> bytes:
-    """The bytes of a `.dca` file, as `read_bounded`. What is none, however large, is read no further than its start."""
-    start = file.read(len(MAGIC))
-    return read_bounded(file, max_pixels, start) if start == MAGIC else start

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from typing import Final
+from typing import IO, Final
 
 from dcacodec.errors import (
     BadChecksumError,
@@ -18,6 +18,7 @@ from dcacodec.errors import (
     TrailingBytesError,
     TruncatedError,
 )
+from dcacodec.files.bounded import read_bounded
 from dcacodec.format.container import (
     DEFAULT_MAX_PIXELS,
     END_OF_CHUNKS,
@@ -68,6 +69,16 @@ def parse(data: bytes, max_pixels: int | None = DEFAULT_MAX_PIXELS) -> Container
     if reader.position != end:
         raise TrailingBytesError(f"{end - reader.position} bytes between the last chunk and the checksum")
     return container
+
+
+def read_container(file: IO[bytes], max_pixels: int | None = DEFAULT_MAX_PIXELS) -> Container:
+    """Read a `.dca` file to its end, and parse it. What is none, however large, is read no further than its start.
+
+    Raises:
+        As `parse`.
+    """
+    start = file.read(len(MAGIC))
+    return parse(read_bounded(file, max_pixels, start) if start == MAGIC else start, max_pixels)
 
 
 def glance(data: bytes) -> Header:

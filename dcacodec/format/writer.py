@@ -14,6 +14,17 @@ def pack(container: Container) -> bytes:
     Raises:
         BadLengthError: a stream or chunk has 2^32 bytes or more.
     """
+    body = b"".join(_parts(container))
+    return body + U32.pack(zlib.crc32(body))
+
+
+def packed_size(container: Container) -> int:
+    """How many bytes `pack` makes of a container."""
+    return sum(map(len, _parts(container))) + U32.size
+
+
+def _parts(container: Container) -> list[bytes]:
+    """All but the checksum."""
     header = container.header
     parts = [
         MAGIC,
@@ -33,5 +44,4 @@ def pack(container: Container) -> bytes:
     for chunk in container.chunks:
         parts += [chunk.tag.encode("ascii"), varint(len(chunk.data)), chunk.data]
     parts.append(bytes([END_OF_CHUNKS]))
-    body = b"".join(parts)
-    return body + U32.pack(zlib.crc32(body))
+    return parts

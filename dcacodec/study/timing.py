@@ -42,11 +42,12 @@ def decode_times(
                 for name, path in weights.items():
                     codec = Codec(read_weights(path))
                     if name not in coded:
-                        symbols = codec.symbols_of(pixels, TIMED_QUALITY)
-                        coded[name] = codec.streams_of(symbols, TIMED_QUALITY), symbols.full
+                        encoded = codec.encoder_at(TIMED_QUALITY).encode_whole(pixels)
+                        coded[name] = encoded.coded.streams, encoded.symbols.full
+                    coder = codec.at(TIMED_QUALITY)
                     streams, full = coded[name]
                     began = time.process_time()
-                    codec.read_streams(streams, side, side, TIMED_QUALITY, full)
+                    coder.read_streams(streams, side, side, full)
                     taken = round(1000 * (time.process_time() - began), 1)
                     least[name][str(side)] = min(taken, least[name].get(str(side), taken))
                     bar.update()

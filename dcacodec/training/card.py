@@ -23,7 +23,7 @@ def rate_distortion(codec: Codec, pictures: Sequence[NDArray[np.uint8]], quality
     """Means over the pictures of real files: bpp of the file, PSNR in dB, and bpp of each stream."""
     rows = []
     for pixels in pictures:
-        data = codec.encode(Picture(pixels), quality)
+        data = codec.encode(Picture(pixels), quality=quality)
         area = pixels.shape[0] * pixels.shape[1]
         row = {name: size * 8 / area for name, size in describe(parse(data), len(data))["streams"].items()}
         rows.append({"bpp": len(data) * 8 / area, "psnr": psnr(pixels, codec.decode(data).pixels), **row})

@@ -57,7 +57,7 @@ def fitted_levels(weights: Weights, pictures: Sequence[NDArray[np.uint8]], quiet
     for pixels in tqdm(pictures, desc="fitting tables", unit="picture", disable=quiet or not pictures):
         blocks = whole_blocks(pixels)
         for quality in FIT_QUALITIES if blocks.size else ():
-            symbols = codec.symbols_of(blocks, quality)
+            symbols = codec.encoder_at(quality).encode_whole(blocks).symbols
             for values, rows in zip(symbols.steps, symbols.rows, strict=True):
                 counts += symbol_counts(values, rows, table) + symbol_counts(-values, rows, table)
     return table_from_probabilities(counts[:, :-1], counts[:, -1], table.low, table.shift)
@@ -99,7 +99,7 @@ def activation_ranges(weights: Weights, pictures: Sequence[NDArray[np.uint8]]) -
         codec = Codec(weights)
         for pixels in pictures:
             for quality in RANGE_QUALITIES:
-                codec.encode(Picture(pixels), quality)
+                codec.encode(Picture(pixels), quality=quality)
     finally:
         for hook in hooks:
             hook.remove()

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from oracle import Oracle
 from tiny import GOLDEN, TINY, WEIGHTS, drawn_model, photo
 
-from dcacodec.codec.codec import Codec, Symbols
+from dcacodec.codec.codec import Codec
+from dcacodec.codec.slice_coder import Symbols
 from dcacodec.coding import PythonCoder
 from dcacodec.format.reader import parse
 from dcacodec.images.picture import Picture
@@ -51,11 +52,11 @@ def arrays_of(symbols: Symbols) -> dict[str, NDArray[np.integer[Any]]]:
 
 
 def make_file(codec: Codec, oracle: Oracle, path: Path, source: Picture, quality: int, slice_log2: int = 0) -> None:
-    data = codec.encode(source, quality, slice_log2=slice_log2)
+    data = codec.encode(source, quality=quality, slice_log2=slice_log2)
     grid = Grid(parse(data).header)
     slices = []
     for index, expected in enumerate(oracle.decode(data)):
-        symbols = codec.symbols_of_slice(source.pixels, grid, index, quality)
+        symbols = codec.encoder_at(quality).encode(source.pixels, grid, index).symbols
         slices.append(arrays_of(symbols))
         assert np.array_equal(expected.latent, slices[-1]["latent"])
     # The names of a file in one slice have no number in front of them.

@@ -1,0 +1,106 @@
+"""Latents of slices to pixels, tile by tile, without lines where slices meet.
+
+::
+
+    slice 0 -- y_hat --.
+    slice 1 -- y_hat --+--> y_hat of a tile and its halo -- seams smoothed -- f_s --> its part of the picture
+    ...              --'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dcacodec.codec.operating_point import OperatingPoint, Pixels
+from dcacodec.codec.parallel import InOrder
+from dcacodec.codec.progress import Progress, ProgressReporter
+from dcacodec.network.config import LATENT_STRIDE
+from dcacodec.network.transforms import synthesis_halo
+from dcacodec.tiling.boxes import Box
+from dcacodec.tiling.grid import Grid, Tile, tiles_for
+from dcacodec.tiling.seams import REACH, ROOM, smooth
+
+SliceLatent: TypeAlias = "tuple[Tensor, Tensor]"
+"""y_hat float32 (H, W, M) of a slice, and which elements are coded, bool (H, W, M)."""
+
+
+def decode_view(
+    point: OperatingPoint,
+    grid: Grid,
+    view: Box,
+    scale: int,
+    latent_of: Callable[[int], SliceLatent],
+    each: InOrder,
+    progress: Progress | None = None,
+) -> Pixels:
+    """The pixels (H, W, 3) of a part of a picture.
+
+    Args:
+        point: the operating point that the picture was coded at.
+        grid: of the picture.
+        view: the part, in pixels of the picture at 1/scale of its size.
+        scale: 1, 2, 4 or 8.
+        latent_of: gives the latent of a slice; called once for each that is needed.
+        each: how slices and tiles are worked through.
+        progress: is told of every tile.
+    """
+    tiles = tiles_for(grid, view.times(scale), synthesis_halo(point.weights.config), REACH * LATENT_STRIDE)
+
+    def make(job: tuple[Tile, Tensor]) -> tuple[Box, Pixels]:
+        tile, latent = job
+        part = tile.part.reduced(scale)
+        pixels = point.pixels_of(latent, scale)[part.within(tile.box.reduced(scale))]
+        return part, _grayed(pixels) if grid.header.mode == "L" else pixels
+
+    whole = np.empty((view.height, view.width, 3), np.uint8)
+    made = each(make, _tile_latents(point, grid, tiles, latent_of, each))
+    for part, pixels in ProgressReporter(progress, len(tiles)).all(made):
+        whole[part.within(view)] = pixels
+    return whole
+
+
+def _tile_latents(
+    point: OperatingPoint,
+    grid: Grid,
+    tiles: Sequence[Tile],
+    latent_of: Callable[[int], SliceLatent],
+    each: InOrder,
+) -> Iterator[tuple[Tile, Tensor]]:
+    """Each tile with its y_hat, float32 (1, H/16, W/16, M).
+
+    Slices are asked for when the first tile needs them, and forgotten after the last. Those that a tile does not need
+    are zero in it.
+    """
+
+    def read(index: int) -> tuple[int, SliceLatent]:
+        return index, latent_of(index)
+
+    arriving = each(read, dict.fromkeys(chain.from_iterable(tile.slices for tile in tiles)))
+    known: dict[int, SliceLatent] = {}
+    for tile in tiles:
+        while not known.keys() >= set(tile.slices):
+            known.update([next(arriving)])
+        box, source = (place.reduced(LATENT_STRIDE) for place in (tile.box, tile.source))
+        latent = torch.zeros(source.height, source.width, point.weights.config.latent, device=point.device)
+        coded = torch.zeros_like(latent, dtype=torch.bool)
+        for index in tile.slices:
+            area = grid.area(index).reduced(LATENT_STRIDE)
+            common = area.common(source)
+            for whole, part in zip((latent, coded), known[index], strict=True):
+                whole[common.within(source)] = part[common.within(area)]
+        seams = [[at // LATENT_STRIDE for at in line] for line in grid.seams(tile.source, ROOM * LATENT_STRIDE)]
+        yield tile, smooth(latent, coded, *seams)[box.within(source)][None].contiguous()
+        for index in tile.finished:
+            del known[index]
+
+
+def _grayed(pixels: Pixels) -> Pixels:
+    """(H, W, 3), each pixel with the rounded mean of its samples in all three."""
+    mean = pixels.mean(-1, keepdims=True).round().astype(np.uint8)
+    return np.repeat(mean, 3, -1)

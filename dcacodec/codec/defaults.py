@@ -1,0 +1,7 @@
+"""What encoding does where nothing else is asked for: the one place that says so. No torch here."""
+
+from typing import Final
+
+QUALITY: Final = 50
+EFFORT: Final = 0
+PRESET: Final = "small"

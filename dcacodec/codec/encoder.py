@@ -1,0 +1,121 @@
+"""A picture to slices: analysis, refinement, and the choice between the ways to code a slice.
+
+::
+
+    pixels -- f_a --> y -+----------------------> candidates --+--> the cheapest, by bits + lambda * squared error
+                         '-- refine (--effort) -> candidates --'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+from torch import Tensor
+
+from dcacodec.codec.operating_point import Pixels
+from dcacodec.codec.refinement import refine
+from dcacodec.codec.slice_coder import SliceCoder, Symbols
+from dcacodec.format.container import ALPHA_CHUNK, METADATA_CHUNKS, Chunk, Container, Header, Slice, full_chunk
+from dcacodec.images.alpha import encode_alpha
+from dcacodec.images.picture import Picture
+from dcacodec.network.config import LATENT_STRIDE
+from dcacodec.network.dca import DCA
+from dcacodec.network.transforms import synthesis_halo
+from dcacodec.tiling.grid import Grid
+from dcacodec.tiling.seams import SKIPPED
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedSlice:
+    """A slice as it goes into the file, and the integers in it."""
+
+    symbols: Symbols
+    coded: Slice
+
+
+@dataclass(frozen=True, eq=False)
+class SliceEncoder:
+    """Encodes the slices of pictures at an operating point.
+
+    Attributes:
+        coder: of the operating point.
+        effort: number of refinement iterations.
+        smooth_network: the network in floating point throughout, which has slopes; asked for where `effort` is not 0.
+    """
+
+    coder: SliceCoder
+    effort: int = 0
+    smooth_network: Callable[[], DCA] | None = None
+
+    def encode(self, pixels: Pixels, grid: Grid, index: int, tick: Callable[[], object] = lambda: None) -> EncodedSlice:
+        """Encode a slice of a picture (H, W, 3); `tick` is called after each iteration of refinement."""
+        area = grid.area(index)
+        shown = pixels[area.common(grid.picture).within(grid.picture)]
+        return self._best(self._candidates(pixels, grid, index, tick), shown)
+
+    def encode_whole(self, pixels: Pixels) -> EncodedSlice:
+        """Encode a picture (H, W, 3) as a single slice."""
+        height, width, _ = pixels.shape
+        return self.encode(pixels, Grid(Header(bytes(4), width, height, "RGB", self.coder.point.quality)), 0)
+
+    def _candidates(self, pixels: Pixels, grid: Grid, index: int, tick: Callable[[], object]) -> Sequence[Symbols]:
+        point, area = self.coder.point, grid.area(index)
+        if not self.effort:
+            y = point.latent_of_box(pixels, grid, area)
+            return self.candidates(y, point.hyper_of(y))
+        assert self.smooth_network is not None
+        # f_s makes pixels of this slice and of what is around it.
+        box = area.grown(synthesis_halo(point.weights.config)).common(grid.canvas)
+        whole = point.latent_of_box(pixels, grid, box)
+        inside = area.reduced(LATENT_STRIDE).within(box.reduced(LATENT_STRIDE))
+        y = whole[:, inside[0], inside[1]].contiguous()
+        picture = point.tensor_of(pixels, box)[:, : grid.picture.bottom - box.top, : grid.picture.right - box.left]
+        hyper = point.hyper_of(y)
+        refined = refine(self.smooth_network(), whole, inside, hyper, picture, point.quality, self.effort, tick)
+        return list(chain.from_iterable(self.candidates(latent, hyper) for latent in (y, refined)))
+
+    def candidates(self, y: Tensor, hyper: dict[str, Tensor]) -> list[Symbols]:
+        """The symbols that a latent may be coded as.
+
+        What is skipped cannot be corrected. Where the network was sure of it and wrong, the second has all coded.
+
+        Args:
+            y: (1, H/16, W/16, M), H and W multiples of 64.
+            hyper: the hyper latents to go with it, rounded.
+        """
+        symbols, missed = self.coder.quantise(y, hyper, full=False)
+        return [symbols] if missed <= SKIPPED else [symbols, self.coder.quantise(y, hyper, full=True)[0]]
+
+    def _best(self, candidates: Sequence[Symbols], shown: Pixels) -> EncodedSlice:
+        """The cheapest of a slice that shows these pixels (H, W, 3), by what the network was trained to make small."""
+        streams = [self.coder.streams_of(symbols) for symbols in candidates]
+        if len(candidates) == 1:
+            best = 0
+        else:
+            costs = [self._cost(*each, shown) for each in zip(candidates, streams, strict=True)]
+            best = costs.index(min(costs))
+        symbols = candidates[best]
+        return EncodedSlice(symbols, Slice(streams[best], symbols.checksum()))
+
+    def _cost(self, symbols: Symbols, streams: Sequence[bytes], shown: Pixels) -> float:
+        """Bits + lambda * squared error, the mean of the three samples of each pixel, over all pixels."""
+        height, width, samples = shown.shape
+        point = self.coder.point
+        error = point.pixels_of(symbols.latent)[:height, :width].astype(np.float32) - shown
+        bits = 8 * sum(map(len, streams))
+        return bits + point.trade_off * float(np.square(error).sum()) / samples
+
+
+def side_chunks(picture: Picture) -> list[Chunk]:
+    """The chunks for what travels with a picture: its alpha plane, compressed, and metadata."""
+    chunks = [] if picture.alpha is None else [Chunk(ALPHA_CHUNK, encode_alpha(picture.alpha))]
+    return chunks + [Chunk(tag, data) for tag, data in zip(METADATA_CHUNKS, picture.metadata, strict=True) if data]
+
+
+def assemble(header: Header, slices: Iterable[EncodedSlice], side: Sequence[Chunk]) -> Container:
+    """The container of slices and side chunks. Of the slices, only what goes into the file is kept."""
+    coded, full = zip(*((each.coded, each.symbols.full) for each in slices), strict=True)
+    return Container(header, coded, (*([full_chunk(full)] if any(full) else []), *side))

@@ -1,0 +1,120 @@
+"""A network at one quality: pixels to latents and back, and all numbers that depend on the quality."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dcacodec.coding import VALUE_LIMIT
+from dcacodec.format.container import padded
+from dcacodec.network.config import LATENT_STRIDE
+from dcacodec.network.context import Scales, StepCoder
+from dcacodec.network.device import to_device, to_host
+from dcacodec.network.precision import fast_bfloat16, transform_precision
+from dcacodec.network.transforms import analysis_halo
+from dcacodec.tiling.boxes import Box
+from dcacodec.tiling.grid import Grid
+from dcacodec.weights.reader import Weights
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class OperatingPoint:
+    """Weights on a device, at a quality. Made once per call.
+
+    Attributes:
+        weights: on `device`.
+        device: where the network runs.
+        quality: 1..100.
+        trade_off: lambda, of ``bits + lambda * distortion``.
+        position: between the anchors, (1,) on the device.
+        anchor: the nearest one, whose rows the priors of the hyper latents use.
+        scales: of the entropy model, in fixed point.
+    """
+
+    weights: Weights
+    device: torch.device
+    quality: int
+    trade_off: float
+    position: Tensor
+    anchor: int
+    scales: Scales
+
+    @classmethod
+    def of(cls, weights: Weights, device: torch.device, quality: int) -> OperatingPoint:
+        """That of a quality, 1..100."""
+        config = weights.config
+        place = config.anchor_position(quality)
+        position = torch.full((1,), place, device=device)
+        scales = weights.scales(quality, device)
+        return cls(weights, device, quality, config.trade_off(quality), position, round(place), scales)
+
+    def tensor_of(self, pixels: Pixels, box: Box | None = None) -> Tensor:
+        """(H, W, 3) -> (1, H', W', 3) float32 in 0..1, sides padded to multiples of 64 with the last row and column.
+
+        Of this, the part `box`, which begins inside the picture; all of it if None.
+        """
+        height, width, _ = pixels.shape
+        picture = Box(0, 0, width, height)
+        box = box or Box(0, 0, padded(width), padded(height))
+        inside = box.common(picture)
+        margins = (0, box.bottom - inside.bottom), (0, box.right - inside.right), (0, 0)
+        part = np.pad(pixels[inside.within(picture)], margins, mode="edge")
+        return to_device(part, self.device)[None].float() / 255
+
+    @torch.inference_mode()
+    def latent_of(self, picture: Tensor) -> Tensor:
+        """Analyse: (1, H, W, 3) in 0..1, sides multiples of 16 -> y (1, H/16, W/16, M) float32."""
+        with transform_precision(self.device, fast_bfloat16(self.device)):
+            return self.weights.network.latent(picture, self.position)
+
+    def latent_of_box(self, pixels: Pixels, grid: Grid, part: Box) -> Tensor:
+        """y of a part of the canvas, its sides multiples of 16, as it is in that of the whole picture up to rounding.
+
+        (H, W, 3) -> (1, h/16, w/16, M) float32, where h and w are the sides of the part.
+        """
+        box = part.grown(analysis_halo(self.weights.config)).common(grid.canvas)
+        y = self.latent_of(self.tensor_of(pixels, box))
+        rows, columns = part.reduced(LATENT_STRIDE).within(box.reduced(LATENT_STRIDE))
+        return y[:, rows, columns].contiguous()
+
+    @torch.inference_mode()
+    def hyper_of(self, y: Tensor) -> dict[str, Tensor]:
+        """The hyper latents of y (1, H/16, W/16, M), rounded, float64."""
+        with transform_precision(self.device, fast_bfloat16(self.device)):
+            hyper = self.weights.network.hyper_latents(y, self.position)
+        return {letter: z.double().round().clamp(-VALUE_LIMIT, VALUE_LIMIT) for letter, z in hyper.items()}
+
+    @torch.inference_mode()
+    def pixels_of(self, latent: Tensor, scale: int = 1) -> Pixels:
+        """Synthesise: y_hat (1, H/16, W/16, M) -> (H/scale, W/scale, 3)."""
+        with transform_precision(self.device, fast_bfloat16(self.device)):
+            picture = self.weights.network.synthesise(latent.float(), self.position, scale)
+        (pixels,) = to_host((picture[0] * 255).round().clamp(0, 255).to(torch.uint8))
+        return pixels
+
+    def run_steps(self, latents: dict[str, Tensor], size: tuple[int, int], code: StepCoder) -> Tensor:
+        """The entropy model in fixed point: the one step iterator of encoder and decoder.
+
+        Args:
+            latents: hyper latents by letter, float64.
+            size: (H, W) of y.
+            code: called once per step; gets scale levels as integers.
+
+        Returns:
+            y_hat (1, H, W, M) float64.
+        """
+
+        def coded(step: int, mean: Tensor, level: Tensor) -> Tensor:
+            return code(step, mean, level.round().long())
+
+        return self.weights.network.entropy(latents, size, self.scales, coded)
+
+    def prior_rows(self, shape: tuple[int, ...]) -> NDArray[np.int64]:
+        """The row of the prior's table for each element of a hyper latent: its channel at the nearest anchor."""
+        return np.broadcast_to(self.anchor * shape[-1] + np.arange(shape[-1]), shape).reshape(-1)

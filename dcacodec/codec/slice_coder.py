@@ -1,0 +1,193 @@
+"""Latents of a slice to its seven streams, and back.
+
+::
+
+    y, z -- quantise --> Symbols -- streams_of --> z_r, z_g, z_l, y_1..y_4
+                         Symbols <- read_streams <-------'
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dcacodec.codec.operating_point import OperatingPoint
+from dcacodec.coding import VALUE_LIMIT, Coder, decode_values, encode_values
+from dcacodec.errors import StreamError, SymbolMismatchError
+from dcacodec.format.container import Container
+from dcacodec.network.config import LATENT_STRIDE, REGIONAL_STRIDE, STEPS
+from dcacodec.network.context import from_phases, join_steps, take_step, to_phases
+from dcacodec.network.device import to_device, to_host
+from dcacodec.network.fixed_point import ACTIVATION_BITS
+from dcacodec.network.priors import SKIP_BELOW
+from dcacodec.tiling.grid import Grid
+
+HYPER_ORDER: Final = "RGL"
+"""Order of the hyper latents in the file, whatever the order of contextualisation."""
+
+
+@dataclass(frozen=True, eq=False)
+class Symbols:
+    """The integers that a slice's streams carry.
+
+    Attributes:
+        hyper: by letter, int32: R (H/4, W/4, C), G (tokens, C), L (H, W, C).
+        steps: four times int32 (N,): the residuals of y that are coded, skipped elements left out, in the order
+            row, column, channel within the group.
+        rows: four times int64 (N,): the scale level of each.
+        latent: y_hat, float64 (1, H, W, M), a multiple of 2**-9.
+        coded: bool (1, H, W, M), which elements of y are.
+        full: whether all are; if not, those of a level below `SKIP_BELOW` are skipped.
+    """
+
+    hyper: dict[str, NDArray[np.int32]]
+    steps: list[NDArray[np.int32]]
+    rows: list[NDArray[np.int64]]
+    latent: Tensor
+    coded: Tensor
+    full: bool
+
+    def checksum(self) -> int:
+        """CRC-32 over the hyper latents and y_hat in units of 2**-9, all as little-endian int32."""
+        crc = 0
+        for letter in HYPER_ORDER:
+            if letter in self.hyper:
+                crc = zlib.crc32(self.hyper[letter].astype("<i4").tobytes(), crc)
+        (units,) = to_host((self.latent * 2.0**ACTIVATION_BITS).int())
+        return zlib.crc32(units.astype("<i4", copy=False).tobytes(), crc)
+
+
+@dataclass(frozen=True, eq=False)
+class SliceCoder:
+    """Codes slices at an operating point with an entropy coder."""
+
+    point: OperatingPoint
+    coder: Coder
+
+    @torch.inference_mode()
+    def quantise(self, y: Tensor, latents: dict[str, Tensor], full: bool) -> tuple[Symbols, float]:
+        """Symbols, and how far the worst of the skipped elements is from its mean, in quantisation steps.
+
+        Args:
+            y: (1, H/16, W/16, M), H and W multiples of 64.
+            latents: the hyper latents to go with it, rounded.
+            full: code all elements, skip none.
+        """
+        y = y.double()
+        first_coded = _first_coded(full)
+        residuals: list[Tensor] = []
+        rows: list[Tensor] = []
+        missed: list[Tensor] = []
+        coded: list[Tensor] = []
+
+        def code(step: int, mean: Tensor, levels: Tensor) -> Tensor:
+            coded.append(levels >= first_coded)
+            skipped = ~coded[-1]
+            distance = take_step(y, step) - mean
+            missed.append((distance.abs() * skipped).max())
+            residual = distance.round().clamp(-VALUE_LIMIT, VALUE_LIMIT).masked_fill(skipped, 0.0)
+            residuals.append(_raster(residual).int())
+            rows.append(_raster(levels).to(torch.uint8))
+            return residual + mean
+
+        latent = self.point.run_steps(latents, (y.shape[1], y.shape[2]), code)
+        # Only now, and all at once: until here a GPU was not waited for.
+        integers = [z[0].int() for z in latents.values()]
+        (furthest, *arrays) = to_host(torch.stack(missed).max(), *integers, *residuals, *rows)
+        hyper = dict(zip(latents, arrays, strict=False))
+        coded_steps: list[NDArray[np.int32]] = []
+        coded_rows: list[NDArray[np.int64]] = []
+        for residual, row in zip(arrays[-2 * STEPS : -STEPS], arrays[-STEPS:], strict=True):
+            kept = row >= first_coded
+            coded_steps.append(residual[kept])
+            coded_rows.append(row[kept].astype(np.int64))
+        return Symbols(hyper, coded_steps, coded_rows, latent, join_steps(coded), full), float(furthest)
+
+    def streams_of(self, symbols: Symbols) -> tuple[bytes, ...]:
+        """The seven streams of a slice; a hyper latent that the model does not have makes an empty one."""
+        weights, streams = self.point.weights, []
+        for letter in HYPER_ORDER:
+            if letter in symbols.hyper:
+                values = symbols.hyper[letter]
+                rows = self.point.prior_rows(values.shape)
+                streams.append(encode_values(values.reshape(-1), rows, weights.z_tables[letter], self.coder))
+            else:
+                streams.append(b"")
+        for values, rows in zip(symbols.steps, symbols.rows, strict=True):
+            streams.append(encode_values(values, rows, weights.y_table, self.coder))
+        return tuple(streams)
+
+    def read_slice(self, container: Container, index: int) -> Symbols:
+        """The symbols of a slice of a file that has the quality of this operating point.
+
+        Raises:
+            StreamError: a stream is not one that an encoder makes for the slice's dimensions.
+            SymbolMismatchError: its latents are not those that the file's checksum is of.
+        """
+        coded, grid = container.slices[index], Grid(container.header)
+        area = grid.area(index).common(grid.picture)
+        symbols = self.read_streams(coded.streams, area.width, area.height, container.is_full(index))
+        if symbols.checksum() != coded.latent_crc:
+            raise SymbolMismatchError("the decoded latents are not those that were encoded: the file is damaged")
+        return symbols
+
+    @torch.inference_mode()
+    def read_streams(self, streams: Sequence[bytes], width: int, height: int, full: bool = False) -> Symbols:
+        """The symbols of a slice of ``width`` x ``height`` pixels. For ``full`` see `Symbols`.
+
+        Raises:
+            StreamError: a stream is not one that an encoder makes for these dimensions.
+        """
+        weights, device = self.point.weights, self.point.device
+        config, first_coded = weights.config, _first_coded(full)
+        down, across = (-(-side // REGIONAL_STRIDE) for side in (height, width))
+        ratio = REGIONAL_STRIDE // LATENT_STRIDE
+        size = (down * ratio, across * ratio)
+        shapes = {
+            "R": (down, across, config.regional),
+            "G": (config.tokens, config.token_width),
+            "L": (*size, config.local),
+        }
+        hyper: dict[str, NDArray[np.int32]] = {}
+        for letter, stream in zip(HYPER_ORDER, streams[: len(HYPER_ORDER)], strict=True):
+            if letter in config.order:
+                rows = self.point.prior_rows(shapes[letter])
+                values = decode_values(stream, rows, weights.z_tables[letter], self.coder)
+                hyper[letter] = values.reshape(shapes[letter])
+            elif stream:
+                raise StreamError(f"the file has a stream for the hyper latent {letter}, which its model does not have")
+        latents = {letter: to_device(z, device).double()[None] for letter, z in hyper.items()}
+        coded_steps = streams[len(HYPER_ORDER) :]
+        steps: list[NDArray[np.int32]] = []
+        rows_of: list[NDArray[np.int64]] = []
+        coded: list[Tensor] = []
+
+        def code(step: int, mean: Tensor, levels: Tensor) -> Tensor:
+            coded.append(levels >= first_coded)
+            (row,) = to_host(_raster(levels).to(torch.uint8))
+            kept = row >= first_coded
+            rows_of.append(row[kept].astype(np.int64))
+            steps.append(decode_values(coded_steps[step], rows_of[-1], weights.y_table, self.coder))
+            residual = np.zeros(row.shape, np.int32)
+            residual[kept] = steps[-1]
+            return to_phases(to_device(residual, device).double()[None]) + mean
+
+        latent = self.point.run_steps(latents, size, code)
+        return Symbols(hyper, steps, rows_of, latent, join_steps(coded), full)
+
+
+def _raster(packed: Tensor) -> Tensor:
+    """A step's elements by position (4, 1, H/2, W/2, Q) -> (H, W, Q)."""
+    return from_phases(packed)[0]
+
+
+def _first_coded(full: bool) -> int:
+    """The lowest scale level of which elements are coded."""
+    return 0 if full else SKIP_BELOW
