@@ -283,13 +283,13 @@ def test_the_judge_finds_faults(fuzz: ModuleType, monkeypatch: pytest.MonkeyPatc
         assert found[1] and found[0].startswith(outcome)
 
     def raising(error: BaseException) -> Any:
-        def decode(*arguments: Any) -> Any:
+        def decode(*arguments: Any, **options: Any) -> Any:
             raise error
 
         return decode
 
-    def changed(codec: Codec, *arguments: Any) -> Picture:
-        pixels = codec.decode(*arguments).pixels.copy()
+    def changed(codec: Codec, *arguments: Any, **options: Any) -> Picture:
+        pixels = codec.decode(*arguments, **options).pixels.copy()
         pixels[-1, -1, -1] ^= 1
         return Picture(pixels)
 
