@@ -2,7 +2,8 @@
 # needs, once, in .venv.
 #
 #   make demo    compress a photograph and get it back
-#   make test    run the tests
+#   make test    run the tests, except for those that take long: some five minutes of processor time
+#   make test-slow, make test-all    those that take long; all of them
 #   make lint    ruff and mypy
 #   make bench   measure everything on the Kodak pictures, and put the figures into the README; takes some hours
 #   make clean   remove .venv and everything that was built
@@ -28,7 +29,7 @@ REFINED := dcacodec:40,dcacodec,jpeg,jpeg-444,jpeg2000,webp,avif,jxl
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test test-slow test-all lint bench clean
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.coder
@@ -37,6 +38,12 @@ demo: setup
 	$(BIN)/python scripts/demo.py
 
 test: setup
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
+
+test-all: setup
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.packages

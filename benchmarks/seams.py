@@ -2,6 +2,7 @@
 
     python benchmarks/seams.py
     python benchmarks/seams.py --qualities 20,80 other.safetensors
+    python benchmarks/seams.py --check    # what new weights must pass before they are published
 
 Pictures of 768x512 are coded in slices of 256x256, smooth ones by formula and two photographs of scikit-image. For each
 picture and quality a line is printed, in levels of 0..255::
@@ -13,8 +14,10 @@ picture and quality a line is printed, in levels of 0..255::
                  original, the mean difference over the 256 pixels where two slices meet; the root of the mean square
                  of all these. Then the same of all other lines.
     one slice    the same without borders: photographs have edges of their own
+    dB           PSNR of the picture; what slices cost, the PSNR in one slice minus that; PSNR of the worst slice
 
-The last lines are means over the smooth pictures and over the photographs.
+The last lines are means over the smooth pictures and over the photographs. With --check, what is beyond the limits
+below is told, and the command fails.
 """
 
 from __future__ import annotations
@@ -42,6 +45,13 @@ HEIGHT: Final = 512
 WIDTH: Final = 768
 SLICE_LOG2: Final = 8
 LINE: Final = 16
+
+VISIBLE: Final = 0.1
+"""Levels: in a smooth picture, how much larger a step across borders may be than one across other lines."""
+COST: Final = 0.05
+"""dB: what coding in slices of this size may cost, over all pictures of a kind. 1 % of the bits are worth some 0.04."""
+BLOTCH: Final = 35.0
+"""dB: the least PSNR of a slice of a smooth picture."""
 
 Pixels = NDArray[np.uint8]
 
@@ -120,6 +130,9 @@ class Steps:
     offset_elsewhere: float
     one_offset_border: float
     one_offset_elsewhere: float
+    psnr: float
+    cost: float
+    worst: float
 
     @staticmethod
     def mean(parts: list[Steps]) -> Steps:
@@ -127,7 +140,7 @@ class Steps:
         return Steps(*(float(np.mean(column)) for column in zip(*map(astuple, parts), strict=True)))
 
     def __str__(self) -> str:
-        return "   ".join(
+        pairs = "   ".join(
             f"{name} {border:.3f} {elsewhere:.3f}"
             for name, border, elsewhere in (
                 ("picture", self.border, self.elsewhere),
@@ -136,6 +149,7 @@ class Steps:
                 ("one slice", self.one_offset_border, self.one_offset_elsewhere),
             )
         )
+        return f"{pairs}   dB {self.psnr:.2f} {self.cost:+.3f} {self.worst:.2f}"
 
 
 def _differences(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -163,6 +177,46 @@ def along_lines(error: NDArray[np.float64]) -> tuple[float, float]:
     return at_border, elsewhere
 
 
+def _decibels(error: NDArray[np.float64]) -> float:
+    return float(10 * np.log10(255**2 / np.square(error).mean()))
+
+
+def levels_of_quality(error: NDArray[np.float64], one_error: NDArray[np.float64]) -> tuple[float, float, float]:
+    """PSNR from the error in slices, what slices cost, and the PSNR of the worst slice."""
+    side, found = 1 << SLICE_LOG2, _decibels(error)
+    corners = ((top, left) for top in range(0, len(error), side) for left in range(0, error.shape[1], side))
+    worst = min(_decibels(error[top : top + side, left : left + side]) for top, left in corners)
+    return found, _decibels(one_error) - found, worst
+
+
+def faults(smooth: list[Steps], photographs: list[Steps]) -> list[str]:
+    """What is beyond the limits, of the single pictures and qualities of each kind; one line each."""
+    lines = [
+        f"smooth pictures have {what} of {border:.3f} levels at borders, {elsewhere:.3f} elsewhere"
+        for mean in [Steps.mean(smooth)]
+        for what, border, elsewhere in (
+            ("steps", mean.border, mean.elsewhere),
+            ("offsets", mean.offset_border, mean.offset_elsewhere),
+        )
+        if border > elsewhere
+    ]
+    most = max(each.border - each.elsewhere for each in smooth)
+    if most > VISIBLE:
+        lines.append(f"a smooth picture has steps at borders {most:.3f} levels larger than elsewhere")
+    if (worst := min(each.worst for each in smooth)) < BLOTCH:
+        lines.append(f"a slice of a smooth picture has {worst:.2f} dB")
+    for kind, found in (("smooth pictures", smooth), ("photographs", photographs)):
+        if (cost := Steps.mean(found).cost) > COST:
+            lines.append(f"slices cost {kind} {cost:.3f} dB")
+    mean = Steps.mean(photographs)
+    if mean.offset_border > mean.one_offset_border + VISIBLE:
+        lines.append(
+            f"photographs have offsets of {mean.offset_border:.3f} levels at borders, "
+            f"{mean.one_offset_border:.3f} in one slice"
+        )
+    return lines
+
+
 def steps(codec: Codec, pixels: Pixels, quality: int, effort: int = 0) -> Steps:
     """Of a picture that is coded in slices, and in one."""
     sliced, one = (
@@ -171,26 +225,34 @@ def steps(codec: Codec, pixels: Pixels, quality: int, effort: int = 0) -> Steps:
         )
         for log2 in (SLICE_LOG2, 0)
     )
-    return Steps(*across_lines(sliced), *across_lines(one), *along_lines(sliced - pixels), *along_lines(one - pixels))
+    errors = sliced - pixels, one - pixels
+    return Steps(
+        *across_lines(sliced), *across_lines(one), *along_lines(errors[0]), *along_lines(errors[1]),
+        *levels_of_quality(*errors),
+    )  # fmt: skip
 
 
 @click.command()
 @click.argument("weights", type=click.Path(path_type=Path, exists=True, dir_okay=False), required=False)
 @click.option("--qualities", default="5,20,35,50,65,80,95", show_default=True, help="For example 1-100 or 20,80.")
 @click.option("--effort", type=click.IntRange(0), default=0, show_default=True, help="As of `dcacodec encode`.")
-def main(weights: Path | None, qualities: str, effort: int) -> None:
+@click.option("--check", is_flag=True, help="Fail where lines could be seen, or slices cost too much.")
+def main(weights: Path | None, qualities: str, effort: int, check: bool) -> None:
     """Print how large steps across borders of slices are; WEIGHTS are the published ones if not given."""
     codec = Codec(read_weights(weights), choose_device("auto")) if weights else Codec.load()
     values = [int(value) for value in parse_qualities(qualities)]
+    kinds: list[list[Steps]] = []
     with tqdm(total=len(values) * (len(SMOOTH) + len(PHOTOGRAPHS)), leave=False) as bar:
         for kind, pictures in (("smooth", SMOOTH), ("photographs", PHOTOGRAPHS)):
-            found: list[Steps] = []
+            kinds.append(found := [])
             for name, make in pictures.items():
                 for quality in values:
                     found.append(steps(codec, make(), quality, effort))
                     bar.write(f"{name:11} {quality:3}   {found[-1]}")
                     bar.update()
             bar.write(f"{kind:11} all   {Steps.mean(found)}")
+    if check and (lines := faults(*kinds)):
+        raise click.ClickException("; ".join(lines))
 
 
 if __name__ == "__main__":

@@ -63,13 +63,6 @@ def codec(weights: Weights) -> Codec:
     return Codec(weights, coder=PythonCoder())
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _no_weights_of_ones_own() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("DCACODEC_MODELS", raising=False)
-        yield
-
-
 @pytest.fixture(scope="session")
 def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of published weights in which the preset "small" is the kept tiny model."""
@@ -81,10 +74,21 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _small_is_tiny(tiny_models: Path) -> Iterator[None]:
+    """Whatever codes without a codec of its own takes the tiny model, also in processes that tests start.
+
+    So no test depends on the weights that happen to be published, except for those that take `published`.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DCACODEC_MODELS", str(tiny_models))
+        yield
+
+
 @pytest.fixture
-def tiny_published(tiny_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What needs no codec of its own, takes the tiny model."""
-    monkeypatch.setattr("dcacodec.weights.registry.models_dir", lambda: tiny_models)
+def published(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The weights of this release are those in use."""
+    monkeypatch.delenv("DCACODEC_MODELS")
 
 
 @pytest.fixture(scope="session", params=["python", "torchac"])

@@ -413,7 +413,7 @@ def test_bad_files_are_told_by_name(codec: Codec, files: dict[str, bytes], tmp_p
 # ---------------------------------------------------------------------------------------------------------- one codec
 
 
-def test_the_codec_is_loaded_once(tiny_published: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_codec_is_loaded_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     loads: list[Published] = []
     from_published = Codec.from_published
 
@@ -492,7 +492,7 @@ def test_a_first_decode_imports_no_compiler() -> None:
 
 
 @pytest.fixture
-def desk(tiny_published: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with the files that the examples work on."""
     folder = tmp_path / "desk"
     folder.mkdir()

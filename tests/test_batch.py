@@ -705,13 +705,10 @@ def test_every_picture_is_coded_to_the_target(
     target: Target,
     kept: list[bool],
     pictures: Path,
-    tiny_models: Path,
     weights: Weights,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As `encode` does; what misses it is written, told and counted."""
-    monkeypatch.setenv("DCACODEC_MODELS", str(tiny_models))
     out, sources = tmp_path / "out", [pictures / "in" / "a.png", pictures / "in" / "deep" / "b.tif"]
     options = ("--json", "--verbose", "--jobs", "1", "--device", "cpu", "--effort", "1")
     result = call(*options, *option, *sources, out)

@@ -111,7 +111,6 @@ def test_the_analysis_is_not_the_same_at_every_quality(codec: Codec) -> None:
     assert script("shared_analysis").change(codec, picture) > 0.001
 
 
-@pytest.mark.usefixtures("tiny_published")
 def test_throughput_times_every_picture_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
     throughput = script("throughput")
     monkeypatch.setattr(throughput, "SIZES", ((48, 32), (70, 30)))
@@ -134,7 +133,6 @@ def test_throughput_times_every_picture_both_ways(monkeypatch: pytest.MonkeyPatc
     ]
 
 
-@pytest.mark.usefixtures("tiny_published")
 def test_throughput_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """All of the command on a pretended one; its times would be the processor's."""
     throughput = script("throughput")

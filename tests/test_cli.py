@@ -200,7 +200,7 @@ def test_a_preset_that_is_not_published(command: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_damaged_list_of_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_list_of_weights(published: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "index.json").write_text("{")
     monkeypatch.setattr("dcacodec.weights.registry.models_dir", lambda: tmp_path)
     result = call("encode", "in.png", str(tmp_path / "out.dca"))
@@ -781,7 +781,7 @@ def test_progress_is_shown_for_several_slices_on_a_terminal(
 # JSON of encode and decode.
 
 
-def test_encode_and_decode_tell_what_they_did_as_json(tiny_published: None, tmp_path: Path) -> None:
+def test_encode_and_decode_tell_what_they_did_as_json(tmp_path: Path) -> None:
     source, coded, back = (tmp_path / name for name in ("in.png", "out.dca", "back.ppm"))
     Image.fromarray(photo()).save(source)
     result = call("encode", "--json", "--quality", "30", source, coded)

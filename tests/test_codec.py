@@ -497,6 +497,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         index["presets"]["tiny"] = name
     (tmp_path / "index.json").write_text(json.dumps(index), "utf-8")
     monkeypatch.setattr(zoo, "models_dir", lambda: tmp_path)
+    monkeypatch.delenv("DCACODEC_MODELS")
     return tmp_path
 
 

@@ -109,7 +109,7 @@ def test_the_quality_counts(model: CompressionModel) -> None:
     assert sizes[0] < sizes[1]
 
 
-def test_the_default_is_the_published_model(tiny_published: None, weights: Weights) -> None:
+def test_the_default_is_the_published_model(weights: Weights) -> None:
     model = CompressionModel.load(quality=30)
     (file,) = model.compress(tensor(64, 64)[None])["strings"][0]
     assert parse(file).header.fingerprint == weights.fingerprint

@@ -69,7 +69,9 @@ def source(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def coded(source: Path, tiny_published: None) -> Path:
+def coded(
+    source: Path,
+) -> Path:
     """The same as a `.dca` file."""
     path = source.with_name("in.dca")
     assert call("encode", "--device", "cpu", source, path).exit_code == 0
@@ -262,9 +264,8 @@ def test_a_full_disk(source: Path, coded: Path, tmp_path: Path, small_disk: Call
 
 @root
 def test_a_batch_stops_at_a_full_disk_and_goes_on(
-    source: Path, tiny_models: Path, tmp_path: Path, small_disk: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+    source: Path, tmp_path: Path, small_disk: Callable[[str], None]
 ) -> None:
-    monkeypatch.setenv("DCACODEC_MODELS", str(tiny_models))
     folder = tmp_path / "disk"
     for name in ("b", "c", "d"):
         shutil.copy(source, source.with_name(f"{name}.png"))

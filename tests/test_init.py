@@ -93,7 +93,7 @@ def test_failures_leave_what_was_there(codec: Codec, picture_file: Path, tmp_pat
 
 
 def test_a_file_of_unknown_weights_is_told(
-    codec: Codec, picture_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    published: None, codec: Codec, picture_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "index.json").write_text('{"presets": {}, "files": {}}', "utf-8")

@@ -28,8 +28,6 @@ from dcacodec.images.alpha import encode_alpha
 from dcacodec.images.picture import Picture
 from dcacodec.images.pillow import from_pillow, to_pillow
 
-pytestmark = pytest.mark.usefixtures("tiny_published")
-
 PIXELS = photo(50, 70)
 ALPHA = photo(50, 70, 1)[..., 0].copy()
 EXIF = b"II*\0\x08\0\0\0\1\0\x0f\1\2\0\4\0\0\0Me!\0\0\0\0\0"

@@ -203,9 +203,7 @@ def _pillow_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=str,
 )
-def test_targets_on_the_command_line(
-    tiny_published: None, source: bytes, option: tuple[str, str], target: Any, tmp_path: Path
-) -> None:
+def test_targets_on_the_command_line(source: bytes, option: tuple[str, str], target: Any, tmp_path: Path) -> None:
     path = tmp_path / "photo.dca"
     result = call(*option, "-", str(path), stdin=source)
     picture = read_picture(io.BytesIO(source))
@@ -239,7 +237,7 @@ def test_wrong_targets_are_told(options: tuple[str, ...], message: str, source: 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_strip_leaves_out_metadata_and_keeps_alpha(tiny_published: None, source: bytes, tmp_path: Path) -> None:
+def test_strip_leaves_out_metadata_and_keeps_alpha(source: bytes, tmp_path: Path) -> None:
     path = tmp_path / "photo.dca"
 
     def metadata() -> list[str]:
@@ -253,7 +251,7 @@ def test_strip_leaves_out_metadata_and_keeps_alpha(tiny_published: None, source:
     assert metadata() == ["ALPH", "icCP", "exIF"]
 
 
-def test_what_travels_along_counts(tiny_published: None, source: bytes, tmp_path: Path) -> None:
+def test_what_travels_along_counts(source: bytes, tmp_path: Path) -> None:
     """The same limit leaves less for the picture where there is more beside it."""
     qualities = []
     for strip in ([], ["--strip"]):
@@ -266,7 +264,7 @@ def test_what_travels_along_counts(tiny_published: None, source: bytes, tmp_path
 
 @pytest.mark.parametrize(("option", "kept"), [(("--target-size", "3900"), True), (("--target-psnr", "90"), False)])
 def test_scripts_see_whether_a_target_is_kept_to(
-    tiny_published: None, source: bytes, option: tuple[str, str], kept: bool, tmp_path: Path
+    source: bytes, option: tuple[str, str], kept: bool, tmp_path: Path
 ) -> None:
     result = call("--json", "--quiet", *option, "-", str(tmp_path / "photo.dca"), stdin=source)
     facts = json.loads(result.stdout)
