@@ -13,10 +13,11 @@ from matplotlib.lines import Line2D
 from PIL import Image
 from synthetic import CODECS, EVIL, PICTURES, SETTINGS, STREAMS, results, sample
 
-from dcacodec.bench.plots import FAINT, INK, MUTED, PAPER, Plot, anchor_series, codec_series, draw, write_plots
+from dcacodec.bench.plots import anchor_series, codec_series, draw, write_plots
 from dcacodec.bench.results import Anchor, Codec, Results
 from dcacodec.bench.summary import comparisons, ms_ssim_db, speed
 from dcacodec.metrics.curves import Curve, bd_rate
+from dcacodec.plotting.plot import FAINT, INK, MUTED, PAPER, Plot
 
 NAMES = ["rate-psnr", "rate-ms-ssim", "rate-ssimulacra2", "rate-speed", "streams"]
 

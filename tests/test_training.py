@@ -45,8 +45,7 @@ from dcacodec.network.dca import DCA, Estimate
 from dcacodec.network.precision import transform_precision
 from dcacodec.training import loop
 from dcacodec.training.checkpoint import newest_checkpoint, opened_checkpoint, write_checkpoint
-from dcacodec.training.curves import draw_curves, read_log
-from dcacodec.training.curves import main as curves_command
+from dcacodec.training.curves import draw_curves, read_log, write_curves
 from dcacodec.training.data import CropSampler, digest_of, load_pictures
 from dcacodec.training.klt import initialise
 from dcacodec.training.loop import train
@@ -828,7 +827,7 @@ def test_a_log_is_read_without_what_was_done_twice(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("log", "message"),
     [
-        (None, "log.jsonl: No such file or directory"),
+        (None, "No such file or directory"),
         ("", "log.jsonl is no training log"),
         ('{"kind": "train", "pixels": 1}', "log.jsonl: a line lacks what is to be drawn"),
         ('{"kind": "validation", "pixels": 1, "loss": 1, "qualities": [{}]}', "a line lacks what is to be drawn"),
@@ -837,9 +836,9 @@ def test_a_log_is_read_without_what_was_done_twice(tmp_path: Path) -> None:
 def test_curves_that_cannot_be_drawn(log: str | None, message: str, tmp_path: Path) -> None:
     if log is not None:
         (tmp_path / "log.jsonl").write_text(log, "utf-8")
-    result = CliRunner().invoke(curves_command, [str(tmp_path)])
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.startswith("Error: ") and result.stderr.endswith(f"{message}\n")
+    with pytest.raises((TrainingError, FileNotFoundError), match=message):
+        write_curves(tmp_path)
+    assert not list(tmp_path.glob("curves.*"))
 
 
 def test_a_torn_line_of_the_log_is_not_gone_on_with(tmp_path: Path) -> None:

@@ -84,7 +84,10 @@ def drawn_model(config: DCAConfig, seed: int, loudness: float = 1.0) -> DCA:
         seed: of the draw.
         loudness: factor on the entropy model's matrices; from about 4 on, activations reach their clamp.
     """
-    model, random = DCA(config), np.random.default_rng(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = DCA(config)
+    random = np.random.default_rng(seed)
     initialise(model, [photo(96, 128, number) for number in range(6)])
 
     def normal(shape: torch.Size, size: float) -> torch.Tensor:

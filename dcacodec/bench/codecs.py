@@ -192,7 +192,7 @@ def _code_digest() -> str:
     root = Path(__file__).resolve().parent.parent
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
-        if path.relative_to(root).parts[0] not in ("bench", "training"):
+        if path.relative_to(root).parts[0] not in ("batch", "bench", "cli", "plotting", "training"):
             digest.update(path.read_bytes())
     return digest.hexdigest()
 

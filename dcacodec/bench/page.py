@@ -31,11 +31,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dcacodec._version import __version__
-from dcacodec.bench.plots import FAINT, INK, MUTED, PAPER, Plot, draw
+from dcacodec.bench.plots import draw
 from dcacodec.bench.results import Results
 from dcacodec.bench.summary import CONVENTIONS, comparisons, ms_ssim_db, speed
 from dcacodec.files.atomic import write_atomically
 from dcacodec.metrics.curves import METHODS
+from dcacodec.plotting.plot import FAINT, INK, MUTED, PAPER, Plot
 
 _THEME: Final = {INK: "var(--ink)", MUTED: "var(--muted)", FAINT: "var(--line)", PAPER: "var(--panel)"}
 _WEBP_LIMIT: Final = 16383

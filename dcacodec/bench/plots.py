@@ -1,18 +1,16 @@
 """The figures of a benchmark: rate and distortion, rate and speed, and where the bits of each file go.
 
-Drawn with Matplotlib's objects, without pyplot, so nothing is left behind and no display is needed. The same results
-give the same bytes with the same Matplotlib: no dates are written, and the identifiers in SVG files are salted alike.
+Each series is a group whose gid is that of its `Series`.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -21,17 +19,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from dcacodec.bench.results import Mean, Results
 from dcacodec.bench.summary import TASKS, ms_ssim_db, speed
-from dcacodec.files.atomic import write_atomically
 from dcacodec.metrics.curves import Curve, bd_rate
-
-Format = Literal["png", "svg"]
-FORMATS: Final[tuple[Format, ...]] = ("png", "svg")
-
-INK: Final = "#1b1f24"
-MUTED: Final = "#5b6470"
-FAINT: Final = "#dde2e8"
-PAPER: Final = "#ffffff"
-"""The colours of everything that is no data. No series has one of them, so a page can put its own in their place."""
+from dcacodec.plotting.plot import MUTED, PAPER, STYLE, Plot, save
 
 _COLOURS: Final = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c8c8c")
 """Those of Okabe and Ito, which the colour-blind tell apart, without black and the yellow that fades on white."""
@@ -40,60 +29,8 @@ _DASHES: Final = ((0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 1.5, 1.5, 1.5)), (0, (3,
 _BITS: Final = ("#332288", "#6699cc", "#88ccee", "#117733", "#44aa99", "#999933", "#ddcc77", "#cc6677", "#aa4499")
 """Paul Tol's "muted", for parts that are stacked: neighbours differ in lightness."""
 
-_STYLE: Final[Any] = {  # the names are no type that all versions of Matplotlib share
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.edgecolor": MUTED,
-    "axes.facecolor": PAPER,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.unicode_minus": True,
-    "grid.color": FAINT,
-    "grid.linewidth": 0.8,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "figure.facecolor": PAPER,
-    "savefig.facecolor": PAPER,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    "text.parse_math": False,  # a "$" in a name is a "$"
-    "svg.fonttype": "none",
-    "svg.hashsalt": "dcacodec",
-}
 _WIDTH: Final = 6.4
 """Inches."""
-
-
-@dataclass(frozen=True, eq=False)
-class Plot:
-    """A figure.
-
-    Attributes:
-        name: of its files, without the ending.
-        title: what it shows, in a few words.
-        caption: how to read it, and what was left out.
-        figure: of Matplotlib. Each series is a group whose gid is that of its `Series`.
-    """
-
-    name: str
-    title: str
-    caption: str
-    figure: Figure
-
-    def render(self, form: Format) -> bytes:
-        """The content of a file of this format. SVG keeps its text as text."""
-        buffer = BytesIO()
-        metadata = {"Software": None} if form == "png" else {"Date": None, "Creator": None}
-        with rc_context(_STYLE):
-            self.figure.savefig(buffer, format=form, dpi=160, metadata=metadata)
-        return buffer.getvalue()
 
 
 @dataclass(frozen=True)
@@ -123,25 +60,9 @@ def write_plots(results: Results, folder: Path, window: tuple[float, float] | No
     return save(draw(results, window), folder)
 
 
-def save(plots: Iterable[Plot], folder: Path) -> list[Path]:
-    """Write plots into a folder, each under its name in all of `FORMATS`.
-
-    Raises:
-        OSError: a file cannot be written.
-    """
-    paths = []
-    for plot in plots:
-        for form in FORMATS:
-            content = plot.render(form)
-            path = folder / f"{plot.name}.{form}"
-            write_atomically(path, lambda file, content=content: file.write(content))  # type: ignore[misc]
-            paths.append(path)
-    return paths
-
-
 def draw(results: Results, window: tuple[float, float] | None = None) -> list[Plot]:
     """The plots that the results have the values for (none without a picture that was coded); see `write_plots`."""
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         plots = [
             _rate_distortion(results, "rate-psnr", "PSNR", "PSNR, dB", lambda mean: mean.psnr, bool(results.anchors)),
             _rate_distortion(results, "rate-ms-ssim", "MS-SSIM", "MS-SSIM, dB",

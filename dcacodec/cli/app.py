@@ -36,7 +36,6 @@ _COMMANDS: Final = {
     ),
     "batch": ("dcacodec.cli.batch:batch", "Compress many pictures, or get them back."),
     "train": ("dcacodec.cli.train:train", "Train a model on a folder of pictures."),
-    "study": ("dcacodec.cli.study:study", "Compare entropy models on frozen transforms, as the paper does."),
     "publish": ("dcacodec.cli.publish:publish", "Turn a training checkpoint into a weights file."),
     "bench": ("dcacodec.cli.bench:bench", "Measure rate, distortion, speed and memory beside other codecs."),
     "selftest": ("dcacodec.cli.selftest:selftest", "Check that this machine decodes as every other does."),

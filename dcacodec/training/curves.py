@@ -1,4 +1,4 @@
-"""A run's curves, drawn from its log alone: `dcacodec train --plot`, or ``python -m dcacodec.training.curves RUN``."""
+"""A run's curves, drawn from its log alone: `dcacodec train --plot`, or scripts/training_curves.py."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from dcacodec.cli.console import print_result
-from dcacodec.errors import DcaError, TrainingError, reason
+from dcacodec.errors import TrainingError
 from dcacodec.format.container import STREAMS
 
 if TYPE_CHECKING:
@@ -73,7 +70,7 @@ def write_curves(folder: Path) -> list[Path]:
         OSError: a file cannot be read or written.
     """
     require_matplotlib()
-    from dcacodec.bench.plots import Plot, save
+    from dcacodec.plotting.plot import Plot, save
 
     path = folder / LOG_NAME
     try:
@@ -133,18 +130,3 @@ def draw_curves(lines: list[dict[str, Any]]) -> Figure:
         if len(axes.get_legend_handles_labels()[0]) > 1:
             axes.legend(fontsize=7)
     return figure
-
-
-@click.command()
-@click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
-def main(run: Path) -> None:
-    """Draw the curves of the folder RUN from its log."""
-    try:
-        for path in write_curves(run):
-            print_result(str(path))
-    except (DcaError, OSError) as error:
-        raise click.ClickException(reason(error)) from error
-
-
-if __name__ == "__main__":
-    main()

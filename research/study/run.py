@@ -7,7 +7,7 @@
     OUT/variants/NAME-SEED.json         a record for each variant, see `run_variant`
     OUT/variants/NAME-SEED.safetensors  its weights, as published ones are
     OUT/timing.json                     decode times of these weights
-    OUT/report.json, report.md, *.svg   see :mod:`dcacodec.study.report`
+    OUT/report.json, report.md, *.svg   see :mod:`research.study.report`
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from numpy.typing import NDArray
 from dcacodec.files.atomic import write_atomically
 from dcacodec.network.dca import DCA
 from dcacodec.network.device import choose_device, memory_errors
-from dcacodec.study.latents import CacheKey, Latents, digest, load_frozen, make_latents, read_latents, save_latents
-from dcacodec.study.records import Record, read_record, write_json
-from dcacodec.study.timing import decode_times
-from dcacodec.study.variants import VARIANTS, Variant, describe, measure, sizes, train_variant, used_options
 from dcacodec.training.data import digest_of, load_pictures, require_blocks
 from dcacodec.training.options import TrainingOptions
 from dcacodec.weights.export import export
+from research.study.latents import CacheKey, Latents, digest, load_frozen, make_latents, read_latents, save_latents
+from research.study.records import Record, read_record, write_json
+from research.study.timing import decode_times
+from research.study.variants import VARIANTS, Variant, describe, measure, sizes, train_variant, used_options
 
 TIMED_SIDES = (512, 1024, 2048)
 """Of the square pictures that decoding is timed on, in pixels."""

@@ -1,4 +1,4 @@
-"""The command `dcacodec study`."""
+"""The command `python -m research.study`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from pathlib import Path
 import click
 
 from dcacodec.cli.console import is_quiet, note, print_result
+from dcacodec.cli.failures import Failure
 from dcacodec.cli.options import QUIET, parse_names
+from dcacodec.errors import DcaError, reason
 
 EMA = 0.99
 """Decay of the moving average: runs are short."""
@@ -17,8 +19,8 @@ EMA = 0.99
     context_settings={"show_default": True},
     epilog="""\b
 Examples:
-  dcacodec study runs/first/checkpoint.pt photos/ --validation held-out/ --out study/
-  dcacodec study small.safetensors photos/ --validation held-out/ --out study/ --only R-0,RGL-0 --steps 500
+  python -m research.study runs/first/checkpoint.pt photos/ --validation held-out/ --out study/
+  python -m research.study small.safetensors photos/ --validation held-out/ --out study/ --only R-0,RGL-0 --steps 500
 """,
 )
 @click.argument("checkpoint", type=click.Path(path_type=Path, exists=True, dir_okay=False))
@@ -75,11 +77,11 @@ def study(
     """
     import torch
 
-    from dcacodec.study.latents import CACHED_CROP
-    from dcacodec.study.report import summarise, tables, write_report
-    from dcacodec.study.run import study as run
-    from dcacodec.study.variants import VARIANTS
     from dcacodec.training.options import TrainingOptions
+    from research.study.latents import CACHED_CROP
+    from research.study.report import summarise, tables, write_report
+    from research.study.run import study as run
+    from research.study.variants import VARIANTS
 
     if threads:
         torch.set_num_threads(threads)
@@ -93,18 +95,25 @@ def study(
         options = TrainingOptions(steps=steps, batch=batch, crop=crop, rate=rate, ema=EMA)
     except ValueError as error:
         raise click.UsageError(f"{error}.") from error
-    records = run(
-        checkpoint,
-        sources,
-        validation,
-        folder,
-        options,
-        [known[name] for name in names],
-        cached,
-        validation_pictures,
-        rounds,
-        is_quiet(),
-    )
-    for path in write_report(records, folder):
-        note(str(path))
-    print_result("\n".join(tables(records, summarise(records))[0]))
+    try:
+        records = run(
+            checkpoint,
+            sources,
+            validation,
+            folder,
+            options,
+            [known[name] for name in names],
+            cached,
+            validation_pictures,
+            rounds,
+            is_quiet(),
+        )
+        for path in write_report(records, folder):
+            note(str(path))
+        print_result("\n".join(tables(records, summarise(records))[0]))
+    except (DcaError, OSError) as error:
+        raise Failure(reason(error)) from error
+
+
+if __name__ == "__main__":
+    study(prog_name="python -m research.study")

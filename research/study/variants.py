@@ -19,10 +19,10 @@ from dcacodec.errors import TrainingError
 from dcacodec.network.config import LATENT_STRIDE, DCAConfig
 from dcacodec.network.dca import DCA, Estimate
 from dcacodec.network.precision import fast_bfloat16, transform_precision
-from dcacodec.study.latents import Latents
 from dcacodec.training.data import to_input
 from dcacodec.training.loss import bits_per_pixel, picture_values, rate_distortion_loss, trade_offs
 from dcacodec.training.options import TrainingOptions
+from research.study.latents import Latents
 
 FROZEN = ("analysis", "gain", "spread", "synthesis")
 TRAINED = ("hyper_analysis", "priors", "entropy")

@@ -10,8 +10,8 @@ from typing import Any
 from dcacodec.errors import TrainingError
 from dcacodec.files.atomic import write_atomically
 from dcacodec.format.container import STREAMS
-from dcacodec.study.variants import TRAINED
 from dcacodec.training.loop import VALIDATION_QUALITIES
+from research.study.variants import TRAINED
 
 Record = dict[str, Any]
 

@@ -8,12 +8,12 @@ from itertools import chain, cycle, repeat
 from pathlib import Path
 from typing import Any
 
-from dcacodec.bench.plots import Plot, save
 from dcacodec.files.atomic import write_atomically
 from dcacodec.format.container import STREAMS
 from dcacodec.metrics.curves import Curve, bd_rate
-from dcacodec.study.records import STEP_NAMES, SURPRISES, Record, write_json
-from dcacodec.study.variants import BASELINE, PROPOSED
+from dcacodec.plotting.plot import Plot, save
+from research.study.records import STEP_NAMES, SURPRISES, Record, write_json
+from research.study.variants import BASELINE, PROPOSED
 
 
 def curve_of(record: Record) -> Curve:

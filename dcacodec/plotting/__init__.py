@@ -1,0 +1,1 @@
+"""Figures as files, for benchmarks, training and research. Needs Matplotlib (the extra `bench`)."""

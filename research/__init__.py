@@ -1,0 +1,1 @@
+"""Studies of the codec, which are no part of the package: run as modules from the root of a checkout."""
