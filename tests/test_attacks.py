@@ -189,7 +189,8 @@ def test_an_endless_pipe_ends_a_command(arguments: list[str], tmp_path: Path, mo
         def read(self, size: int = -1) -> bytes:
             return super().read(size) if self.taken else super().read(4) and b"\x89DCA"
 
-    monkeypatch.setattr("dcacodec.cli.streams.opened", lambda source: _Opened(Pipe()))
+    for module in ("streams", "encode"):
+        monkeypatch.setattr(f"dcacodec.cli.{module}.opened", lambda source: _Opened(Pipe()))
     result = CliRunner().invoke(cli, [arguments[0], "--max-pixels", "1", *arguments[1:]], prog_name="dcacodec")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == (

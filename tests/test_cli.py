@@ -439,7 +439,7 @@ def test_every_failure_is_one_line(
     def fail(*arguments: object, **options: object) -> None:
         raise error
 
-    monkeypatch.setattr(cli_module, "parse", fail)
+    monkeypatch.setattr("dcacodec.cli.streams.read_container", fail)
     assert_fails(call("info", "-", stdin=FILE), code, message)
 
 
@@ -449,7 +449,7 @@ def test_debug_shows_where(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: object, **options: object) -> None:
         raise error
 
-    monkeypatch.setattr(cli_module, "parse", fail)
+    monkeypatch.setattr("dcacodec.cli.streams.read_container", fail)
     assert call("--debug", "info", "-", stdin=FILE).exception is error
 
 
@@ -487,7 +487,7 @@ def test_a_result_that_cannot_be_printed_is_told(arguments: tuple[str, ...], tmp
 
 def test_what_the_encoding_of_standard_output_lacks_is_escaped() -> None:
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
-    words = [sys.executable, "-c", "from dcacodec.cli.options import print_result; print_result('m\\xfc \\u20ac')"]
+    words = [sys.executable, "-c", "from dcacodec.cli.console import print_result; print_result('m\\xfc \\u20ac')"]
     done = subprocess.run(words, capture_output=True, env=environment)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"m\\xfc \\u20ac\n", b"")
 

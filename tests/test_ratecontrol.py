@@ -3,7 +3,7 @@
 import io
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,8 +19,8 @@ from dcacodec import read_picture
 from dcacodec.api import default_codec
 from dcacodec.cli.app import cli
 from dcacodec.codec.codec import Codec
-from dcacodec.codec.rate_control import USUAL_TRIES
-from dcacodec.codec.targets import byte_limit, outcome
+from dcacodec.codec.rate_control import USUAL_TRIES, search
+from dcacodec.codec.targets import Target, TargetedFile, byte_limit, outcome
 from dcacodec.format.reader import parse
 from dcacodec.images.picture import Picture
 from dcacodec.metrics.psnr import psnr
@@ -29,36 +29,34 @@ from dcacodec.ratecontrol import MaxBpp, MaxBytes, MinPsnr, encode_to
 FLAT = Picture(np.full((10, 20, 3), 100, np.uint8))
 
 
-@dataclass(frozen=True)
-class Scripted:
-    """In the place of a codec: the size of each quality's file, and how many of 600 samples are wrong by one."""
-
-    sizes: list[int]
-    errors: list[int]
-
-    def encode(self, picture: Picture, quality: int, *, effort: int) -> bytes:
-        return bytes([quality]) * self.sizes[quality - 1]
-
-    def decode(self, data: bytes, max_pixels: int | None) -> Picture:
-        pixels = FLAT.pixels.copy()
-        pixels.reshape(-1)[: self.errors[data[0] - 1]] += 1
-        return Picture(pixels)
+def wrong(count: int) -> float:
+    """The PSNR where so many of the 600 samples of `FLAT` are wrong by one."""
+    pixels = FLAT.pixels.copy()
+    pixels.reshape(-1)[:count] += 1
+    return psnr(FLAT.pixels, pixels)
 
 
-def scripted(sizes: list[int], errors: list[int] | None = None) -> Codec:
-    return cast(Codec, Scripted(sizes, errors or [0] * 100))
+def found(target: Target, sizes: list[int], errors: list[int] | None = None, progress: Any = None) -> TargetedFile:
+    """What a search finds where each quality has a file of a size, and so many samples that are wrong by one."""
+
+    def attempt(quality: int) -> TargetedFile:
+        data = bytes([quality]) * sizes[quality - 1]
+        if not isinstance(target, MinPsnr):
+            return TargetedFile(data, quality, None, len(data) <= byte_limit(target, FLAT))
+        reached = wrong((errors or [0] * 100)[quality - 1])
+        return TargetedFile(data, quality, reached, reached >= target.decibels)
+
+    return search(target, attempt, progress)
 
 
 RISING = [10 * quality for quality in range(1, 101)]
 FALLING = [601 - 6 * quality for quality in range(1, 101)]
-LEVELS = [
-    psnr(FLAT.pixels, Scripted(RISING, FALLING).decode(bytes([q]), max_pixels=None).pixels) for q in range(1, 101)
-]
+LEVELS = [wrong(count) for count in FALLING]
 
 
 @given(st.integers(1, 1200))
 def test_the_largest_file_that_fits(limit: int) -> None:
-    result = encode_to(scripted(RISING), FLAT, MaxBytes(limit))
+    result = found(MaxBytes(limit), RISING)
     assert (result.quality, result.kept) == (max(1, min(limit // 10, 100)), limit >= 10)
     assert len(result.data) == 10 * result.quality
     assert result.tries <= USUAL_TRIES
@@ -68,16 +66,15 @@ def test_the_largest_file_that_fits(limit: int) -> None:
 @given(st.sets(st.integers(1, 1200), min_size=100, max_size=100), st.integers(1, 1300))
 def test_the_same_with_uneven_steps(sizes: set[int], limit: int) -> None:
     rising = sorted(sizes)
-    result = encode_to(scripted(rising), FLAT, MaxBytes(limit))
+    result = found(MaxBytes(limit), rising)
     fitting = [size for size in rising if size <= limit]
     assert len(result.data) == (fitting[-1] if fitting else rising[0])
 
 
 @given(st.integers(1, 100))
 def test_the_smallest_file_that_is_as_good(quality: int) -> None:
-    codec = scripted(RISING, FALLING)
     for margin, expected in ((0.0, quality), (-1e-9, quality), (1e-9, quality + 1)):
-        result = encode_to(codec, FLAT, MinPsnr(LEVELS[quality - 1] + margin))
+        result = found(MinPsnr(LEVELS[quality - 1] + margin), RISING, FALLING)
         assert (result.quality, result.kept) == (min(expected, 100), expected <= 100)
         assert result.psnr == LEVELS[result.quality - 1]
         assert result.tries <= USUAL_TRIES
@@ -89,38 +86,32 @@ def test_exceptions_are_seen(place: int, limit: int) -> None:
     sizes, errors = list(RISING), list(FALLING)
     for values in (sizes, errors):
         values[place - 1], values[place] = values[place], values[place - 1]
-    result = encode_to(scripted(sizes), FLAT, MaxBytes(limit))
+    result = found(MaxBytes(limit), sizes)
     assert len(result.data) == max([size for size in sizes if size <= limit], default=10)
     wanted = LEVELS[limit // 10 - 1] if limit >= 10 else LEVELS[0]
-    result = encode_to(scripted(sizes, errors), FLAT, MinPsnr(wanted))
-    good = [
-        (sizes[q], q + 1)
-        for q in range(100)
-        if psnr(FLAT.pixels, Scripted(sizes, errors).decode(bytes([q + 1]), max_pixels=None).pixels) >= wanted
-    ]
+    result = found(MinPsnr(wanted), sizes, errors)
+    good = [(sizes[q], q + 1) for q in range(100) if wrong(errors[q]) >= wanted]
     assert (len(result.data), result.quality) == min(good)
 
 
 def test_a_rate_is_a_size() -> None:
     assert byte_limit(MaxBpp(4.0), FLAT) == 100
     assert byte_limit(MaxBpp(4.039), FLAT) == 100
-    assert encode_to(scripted(RISING), FLAT, MaxBpp(4.0)) == encode_to(scripted(RISING), FLAT, MaxBytes(100))
+    assert found(MaxBpp(4.0), RISING) == found(MaxBytes(100), RISING)
 
 
 def test_progress_ends_where_the_search_ends() -> None:
     for target in (MaxBytes(555), MaxBytes(1), MaxBytes(10**6), MinPsnr(50.0)):
         told: list[tuple[int, int]] = []
-        result = encode_to(scripted(RISING, FALLING), FLAT, target, progress=lambda *step, told=told: told.append(step))
+        result = found(target, RISING, FALLING, lambda *step, told=told: told.append(step))
         assert told[0] == (0, USUAL_TRIES)
         assert told[-1] == (result.tries, result.tries)
         assert [done for done, _ in told[:-1]] == list(range(result.tries + 1))
 
 
 def test_outcomes_are_told() -> None:
-    codec = scripted(RISING, FALLING)
-
     def told(target: MaxBytes | MaxBpp | MinPsnr) -> str:
-        return outcome(target, encode_to(codec, FLAT, target), FLAT)
+        return outcome(target, found(target, RISING, FALLING), FLAT)
 
     assert re.fullmatch(r"550 bytes for a target of 555 \(99\.1 %\), [6-9] tries", told(MaxBytes(555)))
     assert re.fullmatch(r"100 bytes for a target of 102 \(98\.0 %\), [6-9] tries", told(MaxBpp(4.1)))

@@ -62,32 +62,41 @@ def encode_to(
         Of the files tried that keep to the target, the largest for a size or rate, the smallest for a PSNR. Where none
         does: the smallest for a size or rate, that of the best picture for a PSNR.
     """
-    files: dict[int, TargetedFile] = {}
     side = side_chunks(picture)
+
+    def attempt(quality: int) -> TargetedFile:
+        return _encoded(codec, picture, side, target, quality, effort)
+
+    return search(target, attempt, progress)
+
+
+def search(target: Target, attempt: Callable[[int], TargetedFile], progress: Progress | None = None) -> TargetedFile:
+    """Of the files that some qualities give, the one that is wanted; see `encode_to`.
+
+    Args:
+        target: what the file is to keep to.
+        attempt: encodes at a quality, 1..100; called once for each that is tried.
+        progress: as in `encode_to`.
+    """
+    files: dict[int, TargetedFile] = {}
 
     def tried(place: int) -> TargetedFile:
         if place not in files:
-            files[place] = _try(codec, picture, side, target, _quality(target, place), effort, len(files) + 1)
+            files[place] = attempt(_quality(target, place))
             if progress is not None:
                 progress(len(files), max(len(files), USUAL_TRIES))
         return files[place]
 
     if progress is not None:
         progress(0, USUAL_TRIES)
-    _search(lambda place: tried(place).kept)
+    _walk(lambda place: tried(place).kept)
     if progress is not None:
         progress(len(files), len(files))
     return replace(min(files.values(), key=lambda result: _distance(target, result)), tries=len(files))
 
 
-def _try(
-    codec: Codec,
-    picture: Picture,
-    side: Sequence[Chunk],
-    target: Target,
-    quality: int,
-    effort: int,
-    number: int,
+def _encoded(
+    codec: Codec, picture: Picture, side: Sequence[Chunk], target: Target, quality: int, effort: int
 ) -> TargetedFile:
     header = codec.header_for(picture, quality=quality)
     latents: list[SliceLatent] = []
@@ -101,11 +110,11 @@ def _try(
     with memory_errors():
         data = pack(assemble(header, slices(), side))
         if not isinstance(target, MinPsnr):
-            return TargetedFile(data, quality, None, len(data) <= byte_limit(target, picture), number)
+            return TargetedFile(data, quality, None, len(data) <= byte_limit(target, picture))
         grid = Grid(header)
         pixels = codec.pixels_of(codec.at(quality).point, grid, latents.__getitem__, grid.picture)
     found = psnr(pixels, picture.pixels)
-    return TargetedFile(data, quality, found, found >= target.decibels, number)
+    return TargetedFile(data, quality, found, found >= target.decibels)
 
 
 def _quality(target: Target, place: int) -> int:
@@ -121,7 +130,7 @@ def _distance(target: Target, result: TargetedFile) -> tuple[bool, float]:
     return not result.kept, -len(result.data) if result.kept else len(result.data)
 
 
-def _search(kept: Callable[[int], bool]) -> None:
+def _walk(kept: Callable[[int], bool]) -> None:
     """Try places until the last that is kept is among them, and the one before it.
 
     That is so if two in a row that are not kept are never followed by one that is.

@@ -77,7 +77,7 @@ class TargetedFile:
     quality: int
     psnr: float | None
     kept: bool
-    tries: int
+    tries: int = 1
 
 
 def outcome(target: Target, result: TargetedFile, picture: Picture) -> str:
