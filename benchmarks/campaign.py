@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from dcacodec.bench.codecs import Options, open_codec
+from dcacodec.bench.codec import Options
+from dcacodec.bench.codecs import open_codec
 from dcacodec.bench.store import write_text
 from dcacodec.errors import BenchError, DcaError, TrainingError, reason
 from dcacodec.metrics.curves import Curve, bd_rate

@@ -20,10 +20,11 @@ from PIL import Image
 from tiny import WEIGHTS, photo
 
 from dcacodec.bench import anchors as anchors_module
-from dcacodec.bench import codecs as codecs_module
 from dcacodec.bench import datasets
-from dcacodec.bench.codecs import OUTPUT_FORMATS, Options, open_codec
+from dcacodec.bench.codec import OUR_QUALITIES, Options
+from dcacodec.bench.codecs import open_codec
 from dcacodec.bench.datasets import Entry, Manifest
+from dcacodec.bench.pillow_codecs import OUTPUT_FORMATS
 from dcacodec.bench.store import load_results
 from dcacodec.bench.summary import CONVENTIONS
 from dcacodec.cli import bench as cli_module
@@ -260,7 +261,7 @@ def test_missing_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     result = call("picture.png")
     assert result.exit_code == 1
     assert result.stderr == (
-        "dcacodec: error: not installed: bjontegaard, matplotlib, jinja2; the extra brings them: "
+        "dcacodec: error: not installed: bjontegaard, jinja2, matplotlib, pooch; the extra brings them: "
         "pip install 'dcacodec[bench]'\n"
     )
     monkeypatch.setattr(cli_module, "_check_packages", lambda: None)
@@ -274,7 +275,7 @@ def test_offline_without_kodak(empty_cache: None, monkeypatch: pytest.MonkeyPatc
     result = call("--codecs", "jpeg", "--quiet")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == (
-        "dcacodec: error: http://127.0.0.1:9/a.png cannot be reached: Connection refused "
+        "dcacodec: error: http://127.0.0.1:9/a.png cannot be fetched: Connection refused "
         "(a folder that has kodak/ can be named with --data-dir or DCACODEC_DATA)\n"
     )
 
@@ -290,7 +291,7 @@ def test_anchors_that_nobody_asked_for(empty_cache: None, monkeypatch: pytest.Mo
     found = cli_module._anchors((), "kodak", ["dcacodec", "jpeg", "webp"], [tmp_path])
     assert [anchor.curve.name for anchor in found] == ["bpg"]
     assert lines == [
-        "without the published curve vtm: http://127.0.0.1:9/kodak/vtm.json cannot be reached: Connection refused"
+        "without the published curve vtm: http://127.0.0.1:9/kodak/vtm.json cannot be fetched: Connection refused"
     ]
     assert cli_module._anchors((), "other", [], [tmp_path]) == ()
     assert cli_module._anchors(("none",), "kodak", [], [tmp_path]) == ()
@@ -324,7 +325,7 @@ def test_help_names_every_codec() -> None:
     text = call("--help").stdout
     for name in (*OUTPUT_FORMATS, "dcacodec", "compressai:MODEL"):
         assert re.search(rf"\b{name}\b", text)
-    assert ",".join(f"{quality:g}" for quality in codecs_module.OUR_QUALITIES) in text
+    assert ",".join(f"{quality:g}" for quality in OUR_QUALITIES) in text
 
 
 def test_nothing_heavy_is_imported_for_help() -> None:

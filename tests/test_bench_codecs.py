@@ -12,8 +12,12 @@ import torch
 from PIL import Image
 from tiny import WEIGHTS, photo
 
-from dcacodec.bench import codecs
-from dcacodec.bench.codecs import OUTPUT_FORMATS, CompressAI, Options, Ours, available, open_codec
+from dcacodec.bench import compressai_zoo
+from dcacodec.bench.codec import Options
+from dcacodec.bench.codecs import available, open_codec
+from dcacodec.bench.compressai_zoo import CompressAI
+from dcacodec.bench.own_codec import Ours
+from dcacodec.bench.pillow_codecs import OUTPUT_FORMATS
 from dcacodec.codec.codec import Codec
 from dcacodec.errors import BenchError, WeightsError
 from dcacodec.format.reader import parse
@@ -156,7 +160,7 @@ def compressai(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     zoo.image_models = {"mbt2018-mean": model, "mbt2018-mean-vbr": model, "cheng2020-attn": model}  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "compressai", package)
     monkeypatch.setitem(sys.modules, "compressai.zoo", zoo)
-    monkeypatch.setattr(codecs, "version_of", lambda name: "1.2.8")
+    monkeypatch.setattr(compressai_zoo, "version_of", lambda name: "1.2.8")
     return loaded
 
 

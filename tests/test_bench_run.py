@@ -11,7 +11,8 @@ from PIL import Image
 from tiny import WEIGHTS, photo
 
 from dcacodec.bench import measure
-from dcacodec.bench.codecs import BenchCodec, Options, Pixels, open_codec
+from dcacodec.bench.codec import BenchCodec, Options, Pixels
+from dcacodec.bench.codecs import open_codec
 from dcacodec.bench.measure import Task
 from dcacodec.bench.metrics import metric_is_there, ms_ssim, ssimulacra2
 from dcacodec.bench.results import Failure, Sample

@@ -18,7 +18,8 @@ from PIL import Image
 from tiny import drawn_latents, photo, run_entropy
 
 from dcacodec import encode, encode_file
-from dcacodec.bench.codecs import Options, open_codec
+from dcacodec.bench.codec import Options
+from dcacodec.bench.codecs import open_codec
 from dcacodec.cli.app import cli
 from dcacodec.codec import refinement
 from dcacodec.codec.codec import Codec

@@ -20,7 +20,8 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, TypeVar
 
-from dcacodec.bench.codecs import BenchCodec, Options, open_codec
+from dcacodec.bench.codec import BenchCodec, Options
+from dcacodec.bench.codecs import open_codec
 from dcacodec.bench.metrics import Metric, ms_ssim, ssimulacra2
 from dcacodec.bench.results import Failure, Sample
 from dcacodec.images.reading import read_picture

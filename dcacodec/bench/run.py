@@ -23,7 +23,7 @@ from typing import Any, Final
 from tqdm import tqdm
 
 from dcacodec.bench import measure
-from dcacodec.bench.codecs import BenchCodec, Options
+from dcacodec.bench.codec import BenchCodec, Options
 from dcacodec.bench.datasets import Dataset, Member, Tell
 from dcacodec.bench.metrics import METRICS, Metric
 from dcacodec.bench.page import Exhibit, Side

@@ -13,7 +13,7 @@ from dcacodec.cli.console import is_quiet, print_result
 from dcacodec.cli.options import QUIET, cores, parse_names
 
 if TYPE_CHECKING:
-    from dcacodec.bench.codecs import BenchCodec, Options
+    from dcacodec.bench.codec import BenchCodec, Options
     from dcacodec.bench.datasets import Dataset
     from dcacodec.bench.metrics import Metric
     from dcacodec.bench.results import Anchor
@@ -190,7 +190,7 @@ def bench(
         raise click.UsageError("--quick measures a few of the pictures, and a published curve is about all of them.")
     _check_packages()
 
-    from dcacodec.bench.codecs import Options
+    from dcacodec.bench.codec import Options
     from dcacodec.bench.report import write_report
     from dcacodec.bench.run import Plan, run, spaced
     from dcacodec.bench.run import showcase as show
@@ -230,8 +230,7 @@ def _check_packages() -> None:
 
     from dcacodec.errors import BenchError
 
-    needed = {"bjontegaard": "bjontegaard", "matplotlib": "matplotlib", "jinja2": "jinja2", "pooch": "pooch"}
-    if missing := [package for module, package in needed.items() if find_spec(module) is None]:
+    if missing := [name for name in ("bjontegaard", "jinja2", "matplotlib", "pooch") if find_spec(name) is None]:
         raise BenchError(f"not installed: {', '.join(missing)}; the extra brings them: pip install 'dcacodec[bench]'")
 
 
