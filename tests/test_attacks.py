@@ -1,6 +1,7 @@
 """Hostile files: those of the folder `attacks`, and a short run of the fuzzer, whose judge is judged as well."""
 
 import importlib.util
+import io
 import json
 import os
 import re
@@ -148,14 +149,13 @@ def test_libraries_in_c_do_not_write_lines_of_their_own(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------ endless streams
 
 
-class Endless:
+class Endless(io.RawIOBase):
     """A file that never ends; counts what is read of it."""
 
-    def __init__(self) -> None:
-        self.taken = 0
+    taken = 0
 
-    def seekable(self) -> bool:
-        return False
+    def readable(self) -> bool:
+        return True
 
     def read(self, size: int = -1) -> bytes:
         assert size >= 0, "all of it"
@@ -187,27 +187,14 @@ def test_an_endless_pipe_ends_a_command(arguments: list[str], tmp_path: Path, mo
 
     class Pipe(Endless):
         def read(self, size: int = -1) -> bytes:
-            return super().read(size) if self.taken else super().read(4) and b"\x89DCA"
+            start = b"" if self.taken else b"\x89DCA"[:size]
+            return (start + super().read(size))[:size]
 
-    for module in ("streams", "encode"):
-        monkeypatch.setattr(f"dcacodec.cli.{module}.opened", lambda source: _Opened(Pipe()))
-    result = CliRunner().invoke(cli, [arguments[0], "--max-pixels", "1", *arguments[1:]], prog_name="dcacodec")
+    arguments = [arguments[0], "--max-pixels", "1", *arguments[1:]]
+    result = CliRunner().invoke(cli, arguments, input=Pipe(), prog_name="dcacodec")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == (
-        "dcacodec: error: standard input: more than 1008 bytes, which no file of a picture of 1 pixels has\n"
-    )
+    assert re.fullmatch(r"dcacodec: error: standard input: more than 1008 bytes.*\n", result.stderr)
     assert list(tmp_path.iterdir()) == []
-
-
-class _Opened:
-    def __init__(self, file: Any) -> None:
-        self._file = file
-
-    def __enter__(self) -> Any:
-        return self._file
-
-    def __exit__(self, *error: object) -> None:
-        pass
 
 
 # ---------------------------------------------------------------------------------------------------------- the fuzzer

@@ -40,6 +40,7 @@ from dcacodec.cli.train import train as train_command
 from dcacodec.errors import ImageError, TrainingError
 from dcacodec.format.container import STREAMS
 from dcacodec.metrics.distortion import Distortion
+from dcacodec.metrics.ssimulacra2 import ssimulacra2
 from dcacodec.network.config import PRESETS
 from dcacodec.network.dca import DCA, Estimate
 from dcacodec.network.precision import transform_precision
@@ -1341,7 +1342,7 @@ def test_products_in_bfloat16_and_the_skeleton_not(tmp_path: Path, monkeypatch: 
     assert rough["loss"] != exact["loss"]
     assert rough["loss"] == pytest.approx(exact["loss"], rel=0.01)
     for fast in (False, True):
-        monkeypatch.setattr(loop, "fast_bfloat16", lambda device, fast=fast: fast)
+        monkeypatch.setattr("dcacodec.training.trainer.fast_bfloat16", lambda device, fast=fast: fast)
         assert Trainer(replace(QUICK, precision="auto"), tmp_path, TINY, CPU).autocast == fast
 
 
@@ -1362,7 +1363,7 @@ def test_a_validation_is_what_the_network_estimates(tmp_path: Path) -> None:
     rows = [trainer.validate([array], 40) for array in arrays]
     surprises = [f"surprise_{step}" for step in (1, 2, 3, 4)]
     for row, array in zip(rows, (arrays[0][:64, :128], arrays[1]), strict=True):
-        assert set(row) == {"quality", "bpp", "psnr", "loss", *STREAMS, *surprises}
+        assert set(row) == {"quality", "bpp", "psnr", "ssimulacra2", "loss", *STREAMS, *surprises}
         assert row["quality"] == 40
         # Values are rounded to five digits.
         assert row["bpp"] == pytest.approx(sum(row[name] for name in STREAMS), abs=4e-5)
@@ -1376,6 +1377,8 @@ def test_a_validation_is_what_the_network_estimates(tmp_path: Path) -> None:
         assert row["psnr"] == pytest.approx(10 * math.log10(255**2 / error), abs=1e-4)
         loss = row["bpp"] + TINY.trade_off(40) * 255**2 * ((estimate.picture - x) ** 2).mean().item()
         assert row["loss"] == pytest.approx(loss / TINY.trade_off(40) ** 0.4, abs=1e-3)
+        seen = ssimulacra2(torch.from_numpy(array[None] / 255).float(), torch.from_numpy(decoded[None] / 255).float())
+        assert row["ssimulacra2"] == pytest.approx(seen.item(), abs=0.01)
     mean = trainer.validate(arrays, 40)
     for name, value in mean.items():
         assert value == pytest.approx((rows[0][name] + rows[1][name]) / 2, abs=2e-5), name
