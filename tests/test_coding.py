@@ -427,10 +427,10 @@ def test_lengths_of_chunks_that_lie(torchac: TorchacCoder) -> None:
         with pytest.raises(StreamError, match=message):
             decode_values(data, rows, sure, torchac)
 
-    refused(b"", "the length of a chunk is cut off or too large")
-    refused(b"\x81", "the length of a chunk is cut off or too large")
-    refused(b"\x81\x80\x80\x00" + first + b"\x40", "the length of a chunk is cut off or too large")
-    refused(b"\x81\x00" + first + b"\x40", "the length of a chunk is not in its shortest form")
+    refused(b"", "the length of a chunk is cut off, too large or not in its shortest")
+    refused(b"\x81", "the length of a chunk is cut off, too large or not in its shortest")
+    refused(b"\x81\x80\x80\x00" + first + b"\x40", "the length of a chunk is cut off, too large or not in its shortest")
+    refused(b"\x81\x00" + first + b"\x40", "the length of a chunk is cut off, too large or not in its shortest")
     refused(b"\x02" + first, "a stream ends before its last chunk")
     refused(b"\xff\xff\x7f" + first + b"\x40", "a stream ends before its last chunk")
     refused(b"\x00" + first + b"\x40", "bytes missing, left over or out of place")

@@ -7,6 +7,7 @@ raw bits from the end backwards, so that neither needs a length:
     [length] [arithmetic-coded bytes --> <-- raw bits] [length] [... --> <-- ...] [... --> <-- ...]
 """
 
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -14,16 +15,14 @@ from numpy.typing import NDArray
 
 from dcacodec.coding.range_coder import Coder, Integers, check_indices
 from dcacodec.coding.tables import PRECISION_BITS, VALUE_LIMIT, CdfTable
-from dcacodec.errors import StreamError
-from dcacodec.format.varint import varint
+from dcacodec.errors import BadVarintError, StreamError
+from dcacodec.format.varint import VARINT_BYTES, read_varint, varint
 
 CHUNK_SYMBOLS: Final = 1 << 18
 """Values per chunk. Part of the format; bounds the memory for one row of the table per symbol."""
 
 _LARGEST_EXPONENT: Final = 15
 """Of the escape code; ends it at `VALUE_LIMIT` by itself."""
-_LENGTH_BYTES: Final = 3
-"""A chunk is below 2^21 bytes, see `_most_bytes`."""
 
 
 def encode_values(values: Integers, rows: Integers, table: CdfTable, coder: Coder) -> bytes:
@@ -75,7 +74,7 @@ def decode_values(data: bytes, rows: Integers, table: CdfTable, coder: Coder) ->
         end = begin + CHUNK_SYMBOLS
         length = len(data) - position
         if end < rows.size:
-            length, position = _read_varint(data, position)
+            length, position = _read_length(data, position)
         chunk = data[position : position + length]
         if len(chunk) < length:
             raise StreamError("a stream ends before its last chunk")
@@ -227,13 +226,10 @@ def _take_bits(bits: NDArray[np.uint8], starts: NDArray[np.int64], widths: NDArr
     return numbers
 
 
-def _read_varint(data: bytes, position: int) -> tuple[int, int]:
-    """The number at `position`, and the position after it."""
-    value = 0
-    for index, byte in enumerate(data[position : position + _LENGTH_BYTES]):
-        value |= (byte & 0x7F) << 7 * index
-        if byte < 0x80:
-            if index and byte == 0:
-                raise StreamError("the length of a chunk is not in its shortest form")
-            return value, position + index + 1
-    raise StreamError("the length of a chunk is cut off or too large")
+def _read_length(data: bytes, position: int) -> tuple[int, int]:
+    """The length of the chunk that begins after it, and where that is."""
+    try:
+        length = read_varint(partial(next, iter(data[position : position + VARINT_BYTES])))
+    except (StopIteration, BadVarintError) as error:
+        raise StreamError("the length of a chunk is cut off, too large or not in its shortest form") from error
+    return length, position + len(varint(length))

@@ -10,7 +10,6 @@ from dcacodec.errors import (
     BadChecksumError,
     BadLengthError,
     BadMagicError,
-    BadVarintError,
     BadVersionError,
     FormatError,
     NewerVersionError,
@@ -35,7 +34,7 @@ from dcacodec.format.container import (
     check_chunk_count,
     check_slice_count,
 )
-from dcacodec.format.varint import MAX_U32, VARINT_BYTES
+from dcacodec.format.varint import read_varint
 
 GLANCE: Final = 64
 """More bytes than any header has."""
@@ -132,18 +131,8 @@ class Reader:
         return int.from_bytes(self.take(U32.size), "little")
 
     def varint(self) -> int:
-        """A number of seven bits per byte, least significant first; the top bit of a byte says that more follow."""
-        value = 0
-        for index in range(VARINT_BYTES):
-            byte = self.byte()
-            value |= (byte & 0x7F) << 7 * index
-            if byte < 0x80:
-                if index and byte == 0:
-                    raise BadVarintError("a number in the file is not in its shortest form")
-                break
-        if byte >= 0x80 or value > MAX_U32:
-            raise BadVarintError("a number in the file is 2^32 or more")
-        return value
+        """One to five bytes, see `read_varint`."""
+        return read_varint(self.byte)
 
 
 def _read_body(reader: Reader, max_pixels: int | None) -> Container:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
-from dcacodec.errors import (
-    BadLengthError,
-)
+from dcacodec.errors import BadLengthError, BadVarintError
 
 MAX_U32: Final = (1 << 32) - 1
 VARINT_BYTES: Final = 5
@@ -26,3 +25,23 @@ def varint(value: int) -> bytes:
         value >>= 7
     encoded.append(value)
     return bytes(encoded)
+
+
+def read_varint(next_byte: Callable[[], int]) -> int:
+    """The number whose bytes `next_byte` gives, one after the other; the top bit of a byte says that more follow.
+
+    Raises:
+        BadVarintError: the number is above 2^32 - 1 or not in its shortest form.
+        Exception: whatever `next_byte` raises.
+    """
+    value = 0
+    for index in range(VARINT_BYTES):
+        byte = next_byte()
+        value |= (byte & 0x7F) << 7 * index
+        if byte < 0x80:
+            if index and byte == 0:
+                raise BadVarintError("a number in the file is not in its shortest form")
+            break
+    if byte >= 0x80 or value > MAX_U32:
+        raise BadVarintError("a number in the file is 2^32 or more")
+    return value
