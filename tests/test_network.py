@@ -379,8 +379,11 @@ def test_quality_and_lambda(config: DCAConfig) -> None:
     assert config.trade_off(1) == config.lambda_min
     assert config.trade_off(100) == pytest.approx(config.lambda_max, rel=1e-12)
     assert (config.anchor_position(1), config.anchor_position(100)) == (0, config.anchors - 1)
-    for quality in (1, 17, 50, 99.5):
-        assert config.position_of(config.trade_off(quality)) == pytest.approx(config.anchor_position(quality))
+    for quality in (1, 17, 50, 99.5):  # both are linear: in the logarithm, and as it is
+        share = math.log(config.trade_off(quality) / config.lambda_min) / math.log(
+            config.lambda_max / config.lambda_min
+        )
+        assert config.anchor_position(quality) == pytest.approx(share * (config.anchors - 1))
     assert DCAConfig(**config.to_dict()) == config
 
 

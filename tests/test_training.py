@@ -378,7 +378,6 @@ def test_lambda_of_a_position_is_the_inverse_of_the_configs() -> None:
     for quality, place, value in zip(range(1, 101), position.tolist(), values.tolist(), strict=True):
         assert TINY.anchor_position(quality) == pytest.approx(place, abs=1e-12)
         assert TINY.trade_off(quality) == pytest.approx(value)
-        assert TINY.position_of(value) == pytest.approx(place, abs=1e-9)
 
 
 def test_the_loss_by_hand() -> None:

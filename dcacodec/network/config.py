@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 QUALITIES = range(1, 101)
 LATENT_STRIDE = 16
@@ -91,32 +91,10 @@ class DCAConfig:
         """Where a quality in 1..100 lies between the anchors: 0..anchors-1."""
         return (quality - 1) / 99 * (self.anchors - 1)
 
-    def position_of(self, trade_off: float) -> float:
-        """The anchor position of a lambda: the inverse of `trade_off` on the anchors' scale."""
-        span = math.log(self.lambda_max / self.lambda_min)
-        return math.log(trade_off / self.lambda_min) / span * (self.anchors - 1)
-
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return asdict(self)
 
 
-Preset = Literal["small", "base"]
-
-PRESETS: dict[str, DCAConfig] = {
-    "small": DCAConfig(latent=512, latent_linear=192),
-    "base": DCAConfig(
-        name="base",
-        width=192,
-        latent=512,
-        latent_linear=192,
-        context=192,
-        context_hidden=192,
-        regional=128,
-        token_width=192,
-        local_width=96,
-        analysis_blocks=6,
-        synthesis_blocks=8,
-        latent_blocks=2,
-    ),
-}
+PRESETS: dict[str, DCAConfig] = {"small": DCAConfig(latent=512, latent_linear=192)}
+"""The networks that weights are published for, by the name of the configuration."""

@@ -19,7 +19,6 @@ SKIP_BELOW = 6
 """Elements with a lower level (sigma < 0.16) are not coded: the residual is 0 by rule."""
 
 COMPONENTS = 3
-LOG2E = math.log2(math.e)
 LIKELIHOOD_FLOOR = 2.0**-24
 
 
