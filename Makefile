@@ -56,9 +56,7 @@ bench: setup $(VENV)/.bench
 	mkdir -p build/bench-effort
 	test -e build/bench-effort/journal.jsonl || cp build/bench/journal.jsonl build/bench-effort/
 	$(BIN)/dcacodec bench --dataset kodak --out build/bench-effort --codecs $(REFINED) $(BENCH) > build/bench-effort.txt
-	$(BIN)/dcacodec bench --dataset kodak --out build/bench-qualities --codecs dcacodec --qualities 1-100 \
-	  --metrics psnr --repeat 1 --showcase 0 --anchor none $(BENCH) > build/bench-qualities.txt
-	$(BIN)/python scripts/bench_figures.py build/bench build/bench-effort build/bench-qualities
+	$(BIN)/python scripts/bench_figures.py build/bench build/bench-effort
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks

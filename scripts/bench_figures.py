@@ -1,11 +1,10 @@
 """Put the results of `dcacodec bench` on Kodak where the repository keeps them, and their figures into the README.
 
-    python scripts/bench_figures.py build/bench build/bench-effort build/bench-qualities
+    python scripts/bench_figures.py build/bench build/bench-effort
 
 takes the curves and BD-rates of the first folder to benchmarks/results/kodak/; of the second, where dcacodec refines,
-its curve and BD-rates to benchmarks/results/kodak-effort/; the curve of dcacodec in the third one, over all qualities,
-to benchmarks/results/kodak-small.json; and rewrites what stands in README.md between `<!-- bench: NAME -->` and
-`<!-- bench: end -->`. `make bench` runs it.
+its curve and BD-rates to benchmarks/results/kodak-effort/; and rewrites what stands in README.md between
+`<!-- bench: NAME -->` and `<!-- bench: end -->`. `make bench` runs it.
 """
 
 from __future__ import annotations
@@ -28,12 +27,11 @@ _PUBLISHED: Final = {"vtm": "VTM", "bpg": "BPG 4:4:4", "jpeg": "JPEG", "webp": "
 
 def main() -> None:
     """Do all of it."""
-    if len(sys.argv) != 4:
-        sys.exit("three folders are needed: of all codecs, of the same with effort, and of all qualities of dcacodec")
-    results, effort, qualities = map(Path, sys.argv[1:])
+    if len(sys.argv) != 3:
+        sys.exit("two folders are needed: of all codecs, and of the same with effort")
+    results, effort = map(Path, sys.argv[1:])
     keep(results, RESULTS / "kodak")
     keep(effort, RESULTS / "kodak-effort", "dcacodec-*.json")
-    write_text(RESULTS / "kodak-small.json", (qualities / "curves" / "dcacodec.json").read_text("utf-8"))
     write_text(README, with_figures(README.read_text("utf-8"), figures(RESULTS)))
 
 
@@ -79,13 +77,14 @@ def _curve(curve: Mapping[str, Any]) -> str:
 def _rates(rates: Mapping[str, Any], better: Mapping[str, Any]) -> str:
     effort = better["codec"].partition(":")[2]
     rows = [["against", "BD-rate, %", f"with `--effort {effort}`", "PSNR in common, dB"]]
-    refined = {other["name"]: other["percent"].get("akima") for other in better["against"]}
+    refined = {other["name"]: other["metrics"]["psnr"]["percent"].get("akima") for other in better["against"]}
     for other in rates["against"]:
-        name = other["name"]
+        name, by_psnr = other["name"], other["metrics"]["psnr"]
         label = f"{_PUBLISHED.get(name, name)} (published)" if other["published"] else other["label"]
-        both = [other["percent"].get("akima"), refined.get(name)]
+        both = [by_psnr["percent"].get("akima"), refined.get(name)]
         shown = ["none" if percent is None else f"{percent:+.1f}" for percent in both]
-        rows.append([label, *shown, "{:.1f} to {:.1f}".format(*other["psnr"]) if other["percent"] else other["none"]])
+        common = "{:.1f} to {:.1f}".format(*by_psnr["quality"]) if by_psnr["percent"] else by_psnr["none"]
+        rows.append([label, *shown, common])
     return _table(rows)
 
 

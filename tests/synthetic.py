@@ -38,9 +38,11 @@ def sample(codec: int, setting: float, picture: int) -> Sample:
         width=width,
         height=height,
         size=size,
-        psnr=26 + setting / 7 + picture,
-        ms_ssim=1 - 0.1 * 2 ** (-setting / 20) / (picture + 1),
-        ssimulacra2=setting - 10 * picture,
+        quality={
+            "psnr": 26 + setting / 7 + picture,
+            "ms-ssim": 1 - 0.1 * 2 ** (-setting / 20) / (picture + 1),
+            "ssimulacra2": setting - 10 * picture,
+        },
         encode=encode * (1 + setting / 100),
         decode=decode * (1 + setting / 100),
         streams=streams,
@@ -89,6 +91,7 @@ def exhibits() -> list[Exhibit]:
             for c, (_, label, *_) in enumerate(CODECS):
                 again = c == 2 and p == 1
                 decoded = picture(100 + 10 * p + 3 * (0 if again else t) + c)
-                sides.append(Side(label, 10.0 * (t + 1), target - c, psnr(original, decoded), decoded))
+                quality = {"psnr": psnr(original, decoded), "ssimulacra2": 40.0 - c}
+                sides.append(Side(label, 10.0 * (t + 1), target - c, quality, decoded))
             found.append(Exhibit(name, original, target, tuple(sides)))
     return found

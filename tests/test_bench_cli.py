@@ -26,7 +26,7 @@ from dcacodec.bench.codecs import open_codec
 from dcacodec.bench.datasets import Entry, Manifest
 from dcacodec.bench.pillow_codecs import OUTPUT_FORMATS
 from dcacodec.bench.store import load_results
-from dcacodec.bench.summary import CONVENTIONS
+from dcacodec.bench.summary import conventions
 from dcacodec.cli import bench as cli_module
 from dcacodec.cli.app import cli
 from dcacodec.cli.bench import parse_qualities
@@ -84,7 +84,7 @@ def test_from_pictures_to_results(tmp_path: Path, codec: Codec) -> None:
         for setting in jpeg.settings:
             data = jpeg.encode(pixels, setting)
             expected["jpeg", setting, number] = len(data), psnr(pixels, jpeg.decode(data))
-    found = {(one.codec, one.setting, int(one.picture)): (one.size, one.psnr) for one in results.samples}
+    found = {(one.codec, one.setting, int(one.picture)): (one.size, one.quality["psnr"]) for one in results.samples}
     assert found == expected
     assert [one.name for one in results.codecs] == ["dcacodec", "jpeg"]
     assert results.machine["threads per job"] == "1"
@@ -96,10 +96,10 @@ def test_from_pictures_to_results(tmp_path: Path, codec: Codec) -> None:
     for place, quality in enumerate((30, 90)):
         sizes, values = zip(*(expected["dcacodec", quality, number] for number in (0, 1)), strict=True)
         assert curve.bpp[place] == pytest.approx(sum(sizes) * 8 / (2 * 64 * 80), rel=1e-12)
-        assert curve.psnr[place] == pytest.approx(np.mean(values), rel=1e-12)
-        row = [str(quality), f"{curve.bpp[place]:.4f}", f"{curve.psnr[place]:.3f}"]
+        assert curve.quality[place] == pytest.approx(np.mean(values), rel=1e-12)
+        row = [str(quality), f"{curve.bpp[place]:.4f}", f"{curve.quality[place]:.3f}"]
         assert any(line.split()[:3] == row for line in result.stdout.splitlines())
-    assert all(line in result.stdout.splitlines() for line in CONVENTIONS)
+    assert all(line in result.stdout.splitlines() for line in conventions(results))
     rates = json.loads(Path("out", "bd-rate.json").read_text("utf-8"))
     assert [(other["name"], other["source"]) for other in rates["against"]] == [("jpeg", None), ("itself", "made up")]
     assert re.search(r"^ *itself \(published\) +[+-]\d+\.\d\d  ", result.stdout, re.MULTILINE)
@@ -141,7 +141,7 @@ def test_a_failing_codec_does_not_end_the_run(tmp_path: Path) -> None:
     assert len(lines) == len(settings)
     assert all(re.match(r"dcacodec: notice: webp at \d+ failed on wide: ValueError: .*5", line) for line in lines)
     assert "webp at 95 on wide: ValueError" in result.stdout
-    assert "webp: none, as webp: a curve needs two points or more" in result.stdout  # none over all pictures
+    assert "webp by PSNR: none, as webp: a curve needs two points or more" in result.stdout  # none over all pictures
 
 
 def test_quick(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_other_qualities(text: str) -> None:
         (["--quick", "--anchor", "vtm", "picture.png"], "--quick measures a few of the pictures"),
         (["missing.png"], "Path 'missing.png' does not exist."),
         (["--codecs", "jpeg,,webp", "picture.png"], "an empty name in the list."),
-        (["--metrics", "vmaf", "picture.png"], "vmaf is not one of psnr, ms-ssim, ssimulacra2."),
+        (["--metrics", "vmaf", "picture.png"], "vmaf is not one of psnr, ms-ssim, ssimulacra2, butteraugli, cvvdp."),
         (["--window", "1", "0.5", "picture.png"], "the first rate must be above 0 and below the second."),
     ],
 )
@@ -265,8 +265,10 @@ def test_missing_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         "pip install 'dcacodec[bench]'\n"
     )
     monkeypatch.setattr(cli_module, "_check_packages", lambda: None)
-    result = call("picture.png", "--metrics", "ms-ssim")
-    assert result.stderr == "dcacodec: error: ms-ssim needs the package pytorch-msssim\n"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for metric, needed in (("cvvdp", "the package cvvdp"), ("butteraugli", "the program butteraugli_main")):
+        result = call("picture.png", "--metrics", f"psnr,{metric}")
+        assert result.stderr == f"dcacodec: error: {metric} needs {needed}\n"
 
 
 def test_offline_without_kodak(empty_cache: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,15 +20,21 @@ def script() -> ModuleType:
     return module
 
 
+def by_psnr(percent: dict[str, float] | None = None, quality: list[float] | None = None) -> dict[str, Any]:
+    """A comparison; without arguments, one that there is none of."""
+    found = {"percent": percent, "quality": quality} if percent else {"percent": {}, "none": "no PSNR in common"}
+    return {"metrics": {"psnr": found}}
+
+
 CURVE = {"name": "dcacodec", "results": {"setting": [5.0, 50.0], "bpp": [0.12345, 0.5], "psnr": [27.004, 34.5]}}
 RATES = {
     "against": [
-        {"name": "webp", "label": "WebP (libwebp 1)", "source": None, "percent": {"akima": -12.34, "pchip": -12.5},
-         "psnr": [27.1, 33.96]},
-        {"name": "vtm", "label": "vtm", "source": "a long text", "percent": {"akima": 40.06, "pchip": 41.0},
-         "psnr": [27.1, 34.5]},
-        {"name": "jxl", "label": "JPEG XL", "source": None, "percent": {}, "none": "no PSNR in common"},
-        {"name": "avif", "label": "AVIF", "source": None, "percent": {"akima": 1.0}, "psnr": [27.1, 30.0]},
+        {"name": "webp", "label": "WebP (libwebp 1)", "source": None,
+         **by_psnr({"akima": -12.34, "pchip": -12.5}, [27.1, 33.96])},
+        {"name": "vtm", "label": "vtm", "source": "a long text",
+         **by_psnr({"akima": 40.06, "pchip": 41.0}, [27.1, 34.5])},
+        {"name": "jxl", "label": "JPEG XL", "source": None, **by_psnr()},
+        {"name": "avif", "label": "AVIF", "source": None, **by_psnr({"akima": 1.0}, [27.1, 30.0])},
     ]
 }  # fmt: skip
 
@@ -37,10 +43,30 @@ REFINED = {"name": "dcacodec:40", "results": {"setting": [5.0, 50.0], "bpp": [0.
 BETTER = {
     "codec": "dcacodec:40",
     "against": [
-        {"name": "dcacodec", "label": "dcacodec", "source": None, "percent": {"akima": -8.0}, "psnr": [27.2, 34.5]},
-        {"name": "webp", "label": "WebP (libwebp 1)", "source": None, "percent": {"akima": -20.14}, "psnr": [27, 34]},
-        {"name": "vtm", "label": "vtm", "source": "a long text", "percent": {"akima": 30.02}, "psnr": [27.1, 34.5]},
-        {"name": "jxl", "label": "JPEG XL", "source": None, "percent": {}, "none": "no PSNR in common"},
+        {
+            "name": "dcacodec",
+            "label": "dcacodec",
+            "source": None,
+            "metrics": {"psnr": {"percent": {"akima": -8.0}, "quality": [27.2, 34.5]}},
+        },
+        {
+            "name": "webp",
+            "label": "WebP (libwebp 1)",
+            "source": None,
+            "metrics": {"psnr": {"percent": {"akima": -20.14}, "quality": [27, 34]}},
+        },
+        {
+            "name": "vtm",
+            "label": "vtm",
+            "source": "a long text",
+            "metrics": {"psnr": {"percent": {"akima": 30.02}, "quality": [27.1, 34.5]}},
+        },
+        {
+            "name": "jxl",
+            "label": "JPEG XL",
+            "source": None,
+            "metrics": {"psnr": {"percent": {}, "none": "no PSNR in common"}},
+        },
     ],
 }
 

@@ -21,7 +21,7 @@ from synthetic import CODECS, EVIL, PICTURES, SETTINGS, STREAMS, exhibits, pictu
 
 from dcacodec.bench.page import Exhibit, Side, write_page
 from dcacodec.bench.results import Results
-from dcacodec.bench.summary import CONVENTIONS
+from dcacodec.bench.summary import conventions, deficits
 from dcacodec.metrics.curves import bd_rate
 
 if TYPE_CHECKING:
@@ -130,7 +130,8 @@ def test_pictures_are_the_pixels_given_each_once(document: Document) -> None:
                     "setting": f"{side.setting:g}",
                     "bytes": f"{side.size:,} bytes",
                     "bpp": f"{side.size * 8 / 21600:.3f}",
-                    "psnr": f"{side.psnr:.2f} dB",
+                    "psnr": f"{side.quality['psnr']:.2f} dB",
+                    "ssimulacra2": f"{side.quality['ssimulacra2']:.2f}",
                 }
     different = {pixels.tobytes() for pixels in expected}
     # Two originals shown at two targets each, and one file that is nearest to two targets.
@@ -139,7 +140,7 @@ def test_pictures_are_the_pixels_given_each_once(document: Document) -> None:
 
 def test_a_picture_too_long_for_webp(tmp_path: Path) -> None:
     original = picture(1, 2, 16384)
-    side = Side("a", 1, 9, float("inf"), original)
+    side = Side("a", 1, 9, {"psnr": math.inf}, original)
     write_page(Results("long", (), (), ()), [Exhibit("long", original, 9, (side,))], tmp_path / "page.html")
     data = json.loads(Document(tmp_path / "page.html").scripts[0])
     (uri,) = data["images"]
@@ -158,7 +159,7 @@ def test_a_picture_too_long_for_webp(tmp_path: Path) -> None:
 )
 def test_exhibits_are_pictures_of_one_size(original: Pixels, decoded: Pixels, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Exhibit("x", original, 9, (Side("a", 1, 9, 30.0, decoded),))
+        Exhibit("x", original, 9, (Side("a", 1, 9, {"psnr": 30.0}, decoded),))
 
 
 # ------------------------------------------------------------------------------------------------------------- tables
@@ -170,15 +171,13 @@ def test_table_of_means(document: Document) -> None:
         head, *rows = document.tables[f"Means of {label}"]
         assert head[:3] == ["Setting", "Pictures", "Bits per pixel"] and len(rows) == len(SETTINGS)
         for row, mean in zip(rows, given.means(name), strict=True):
-            assert mean.ms_ssim is not None and mean.ssimulacra2 is not None
             assert row == [
                 f"{mean.setting:g}",
                 f"{mean.pictures} of 2",
                 f"{mean.bpp:.4f}",
-                f"{mean.psnr:.3f}",
-                f"{mean.ms_ssim:.5f}",
-                f"{-10 * np.log10(1 - mean.ms_ssim):.2f}",
-                minus(f"{mean.ssimulacra2:.2f}"),
+                f"{mean.quality['psnr']:.3f}",
+                f"{mean.quality['ms-ssim']:.5f}",
+                minus(f"{mean.quality['ssimulacra2']:.2f}"),
                 f"{mean.encode * 1000:.1f}",
                 f"{mean.decode * 1000:.1f}",
             ]
@@ -193,20 +192,23 @@ def test_table_of_means(document: Document) -> None:
 
 def test_table_of_bd_rates(document: Document) -> None:
     given = results()
-    ours = given.curve("dcacodec")
-    _, *rows = document.tables["BD-rates of dcacodec small-0123abcd"]
-    others = {CODECS[1][1]: given.curve("jpeg"), EVIL: given.curve("webp"), "vtmpublished": given.anchors[0].curve}
-    assert [row[0] for row in rows] == [*others, "farpublished"]
-    for row, curve in zip(rows, others.values(), strict=False):
-        akima, pchip = bd_rate(curve, ours, "akima"), bd_rate(curve, ours, "pchip")
-        assert row[1:] == [
-            "",
-            minus(f"{akima.percent:+.1f}"),
-            minus(f"{pchip.percent:+.1f}"),
-            f"{akima.psnr[0]:.1f} to {akima.psnr[1]:.1f}",
-            f"{akima.anchor_bpp[0]:.3f} to {akima.anchor_bpp[1]:.3f}",
-        ]
+    head, *rows = document.tables["BD-rates of dcacodec small-0123abcd"]
+    assert head == ["Against", "fewer bitsmore bits", "PSNR, %", "MS-SSIM, %", "SSIMULACRA 2, %", "its bits per pixel"]
+    assert [row[0] for row in rows] == [CODECS[1][1], EVIL, "vtmpublished", "farpublished"]
+    for row, name in zip(rows, ("jpeg", "webp"), strict=False):
+        rates = [bd_rate(given.curve(name, metric), given.curve("dcacodec", metric)) for metric in given.metrics]
+        limits = f"{rates[0].anchor_bpp[0]:.3f} to {rates[0].anchor_bpp[1]:.3f}"
+        assert row[1:] == ["", *(minus(f"{rate.percent:+.1f}") for rate in rates), limits]
+    by_psnr = bd_rate(given.anchors[0].curve, given.curve("dcacodec"))
+    assert rows[2][2:5] == [minus(f"{by_psnr.percent:+.1f}"), "\N{EN DASH}", "\N{EN DASH}"]
     assert rows[-1][1:] == ["none: far and dcacodec have no PSNR in common"]
+
+
+def test_table_of_deficits(document: Document) -> None:
+    metric, found = deficits(results())
+    assert metric == "ssimulacra2" and {each.picture for each in found} == set(PICTURES)
+    _, *rows = document.tables["Deficits by picture"]
+    assert rows == [[each.picture, minus(f"{each.value:+.1f}"), each.codec] for each in found]
 
 
 def test_bd_rates_in_a_window(tmp_path: Path) -> None:
@@ -216,7 +218,7 @@ def test_bd_rates_in_a_window(tmp_path: Path) -> None:
     _, jpeg, _ = page.tables["BD-rates of dcacodec small-0123abcd"]
     rate = bd_rate(given.curve("jpeg"), given.curve("dcacodec"), "akima", (0.3, 0.7))
     assert jpeg[2] == minus(f"{rate.percent:+.1f}") and jpeg[5] == "0.300 to 0.700"
-    assert "that both have between 0.3 and 0.7 bits per pixel. Negative" in "".join(page.text)
+    assert "that both have between 0.3 and 0.7 bits per pixel, interpolated by Akima. Negative" in "".join(page.text)
 
 
 def test_tables_of_codecs_and_failures(document: Document) -> None:
@@ -234,7 +236,7 @@ def test_tables_of_codecs_and_failures(document: Document) -> None:
 
 def test_method_and_plots_are_there(document: Document) -> None:
     text = "".join(document.text)
-    for line in (*CONVENTIONS, "an <abacus>", "figures of nobody", "figures <b>without</b> overlap", "2.13"):
+    for line in (*conventions(results()), "an <abacus>", "figures of nobody", "figures <b>without</b> overlap", "2.13"):
         assert line in text
     figures = [attributes["id"] for tag, attributes in document.tags if tag == "figure"]
     assert figures == [f"plot-{n}" for n in ("rate-psnr", "rate-ms-ssim", "rate-ssimulacra2", "rate-speed", "streams")]
@@ -461,7 +463,13 @@ def test_choosing_and_captions(open_viewer: Any) -> None:
 
     def facts(side: Side) -> list[str]:
         size = f"{side.size:,} bytes", f"{side.size * 8 / 21600:.3f}"
-        return [side.label, *size, f"{side.psnr:.2f} dB", f"{side.setting:g}"]
+        return [
+            side.label,
+            *size,
+            f"{side.quality['psnr']:.2f} dB",
+            f"{side.quality['ssimulacra2']:.2f}",
+            f"{side.setting:g}",
+        ]
 
     original = ["Original", "64,800 bytes uncompressed", "24.000", "lossless"]
     assert viewer.caption("left") == facts(given[0].sides[0]) and viewer.caption("right") == facts(given[0].sides[1])

@@ -13,9 +13,10 @@ from matplotlib.lines import Line2D
 from PIL import Image
 from synthetic import CODECS, EVIL, PICTURES, SETTINGS, STREAMS, results, sample
 
+from dcacodec.bench.metrics import ms_ssim_db
 from dcacodec.bench.plots import anchor_series, codec_series, draw, write_plots
-from dcacodec.bench.results import Anchor, Codec, Results
-from dcacodec.bench.summary import comparisons, ms_ssim_db, speed
+from dcacodec.bench.results import Anchor, Codec, Mean, Results, Sample
+from dcacodec.bench.summary import deficits, opponents, speed
 from dcacodec.metrics.curves import Curve, bd_rate
 from dcacodec.plotting.plot import FAINT, INK, MUTED, PAPER, Plot
 
@@ -33,6 +34,12 @@ def line(plot: Plot, gid: str) -> Line2D:
     return found
 
 
+def psnr_of(mean: Mean) -> float:
+    value = mean.quality["psnr"]
+    assert value is not None
+    return value
+
+
 def points(plot: Plot, gid: str) -> list[tuple[float, float]]:
     return list(zip(*(map(float, np.asarray(data)) for data in line(plot, gid).get_data()), strict=True))
 
@@ -47,9 +54,9 @@ def test_means_are_those_of_the_pictures_values() -> None:
         pair = [sample(0, mean.setting, picture) for picture in range(2)]
         assert mean.pictures == 2
         assert mean.bpp == fmean(8 * each.size / (each.width * each.height) for each in pair)
-        assert mean.psnr == fmean(each.psnr for each in pair)
-        assert mean.ms_ssim == fmean(each.ms_ssim for each in pair if each.ms_ssim is not None)
-        assert mean.ssimulacra2 == fmean(each.ssimulacra2 for each in pair if each.ssimulacra2 is not None)
+        assert list(mean.quality) == ["psnr", "ms-ssim", "ssimulacra2"]
+        for name, value in mean.quality.items():
+            assert value == fmean(known for each in pair if (known := each.quality[name]) is not None)
         assert (mean.encode, mean.decode) == (fmean(e.encode for e in pair), fmean(e.decode for e in pair))
         assert list(mean.streams) == list(STREAMS)
         assert sum(mean.streams.values()) == pytest.approx(mean.bpp, rel=1e-12)
@@ -58,8 +65,11 @@ def test_means_are_those_of_the_pictures_values() -> None:
 def test_a_metric_that_one_picture_lacks_has_no_mean() -> None:
     given = results()
     first, *rest = given.samples
-    mean = replace(given, samples=(replace(first, ms_ssim=None), *rest)).means("dcacodec")[0]
-    assert mean.ms_ssim is None and mean.ssimulacra2 is not None
+    lacking = replace(given, samples=(replace(first, quality={**first.quality, "ms-ssim": None}), *rest))
+    mean = lacking.means("dcacodec")[0]
+    assert mean.quality["ms-ssim"] is None and mean.quality["ssimulacra2"] is not None
+    with pytest.raises(ValueError, match="^dcacodec: pictures are too small for MS-SSIM$"):
+        lacking.curve("dcacodec", "ms-ssim")
 
 
 def test_means_over_fewer_pictures_are_in_no_curve() -> None:
@@ -67,7 +77,7 @@ def test_means_over_fewer_pictures_are_in_no_curve() -> None:
     assert [mean.pictures for mean in given.means("webp")] == [2, 2, 2, 2, 1]
     assert [mean.setting for mean in given.whole("webp")] == list(SETTINGS[:4])
     assert given.curve("webp") == Curve(
-        "webp", tuple(m.bpp for m in given.means("webp")[:4]), tuple(m.psnr for m in given.means("webp")[:4])
+        "webp", tuple(m.bpp for m in given.means("webp")[:4]), tuple(psnr_of(m) for m in given.means("webp")[:4])
     )
     without = replace(given, samples=tuple(each for each in given.samples if each.picture == PICTURES[0]))
     assert without.whole("jpeg") == () and len(without.means("jpeg")) == 5
@@ -77,16 +87,51 @@ def test_means_over_fewer_pictures_are_in_no_curve() -> None:
 
 def test_comparisons_are_with_everything_else() -> None:
     given = results()
-    jpeg, webp, vtm, far = comparisons(given)
+    jpeg, webp, vtm, far = opponents(given)
+    assert [each.name for each in (jpeg, webp, vtm, far)] == ["jpeg", "webp", "vtm", "far"]
     assert (jpeg.label, webp.label, vtm.label, far.label) == ("JPEG (Pillow)", EVIL, "vtm", "far")
-    # At equal PSNR dcacodec's files are 0.6 times JPEG's and 0.75 times WebP's, but for the rounding to bytes.
-    assert jpeg.rates["akima"].percent == pytest.approx(-40, abs=0.05)
-    assert webp.rates["pchip"].percent == pytest.approx(-25, abs=0.05)
+    # At equal quality dcacodec's files are 0.6 times JPEG's and 0.75 times WebP's, but for the rounding to bytes.
+    assert list(jpeg.by_metric) == list(webp.by_metric) == ["psnr", "ms-ssim", "ssimulacra2"]
+    for metric in given.metrics:
+        assert jpeg.by_metric[metric].rates["akima"].percent == pytest.approx(-40, abs=0.05)
+        assert webp.by_metric[metric].rates["pchip"].percent == pytest.approx(-25, abs=0.05)
     anchor = given.anchors[0].curve
-    assert vtm.rates == {m: bd_rate(anchor, given.curve("dcacodec"), m) for m in ("akima", "pchip")}
+    assert list(vtm.by_metric) == ["psnr"]
+    assert vtm.by_metric["psnr"].rates == {m: bd_rate(anchor, given.curve("dcacodec"), m) for m in ("akima", "pchip")}
     assert (jpeg.source, vtm.source) == (None, "figures of nobody")
-    assert far.rates == {} and far.reason == "far and dcacodec have no PSNR in common"
-    assert comparisons(replace(given, codecs=(), samples=())) == []
+    assert far.by_metric["psnr"].rates == {}
+    assert far.by_metric["psnr"].reason == "far and dcacodec have no PSNR in common"
+    assert opponents(replace(given, codecs=(), samples=())) == []
+
+
+def test_a_metric_that_falls_with_quality_is_turned() -> None:
+    """Butteraugli of 8 to 1: half the bits for the same."""
+    given = results()
+    samples = tuple(replace(each, quality={"butteraugli": 8 - 7 * each.setting / 100}) for each in given.samples)
+    jpeg, *_ = opponents(replace(given, samples=samples))
+    assert jpeg.by_metric["butteraugli"].rates["akima"].percent == pytest.approx(-40, abs=0.05)
+
+
+def test_pictures_where_the_first_codec_loses_come_first() -> None:
+    """At equal bytes the first needs 0.75 times WebP's bytes, so it is ahead by 20 log2(4 / 3); on the second picture
+    another codec has 30 points more than it should."""
+    given = results()
+    ahead = 20 * math.log2(4 / 3)
+    samples = tuple(
+        replace(each, quality={"ssimulacra2": (each.quality["ssimulacra2"] or 0) + 30})
+        if (each.codec, each.picture) == ("jpeg", PICTURES[1])
+        else each
+        for each in given.samples
+    )
+    metric, (first, second) = deficits(replace(given, samples=samples))
+    assert metric == "ssimulacra2"
+    assert (first.picture, first.codec) == (PICTURES[1], "JPEG (Pillow)")
+    assert first.value == pytest.approx(30 - 20 * math.log2(1 / 0.6), abs=0.1)
+    assert (second.picture, second.codec) == (PICTURES[0], EVIL)
+    assert second.value == pytest.approx(-ahead, abs=0.1)
+    assert deficits(replace(given, codecs=given.codecs[:1])) == ("", [])
+    apart = tuple(replace(each, size=each.size * 1000) if each.codec == "dcacodec" else each for each in given.samples)
+    assert deficits(replace(given, samples=apart)) == ("ssimulacra2", [])
 
 
 def test_decibels_and_speed() -> None:
@@ -104,14 +149,14 @@ def test_every_series_has_the_means(plots: dict[str, Plot]) -> None:
     given = results()
     for name, *_ in CODECS:
         means = given.whole(name)
-        assert points(plots["rate-psnr"], f"codec-{name}") == [(mean.bpp, mean.psnr) for mean in means]
+        assert points(plots["rate-psnr"], f"codec-{name}") == [(mean.bpp, psnr_of(mean)) for mean in means]
         assert points(plots["rate-ms-ssim"], f"codec-{name}") == [
-            (mean.bpp, -10 * math.log10(1 - mean.ms_ssim)) for mean in means if mean.ms_ssim is not None
+            (mean.bpp, -10 * math.log10(1 - (mean.quality["ms-ssim"] or 0))) for mean in means
         ]
-        assert points(plots["rate-ssimulacra2"], f"codec-{name}") == [(m.bpp, m.ssimulacra2) for m in means]
+        assert points(plots["rate-ssimulacra2"], f"codec-{name}") == [(m.bpp, m.quality["ssimulacra2"]) for m in means]
     for anchor in given.anchors:
         assert points(plots["rate-psnr"], f"anchor-{anchor.curve.name}") == list(
-            zip(anchor.curve.bpp, anchor.curve.psnr, strict=True)
+            zip(anchor.curve.bpp, anchor.curve.quality, strict=True)
         )
     assert {line.get_gid() for line in plots["rate-ms-ssim"].figure.axes[0].lines} == {f"codec-{c[0]}" for c in CODECS}
 
@@ -165,14 +210,20 @@ def test_bits_of_the_streams(plots: dict[str, Plot]) -> None:
     assert [tick.get_text() for tick in absolute.get_xticklabels()] == ["10", "30", "50", "70", "90"]
 
 
+def lossless_one(sample: Sample) -> Sample:
+    return replace(sample, quality={**sample.quality, "psnr": math.inf, "ms-ssim": 1.0})
+
+
 def test_only_what_has_values_is_drawn() -> None:
     given = results()
-    bare = replace(given, samples=tuple(replace(s, ms_ssim=None, ssimulacra2=None, streams={}) for s in given.samples))
-    assert [plot.name for plot in draw(bare)] == ["rate-psnr", "rate-speed"]
+    bare = replace(
+        given, samples=tuple(replace(s, quality={**s.quality, "ms-ssim": None}, streams={}) for s in given.samples)
+    )
+    assert [plot.name for plot in draw(bare)] == ["rate-psnr", "rate-ssimulacra2", "rate-speed"]
     single = replace(given, codecs=given.codecs[:1], samples=given.samples[:10], anchors=(), failures=())
     assert [plot.name for plot in draw(single)] == ["rate-psnr", "rate-ms-ssim", "rate-ssimulacra2", "streams"]
     assert draw(replace(given, samples=())) == []
-    lossless = replace(single, samples=tuple(replace(s, psnr=math.inf, ms_ssim=1.0) for s in single.samples))
+    lossless = replace(single, samples=tuple(map(lossless_one, single.samples)))
     assert [plot.name for plot in draw(lossless)] == ["rate-ssimulacra2", "streams"]
 
 

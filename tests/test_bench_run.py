@@ -1,6 +1,8 @@
 """Measuring: each figure is what it is called."""
 
 import io
+import math
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,11 @@ from dcacodec.bench import measure
 from dcacodec.bench.codec import BenchCodec, Options, Pixels
 from dcacodec.bench.codecs import open_codec
 from dcacodec.bench.measure import Task
-from dcacodec.bench.metrics import metric_is_there, ms_ssim, ssimulacra2
+from dcacodec.bench.metrics import METRICS
 from dcacodec.bench.results import Failure, Sample
 from dcacodec.bench.run import spaced
 from dcacodec.codec.codec import Codec
+from dcacodec.errors import BenchError
 from dcacodec.images.picture import Picture
 from dcacodec.metrics.psnr import psnr
 
@@ -53,8 +56,7 @@ def test_a_sample_of_ours(path: Path, codec: Codec, tmp_path: Path) -> None:
     assert (found.picture, found.codec, found.setting, found.width, found.height) == ("picture", "dcacodec", 60, 70, 40)
     assert found.size == len(data)
     assert found.bpp == pytest.approx(len(data) * 8 / (40 * 70), rel=1e-12)
-    assert found.psnr == psnr(pixels, codec.decode(data).pixels)
-    assert found.ms_ssim is None and found.ssimulacra2 is None  # too small, not asked for
+    assert found.quality == {"psnr": psnr(pixels, codec.decode(data).pixels), "ms-ssim": None}  # too small for it
     assert sum(found.streams.values()) == len(data)
     assert found.encode > 0 and found.decode > 0
 
@@ -179,7 +181,7 @@ def test_the_largest_file_that_is_not_above_the_target(name: str, path: Path) ->
         assert not above or sizes[above[0]] > target
         decoded = codec.decode(codec.encode(pixels, side.setting))
         assert np.array_equal(side.pixels, decoded)
-        assert side.psnr == psnr(pixels, decoded)
+        assert side.quality == {"psnr": psnr(pixels, decoded), "ms-ssim": None}
         assert side.label == codec.label
     last = sides[2]
     assert last is not None and last.setting == codec.scale[-1]
@@ -210,23 +212,32 @@ def blurred(pixels: Any, radius: int) -> Any:
     return np.array(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(radius)))
 
 
-@pytest.mark.parametrize(("metric", "best", "side"), [(ms_ssim, 1.0, 161), (ssimulacra2, 100.0, 8)])
-def test_metrics_of_likeness(metric: Any, best: float, side: int) -> None:
-    if metric is ssimulacra2 and not metric_is_there("ssimulacra2"):
-        pytest.skip("the package ssimulacra2 is not installed")
+BEST = {"psnr": math.inf, "ms-ssim": 1, "ssimulacra2": 100, "butteraugli": 0, "cvvdp": 10}
+SMALLEST = {"ms-ssim": 161, "ssimulacra2": 8, "butteraugli": 8}
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_metrics_of_likeness(name: str) -> None:
+    metric = METRICS[name]
+    if missing := metric.missing():
+        pytest.skip(f"needs {missing}")
+    assert metric.version()
     pixels = photo(170, 180)
-    values = [metric(pixels, other) for other in (pixels, blurred(pixels, 1), blurred(pixels, 3))]
-    assert values[0] == pytest.approx(best, abs=1e-6)
-    assert values[0] > values[1] > values[2]
-    assert metric(pixels[:side, :side], pixels[:side, :side]) == pytest.approx(best, abs=1e-6)
-    assert metric(pixels[: side - 1], pixels[: side - 1]) is None
+    values = [metric.measure(pixels, other) for other in (pixels, blurred(pixels, 1), blurred(pixels, 3))]
+    assert values[0] == pytest.approx(BEST[name], abs=1e-5)
+    rising = [metric.rising(value) for value in values if value is not None]
+    assert rising[0] > rising[1] > rising[2]
+    if side := SMALLEST.get(name):
+        assert metric.measure(pixels[:side, :side], pixels[:side, :side]) == pytest.approx(BEST[name], abs=1e-5)
+        assert metric.measure(pixels[: side - 1], pixels[: side - 1]) is None
     with pytest.raises(ValueError, match="must be the same"):
-        metric(pixels, pixels[1:])
+        metric.measure(pixels, pixels[1:])
 
 
-def test_ms_ssim_is_that_of_the_samples() -> None:
-    """Not of samples in 0..1 with a peak of 255, or of channels in another place: both would be nearly 1."""
-    pixels = photo(170, 180)
-    inverted = 255 - pixels
-    value = ms_ssim(pixels, inverted)
-    assert value is not None and value < 0.1
+def test_a_program_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / "butteraugli_main"
+    program.write_text("#!/bin/sh\necho no >&2\nexit 3\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(BenchError, match="^butteraugli_main ended with 3: no$"):
+        METRICS["butteraugli"].measure(photo(16, 16), photo(16, 16))

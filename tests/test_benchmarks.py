@@ -175,7 +175,7 @@ def test_campaign_compares_with_files_of_the_same_pictures(tmp_path: Path) -> No
     log = tmp_path / "run" / "log.jsonl"
     with log.open("w") as file:
         for number, share in enumerate((1.0, 0.5), 1):
-            rows = [{"bpp": share * bpp, "psnr": value} for bpp, value in zip(jpeg.bpp, jpeg.psnr, strict=True)]
+            rows = [{"bpp": share * bpp, "psnr": value} for bpp, value in zip(jpeg.bpp, jpeg.quality, strict=True)]
             head = {"kind": "validation", "step": 1, "minutes": 20.0 * number, "pixels": 7_000_000 * number}
             file.write(json.dumps(head | {"loss": 9.5 / number, "qualities": rows}) + "\n")
     arguments = [str(tmp_path / "held-out"), str(log), "--quiet", "--out", str(tmp_path / "out.json")]

@@ -20,7 +20,7 @@ STRAIGHT = Curve("straight", tuple(0.1 * 2**i for i in range(6)), tuple(26.0 + 3
 
 def scaled(curve: Curve, factor: float) -> Curve:
     """The curve of a codec that needs `factor` times the bits."""
-    return Curve("scaled", tuple(factor * bpp for bpp in curve.bpp), curve.psnr)
+    return Curve("scaled", tuple(factor * bpp for bpp in curve.bpp), curve.quality)
 
 
 def test_falls_names_every_step_that_does_not_rise() -> None:
@@ -54,16 +54,16 @@ def test_a_window_cuts_at_its_ends(method: Method) -> None:
     low, high = 0.1 * 2**0.5, 0.1 * 2**3.25
     cut = STRAIGHT.within(low, high, method)
     assert cut.bpp == (low, *STRAIGHT.bpp[1:4], high)
-    assert cut.psnr == pytest.approx((27.5, 29, 32, 35, 26 + 3 * 3.25), abs=1e-9)
+    assert cut.quality == pytest.approx((27.5, 29, 32, 35, 26 + 3 * 3.25), abs=1e-9)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_window_never_makes_a_curve_longer(method: Method) -> None:
     curve = Curve("curve", BPP, PSNR)
     assert curve.within(0.01, 10, method).bpp == BPP
-    assert curve.within(0.01, 10, method).psnr == PSNR
+    assert curve.within(0.01, 10, method).quality == PSNR
     assert curve.within(0.2, 0.9, method).bpp == BPP[1:4]  # ends at points: these, and none twice
-    assert curve.within(0.2, 0.9, method).psnr == pytest.approx(PSNR[1:4], abs=1e-12)
+    assert curve.within(0.2, 0.9, method).quality == pytest.approx(PSNR[1:4], abs=1e-12)
     for low, high in ((2.0, 3.0), (0.01, 0.1), (0.01, 0.05)):
         with pytest.raises(ValueError, match="two points or more"):
             curve.within(low, high, method)
@@ -79,7 +79,7 @@ def test_bd_rate_of_scaled_rates(method: Method, factor: float, percent: float) 
     result = bd_rate(curve, scaled(curve, factor), method)
     assert result.percent == pytest.approx(percent, abs=1e-9)
     assert result.method == method
-    assert result.psnr == (26.0, 38.4)
+    assert result.quality == (26.0, 38.4)
     assert result.anchor_bpp == (0.1, 1.7)
     assert result.test_bpp == (0.1 * factor, 1.7 * factor)
 
@@ -94,11 +94,11 @@ def test_bd_rate_is_the_mean_over_the_logarithm(method: Method) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_bd_rate_is_taken_where_both_curves_are(method: Method) -> None:
     # The same straight line, on which one codec has points that the other has not.
-    part = Curve("part", STRAIGHT.bpp[2:5], STRAIGHT.psnr[2:5])
+    part = Curve("part", STRAIGHT.bpp[2:5], STRAIGHT.quality[2:5])
     for anchor, test in ((STRAIGHT, part), (part, STRAIGHT)):
         result = bd_rate(anchor, test, method)
         assert result.percent == pytest.approx(0, abs=1e-9)
-        assert result.psnr == (32.0, 38.0)
+        assert result.quality == (32.0, 38.0)
         assert result.anchor_bpp == (anchor.bpp[0], anchor.bpp[-1])
         assert result.test_bpp == (test.bpp[0], test.bpp[-1])
 
@@ -111,7 +111,7 @@ def test_bd_rate_in_a_window_takes_nothing_from_outside(method: Method) -> None:
     assert bd_rate(STRAIGHT, better, method).percent < -10
     result = bd_rate(STRAIGHT, better, method, window=(0.1, STRAIGHT.bpp[2]))
     assert result.percent == pytest.approx(0, abs=1e-9)
-    assert result.psnr == pytest.approx((26.0, 32.0), abs=1e-9)
+    assert result.quality == pytest.approx((26.0, 32.0), abs=1e-9)
     assert result.anchor_bpp == result.test_bpp == (0.1, 0.4)
 
 
@@ -122,7 +122,7 @@ def test_bd_rate_in_a_window_of_a_scaled_curve(method: Method) -> None:
     assert result.percent == pytest.approx(-50, abs=1e-9)
     low = 26 + 3 * math.log2(0.15 / 0.05)  # where the better curve begins
     high = 26 + 3 * math.log2(1.2 / 0.1)  # where the anchor ends
-    assert result.psnr == pytest.approx((low, high), abs=1e-9)
+    assert result.quality == pytest.approx((low, high), abs=1e-9)
     assert result.anchor_bpp == result.test_bpp == (0.15, 1.2)
 
 

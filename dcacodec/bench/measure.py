@@ -22,10 +22,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from dcacodec.bench.codec import BenchCodec, Options
 from dcacodec.bench.codecs import open_codec
-from dcacodec.bench.metrics import Metric, ms_ssim, ssimulacra2
+from dcacodec.bench.metrics import METRICS
 from dcacodec.bench.results import Failure, Sample
 from dcacodec.images.reading import read_picture
-from dcacodec.metrics.psnr import psnr
 
 if TYPE_CHECKING:
     from dcacodec.bench.page import Side
@@ -45,7 +44,7 @@ class Task:
         path: where it is.
         setting: of the codec.
         repeat: how often coding is timed.
-        metrics: those to compute.
+        metrics: names of those to compute.
     """
 
     codec: str
@@ -54,7 +53,7 @@ class Task:
     path: Path
     setting: float
     repeat: int
-    metrics: tuple[Metric, ...]
+    metrics: tuple[str, ...]
 
 
 def start_worker(threads: int) -> None:
@@ -131,9 +130,7 @@ def _sample(task: Task, warm_up: Path, folder: Path) -> Sample:
         width=width,
         height=height,
         size=size,
-        psnr=psnr(original, decoded),
-        ms_ssim=ms_ssim(original, decoded) if "ms-ssim" in task.metrics else None,
-        ssimulacra2=ssimulacra2(original, decoded) if "ssimulacra2" in task.metrics else None,
+        quality={name: METRICS[name].measure(original, decoded) for name in task.metrics},
         encode=median(encode),
         decode=median(decode),
         streams=codec.streams(data),
@@ -208,5 +205,6 @@ def _matches(task: Task, targets: tuple[int, ...]) -> tuple[Side | None, ...]:
             continue
         codec.prepare(codec.scale[low])
         decoded = codec.decode(coded(low))
-        sides.append(Side(codec.label, codec.scale[low], len(coded(low)), psnr(original, decoded), decoded))
+        quality = {name: METRICS[name].measure(original, decoded) for name in task.metrics}
+        sides.append(Side(codec.label, codec.scale[low], len(coded(low)), quality, decoded))
     return tuple(sides)

@@ -1,66 +1,179 @@
-"""How the benchmark measures likeness: metrics by name, each with the package that computes it."""
+"""How the benchmark measures quality: metrics by name. What a metric needs is imported when it measures."""
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
-import io
-from collections.abc import Mapping
-from typing import Final, Literal
+import math
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
-from dcacodec.metrics.psnr import Pixels, check_pair
+from dcacodec._version import __version__
+from dcacodec.errors import BenchError
+from dcacodec.metrics.psnr import Pixels, check_pair, psnr
 
-Metric = Literal["psnr", "ms-ssim", "ssimulacra2"]
-METRICS: Final[Mapping[Metric, str | None]] = {"psnr": None, "ms-ssim": "pytorch-msssim", "ssimulacra2": "ssimulacra2"}
-"""How likeness is measured, and the package from PyPI that does it."""
-
-
-def metric_is_there(metric: Metric) -> bool:
-    """Whether the package that a metric needs is installed."""
-    package = METRICS[metric]
-    return package is None or importlib.util.find_spec(package.replace("-", "_")) is not None
-
-
-_MS_SSIM_SIDE: Final = 10 * 2**4
-"""A window of 11 pixels, four halvings: the package wants sides longer than this."""
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-def ms_ssim(original: Pixels, decoded: Pixels) -> float | None:
-    """Multi-scale structural similarity of two (height, width, 3) pictures, 1 where they are equal (`pytorch-msssim`).
+def ms_ssim_db(value: float) -> float:
+    """An MS-SSIM of 0..1 in dB: -10 log10(1 - value); infinite for 1."""
+    return -10 * math.log10(1 - value) if value < 1 else math.inf
 
-    None for a picture of which a side has 160 pixels or fewer: it has not enough scales.
 
-    Raises:
-        ValueError: as for `psnr`.
+@dataclass(frozen=True)
+class Metric:
+    """A measure of likeness.
+
+    Attributes:
+        title: for people.
+        convention: what exactly is measured, a sentence.
+        measure: (height, width, 3) reference and decoded picture -> the value; None where they are too small for it.
+        digits: after the point in tables.
+        scale: what `rising` gives, for people.
+        rising: a value on a scale that rises with quality, evenly for the eye: that of curves and BD-rates.
+        package: from PyPI, that it needs.
+        program: that it needs.
     """
-    check_pair(original, decoded)
-    if min(original.shape[:2]) <= _MS_SSIM_SIDE:
+
+    title: str
+    convention: str
+    measure: Callable[[Pixels, Pixels], float | None]
+    digits: int
+    scale: str
+    rising: Callable[[float], float] = float
+    package: str | None = None
+    program: str | None = None
+
+    def missing(self) -> str | None:
+        """What has to be installed for it, None if nothing."""
+        if self.package is not None and importlib.util.find_spec(_MODULES.get(self.package, self.package)) is None:
+            return f"the package {self.package}"
+        if self.program is not None and shutil.which(self.program) is None:
+            return f"the program {self.program}"
         return None
-    import torch
-    from pytorch_msssim import ms_ssim as compute
 
-    planes = (torch.from_numpy(pixels).permute(2, 0, 1)[None].float() for pixels in (original, decoded))
-    with torch.inference_mode():
-        return float(compute(*planes, data_range=255))
+    @property
+    def is_outside(self) -> bool:
+        """Whether something else than dcacodec computes it."""
+        return self.package is not None or self.program is not None
+
+    def version(self) -> str:
+        """Of what computes it: of a package, or the SHA-256 of a program."""
+        if self.program is not None:
+            path = shutil.which(self.program)
+            return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:8] if path else "not installed"
+        return version_of(self.package) if self.package is not None else __version__
 
 
-_SSIMULACRA2_SIDE: Final = 8
+_MODULES: Final = {"cvvdp": "pycvvdp"}
+"""Names of modules that differ from those of their packages."""
 
 
-def ssimulacra2(original: Pixels, decoded: Pixels) -> float | None:
-    """SSIMULACRA 2 of two (height, width, 3) sRGB pictures, 100 where they are equal, as the package computes it.
+def _of_tensors(name: str) -> Callable[[Pixels, Pixels], float | None]:
+    """One of ``dcacodec.metrics``, on the processor; None for pictures that it is not defined for."""
 
-    None for a picture of which a side has fewer than 8 pixels.
+    def measure(reference: Pixels, decoded: Pixels) -> float | None:
+        check_pair(reference, decoded)
+        import torch
 
-    Raises:
-        ValueError: as for `psnr`.
-    """
-    check_pair(original, decoded)
-    if min(original.shape[:2]) < _SSIMULACRA2_SIDE:
+        module: Any = importlib.import_module(f"dcacodec.metrics.{name}")
+        if min(reference.shape[:2]) < module.SMALLEST_SIDE:
+            return None
+
+        def tensor(pixels: Pixels) -> Tensor:
+            return torch.from_numpy(pixels)[None].float() / 255
+
+        with torch.inference_mode():
+            return float(getattr(module, name)(tensor(reference), tensor(decoded)))
+
+    return measure
+
+
+_BUTTERAUGLI_SIDE: Final = 8
+
+
+def _butteraugli(reference: Pixels, decoded: Pixels) -> float | None:
+    check_pair(reference, decoded)
+    if min(reference.shape[:2]) < _BUTTERAUGLI_SIDE:
         return None
     from PIL import Image
-    from ssimulacra2 import compute_ssimulacra2
 
-    files = io.BytesIO(), io.BytesIO()  # it reads files
-    for pixels, file in zip((original, decoded), files, strict=True):
-        Image.fromarray(pixels).save(file, "PPM")
-    return float(compute_ssimulacra2(*files))
+    with tempfile.TemporaryDirectory(prefix="dcacodec-") as folder:
+        paths = [Path(folder, name) for name in ("reference.ppm", "decoded.ppm")]
+        for path, pixels in zip(paths, (reference, decoded), strict=True):
+            Image.fromarray(pixels).save(path)
+        done = subprocess.run(["butteraugli_main", *paths], capture_output=True, text=True)
+    found = [line.removeprefix("3-norm:") for line in done.stdout.splitlines() if line.startswith("3-norm:")]
+    if done.returncode or len(found) != 1:
+        raise BenchError(f"butteraugli_main ended with {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
+    return float(found[0])
+
+
+@cache
+def _cvvdp_model() -> Any:
+    import pycvvdp
+    import torch
+
+    return pycvvdp.cvvdp(display_name="standard_fhd", quiet=True, device=torch.device("cpu"))
+
+
+def _cvvdp(reference: Pixels, decoded: Pixels) -> float | None:
+    check_pair(reference, decoded)
+    return float(_cvvdp_model().predict(decoded, reference, dim_order="HWC")[0])
+
+
+METRICS: Final[Mapping[str, Metric]] = {
+    "psnr": Metric(
+        "PSNR",
+        "from the mean squared error over all RGB samples of the decoded 8-bit picture",
+        psnr,
+        3,
+        "dB",
+    ),
+    "ms-ssim": Metric(
+        "MS-SSIM",
+        "over RGB, with sides of 161 pixels or more; curves take -10 log10(1 - MS-SSIM) of the mean, in dB",
+        _of_tensors("ms_ssim"),
+        5,
+        "dB",
+        ms_ssim_db,
+    ),
+    "ssimulacra2": Metric(
+        "SSIMULACRA 2",
+        "version 2.1 of the reference program's algorithm; the blur replicates the picture's border",
+        _of_tensors("ssimulacra2"),
+        2,
+        "",
+    ),
+    "butteraugli": Metric(
+        "Butteraugli",
+        "the 3-norm that libjxl's butteraugli_main gives, which falls with quality; curves take its negative",
+        _butteraugli,
+        3,
+        "negated",
+        lambda value: -value,
+        program="butteraugli_main",
+    ),
+    "cvvdp": Metric(
+        "ColorVideoVDP",
+        "in JOD, as the package cvvdp gives it for its display standard_fhd",
+        _cvvdp,
+        3,
+        "JOD",
+        package="cvvdp",
+    ),
+}
+"""By name, in the order of tables."""
+
+
+def installed_metrics() -> tuple[str, ...]:
+    """Names of the metrics that nothing has to be installed for."""
+    return tuple(name for name, metric in METRICS.items() if metric.missing() is None)

@@ -16,7 +16,7 @@ import base64
 import hashlib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from io import BytesIO
@@ -31,11 +31,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dcacodec._version import __version__
+from dcacodec.bench.metrics import METRICS
 from dcacodec.bench.plots import draw
 from dcacodec.bench.results import Results
-from dcacodec.bench.summary import CONVENTIONS, comparisons, ms_ssim_db, speed
+from dcacodec.bench.summary import conventions, deficits, opponents, speed
 from dcacodec.files.atomic import write_atomically
-from dcacodec.metrics.curves import METHODS
+from dcacodec.metrics.curves import METHODS, Method
 from dcacodec.plotting.plot import FAINT, INK, MUTED, PAPER, Plot
 
 _THEME: Final = {INK: "var(--ink)", MUTED: "var(--muted)", FAINT: "var(--line)", PAPER: "var(--panel)"}
@@ -51,14 +52,14 @@ class Side:
         label: of the codec, for people.
         setting: it was asked for.
         size: bytes of the file.
-        psnr: dB, infinite where nothing was lost.
+        quality: by name of the metric, see `METRICS`.
         pixels: decoded, uint8, (height, width, 3).
     """
 
     label: str
     setting: float
     size: int
-    psnr: float
+    quality: Mapping[str, float | None]
     pixels: NDArray[np.uint8]
 
 
@@ -91,7 +92,11 @@ class Exhibit:
 
 
 def write_page(
-    results: Results, showcase: Sequence[Exhibit], path: str | Path, window: tuple[float, float] | None = None
+    results: Results,
+    showcase: Sequence[Exhibit],
+    path: str | Path,
+    window: tuple[float, float] | None = None,
+    method: Method = METHODS[0],
 ) -> None:
     """Write the report.
 
@@ -100,17 +105,20 @@ def write_page(
         showcase: pictures to compare; those of one name belong together, in the order in which they are shown.
         path: of the HTML file.
         window: bits per pixel from and to, which BD-rates are limited to.
+        method: of interpolation for BD-rates.
 
     Raises:
         OSError: the file cannot be written.
     """
-    content = _html(results, showcase, window).encode("utf-8", "replace")  # names of files may be no text at all
+    content = _html(results, showcase, window, method).encode(
+        "utf-8", "replace"
+    )  # names of files may be no text at all
     write_atomically(path, lambda file: file.write(content))
 
 
-def _html(results: Results, showcase: Sequence[Exhibit], window: tuple[float, float] | None) -> str:
+def _html(results: Results, showcase: Sequence[Exhibit], window: tuple[float, float] | None, method: Method) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(number=_number, signed=_signed, bytes=_bytes, db=_db)
+    environment.filters.update(number=_number, signed=_signed, bytes=_bytes)
     script = _packaged("page.js")
     return environment.from_string(_packaged("page.html")).render(
         results=results,
@@ -120,11 +128,13 @@ def _html(results: Results, showcase: Sequence[Exhibit], window: tuple[float, fl
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         style=Markup(_packaged("page.css")),
         plots=[(plot, Markup(_inline(plot))) for plot in draw(results, window)],
-        comparisons=comparisons(results, window),
+        opponents=opponents(results, window),
+        deficits=deficits(results),
+        metrics=METRICS,
         window=window,
-        methods=METHODS,
-        conventions=CONVENTIONS,
-        decibels=ms_ssim_db,
+        method=method,
+        method_title="PCHIP" if method == "pchip" else method.capitalize(),
+        conventions=conventions(results),
         speed=speed,
         showcase=_showcase(showcase),
     )
@@ -150,6 +160,8 @@ def _showcase(exhibits: Sequence[Exhibit]) -> dict[str, Any]:
             uris.append(_uri(pixels))
         return images[key]
 
+    measured = {name for exhibit in exhibits for side in exhibit.sides for name in side.quality}
+    shown = [name for name in METRICS if name in measured]
     pictures: dict[str, dict[str, Any]] = {}
     for exhibit in exhibits:
         height, width = exhibit.original.shape[:2]
@@ -162,7 +174,7 @@ def _showcase(exhibits: Sequence[Exhibit]) -> dict[str, Any]:
             "setting": "",
             "bytes": f"{_bytes(3 * pixels)} uncompressed",
             "bpp": _number(24, 3),
-            "psnr": _db(math.inf),
+            **{name: "lossless" if name == "psnr" else "" for name in shown},
             "image": index(exhibit.original),
         }
         entry["targets"].append({
@@ -173,13 +185,13 @@ def _showcase(exhibits: Sequence[Exhibit]) -> dict[str, Any]:
                     "setting": f"{side.setting:g}",
                     "bytes": _bytes(side.size),
                     "bpp": _number(side.size * 8 / pixels, 3),
-                    "psnr": _db(side.psnr),
+                    **{name: _quality(name, side.quality.get(name)) for name in shown},
                     "image": index(side.pixels),
                 }
                 for side in exhibit.sides
             )],
         })  # fmt: skip
-    return {"pictures": list(pictures.values()), "images": uris}
+    return {"pictures": list(pictures.values()), "images": uris, "metrics": shown}
 
 
 def _uri(pixels: NDArray[np.uint8]) -> str:
@@ -244,5 +256,10 @@ def _bytes(value: int) -> str:
     return f"{value:,} bytes"
 
 
-def _db(value: float) -> str:
-    return "lossless" if math.isinf(value) else f"{_number(value, 2)} dB"
+def _quality(metric: str, value: float | None) -> str:
+    """For a caption; empty where there is none."""
+    if value is None:
+        return ""
+    if metric == "psnr":
+        return "lossless" if math.isinf(value) else f"{_number(value, 2)} dB"
+    return _number(value, METRICS[metric].digits)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,8 +17,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from dcacodec.bench.results import Mean, Results
-from dcacodec.bench.summary import TASKS, ms_ssim_db, speed
+from dcacodec.bench.metrics import METRICS
+from dcacodec.bench.results import Results
+from dcacodec.bench.summary import TASKS, speed
 from dcacodec.metrics.curves import Curve, bd_rate
 from dcacodec.plotting.plot import MUTED, PAPER, STYLE, Plot, save
 
@@ -64,14 +65,10 @@ def draw(results: Results, window: tuple[float, float] | None = None) -> list[Pl
     """The plots that the results have the values for (none without a picture that was coded); see `write_plots`."""
     with rc_context(STYLE):
         plots = [
-            _rate_distortion(results, "rate-psnr", "PSNR", "PSNR, dB", lambda mean: mean.psnr, bool(results.anchors)),
-            _rate_distortion(results, "rate-ms-ssim", "MS-SSIM", "MS-SSIM, dB",
-                             lambda mean: None if mean.ms_ssim is None else ms_ssim_db(mean.ms_ssim)),
-            _rate_distortion(results, "rate-ssimulacra2", "SSIMULACRA 2", "SSIMULACRA 2",
-                             lambda mean: mean.ssimulacra2),
+            *(_rate_distortion(results, metric) for metric in results.metrics),
             _rate_speed(results, window),
             _streams(results),
-        ]  # fmt: skip
+        ]
     return [plot for plot in plots if plot is not None]
 
 
@@ -122,19 +119,14 @@ def reference(results: Results) -> Curve | None:
     return None
 
 
-def _rate_distortion(
-    results: Results,
-    name: str,
-    measure: str,
-    unit: str,
-    value: Callable[[Mean], float | None],
-    with_anchors: bool = False,
-) -> Plot | None:
+def _rate_distortion(results: Results, metric: str) -> Plot | None:
     """Quality over bits per pixel. Anchors are published in PSNR only."""
+    measure, with_anchors = METRICS[metric], metric == "psnr" and bool(results.anchors)
     lines: list[tuple[Series, Sequence[float], Sequence[float]]] = []
     for codec, series in zip(results.codecs, codec_series(results), strict=True):
-        points = [(mean.bpp, value(mean)) for mean in results.whole(codec.name)]
-        known = [(bpp, y) for bpp, y in points if y is not None and math.isfinite(y)]
+        points = [(mean.bpp, mean.quality[metric]) for mean in results.whole(codec.name)]
+        rising = [(bpp, measure.rising(value)) for bpp, value in points if value is not None]
+        known = [(bpp, y) for bpp, y in rising if math.isfinite(y)]
         if known:
             lines.append((series, [bpp for bpp, _ in known], [y for _, y in known]))
     if not lines:
@@ -143,7 +135,7 @@ def _rate_distortion(
     right = max(lines[0][1]) * 1.12
     if with_anchors:
         lines += [
-            (series, anchor.curve.bpp, anchor.curve.psnr)
+            (series, anchor.curve.bpp, anchor.curve.quality)
             for anchor, series in zip(results.anchors, anchor_series(results), strict=True)
         ]
     figure, (axes,) = _figure(1, [series.label for series, _, _ in lines])
@@ -152,17 +144,18 @@ def _rate_distortion(
     shown = [y for _, xs, ys in lines for x, y in zip(xs, ys, strict=True) if x <= right]
     margin = 0.04 * (max(shown) - min(shown)) or 1.0
     axes.set(xlim=(0, right), ylim=(min(shown) - margin, max(shown) + margin))
-    axes.set(title=f"{measure} over rate, {_plain(results.dataset)}", xlabel="bits per pixel", ylabel=unit)
+    unit = ", ".join(filter(None, (measure.title, measure.scale)))
+    axes.set(title=f"{measure.title} over rate, {_plain(results.dataset)}", xlabel="bits per pixel", ylabel=unit)
     _legend(figure, axes)
     caption = (
-        f"Means of the pictures' {measure} and bits per pixel at each setting; further up and left is better. "
+        f"Means of the pictures' {measure.title} and bits per pixel at each setting; further up and left is better. "
         f"Shown up to the largest rate of {lines[0][0].label}."
     )
     if with_anchors:
         caption += " Dashed: published curves."
         axes.annotate("dashed: published", (1, 0), (-6, 6), "axes fraction", "offset points",
                       horizontalalignment="right", color=MUTED, fontsize=9)  # fmt: skip
-    return Plot(name, f"{measure} over rate", caption + _left_out(results), figure)
+    return Plot(f"rate-{metric}", f"{measure.title} over rate", caption + _left_out(results), figure)
 
 
 def _rate_speed(results: Results, window: tuple[float, float] | None) -> Plot | None:

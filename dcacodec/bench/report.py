@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from dcacodec.bench.metrics import METRICS
 from dcacodec.bench.page import Exhibit, write_page
 from dcacodec.bench.plots import write_plots
-from dcacodec.bench.results import Codec, Results
+from dcacodec.bench.results import Codec, Mean, Results, Sample
 from dcacodec.bench.store import as_compressai, as_csv, save_results, write_text
-from dcacodec.bench.summary import CONVENTIONS, Comparison, comparisons
+from dcacodec.bench.summary import Comparison, Opponent, conventions, deficits, opponents
 from dcacodec.metrics.curves import Method, falls
 
 Window = tuple[float, float]
@@ -27,7 +30,7 @@ def write_report(
     Raises:
         OSError: a file cannot be written.
     """
-    compared = comparisons(results, window)
+    compared = opponents(results, window)
     text = as_text(results, compared, method, window)
     save_results(results, folder / "results.json")
     (folder / "curves").mkdir(exist_ok=True)
@@ -39,7 +42,7 @@ def write_report(
     write_text(folder / "report.txt", text)
     (folder / "plots").mkdir(exist_ok=True)
     write_plots(results, folder / "plots", window)
-    write_page(results, exhibits, folder / "index.html", window)
+    write_page(results, exhibits, folder / "index.html", window, method)
     return text
 
 
@@ -48,7 +51,7 @@ def file_stem(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name)
 
 
-def as_json(results: Results, compared: Sequence[Comparison], window: Window | None) -> dict[str, Any]:
+def as_json(results: Results, compared: Sequence[Opponent], window: Window | None) -> dict[str, Any]:
     """The BD-rates, with all that they were taken over."""
     return {
         "codec": results.codecs[0].name,
@@ -56,39 +59,43 @@ def as_json(results: Results, compared: Sequence[Comparison], window: Window | N
         "window_bpp": window,
         "against": [
             {
-                "name": name,
+                "name": other.name,
                 "label": other.label,
                 "source": other.source,
-                "percent": {method: rate.percent for method, rate in other.rates.items()},
-                **(
-                    {"psnr": rate.psnr, "bpp_of_it": rate.anchor_bpp, "bpp_of_codec": rate.test_bpp}
-                    if (rate := next(iter(other.rates.values()), None))
-                    else {"none": other.reason}
-                ),
+                "metrics": {metric: _rates_as_json(comparison) for metric, comparison in other.by_metric.items()},
             }
-            for name, other in zip(_names(results), compared, strict=True)
+            for other in compared
         ],
     }
 
 
-def _names(results: Results) -> list[str]:
-    """Of what the first codec is compared with, in order."""
-    return [codec.name for codec in results.codecs[1:]] + [anchor.curve.name for anchor in results.anchors]
+def _rates_as_json(comparison: Comparison) -> dict[str, Any]:
+    rate = next(iter(comparison.rates.values()), None)
+    if rate is None:
+        return {"percent": {}, "none": comparison.reason}
+    return {
+        "percent": {method: each.percent for method, each in comparison.rates.items()},
+        "quality": rate.quality,
+        "bpp_of_it": rate.anchor_bpp,
+        "bpp_of_codec": rate.test_bpp,
+    }
 
 
 # --------------------------------------------------------------------------------------------------------------- text
 
 
-def as_text(results: Results, compared: Sequence[Comparison], method: Method, window: Window | None) -> str:
+def as_text(results: Results, compared: Sequence[Opponent], method: Method, window: Window | None) -> str:
     """The report for a terminal."""
     parts = [
         f"{results.dataset}: {len(results.pictures)} pictures",
         "\n".join(f"{name}: {value}" for name, value in results.machine.items()),
-        "\n".join(CONVENTIONS),
+        "\n".join(conventions(results)),
         *(_codec(results, codec) for codec in results.codecs),
     ]
     if compared:
         parts.append(_bd_rates(results, compared, method, window))
+    if worst := _deficits(results):
+        parts.append(worst)
     if sources := [f"{anchor.curve.name}: {anchor.source}" for anchor in results.anchors]:
         parts.append("\n".join(["Published curves:", *sources]))
     if results.failures:
@@ -112,9 +119,10 @@ def _codec(results: Results, codec: Codec) -> str:
         ("setting", [f"{mean.setting:g}" for mean in means]),
         *([("pictures", [str(mean.pictures) for mean in means])] if fewer else []),
         ("bpp", [f"{mean.bpp:.4f}" for mean in means]),
-        ("PSNR", [f"{mean.psnr:.3f}" for mean in means]),
-        ("MS-SSIM", [_optional(mean.ms_ssim, 5) for mean in means]),
-        ("SSIMULACRA2", [_optional(mean.ssimulacra2, 2) for mean in means]),
+        *(
+            (METRICS[name].title, [_optional(mean.quality[name], METRICS[name].digits) for mean in means])
+            for name in results.metrics
+        ),
         ("encode s", [f"{mean.encode:.3f}" for mean in means]),
         ("decode s", [f"{mean.decode:.3f}" for mean in means]),
         *((stream, [f"{mean.streams.get(stream, 0):.4f}" for mean in means]) for stream in streams),
@@ -144,11 +152,12 @@ def _order(results: Results, codec: Codec) -> list[str]:
     found = {(sample.picture, sample.setting): sample for sample in results.samples if sample.codec == codec.name}
     steps = len(results.pictures) * (len(means) - 1)
     lines = []
-    for what, attribute in (("bytes", "bpp"), ("PSNR", "psnr")):
-        where = falls([getattr(mean, attribute) for mean in means])
+    rising: list[tuple[str, Callable[[Sample | Mean], float]]] = [("bytes", lambda each: each.bpp)]
+    rising += [(METRICS[name].title, partial(_rising, name)) for name in results.metrics]
+    for what, value in rising:
+        where = falls([value(mean) for mean in means])
         single = sum(
-            len(falls([getattr(found[picture, setting], attribute) for setting in settings]))
-            for picture in results.pictures
+            len(falls([value(found[picture, setting]) for setting in settings])) for picture in results.pictures
         )
         places = ", ".join(f"{settings[i]:g} to {settings[i + 1]:g}" for i in where)
         verdict = f"DO NOT RISE from {places}" if where else "rise at every step"
@@ -156,24 +165,54 @@ def _order(results: Results, codec: Codec) -> list[str]:
     return lines
 
 
-def _bd_rates(results: Results, compared: Sequence[Comparison], method: Method, window: Window | None) -> str:
+def _rising(metric: str, each: Sample | Mean) -> float:
+    value = each.quality[metric]
+    return math.nan if value is None else METRICS[metric].rising(value)
+
+
+def _bd_rates(results: Results, compared: Sequence[Opponent], method: Method, window: Window | None) -> str:
     codec = results.codecs[0]
-    limits = f"within {window[0]:g} to {window[1]:g} bpp" if window else "over the PSNRs that both curves have"
+    limits = f"within {window[0]:g} to {window[1]:g} bpp" if window else "over the qualities that both curves have"
     lines = [
-        f"BD-rate of {codec.label} (PSNR, logarithm of the rate, interpolated by {method}, {limits};",
-        "negative: fewer bits than the other at the same PSNR)",
+        f"BD-rate of {codec.label} in % (logarithm of the rate, interpolated by {method}, {limits};",
+        "negative: fewer bits than the other at the same quality)",
     ]
-    named = list(zip(_names(results), compared, strict=True))
-    names = [f"{name} (published)" if other.source is not None else name for name, other in named if other.rates]
-    rates = [other.rates[method] for _, other in named if other.rates]
+    names = [f"{other.name} (published)" if other.source is not None else other.name for other in compared]
+    columns = [("against", names)]
+    for metric in results.metrics:
+        found = [other.by_metric.get(metric) for other in compared]
+        rates = [each.rates.get(method) if each else None for each in found]
+        columns.append((METRICS[metric].title, [f"{rate.percent:+.2f}" if rate else "" for rate in rates]))
+        if metric == "psnr":
+            columns += [
+                ("PSNR in common", [_range(rate.quality, 2) if rate else "" for rate in rates]),
+                ("bpp of the other", [_range(rate.anchor_bpp, 3) if rate else "" for rate in rates]),
+                (f"bpp of {codec.name}", [_range(rate.test_bpp, 3) if rate else "" for rate in rates]),
+            ]
+    lines += _table(columns)
+    lines += [
+        f"{other.name} by {METRICS[metric].title}: none, as {comparison.reason}"
+        for other in compared
+        for metric, comparison in other.by_metric.items()
+        if not comparison.rates
+    ]
+    return "\n".join(lines)
+
+
+_WORST: Final = 5
+"""Pictures that the text names."""
+
+
+def _deficits(results: Results) -> str:
+    metric, found = deficits(results)
+    if not found:
+        return ""
+    lines = [f"{METRICS[metric].title} that {results.codecs[0].name} lacks at equal bytes, the worst pictures first"]
     lines += _table([
-        ("against", names),
-        ("BD-rate %", [f"{rate.percent:+.2f}" for rate in rates]),
-        ("PSNR in common", [_range(rate.psnr, 2) for rate in rates]),
-        ("bpp of the other", [_range(rate.anchor_bpp, 3) for rate in rates]),
-        (f"bpp of {codec.name}", [_range(rate.test_bpp, 3) for rate in rates]),
+        ("picture", [each.picture for each in found[:_WORST]]),
+        ("lacks", [f"{each.value:+.2f}" for each in found[:_WORST]]),
+        ("behind", [each.codec for each in found[:_WORST]]),
     ])  # fmt: skip
-    lines += [f"{name}: none, as {other.reason}" for name, other in named if not other.rates]
     return "\n".join(lines)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
+from dcacodec.bench.metrics import METRICS
 from dcacodec.metrics.curves import Curve
 
 
@@ -26,9 +27,7 @@ class Sample:
         setting: what the codec was asked for, its quality as a rule.
         width, height: pixels.
         size: bytes of the file.
-        psnr: dB over all RGB samples of the 8-bit picture.
-        ms_ssim: 0..1, over RGB; None where the picture is too small for it.
-        ssimulacra2: up to 100; None where no package gives it.
+        quality: by name of the metric, see `METRICS`; None where the picture is too small for it.
         encode, decode: seconds of wall time, the median of the repetitions, models loaded before.
         streams: bytes by stream, "header" for all that is in none; empty for codecs that do not tell.
     """
@@ -39,9 +38,7 @@ class Sample:
     width: int
     height: int
     size: int
-    psnr: float
-    ms_ssim: float | None
-    ssimulacra2: float | None
+    quality: Mapping[str, float | None]
     encode: float
     decode: float
     streams: Mapping[str, int] = field(default_factory=dict)
@@ -59,17 +56,15 @@ class Mean:
     Attributes:
         setting: what the codec was asked for.
         pictures: how many pictures the means are over.
-        bpp, psnr, encode, decode: as in `Sample`.
-        ms_ssim, ssimulacra2: None unless every picture has one.
+        bpp, encode, decode: as in `Sample`.
+        quality: by name of the metric; None unless every picture has a value.
         streams: bits per pixel by stream.
     """
 
     setting: float
     pictures: int
     bpp: float
-    psnr: float
-    ms_ssim: float | None
-    ssimulacra2: float | None
+    quality: Mapping[str, float | None]
     encode: float
     decode: float
     streams: Mapping[str, float]
@@ -86,9 +81,7 @@ class Mean:
             setting=samples[0].setting,
             pictures=len(samples),
             bpp=fmean(sample.bpp for sample in samples),
-            psnr=fmean(sample.psnr for sample in samples),
-            ms_ssim=known([sample.ms_ssim for sample in samples]),
-            ssimulacra2=known([sample.ssimulacra2 for sample in samples]),
+            quality={name: known([sample.quality[name] for sample in samples]) for name in samples[0].quality},
             encode=fmean(sample.encode for sample in samples),
             decode=fmean(sample.decode for sample in samples),
             streams={
@@ -174,11 +167,25 @@ class Results:
         """Those of `means` that are over every picture: means over fewer cannot be compared with other codecs'."""
         return tuple(mean for mean in self.means(codec) if mean.pictures == len(self.pictures))
 
-    def curve(self, codec: str) -> Curve:
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of those that were measured, in the order of `METRICS`."""
+        measured = {name for sample in self.samples for name in sample.quality}
+        return tuple(name for name in METRICS if name in measured)
+
+    def curve(self, codec: str, metric: str = "psnr") -> Curve:
         """The rate-distortion curve of the means over every picture.
 
         Raises:
             ValueError: there is none, see `Curve`.
         """
-        means = self.whole(codec)
-        return Curve(codec, tuple(mean.bpp for mean in means), tuple(mean.psnr for mean in means))
+        means, measure = self.whole(codec), METRICS[metric]
+        values = [mean.quality[metric] for mean in means]
+        if None in values:
+            raise ValueError(f"{codec}: pictures are too small for {measure.title}")
+        return Curve(
+            codec,
+            tuple(mean.bpp for mean in means),
+            tuple(measure.rising(value) for value in values if value is not None),
+            measure.title,
+        )

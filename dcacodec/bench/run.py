@@ -25,10 +25,11 @@ from tqdm import tqdm
 from dcacodec.bench import measure
 from dcacodec.bench.codec import BenchCodec, Options
 from dcacodec.bench.datasets import Dataset, Member, Tell
-from dcacodec.bench.metrics import METRICS, Metric
+from dcacodec.bench.metrics import METRICS
 from dcacodec.bench.page import Exhibit, Side
 from dcacodec.bench.results import Anchor, Codec, Failure, Results, Sample
 from dcacodec.bench.store import Journal, sample_from_json, sample_to_json
+from dcacodec.bench.summary import deficits
 from dcacodec.bench.workers import Crash, each
 from dcacodec.images.reading import read_picture
 
@@ -46,7 +47,7 @@ class Plan:
         settings: by name of the codec, from the smallest files to the largest.
         options: how the codecs are to run.
         anchors: published curves to compare with.
-        metrics: to compute.
+        metrics: names of those to compute.
         repeat: how often coding is timed.
         jobs: processes.
         quiet: no progress bars.
@@ -57,7 +58,7 @@ class Plan:
     settings: Mapping[str, tuple[float, ...]]
     options: Options
     anchors: tuple[Anchor, ...]
-    metrics: tuple[Metric, ...]
+    metrics: tuple[str, ...]
     repeat: int
     jobs: int
     quiet: bool
@@ -81,7 +82,7 @@ def run(plan: Plan, journal: Journal, tell: Tell) -> Results:
     machine = describe_machine(plan)
 
     def key(kind: str, codec: BenchCodec, member: Member, setting: float) -> str:
-        versions = {metric: _version(METRICS[metric]) for metric in plan.metrics}
+        versions = {metric: METRICS[metric].version() for metric in plan.metrics}
         where = {name: value for name, value in machine.items() if name != "device" or codec.network}
         parts = [kind, codec.identity(setting), member.name, member.digest, plan.repeat, versions, where]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
@@ -156,14 +157,17 @@ def _spread(work: Any, tasks: Sequence[tuple[Any, ...]], plan: Plan) -> Any:
             yield index, result
 
 
-def showcase(plan: Plan, count: int, tell: Tell) -> tuple[Exhibit, ...]:
-    """Decoded pictures at matched bytes, for the first pictures: what each codec makes of `SHOWCASE_BPP`.
+def showcase(plan: Plan, results: Results, count: int, tell: Tell) -> tuple[Exhibit, ...]:
+    """Decoded pictures at matched bytes, `SHOWCASE_BPP`, of each codec: those where the first codec loses most.
 
     Args:
+        results: of the plan. Where nothing in them can be compared, pictures are taken evenly spaced.
         count: of pictures.
         tell: gets a line for each codec that failed.
     """
-    members = _spaced(plan.dataset.pictures, count)
+    by_name = {member.name: member for member in plan.dataset.pictures}
+    worst = [by_name[deficit.picture] for deficit in deficits(results)[1]]
+    members = worst[:count] or [plan.dataset.pictures[place] for place in spaced(len(plan.dataset.pictures), count)]
     targets = [tuple(round(bpp * member.width * member.height / 8) for bpp in SHOWCASE_BPP) for member in members]
     wanted = [(number, codec) for number in range(len(members)) for codec in plan.codecs]
     tasks = [(plan.task(codec, members[number], 0), targets[number]) for number, codec in wanted]
@@ -187,11 +191,6 @@ def showcase(plan: Plan, count: int, tell: Tell) -> tuple[Exhibit, ...]:
     return tuple(exhibits)
 
 
-def _spaced(members: Sequence[Member], count: int) -> list[Member]:
-    """Some of the pictures, evenly spaced."""
-    return [members[place] for place in spaced(len(members), count)]
-
-
 def spaced(length: int, count: int) -> list[int]:
     """Up to ``count`` places in a sequence, evenly spaced, from the first to the last."""
     count = min(length, count)
@@ -210,8 +209,12 @@ def describe_machine(plan: Plan) -> dict[str, str]:
         "Python": platform.python_version(),
     }
     packages = {"NumPy": "numpy", "Pillow": "pillow", "PyTorch": "torch"}
-    packages |= {package: package for metric in plan.metrics if (package := METRICS[metric]) is not None}
-    return facts | {name: _version(package) for name, package in packages.items()}
+    outside = {name: metric for name, metric in METRICS.items() if name in plan.metrics and metric.is_outside}
+    return {
+        **facts,
+        **{name: _version(package) for name, package in packages.items()},
+        **{metric.title: metric.version() for metric in outside.values()},
+    }
 
 
 def _device(name: str) -> str:
@@ -233,8 +236,8 @@ def _processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def _version(package: str | None) -> str:
+def _version(package: str) -> str:
     try:
-        return version_of(package) if package else ""
+        return version_of(package)
     except PackageNotFoundError:
         return "not installed"

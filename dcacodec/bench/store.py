@@ -19,7 +19,7 @@ from dcacodec.errors import BenchError
 from dcacodec.files.atomic import append_line, write_atomically
 from dcacodec.metrics.curves import Curve
 
-FORMAT: Final = "dcacodec-bench-1"
+FORMAT: Final = "dcacodec-bench-2"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -58,7 +58,7 @@ def load_results(path: Path) -> Results:
             codecs=tuple(Codec(**{**codec, "settings": tuple(codec["settings"])}) for codec in content["codecs"]),
             samples=tuple(map(sample_from_json, content["samples"])),
             anchors=tuple(
-                Anchor(Curve(curve["name"], tuple(curve["bpp"]), tuple(curve["psnr"])), anchor["source"])
+                Anchor(Curve(curve["name"], tuple(curve["bpp"]), tuple(curve["quality"])), anchor["source"])
                 for anchor in content["anchors"]
                 for curve in [anchor["curve"]]
             ),
@@ -70,18 +70,17 @@ def load_results(path: Path) -> Results:
 
 
 def sample_to_json(sample: Sample) -> dict[str, Any]:
-    """JSON has no infinity: that PSNR is null."""
-    return {**dataclasses.asdict(sample), "psnr": _finite(sample.psnr)}
+    """JSON has no infinity, which the PSNR of equal pictures is: it becomes a text."""
+    quality = {
+        name: value if value is None or math.isfinite(value) else str(value) for name, value in sample.quality.items()
+    }
+    return {**dataclasses.asdict(sample), "quality": quality}
 
 
 def sample_from_json(content: Mapping[str, Any]) -> Sample:
     """The inverse of `sample_to_json`."""
-    psnr = content["psnr"]
-    return Sample(**{**content, "psnr": math.inf if psnr is None else psnr})
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    quality = {name: None if value is None else float(value) for name, value in content["quality"].items()}
+    return Sample(**{**content, "quality": quality})
 
 
 # -------------------------------------------------------------------------------------------- one codec, and one table
@@ -93,9 +92,7 @@ def as_compressai(results: Results, codec: Codec) -> dict[str, Any]:
     columns: dict[str, list[float | None]] = {
         "setting": [mean.setting for mean in means],
         "bpp": [mean.bpp for mean in means],
-        "psnr": [_finite(mean.psnr) for mean in means],
-        "ms-ssim": [mean.ms_ssim for mean in means],
-        "ssimulacra2": [mean.ssimulacra2 for mean in means],
+        **{name: [_finite(mean.quality[name]) for mean in means] for name in results.metrics},
         "encoding_time": [mean.encode for mean in means],
         "decoding_time": [mean.decode for mean in means],
     }
@@ -114,6 +111,10 @@ def as_compressai(results: Results, codec: Codec) -> dict[str, Any]:
     }
 
 
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
 def _pictures(means: tuple[Mean, ...], count: int) -> str:
     """How many pictures the points are over."""
     if all(mean.pictures == count for mean in means):
@@ -127,13 +128,14 @@ def as_csv(results: Results) -> str:
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(
-        ["picture", "codec", "setting", "width", "height", "bytes", "bpp", "psnr", "ms_ssim", "ssimulacra2",
+        ["picture", "codec", "setting", "width", "height", "bytes", "bpp", *results.metrics,
          "encode_seconds", "decode_seconds", *(f"bytes_{stream}" for stream in streams)]
     )  # fmt: skip
     for one in results.samples:
         writer.writerow(
-            [one.picture, one.codec, f"{one.setting:g}", one.width, one.height, one.size, one.bpp, one.psnr,
-             one.ms_ssim, one.ssimulacra2, one.encode, one.decode, *(one.streams.get(stream) for stream in streams)]
+            [one.picture, one.codec, f"{one.setting:g}", one.width, one.height, one.size, one.bpp,
+             *map(one.quality.get, results.metrics),
+             one.encode, one.decode, *map(one.streams.get, streams)]
         )  # fmt: skip
     return buffer.getvalue()
 

@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from statistics import fmean
 from typing import Final, Literal
 
+import numpy as np
+
+from dcacodec.bench.metrics import METRICS
 from dcacodec.bench.results import Results, Sample
 from dcacodec.metrics.curves import METHODS, BdRate, Curve, Method, bd_rate
 
 CONVENTIONS: Final = (
     "Rate: the bytes of the file on disk, times 8, over the pixels of the picture.",
-    "PSNR: of one picture, from the mean squared error over all RGB samples of the decoded 8-bit picture.",
-    "MS-SSIM (pytorch-msssim): over RGB; in dB it is -10 log10(1 - MS-SSIM) of the mean.",
-    "SSIMULACRA 2: as the package ssimulacra2 computes it.",
     "A point of a curve: the means of the pictures' own values, at one setting (CompressAI's convention).",
-    "BD-rate (bjontegaard): the logarithm of the rate is interpolated over the PSNR; the mean difference is taken over "
-    "the PSNRs that both curves have. Negative: fewer bits.",
+    "BD-rate (bjontegaard): the logarithm of the rate is interpolated over the quality; the mean difference is taken "
+    "over the qualities that both curves have. Negative: fewer bits.",
     "Times: wall time with the codec loaded, the median of the repetitions.",
     "Peak memory: of a fresh process that codes and decodes one picture, less what it held before.",
 )
-"""How all figures are taken, a sentence each."""
+"""How all figures are taken but for the qualities, a sentence each."""
+
+
+def conventions(results: Results) -> list[str]:
+    """How all figures of these results are taken, a sentence each."""
+    return [*CONVENTIONS, *(f"{METRICS[name].title}: {METRICS[name].convention}." for name in results.metrics)]
+
 
 Task = Literal["encode", "decode"]
 TASKS: Final[tuple[Task, ...]] = ("encode", "decode")
-
-
-def ms_ssim_db(value: float) -> float:
-    """An MS-SSIM of 0..1 in dB: -10 log10(1 - value); infinite for 1."""
-    return -10 * math.log10(1 - value) if value < 1 else math.inf
 
 
 def speed(samples: Sequence[Sample], task: Task) -> float:
@@ -41,23 +44,36 @@ def speed(samples: Sequence[Sample], task: Task) -> float:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The first codec of the results against another curve.
+    """The first codec of the results against another curve, by one metric.
 
     Attributes:
-        label: of the other, for people.
-        source: of a published curve; None for one measured here.
         rates: BD-rates by method of interpolation; empty where there is none.
         reason: why there is none.
     """
 
-    label: str
-    source: str | None
     rates: Mapping[Method, BdRate]
     reason: str = ""
 
 
-def comparisons(results: Results, window: tuple[float, float] | None = None) -> list[Comparison]:
-    """The first codec against every other codec and every anchor, by PSNR.
+@dataclass(frozen=True)
+class Opponent:
+    """What the first codec of the results is compared with.
+
+    Attributes:
+        name: of the codec or published curve.
+        label: the same for people.
+        source: of a published curve; None for a codec measured here.
+        by_metric: the comparison by name of the metric; published curves are compared by PSNR only.
+    """
+
+    name: str
+    label: str
+    source: str | None
+    by_metric: Mapping[str, Comparison]
+
+
+def opponents(results: Results, window: tuple[float, float] | None = None) -> list[Opponent]:
+    """Every other codec and every anchor, compared with the first codec by each metric.
 
     Args:
         window: bits per pixel from and to; curves are cut to it first, see `Curve.within`.
@@ -65,23 +81,68 @@ def comparisons(results: Results, window: tuple[float, float] | None = None) -> 
     if not results.codecs:
         return []
     first, *others = results.codecs
-    return [_against(results, first.name, codec.label, None, codec.name, window) for codec in others] + [
-        _against(results, first.name, anchor.curve.name, anchor.source, anchor.curve, window)
+
+    def compared(metric: str, other: Callable[[], Curve]) -> Comparison:
+        try:
+            anchor, test = other(), results.curve(first.name, metric)
+            return Comparison({method: bd_rate(anchor, test, method, window) for method in METHODS})
+        except ValueError as error:
+            return Comparison({}, str(error))
+
+    def with_codec(name: str) -> dict[str, Comparison]:
+        return {metric: compared(metric, partial(results.curve, name, metric)) for metric in results.metrics}
+
+    def with_anchor(curve: Curve) -> dict[str, Comparison]:
+        return {metric: compared(metric, lambda: curve) for metric in results.metrics if metric == "psnr"}
+
+    return [Opponent(codec.name, codec.label, None, with_codec(codec.name)) for codec in others] + [
+        Opponent(anchor.curve.name, anchor.curve.name, anchor.source, with_anchor(anchor.curve))
         for anchor in results.anchors
     ]
 
 
-def _against(
-    results: Results,
-    tested: str,
-    label: str,
-    source: str | None,
-    other: str | Curve,
-    window: tuple[float, float] | None,
-) -> Comparison:
-    try:
-        anchor = other if isinstance(other, Curve) else results.curve(other)
-        test = results.curve(tested)
-        return Comparison(label, source, {method: bd_rate(anchor, test, method, window) for method in METHODS})
-    except ValueError as error:
-        return Comparison(label, source, {}, str(error))
+@dataclass(frozen=True)
+class Deficit:
+    """How far the first codec is behind on a picture.
+
+    Attributes:
+        picture: its name.
+        codec: label of the codec that is ahead the most.
+        value: by how much the quality of that codec's files is above that of files of equal size of the first; negative
+            where the first codec is ahead of all others.
+    """
+
+    picture: str
+    codec: str
+    value: float
+
+
+def deficits(results: Results) -> tuple[str, list[Deficit]]:
+    """The metric that pictures are judged by, and where the first codec loses, the worst first.
+
+    The metric is SSIMULACRA 2 where it was measured, else the first that was. Qualities of others are interpolated
+    linearly over the logarithm of the bytes, at the sizes of the first codec's files as far as they have such.
+    Pictures with no size in common are left out.
+    """
+    metrics = results.metrics
+    if len(results.codecs) < 2 or not metrics:
+        return "", []
+    metric = "ssimulacra2" if "ssimulacra2" in metrics else metrics[0]
+    first, *others = results.codecs
+    points: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for sample in results.samples:
+        value = sample.quality[metric]
+        if value is not None and math.isfinite(rising := METRICS[metric].rising(value)):
+            points.setdefault((sample.picture, sample.codec), []).append((math.log(sample.size), rising))
+    found = []
+    for picture in results.pictures:
+        ours = points.get((picture, first.name), [])
+        behind = []
+        for other in others:
+            sizes, values = np.array(sorted(points.get((picture, other.name), []))).reshape(-1, 2).T
+            common = [(size, value) for size, value in ours if len(sizes) and sizes[0] <= size <= sizes[-1]]
+            if gaps := [float(np.interp(size, sizes, values)) - value for size, value in common]:
+                behind.append(Deficit(picture, other.label, fmean(gaps)))
+        if behind:
+            found.append(max(behind, key=lambda deficit: deficit.value))
+    return metric, sorted(found, key=lambda deficit: -deficit.value)

@@ -15,7 +15,6 @@ from dcacodec.cli.options import QUIET, cores, parse_names
 if TYPE_CHECKING:
     from dcacodec.bench.codec import BenchCodec, Options
     from dcacodec.bench.datasets import Dataset
-    from dcacodec.bench.metrics import Metric
     from dcacodec.bench.results import Anchor
 
 QUICK_PICTURES: Final = 2
@@ -122,7 +121,8 @@ Examples:
     "--metrics",
     metavar="LIST",
     callback=parse_names,
-    help="psnr, ms-ssim, ssimulacra2, with commas.  [default: those whose packages are installed]",
+    help="psnr, ms-ssim, ssimulacra2, butteraugli (with the program butteraugli_main), cvvdp (with the package), with "
+    "commas.  [default: all that are installed]",
 )
 @click.option(
     "--method", type=click.Choice(["akima", "pchip"]), default="akima", help="How curves are interpolated for BD-rates."
@@ -141,7 +141,8 @@ Examples:
     "--showcase",
     type=click.IntRange(0),
     default=2,
-    help="How many pictures the page shows side by side, at matched bytes.",
+    help="How many pictures the page shows side by side, at matched bytes: those where the first codec is furthest "
+    "behind.",
 )
 @click.option("--jobs", type=click.IntRange(1), default=1, help="Processes. More than one disturb each other's times.")
 @click.option("--threads", type=click.IntRange(1), help="Threads of each.  [default: all cores, shared out]")
@@ -149,7 +150,7 @@ Examples:
     "--quick",
     is_flag=True,
     help=f"For a minute's look: {QUICK_PICTURES} of the pictures, {QUICK_SETTINGS} settings of each codec, "
-    "each timed once, one picture to look at, no SSIMULACRA 2, no published curves.",
+    "each timed once, one picture to look at, PSNR and SSIMULACRA 2 only, no published curves.",
 )
 @click.option(
     "--out",
@@ -196,7 +197,7 @@ def bench(
     from dcacodec.bench.run import showcase as show
     from dcacodec.bench.store import Journal
 
-    chosen_metrics = _metrics(metrics or (("psnr", "ms-ssim") if quick else None))
+    chosen_metrics = _metrics(metrics or (("psnr", "ssimulacra2") if quick else None))
     options = Options(preset, weights, device, threads or max(1, cores() // jobs), tuple(map(float, qualities)))
     opened = _codecs(codecs, options)
     settings = {codec.name: codec.settings for codec in opened}
@@ -219,7 +220,7 @@ def bench(
 
     plan = Plan(measured, opened, settings, options, published, chosen_metrics, repeat, jobs, quiet)
     results = run(plan, Journal(out / "journal.jsonl"), _tell)
-    exhibits = show(plan, showcase, _tell) if showcase else ()
+    exhibits = show(plan, results, showcase, _tell) if showcase else ()
     print_result(write_report(results, exhibits, out, method, window).removesuffix("\n"))
     if results.failures:
         raise click.exceptions.Exit(1)
@@ -234,18 +235,18 @@ def _check_packages() -> None:
         raise BenchError(f"not installed: {', '.join(missing)}; the extra brings them: pip install 'dcacodec[bench]'")
 
 
-def _metrics(names: tuple[str, ...] | None) -> tuple[Metric, ...]:
-    from dcacodec.bench.metrics import METRICS, metric_is_there
+def _metrics(names: tuple[str, ...] | None) -> tuple[str, ...]:
+    from dcacodec.bench.metrics import METRICS, installed_metrics
     from dcacodec.errors import BenchError
 
     if names is None:
-        return tuple(metric for metric in METRICS if metric_is_there(metric))
+        return installed_metrics()
     if unknown := [name for name in names if name not in METRICS]:
         raise click.BadParameter(f"{unknown[0]} is not one of {', '.join(METRICS)}.", param_hint="'--metrics'")
-    chosen = tuple(metric for metric in METRICS if metric in names)
-    if missing := [metric for metric in chosen if not metric_is_there(metric)]:
-        raise BenchError(f"{missing[0]} needs the package {METRICS[missing[0]]}")
-    return chosen
+    for name in names:
+        if missing := METRICS[name].missing():
+            raise BenchError(f"{name} needs {missing}")
+    return tuple(metric for metric in METRICS if metric in names)
 
 
 def _codecs(names: tuple[str, ...] | None, options: Options) -> tuple[BenchCodec, ...]:

@@ -1,8 +1,7 @@
 """Rate-distortion curves and BD-rates.
 
-Conventions, which are CompressAI's: the rate of a picture is the size of its file in bits per pixel; its PSNR comes
-from the mean squared error over all RGB samples of the decoded 8-bit picture; a point of a curve is the mean of both
-over the pictures, at one setting.
+Conventions, which are CompressAI's: the rate of a picture is the size of its file in bits per pixel; a point of a curve
+is the mean of the pictures' rates and of their qualities, at one setting.
 """
 
 from __future__ import annotations
@@ -31,23 +30,26 @@ class Curve:
     Attributes:
         name: of the codec.
         bpp: bits per pixel, above 0.
-        psnr: dB.
+        quality: on any scale that rises with it.
+        metric: what the quality is: "PSNR".
 
     Raises:
-        ValueError: too few points, numbers that are no rates or PSNRs, or a curve that does not rise. (A BD-rate
-            needs the rate as a function of the PSNR.)
+        ValueError: too few points, rates that are not above 0, values that are not finite, or a curve that does not
+            rise. (A BD-rate needs the rate as a function of the quality.)
     """
 
     name: str
     bpp: tuple[float, ...]
-    psnr: tuple[float, ...]
+    quality: tuple[float, ...]
+    metric: str = "PSNR"
 
     def __post_init__(self) -> None:
-        if len(self.bpp) != len(self.psnr) or len(self.bpp) < 2:
-            raise ValueError(f"{self.name}: a curve needs two points or more, not {len(self.bpp)} and {len(self.psnr)}")
-        if not all(map(math.isfinite, (*self.bpp, *self.psnr))) or min(self.bpp) <= 0:
+        counts = len(self.bpp), len(self.quality)
+        if counts[0] != counts[1] or counts[0] < 2:
+            raise ValueError(f"{self.name}: a curve needs two points or more, not {counts[0]} and {counts[1]}")
+        if not all(map(math.isfinite, (*self.bpp, *self.quality))) or min(self.bpp) <= 0:
             raise ValueError(f"{self.name}: rates must be above 0, and all numbers finite")
-        for what, values in (("rate", self.bpp), ("PSNR", self.psnr)):
+        for what, values in (("rate", self.bpp), (self.metric, self.quality)):
             if where := falls(values):
                 raise ValueError(f"{self.name}: the {what} does not rise after point {where[0] + 1}")
 
@@ -55,24 +57,26 @@ class Curve:
         """The part of the curve with rates from ``low`` to ``high`` bits per pixel.
 
         Points outside are dropped. Where the curve goes on beyond an end of the window, a point at exactly this end is
-        put in, its PSNR interpolated over the logarithm of the rate on the whole curve. Nothing is extrapolated.
+        put in, its quality interpolated over the logarithm of the rate on the whole curve. Nothing is extrapolated.
 
         Raises:
             ValueError: fewer than two points would be left.
         """
-        inside = [(bpp, value) for bpp, value in zip(self.bpp, self.psnr, strict=True) if low < bpp < high]
+        inside = [(bpp, value) for bpp, value in zip(self.bpp, self.quality, strict=True) if low < bpp < high]
         ends = [end for end in (low, high) if self.bpp[0] <= end <= self.bpp[-1]]
         if ends:
             curve = _bjontegaard().bd_psnr(
-                self.bpp, self.psnr, self.bpp, self.psnr, method=method, interpolators=True, min_overlap=0
+                self.bpp, self.quality, self.bpp, self.quality, method=method, interpolators=True, min_overlap=0
             )[1]
             inside += [(end, float(curve(math.log10(end)))) for end in ends]
         bpp, values = zip(*sorted(inside), strict=True) if inside else ((), ())
-        return Curve(f"{self.name} in {low:g}-{high:g} bpp", bpp, values)
+        return Curve(f"{self.name} in {low:g}-{high:g} bpp", bpp, values, self.metric)
 
 
 def load_anchor(path: str | Path) -> Curve:
-    """A curve from a file of CompressAI's results format, ``{"name": ..., "results": {"bpp": [...], "psnr": [...]}}``.
+    """A curve by PSNR from a file of CompressAI's results format.
+
+    It is ``{"name": ..., "results": {"bpp": [...], "psnr": [...]}}``.
 
     Raises:
         ValueError: the file has another form, or its curve does not rise (see `Curve`).
@@ -94,15 +98,15 @@ class BdRate:
     """A BD-rate and what it was taken over.
 
     Attributes:
-        percent: mean difference in rate at equal PSNR; negative where the tested codec needs fewer bits.
+        percent: mean difference in rate at equal quality; negative where the tested codec needs fewer bits.
         method: of interpolation.
-        psnr: lowest and highest PSNR in dB that both curves have.
+        quality: lowest and highest that both curves have.
         anchor_bpp, test_bpp: lowest and highest rate of each curve, cut to the window if there is one.
     """
 
     percent: float
     method: Method
-    psnr: tuple[float, float]
+    quality: tuple[float, float]
     anchor_bpp: tuple[float, float]
     test_bpp: tuple[float, float]
 
@@ -110,23 +114,25 @@ class BdRate:
 def bd_rate(anchor: Curve, test: Curve, method: Method = "akima", window: tuple[float, float] | None = None) -> BdRate:
     """The Bjontegaard delta rate of ``test`` against ``anchor`` (with the package `bjontegaard`).
 
-    The logarithm of the rate is interpolated over the PSNR; its mean difference is taken over the PSNRs that both
-    curves have.
+    The logarithm of the rate is interpolated over the quality; its mean difference is taken over the qualities that
+    both curves have.
 
     Args:
         method: of interpolation.
         window: bits per pixel from and to; both curves are cut to it first, see `Curve.within`.
 
     Raises:
-        ValueError: the curves have no PSNR in common.
+        ValueError: the curves are of different metrics, or have no quality in common.
     """
+    if anchor.metric != test.metric:
+        raise ValueError(f"{anchor.name} is measured in {anchor.metric}, {test.name} in {test.metric}")
     if window is not None:
         anchor, test = (curve.within(*window, method) for curve in (anchor, test))
-    low, high = max(anchor.psnr[0], test.psnr[0]), min(anchor.psnr[-1], test.psnr[-1])
+    low, high = max(anchor.quality[0], test.quality[0]), min(anchor.quality[-1], test.quality[-1])
     if low >= high:
-        raise ValueError(f"{anchor.name} and {test.name} have no PSNR in common")
+        raise ValueError(f"{anchor.name} and {test.name} have no {anchor.metric} in common")
     percent = _bjontegaard().bd_rate(
-        anchor.bpp, anchor.psnr, test.bpp, test.psnr, method=method, require_matching_points=False, min_overlap=0
+        anchor.bpp, anchor.quality, test.bpp, test.quality, method=method, require_matching_points=False, min_overlap=0
     )
     return BdRate(float(percent), method, (low, high), (anchor.bpp[0], anchor.bpp[-1]), (test.bpp[0], test.bpp[-1]))
 
