@@ -33,6 +33,7 @@ from dcacodec.images.picture import Picture
 from dcacodec.images.pillow import from_pillow, to_pillow
 from dcacodec.images.reading import read_picture
 from dcacodec.images.writing import write_picture
+from dcacodec.network.config import Tuning
 from dcacodec.weights.registry import Published, by_fingerprint, by_preset
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def encode(
     *,
     quality: int = defaults.QUALITY,
     effort: int = defaults.EFFORT,
+    tune: Tuning | None = None,
     max_pixels: int | None = DEFAULT_MAX_PIXELS,
     progress: Progress | None = None,
     codec: Codec | None = None,
@@ -72,9 +74,10 @@ def encode(
             or a PyTorch tensor; `picture_of` tells which.
         quality: 1 (smallest) to 100 (best).
         effort: number of refinement iterations: a better picture in about as many bytes, which takes longer.
+        tune: "visual" for pictures that look right, the default, or "psnr" for the least squared error.
         max_pixels: refuse picture files of more pixels; None for no limit but Pillow's own.
         progress: called with how much is done and how much there is: (0, n) first, (n, n) last.
-        codec: what codes; None for the default one, which is loaded once and kept.
+        codec: what codes, in the place of `tune`; None for the default one, which is loaded once and kept.
 
     Returns:
         The bytes of a `.dca` file.
@@ -83,13 +86,15 @@ def encode(
         DcaError: the picture or the weights cannot be used.
         OSError: a file cannot be read.
         TypeError: `image` is none of these.
-        ValueError: the quality is out of range, or the effort below 0.
+        ValueError: the quality is out of range, the effort below 0, or both a tuning and a codec are given.
 
     Warns:
         ImageWarning: something of the picture could not be kept, see `read_picture`.
     """
+    if codec is not None and tune is not None:
+        raise ValueError("a codec has its tuning: give one of the two")
     picture = picture_of(image, max_pixels=max_pixels)
-    return (codec or default_codec()).encode(picture, quality=quality, effort=effort, progress=progress)
+    return (codec or default_codec(tune)).encode(picture, quality=quality, effort=effort, progress=progress)
 
 
 def decode(
@@ -181,6 +186,7 @@ def encode_file(
     *,
     quality: int = defaults.QUALITY,
     effort: int = defaults.EFFORT,
+    tune: Tuning | None = None,
     max_pixels: int | None = DEFAULT_MAX_PIXELS,
     progress: Progress | None = None,
     codec: Codec | None = None,
@@ -193,7 +199,7 @@ def encode_file(
     Args:
         source: a picture that `read_picture` reads.
         target: the file to write. One that is there is replaced once the new one is complete.
-        quality, effort, max_pixels, progress, codec: as in `encode`.
+        quality, effort, tune, max_pixels, progress, codec: as in `encode`.
 
     Raises:
         DcaError: the picture or the weights cannot be used.
@@ -204,7 +210,9 @@ def encode_file(
     _check_target(source, target)
     if has_picture_suffix(Path(target)):
         raise ValueError(f"{os.fspath(target)} has the name of a picture; what is written is a .dca file")
-    data = encode(Path(source), quality=quality, effort=effort, max_pixels=max_pixels, progress=progress, codec=codec)
+    data = encode(
+        Path(source), quality=quality, effort=effort, tune=tune, max_pixels=max_pixels, progress=progress, codec=codec
+    )
     write_atomically(Path(target), lambda file: file.write(data))
 
 
@@ -356,13 +364,16 @@ def _decoded(
     return (codec or codec_for(container)).decode(container, region=region, scale=scale, progress=progress)
 
 
-def default_codec() -> Codec:
+def default_codec(tune: Tuning | None = None) -> Codec:
     """The codec of the preset "small" on the best device there is, loaded once.
+
+    Args:
+        tune: as for `Codec.load`.
 
     Raises:
         WeightsError: its weights are missing or damaged.
     """
-    return _shared(by_preset(defaults.PRESET))
+    return _shared(by_preset(defaults.PRESET, tune))
 
 
 def codec_for(container: Container) -> Codec:

@@ -24,9 +24,10 @@ import torch
 from torch import Tensor, nn
 
 from dcacodec.api import picture_of
+from dcacodec.codec import defaults
 from dcacodec.codec.codec import Codec
 from dcacodec.errors import ImageError
-from dcacodec.network.config import REGIONAL_STRIDE
+from dcacodec.network.config import REGIONAL_STRIDE, Tuning
 from dcacodec.network.dca import DCA
 from dcacodec.weights.reader import Weights, read_weights
 from dcacodec.weights.registry import by_preset
@@ -72,15 +73,17 @@ class CompressionModel(nn.Module):
         self._coded_state: dict[str, Tensor] = {}
 
     @classmethod
-    def load(cls, preset: str = "small", quality: int = 50) -> CompressionModel:
-        """The published model of a preset, on the CPU.
+    def load(
+        cls, preset: str = defaults.PRESET, quality: int = defaults.QUALITY, *, tune: Tuning | None = "psnr"
+    ) -> CompressionModel:
+        """The published model of a preset and tuning, on the CPU.
 
         Raises:
             WeightsError: its weights are missing or damaged.
             ValueError: the quality is out of range.
             TypeError: it is no whole number.
         """
-        published = by_preset(preset)
+        published = by_preset(preset, tune)
         return cls.of_weights(read_weights(published.path, published.digest), quality)
 
     @classmethod

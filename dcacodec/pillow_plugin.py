@@ -125,8 +125,10 @@ def _accept(prefix: bytes) -> bool:
 
 
 def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
-    """What `Image.save` calls. Its options: `quality` (1 to 100), `effort` (0 or more), `icc_profile`, `exif` (bytes,
-    `Image.Exif` or None) and `xmp` (bytes or None), which replace those of the image. What orientation `exif`
+    """What `Image.save` calls.
+
+    Its options: `quality` (1 to 100), `effort` (0 or more), `tune` ("visual" or "psnr"), and `icc_profile`, `exif`
+    (bytes, `Image.Exif` or None) and `xmp` (bytes or None), which replace those of the image. What orientation `exif`
     tells holds; without one, that of the image.
     """
     options = image.encoderinfo
@@ -144,7 +146,7 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
             picture = replace(picture, xmp=xmp and upright_xmp(xmp))
         quality = operator.index(options.get("quality", defaults.QUALITY))
         effort = operator.index(options.get("effort", defaults.EFFORT))
-        data = default_codec().encode(picture, quality=quality, effort=effort)
+        data = default_codec(options.get("tune")).encode(picture, quality=quality, effort=effort)
     except DcaError as error:
         raise OSError(f"cannot write this image as {FORMAT}: {error}") from error
     file.write(data)

@@ -1,4 +1,4 @@
-"""Files of a wanted size, rate or PSNR: the public names of :mod:`dcacodec.codec.rate_control`.
+"""Files of a wanted size, rate, PSNR or SSIMULACRA 2: the public names of :mod:`dcacodec.codec.rate_control`.
 
 >>> from dcacodec import Codec, read_picture
 >>> from dcacodec.ratecontrol import MaxBytes, encode_to
@@ -8,6 +8,6 @@
 """
 
 from dcacodec.codec.rate_control import encode_to
-from dcacodec.codec.targets import MaxBpp, MaxBytes, MinPsnr, Target, TargetedFile
+from dcacodec.codec.targets import MaxBpp, MaxBytes, MinPsnr, MinSsimulacra2, Target, TargetedFile
 
-__all__ = ["MaxBpp", "MaxBytes", "MinPsnr", "Target", "TargetedFile", "encode_to"]
+__all__ = ["MaxBpp", "MaxBytes", "MinPsnr", "MinSsimulacra2", "Target", "TargetedFile", "encode_to"]

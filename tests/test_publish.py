@@ -387,7 +387,7 @@ def test_a_checkpoints_average_is_published(model: DCA, tmp_path: Path) -> None:
     expected = model.state_dict()
     for name, value in loaded.state_dict().items():
         assert torch.equal(value, expected[name])
-    assert facts == RunFacts(minutes=5.5, steps=1234, batch=3, crop=128, pixels=5_600_000)
+    assert facts == RunFacts(minutes=5.5, steps=1234, batch=3, crop=128, provenance=Provenance(5_600_000))
 
 
 @pytest.mark.parametrize("name", ["step", "seconds", "pixels", "options", "config", "average"])
@@ -480,7 +480,7 @@ def test_the_command_publishes_with_a_card(model: DCA, tmp_path: Path) -> None:
     sources: list[str | Path] = ["--check", pictures, "--measure", pictures]
     result = call("publish", checkpoint, "--models", models, *sources, "--trained-on", "made-up ones")
     assert result.exit_code == 0, result.output
-    data = export(model, pixels=5_600_000)
+    data = export(model, provenance=Provenance(5_600_000))
     identity = hashlib.sha256(data).hexdigest()[:8]
     assert result.stdout == f"{models / f'tiny-{identity}.safetensors'}\n{models / f'tiny-{identity}.md'}\n"
     assert result.stderr.splitlines()[-1] == (

@@ -918,7 +918,7 @@ def test_another_runs_checkpoint_starts_a_fresh_schedule(
 def test_published_weights_are_gone_on_from(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The network begins as the codec runs it, with no steps behind it; what training has shown it is counted on."""
     path = tmp_path / "weights.safetensors"
-    path.write_bytes(export(drawn_model(TINY, seed=5), pixels=123_456))
+    path.write_bytes(export(drawn_model(TINY, seed=5), provenance=Provenance(123_456)))
     network = read_weights(path).network
     first: dict[str, Any] = {}
     honest = Trainer.train_step
@@ -942,7 +942,7 @@ def test_published_weights_are_gone_on_from(pictures: Path, tmp_path: Path, monk
 
     result = call("publish", tmp_path / "run" / "checkpoint.pt", "--models", tmp_path / "models", "--check", pictures)
     assert result.exit_code == 0, result.output
-    assert read_weights(Path(result.stdout.splitlines()[0])).pixels == whole["pixels"]
+    assert read_weights(Path(result.stdout.splitlines()[0])).provenance.pixels == whole["pixels"]
 
 
 def test_a_follow_on_run_sees_other_crops(uninterrupted: dict[str, Any], pictures: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from dcacodec.files.atomic import no_space_left, write_atomically
 from dcacodec.format.container import DEFAULT_MAX_PIXELS
 from dcacodec.format.reader import read_container
 from dcacodec.images.silence import silent_libraries
+from dcacodec.network.config import Tuning
 
 if TYPE_CHECKING:
     from dcacodec.codec.codec import Codec
@@ -67,6 +68,7 @@ class Encoding:
     Attributes:
         quality: 1 to 100; not asked for where there is a target.
         effort: number of refinement iterations.
+        tune: as for `Codec.load`.
         preset: of the published weights.
         device: as for `Codec.load`.
         max_pixels: None for no limit.
@@ -76,6 +78,7 @@ class Encoding:
 
     quality: int = defaults.QUALITY
     effort: int = defaults.EFFORT
+    tune: Tuning | None = None
     preset: str = defaults.PRESET
     device: str = "auto"
     max_pixels: int | None = DEFAULT_MAX_PIXELS
@@ -162,7 +165,7 @@ class Encoder(FileWorker):
         from dcacodec.codec.codec import Codec
 
         Image.MAX_IMAGE_PIXELS = None  # Pillow has a limit of its own; here ours holds
-        self.codec = Codec.load(self.settings.preset, device=self.settings.device)
+        self.codec = Codec.load(self.settings.preset, tune=self.settings.tune, device=self.settings.device)
 
     def convert(self, source: Path) -> Converted:
         """See `FileWorker`."""

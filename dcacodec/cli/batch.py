@@ -27,6 +27,8 @@ from dcacodec.cli.options import (
     TARGET_BPP,
     TARGET_PSNR,
     TARGET_SIZE,
+    TARGET_SSIMULACRA2,
+    TUNE,
     VERBOSE,
     check_targets,
     cores,
@@ -35,6 +37,7 @@ from dcacodec.cli.options import (
     written_formats,
 )
 from dcacodec.errors import BatchError
+from dcacodec.network.config import Tuning
 
 _ENCODING_ONLY: Final = (
     "quality",
@@ -42,6 +45,8 @@ _ENCODING_ONLY: Final = (
     "target_bpp",
     "target_size",
     "target_psnr",
+    "target_ssimulacra2",
+    "tune",
     "preset",
     "strip",
     "keep_suffix",
@@ -84,6 +89,8 @@ Exit codes:
 @TARGET_BPP
 @TARGET_SIZE
 @TARGET_PSNR
+@TARGET_SSIMULACRA2
+@TUNE
 @PRESET
 @STRIP
 @click.option("--keep-suffix", is_flag=True, help="a.png becomes a.png.dca, beside the a.jpg.dca of a.jpg.")
@@ -126,6 +133,8 @@ def batch(
     target_bpp: float | None,
     target_size: int | None,
     target_psnr: float | None,
+    target_ssimulacra2: float | None,
+    tune: Tuning | None,
     preset: str,
     strip: bool,
     keep_suffix: bool,
@@ -172,12 +181,12 @@ def batch(
     report = Report(
         len(plan.skipped), left_out=len(plan.left_out), failures=list(plan.failures), waiting=len(plan.jobs)
     )
-    aim = wanted_target(target_bpp, target_size, target_psnr)
+    aim = wanted_target(target_bpp, target_size, target_psnr, target_ssimulacra2)
     already = (job.target for job in plan.skipped)
     if aim is not None:
-        from dcacodec.codec.targets import MinPsnr, byte_limit
+        from dcacodec.codec.targets import QualityTarget, byte_limit
 
-        if not isinstance(aim, MinPsnr):  # a PSNR would have to be measured
+        if not isinstance(aim, QualityTarget):  # it would have to be measured
             report.above_target = larger_than(already, partial(byte_limit, aim))
     elif not decoding:
         report.other_quality = of_other_quality(already, quality)
@@ -194,7 +203,9 @@ def batch(
         # Each worker of a cluster finds out for itself.
         place = _resolved(device) if plan.jobs and address is None else device
         make: MakeWorker = (
-            Decoding(chosen, place, limit) if decoding else Encoding(quality, effort, preset, place, limit, strip, aim)
+            Decoding(chosen, place, limit)
+            if decoding
+            else Encoding(quality, effort, tune, preset, place, limit, strip, aim)
         )
         if address is not None:
             from dcacodec.batch.cluster import run_on_ray

@@ -20,6 +20,8 @@ from dcacodec.cli.options import (
     TARGET_BPP,
     TARGET_PSNR,
     TARGET_SIZE,
+    TARGET_SSIMULACRA2,
+    TUNE,
     VERBOSE,
     check_targets,
     wanted_target,
@@ -38,6 +40,7 @@ from dcacodec.cli.streams import (
     say,
     write_file,
 )
+from dcacodec.network.config import Tuning
 
 
 @click.command(
@@ -58,8 +61,10 @@ Examples:
 @TARGET_BPP
 @TARGET_SIZE
 @TARGET_PSNR
+@TARGET_SSIMULACRA2
 @STRIP
 @JSON
+@TUNE
 @PRESET
 @DEVICE
 @MAX_PIXELS
@@ -75,8 +80,10 @@ def encode(
     target_bpp: float | None,
     target_size: int | None,
     target_psnr: float | None,
+    target_ssimulacra2: float | None,
     strip: bool,
     as_json: bool,
+    tune: Tuning | None,
     preset: str,
     device: str,
     max_pixels: int,
@@ -90,7 +97,8 @@ def encode(
     keeps to the target, the file that comes nearest is written all the same.
 
     --json, for which OUT must be a file, has the keys source, target, width, height, quality, bytes, bpp and seconds
-    (of encoding); with a target also kept, whether it is kept to, tries, and for --target-psnr psnr.
+    (of encoding); with a target also kept, whether it is kept to, tries, and psnr or ssimulacra2 where that is the
+    target.
     """
     check_files(source, target)
     check_json(as_json, target)
@@ -114,8 +122,8 @@ def encode(
     from dcacodec.codec.rate_control import encode_to
     from dcacodec.codec.targets import outcome
 
-    aim = wanted_target(target_bpp, target_size, target_psnr)
-    codec = Codec.load(preset, device=device)
+    aim = wanted_target(target_bpp, target_size, target_psnr, target_ssimulacra2)
+    codec = Codec.load(preset, tune=tune, device=device)
     introduce(codec)
     start = time.perf_counter()
     if aim is None:
@@ -133,7 +141,8 @@ def encode(
     if as_json:
         taken = quality if aim is None else result.quality
         search: dict[str, object] = {} if aim is None else {"kept": result.kept, "tries": result.tries}
-        if aim is not None and result.psnr is not None:
-            search["psnr"] = result.psnr if math.isfinite(result.psnr) else None
+        if aim is not None and result.reached is not None:
+            name = "psnr" if target_psnr is not None else "ssimulacra2"
+            search[name] = result.reached if math.isfinite(result.reached) else None
         print_json(source, target, size, seconds, quality=taken, bytes=len(data), bpp=bpp, **search)
     say(source, target, f"{len(data)} bytes {bpp:.3f} bpp {seconds:.2f} s")

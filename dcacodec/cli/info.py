@@ -10,7 +10,7 @@ from dcacodec.cli.console import print_result
 from dcacodec.cli.options import (
     MAX_PIXELS,
 )
-from dcacodec.cli.streams import read_file, weights_name
+from dcacodec.cli.streams import published_weights, read_file
 from dcacodec.format.container import describe
 from dcacodec.format.writer import packed_size
 
@@ -29,13 +29,15 @@ def info(source: str, as_json: bool, max_pixels: int) -> None:
     """Tell what is in a .dca file, without decoding it.
 
     That is: version, weights, size, colour mode, quality, slices, and the bytes of each part. --json has the same
-    under the keys version, fingerprint, weights (null where they are not installed), width, height, mode, alpha,
-    quality, slices, slice_size, streams, chunks, overhead_bytes, file_bytes and bpp.
+    under the keys version, fingerprint, weights and tune (null where they are not installed), width, height, mode,
+    alpha, quality, slices, slice_size, streams, chunks, overhead_bytes, file_bytes and bpp.
     """
     limit = max_pixels or None
     container = read_file(source, limit)
     facts = describe(container, packed_size(container))
-    facts["weights"] = weights_name(facts["fingerprint"])
+    published = published_weights(facts["fingerprint"])
+    facts["weights"] = published and published.path.name
+    facts["tune"] = published and published.tune
     if as_json:
         print_result(json.dumps(facts))
         return
@@ -45,6 +47,7 @@ def info(source: str, as_json: bool, max_pixels: int) -> None:
     rows = [
         ("format", f"version {facts['version']}"),
         ("weights", f"{facts['fingerprint']}, {facts['weights'] or 'which this installation does not have'}"),
+        *([("tuning", published.tune)] if published else []),
         ("picture", f"{facts['width']}x{facts['height']} {facts['mode']}{alpha}, quality {facts['quality']}"),
         ("file", f"{facts['file_bytes']} bytes, {facts['bpp']:.3f} bpp"),
         ("slices", slices),

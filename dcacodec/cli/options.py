@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 from click.core import ParameterSource
 
+from dcacodec.codec import defaults
 from dcacodec.format.container import DEFAULT_MAX_PIXELS
+from dcacodec.network.config import TUNINGS
 from dcacodec.weights.registry import presets
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ QUALITY: Final = click.option(
     "-q",
     "--quality",
     type=click.IntRange(1, 100),
-    default=50,
+    default=defaults.QUALITY,
     show_default=True,
     help="1 for the smallest file, 100 for the best picture.",
 )
@@ -50,11 +52,11 @@ QUALITY: Final = click.option(
 EFFORT: Final = click.option(
     "--effort",
     type=click.IntRange(min=0),
-    metavar="ROUNDS",
-    default=0,
+    metavar="N",
+    default=defaults.EFFORT,
     show_default=True,
-    help="Refine the latent so many times, for a better picture in about as many bytes. Each round takes rather "
-    "longer than encoding without, and they need 1 GB of memory a megapixel. Decoding is as fast as ever.",
+    help="Number of refinement iterations, for a better picture in about as many bytes. Each takes rather longer than "
+    "encoding without, and needs 1 GB of memory a megapixel. Decoding takes no longer.",
 )
 
 
@@ -84,11 +86,16 @@ def _published(context: click.Context, option: click.Parameter, preset: str) -> 
 
 PRESET: Final = click.option(
     "--preset",
-    default="small",
+    default=defaults.PRESET,
     show_default=True,
     callback=_published,
     shell_complete=one_of(presets),
     help="Which of the published models codes.",
+)
+TUNE: Final = click.option(
+    "--tune",
+    type=click.Choice(TUNINGS),
+    help="visual for pictures that look right, psnr for the least squared error.  [default: visual]",
 )
 STRIP: Final = click.option(
     "--strip",
@@ -132,6 +139,12 @@ def _positive(context: click.Context, option: click.Parameter, value: float | No
     return value
 
 
+def _finite(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"{value} is not a finite number.")
+    return value
+
+
 TARGET_BPP: Final = click.option(
     "--target-bpp",
     type=float,
@@ -144,6 +157,14 @@ TARGET_SIZE: Final = click.option(
     metavar="SIZE",
     callback=parse_size,
     help="Instead of --quality: the largest file of at most SIZE, as 200KB (1000 bytes each), 180KiB or 200000.",
+)
+TARGET_SSIMULACRA2: Final = click.option(
+    "--target-ssimulacra2",
+    type=click.FloatRange(max=100),
+    metavar="SCORE",
+    callback=_finite,
+    help="Instead of --quality: the smallest file whose picture has at least this SSIMULACRA 2. 90 is hard to tell "
+    "from the original, 70 is good, 50 fair.",
 )
 TARGET_PSNR: Final = click.option(
     "--target-psnr",
@@ -159,25 +180,27 @@ def check_targets(context: click.Context) -> None:
     names = [
         parameter.opts[-1]
         for parameter in context.command.params
-        if parameter.name in ("quality", "target_bpp", "target_size", "target_psnr")
+        if parameter.name in ("quality", "target_bpp", "target_size", "target_psnr", "target_ssimulacra2")
         and context.get_parameter_source(parameter.name) is not ParameterSource.DEFAULT
     ]
     if len(names) > 1:
         raise click.UsageError(f"{' and '.join(names)} exclude each other.", context)
 
 
-def wanted_target(bpp: float | None, size: int | None, psnr: float | None) -> Target | None:
-    """What the option of the three that was given asks for; None where none was."""
-    if bpp is None and size is None and psnr is None:
+def wanted_target(bpp: float | None, size: int | None, psnr: float | None, ssimulacra2: float | None) -> Target | None:
+    """What the option that was given, of the four, asks for; None where none was."""
+    if bpp is None and size is None and psnr is None and ssimulacra2 is None:
         return None
-    from dcacodec.codec.targets import MaxBpp, MaxBytes, MinPsnr
+    from dcacodec.codec.targets import MaxBpp, MaxBytes, MinPsnr, MinSsimulacra2
 
     if bpp is not None:
         return MaxBpp(bpp)
     if size is not None:
         return MaxBytes(size)
-    assert psnr is not None
-    return MinPsnr(psnr)
+    if psnr is not None:
+        return MinPsnr(psnr)
+    assert ssimulacra2 is not None
+    return MinSsimulacra2(ssimulacra2)
 
 
 def parse_names(context: click.Context, option: click.Parameter, text: str | None) -> tuple[str, ...] | None:

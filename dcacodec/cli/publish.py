@@ -69,7 +69,7 @@ def publish(
     checked, fitted, measured = (load_pictures(sources, quiet) for sources in (check, fit, measure))
     fitted = fitted[:: -(-len(fitted) // FIT_PICTURES) or 1]
     card = partial(make_card, run=facts, trained_on=trained_on, pictures=measured, quiet=quiet)
-    path = run(model, models, checked, fitted, replace, quiet, card, facts.pixels)
+    path = run(model, models, checked, fitted, replace, quiet, card, facts.provenance)
     print_result(f"{path}\n{path.with_suffix('.md')}")
     if models.resolve() != models_dir().resolve():
         note(f"with DCACODEC_MODELS={models} in the environment, dcacodec codes with it")

@@ -17,6 +17,7 @@ from dcacodec.cli.console import is_quiet, is_verbose, note, print_result, stand
 from dcacodec.errors import DcaError, UnknownModelError
 from dcacodec.format.container import Container
 from dcacodec.format.reader import read_container
+from dcacodec.weights.registry import Published, by_fingerprint
 
 if TYPE_CHECKING:
     from dcacodec.codec.codec import Codec
@@ -49,16 +50,14 @@ JSON: Final = click.option(
 def introduce(codec: Codec) -> None:
     """With --verbose: what codes."""
     if is_verbose():
-        name = weights_name(codec.weights.fingerprint.hex())
-        tell(f"weights {name}, device {codec.device}, entropy coder {codec.coder.name}")
+        published = published_weights(codec.weights.fingerprint.hex())
+        tell(f"weights {published and published.path.name}, device {codec.device}, entropy coder {codec.coder.name}")
 
 
-def weights_name(fingerprint: str) -> str | None:
-    """The name of the weights file of this fingerprint (8 hex digits), None where this installation has none."""
-    from dcacodec.weights.registry import by_fingerprint
-
+def published_weights(fingerprint: str) -> Published | None:
+    """The weights file of this fingerprint (8 hex digits), None where this installation has none."""
     try:
-        return by_fingerprint(fingerprint).path.name
+        return by_fingerprint(fingerprint)
     except UnknownModelError:
         return None
 

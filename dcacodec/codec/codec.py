@@ -25,7 +25,7 @@ import torch
 from dcacodec.codec import defaults
 from dcacodec.codec.decoder import SliceLatent, decode_view
 from dcacodec.codec.encoder import EncodedSlice, SliceEncoder, assemble, side_chunks
-from dcacodec.codec.operating_point import OperatingPoint, Pixels
+from dcacodec.codec.operating_point import OperatingPoint
 from dcacodec.codec.parallel import InOrder, workers
 from dcacodec.codec.progress import Progress, ProgressReporter
 from dcacodec.codec.slice_coder import SliceCoder
@@ -42,7 +42,8 @@ from dcacodec.format.container import (
 from dcacodec.format.reader import parse
 from dcacodec.format.writer import pack
 from dcacodec.images.alpha import decode_alpha, shrink_alpha
-from dcacodec.images.picture import Picture
+from dcacodec.images.picture import Picture, Pixels
+from dcacodec.network.config import Tuning
 from dcacodec.network.dca import DCA
 from dcacodec.network.device import choose_device, memory_errors
 from dcacodec.tiling.boxes import Box
@@ -70,11 +71,14 @@ class Codec:
         return f"<Codec: weights {self.weights.fingerprint.hex()}, {self.device}, entropy coder {self.coder.name}>"
 
     @classmethod
-    def load(cls, preset: str = defaults.PRESET, *, device: str | torch.device = "auto") -> Codec:
+    def load(
+        cls, preset: str = defaults.PRESET, *, tune: Tuning | None = None, device: str | torch.device = "auto"
+    ) -> Codec:
         """The codec of a preset.
 
         Args:
             preset: of the published weights, such as "small".
+            tune: "visual" or "psnr", what the weights were trained for; None for the first of them that there is.
             device: "auto" for a GPU if there is one that works, "cpu", "cuda", "cuda:1" and so on, or a device of
                 PyTorch's.
 
@@ -84,7 +88,7 @@ class Codec:
             ValueError: that is no device.
             MemoryError: the GPU has no memory left for them.
         """
-        return cls.from_published(by_preset(preset), device=device)
+        return cls.from_published(by_preset(preset, tune), device=device)
 
     @classmethod
     def for_container(cls, container: Container, *, device: str | torch.device = "auto") -> Codec:

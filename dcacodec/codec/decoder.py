@@ -17,9 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dcacodec.codec.operating_point import OperatingPoint, Pixels
+from dcacodec.codec.operating_point import OperatingPoint
 from dcacodec.codec.parallel import InOrder
 from dcacodec.codec.progress import Progress, ProgressReporter
+from dcacodec.images.picture import Pixels
 from dcacodec.network.config import LATENT_STRIDE
 from dcacodec.network.transforms import synthesis_halo
 from dcacodec.tiling.boxes import Box

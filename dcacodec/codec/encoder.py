@@ -2,7 +2,7 @@
 
 ::
 
-    pixels -- f_a --> y -+----------------------> candidates --+--> the cheapest, by bits + lambda * squared error
+    pixels -- f_a --> y -+----------------------> candidates --+--> the cheapest, by bits + lambda * distortion
                          '-- refine (--effort) -> candidates --'
 """
 
@@ -12,15 +12,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-import numpy as np
+import torch
 from torch import Tensor
 
-from dcacodec.codec.operating_point import Pixels
 from dcacodec.codec.refinement import refine
 from dcacodec.codec.slice_coder import SliceCoder, Symbols
 from dcacodec.format.container import ALPHA_CHUNK, METADATA_CHUNKS, Chunk, Container, Header, Slice, full_chunk
 from dcacodec.images.alpha import encode_alpha
-from dcacodec.images.picture import Picture
+from dcacodec.images.picture import Picture, Pixels
 from dcacodec.network.config import LATENT_STRIDE
 from dcacodec.network.dca import DCA
 from dcacodec.network.transforms import synthesis_halo
@@ -73,8 +72,10 @@ class SliceEncoder:
         inside = area.reduced(LATENT_STRIDE).within(box.reduced(LATENT_STRIDE))
         y = whole[:, inside[0], inside[1]].contiguous()
         picture = point.tensor_of(pixels, box)[:, : grid.picture.bottom - box.top, : grid.picture.right - box.left]
-        hyper = point.hyper_of(y)
-        refined = refine(self.smooth_network(), whole, inside, hyper, picture, point.quality, self.effort, tick)
+        hyper, distortion = point.hyper_of(y), point.weights.provenance.distortion
+        refined = refine(
+            self.smooth_network(), whole, inside, hyper, picture, point.quality, distortion, self.effort, tick
+        )
         return list(chain.from_iterable(self.candidates(latent, hyper) for latent in (y, refined)))
 
     def candidates(self, y: Tensor, hyper: dict[str, Tensor]) -> list[Symbols]:
@@ -101,12 +102,13 @@ class SliceEncoder:
         return EncodedSlice(symbols, Slice(streams[best], symbols.checksum()))
 
     def _cost(self, symbols: Symbols, streams: Sequence[bytes], shown: Pixels) -> float:
-        """Bits + lambda * squared error, the mean of the three samples of each pixel, over all pixels."""
-        height, width, samples = shown.shape
+        """Bits + lambda * distortion, summed over all pixels."""
+        height, width, _ = shown.shape
         point = self.coder.point
-        error = point.pixels_of(symbols.latent)[:height, :width].astype(np.float32) - shown
-        bits = 8 * sum(map(len, streams))
-        return bits + point.trade_off * float(np.square(error).sum()) / samples
+        made = point.pixels_of(symbols.latent)[:height, :width]
+        pair = (torch.from_numpy(each).to(point.device)[None].float() / 255 for each in (shown, made))
+        distortion = point.weights.provenance.distortion(*pair).item()
+        return 8 * sum(map(len, streams)) + point.trade_off * height * width * distortion
 
 
 def side_chunks(picture: Picture) -> list[Chunk]:

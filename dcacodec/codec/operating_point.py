@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dcacodec.coding import VALUE_LIMIT
 from dcacodec.format.container import padded
+from dcacodec.images.picture import Pixels
 from dcacodec.network.config import LATENT_STRIDE
 from dcacodec.network.context import Scales, StepCoder
 from dcacodec.network.device import to_device, to_host
@@ -19,8 +20,6 @@ from dcacodec.network.transforms import analysis_halo
 from dcacodec.tiling.boxes import Box
 from dcacodec.tiling.grid import Grid
 from dcacodec.weights.reader import Weights
-
-Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)

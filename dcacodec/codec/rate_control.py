@@ -1,14 +1,14 @@
-"""The quality that comes nearest to a wanted file size or PSNR, found by trying.
+"""The quality that comes nearest to a wanted file size, PSNR or SSIMULACRA 2, found by trying.
 
-Bytes and PSNR rise with the quality, but for an exception here and there. So the last quality that keeps to the target
-is searched by bisection, and then its neighbours are looked at: the next but one, as the target may be kept to there
+Bytes and likeness rise with the quality, but for an exception here and there. So the last quality that keeps to the
+target is searched by bisection, and then its neighbours are looked at: the next but one, as the target may be kept to there
 again, and the one before, which may be nearer to it::
 
     quality     1 ...... 50 ...... 78 79 80 81 82 83 .... 100
     kept to     +        +         +  +  +  -  +  -  -      -
 
-Each try codes the whole picture; the alpha plane is compressed once, and a PSNR is that of the latents at hand. What
-else the tries could share is little: the quality enters the network behind its first layer (see
+Each try codes the whole picture; the alpha plane is compressed once, and likeness is measured on the latents at hand.
+What else the tries could share is little: the quality enters the network behind its first layer (see
 :mod:`dcacodec.network.transforms`).
 """
 
@@ -23,11 +23,10 @@ from dcacodec.codec.codec import Codec
 from dcacodec.codec.decoder import SliceLatent
 from dcacodec.codec.encoder import EncodedSlice, assemble, side_chunks
 from dcacodec.codec.progress import Progress
-from dcacodec.codec.targets import HIGHEST, LOWEST, MinPsnr, Target, TargetedFile, byte_limit
+from dcacodec.codec.targets import HIGHEST, LOWEST, QualityTarget, Target, TargetedFile, byte_limit
 from dcacodec.format.container import Chunk
 from dcacodec.format.writer import pack
 from dcacodec.images.picture import Picture
-from dcacodec.metrics.psnr import psnr
 from dcacodec.network.device import memory_errors
 from dcacodec.tiling.grid import Grid
 
@@ -59,8 +58,8 @@ def encode_to(
         progress: is told of every try, and how many there are usually.
 
     Returns:
-        Of the files tried that keep to the target, the largest for a size or rate, the smallest for a PSNR. Where none
-        does: the smallest for a size or rate, that of the best picture for a PSNR.
+        Of the files tried that keep to the target, the largest for a size or rate, the smallest for a PSNR or
+        SSIMULACRA 2. Where none does: the smallest for a size or rate, that of the best picture otherwise.
     """
     side = side_chunks(picture)
 
@@ -103,30 +102,30 @@ def _encoded(
 
     def slices() -> Iterator[EncodedSlice]:
         for each in codec.encode_slices(picture, header, effort=effort):
-            if isinstance(target, MinPsnr):
+            if isinstance(target, QualityTarget):
                 latents.append((each.symbols.latent[0].float(), each.symbols.coded[0]))
             yield each
 
     with memory_errors():
         data = pack(assemble(header, slices(), side))
-        if not isinstance(target, MinPsnr):
+        if not isinstance(target, QualityTarget):
             return TargetedFile(data, quality, None, len(data) <= byte_limit(target, picture))
         grid = Grid(header)
         pixels = codec.pixels_of(codec.at(quality).point, grid, latents.__getitem__, grid.picture)
-    found = psnr(pixels, picture.pixels)
-    return TargetedFile(data, quality, found, found >= target.decibels)
+        reached = target.measure(picture.pixels, pixels)
+    return TargetedFile(data, quality, reached, reached >= target.least)
 
 
 def _quality(target: Target, place: int) -> int:
     """The qualities in an order in which the first are the likeliest to keep to the target; places are 0 to 99."""
-    return HIGHEST - place if isinstance(target, MinPsnr) else LOWEST + place
+    return HIGHEST - place if isinstance(target, QualityTarget) else LOWEST + place
 
 
 def _distance(target: Target, result: TargetedFile) -> tuple[bool, float]:
     """What is to be least of the result that is chosen: first of all it keeps to the target, if any does."""
-    if isinstance(target, MinPsnr):
-        assert result.psnr is not None
-        return not result.kept, len(result.data) if result.kept else -result.psnr
+    if isinstance(target, QualityTarget):
+        assert result.reached is not None
+        return not result.kept, len(result.data) if result.kept else -result.reached
     return not result.kept, -len(result.data) if result.kept else len(result.data)
 
 

@@ -3,7 +3,7 @@
 f_a gives a latent at once. From there this descends on what the network was trained to make small, for the picture in
 hand; the decoder knows nothing of it::
 
-    y --- y - mean, as if rounded, + mean --+--> f_s ---> lambda * squared error --(+)---> gradient --- Adam ---> y
+    y --- y - mean, as if rounded, + mean --+--> f_s ---> lambda * distortion -----(+)---> gradient --- Adam ---> y
                 |                           |                                       ^
                 '---> bits -----------------|---------------------------------------'
                                             '---> contexts of later steps
@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from dcacodec.metrics.distortion import Distortion
 from dcacodec.network.context import take_step
 from dcacodec.network.dca import DCA
 from dcacodec.network.precision import fast_bfloat16, transform_precision
@@ -59,6 +60,7 @@ def refine(
     hyper: Mapping[str, Tensor],
     picture: Tensor,
     quality: int,
+    distortion: Distortion,
     rounds: int,
     tick: Callable[[], object] = lambda: None,
 ) -> Tensor:
@@ -72,6 +74,7 @@ def refine(
         picture: what f_s is to make of `latent`, (1, up to 16h, up to 16w, 3) in 0..1; of what it does not cover no
             error counts.
         quality: 1..100.
+        distortion: that the network was trained for.
         rounds: 1 or more.
         tick: called after each.
 
@@ -81,8 +84,7 @@ def refine(
     device = latent.device
     _, height, width, _ = picture.shape
     position = torch.full((1,), network.config.anchor_position(quality), device=device)
-    # Squared errors of samples in 0..1, summed over the three of each pixel: their mean on the scale of 0..255 counts.
-    trade_off = WORTH * network.config.trade_off(quality) * 255**2 / 3
+    trade_off = WORTH * network.config.trade_off(quality) * height * width
     random = torch.Generator(device).manual_seed(0)  # so that a picture always gives the same file
     rows, columns = inside
     with torch.inference_mode(False), torch.enable_grad():
@@ -101,7 +103,7 @@ def refine(
                 whole = around.clone()
                 whole[:, rows, columns] = y_hat
                 made = network.synthesise(whole, position)[:, :height, :width]
-            loss = bits + trade_off * (made - picture).square().sum()
+            loss = bits + trade_off * distortion(picture, made).sum()
             (y.grad,) = torch.autograd.grad(loss, [y])
             optimiser.step()
             tick()

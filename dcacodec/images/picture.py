@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from dcacodec.errors import ImageWarning
 
 Plane = NDArray[np.uint8]
+"""(height, width)."""
+Pixels = NDArray[np.uint8]
+"""(height, width, 3)."""
 
 
 @dataclass(frozen=True, eq=False)

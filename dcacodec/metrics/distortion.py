@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from torch import Tensor
 
-from dcacodec.metrics.ssimulacra2 import distance
-
-Tuning = Literal["psnr", "visual"]
+from dcacodec.metrics.ssimulacra2 import SMALLEST_SIDE, distance
+from dcacodec.network.config import Tuning
 
 VISUAL_SCALE: Final = 10.0
 """Makes SSIMULACRA 2's distance balance bits as ``255**2 * MSE`` does, so that a lambda keeps its meaning: along the
@@ -21,6 +20,8 @@ _EPSILON: Final = 1e-8
 @dataclass(frozen=True)
 class Distortion:
     """``w * 255**2 * MSE + (1 - w) * 10 * S`` of pictures, where S is SSIMULACRA 2's distance.
+
+    Of pictures that are too small for S it is ``255**2 * MSE``.
 
     Attributes:
         mse_share: w, 0..1. Some is needed: S hardly sees slow drift of colour.
@@ -35,10 +36,11 @@ class Distortion:
     def __call__(self, reference: Tensor, picture: Tensor) -> Tensor:
         """(B,) of pictures (B, H, W, 3), sRGB in 0..1; `picture` may leave the range a little, as networks' do."""
         squared = 255**2 * (picture.float() - reference).square().flatten(1).mean(1)
-        if self.mse_share == 1:
+        if self.mse_share == 1 or min(reference.shape[1:3]) < SMALLEST_SIDE:
             return squared
         visual = VISUAL_SCALE * distance(reference, picture, _EPSILON)
         return self.mse_share * squared + (1 - self.mse_share) * visual
 
 
-TUNINGS: Final[Mapping[Tuning, Distortion]] = {"psnr": Distortion(), "visual": Distortion(mse_share=0.25)}
+DISTORTIONS: Final[Mapping[Tuning, Distortion]] = {"visual": Distortion(mse_share=0.25), "psnr": Distortion()}
+"""Those that training takes unless told otherwise."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final, Literal
 
 QUALITIES = range(1, 101)
 LATENT_STRIDE = 16
@@ -95,6 +95,10 @@ class DCAConfig:
         """Plain values, for JSON."""
         return asdict(self)
 
+
+Tuning = Literal["visual", "psnr"]
+TUNINGS: Final[tuple[Tuning, ...]] = ("visual", "psnr")
+"""What weights are trained to make small beside bits; the first is what encoding takes unless told otherwise."""
 
 PRESETS: dict[str, DCAConfig] = {"small": DCAConfig(latent=512, latent_linear=192)}
 """The networks that weights are published for, by the name of the configuration."""

@@ -50,20 +50,22 @@ def make_card(
     """
     codec, config, fingerprint = Codec(weights), weights.config, weights.fingerprint.hex()
     parameters = sum(parameter.numel() for parameter in weights.network.parameters())
+    tune, share = weights.provenance.tune, weights.provenance.mse_share
+    distortion = f"{share:g} * 255**2 * MSE" + (f" + {1 - share:g} * 10 * S" if share < 1 else "")
     lines = [
-        f"# {config.name}-{fingerprint}",
+        f"# {config.name}-{tune}-{fingerprint}",
         "",
-        f"Weights of the preset `{config.name}` of dcacodec: one network for the qualities 1 to 100.",
+        f"Weights of the preset `{config.name}` of dcacodec, tuning `{tune}`: one network for the qualities 1 to 100.",
         "",
         "| | |",
         "|---|---|",
         f"| parameters | {parameters / 1e6:.2f} million |",
         f"| file | {size:,} bytes, fingerprint `{fingerprint}` |",
         f"| trade-off | lambda {config.lambda_min} (quality 1) to {config.lambda_max} (quality 100), "
-        "loss `bpp + lambda * 255**2 * MSE` |",
+        f"loss `bpp + lambda * ({distortion})` |",
         f"| last schedule | {run.minutes:.0f} minutes, {run.steps:,} steps, "
         f"batch {run.batch} a process, crops of {run.crop} pixels |",
-        f"| pixels seen in all | {run.pixels / 1e6:,.0f} million |",
+        f"| pixels seen in all | {run.provenance.pixels / 1e6:,.0f} million |",
         f"| training pictures | {trained_on} |",
         "| licence | MIT, as far as the authors' rights go: training pictures may have had terms of their own |",
     ]

@@ -25,7 +25,9 @@ import torch
 
 from dcacodec.errors import DcaError, WeightsError
 from dcacodec.files.atomic import write_atomically
+from dcacodec.metrics.distortion import DISTORTIONS
 from dcacodec.network.device import memory_errors
+from dcacodec.weights.reader import Provenance
 
 MOST_PARTS = 1000
 
@@ -38,20 +40,24 @@ class RunFacts:
         minutes, steps: of its last schedule.
         batch: crops per step and process.
         crop: their side in pixels.
-        pixels: seen in all, those of earlier runs included.
+        provenance: pixels seen in all, those of earlier runs included, and what it was trained for.
     """
 
     minutes: float
     steps: int
     batch: int
     crop: int
-    pixels: int
+    provenance: Provenance
 
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> RunFacts:
         """Those of a checkpoint's state."""
-        batch, crop = (int(state["options"][name]) for name in ("batch", "crop"))
-        return cls(float(state["seconds"]) / 60, int(state["step"]), batch, crop, int(state["pixels"]))
+        options = state["options"]
+        batch, crop = (int(options[name]) for name in ("batch", "crop"))
+        tune = options.get("tune", "psnr")
+        share = options.get("mse_share")
+        provenance = Provenance(int(state["pixels"]), tune, DISTORTIONS[tune].mse_share if share is None else share)
+        return cls(float(state["seconds"]) / 60, int(state["step"]), batch, crop, provenance)
 
 
 def index_of(path: Path) -> Path:

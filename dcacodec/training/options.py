@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 
-from dcacodec.metrics.distortion import TUNINGS, Distortion, Tuning
-from dcacodec.network.config import REGIONAL_STRIDE
+from dcacodec.metrics.distortion import DISTORTIONS, Distortion
+from dcacodec.network.config import REGIONAL_STRIDE, Tuning
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class TrainingOptions:
         preset: which network, see `PRESETS`.
         minutes: length of the schedule in minutes of training time (all parts of a resumed run together); 0 = by steps.
         steps: length of the schedule in steps, when minutes is 0.
-        tune: what the distortion is, see `TUNINGS`.
+        tune: what the distortion is, see `DISTORTIONS`.
         mse_share: the share of squared error in it, None for the tuning's.
         batch: crops per step and process.
         crop: side of the crops, a multiple of 64.
@@ -85,7 +85,7 @@ class TrainingOptions:
     @property
     def distortion(self) -> Distortion:
         """What is made small beside bits."""
-        return TUNINGS[self.tune] if self.mse_share is None else Distortion(self.mse_share)
+        return DISTORTIONS[self.tune] if self.mse_share is None else Distortion(self.mse_share)
 
     @property
     def crops(self) -> tuple[int, ...]:

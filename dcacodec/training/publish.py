@@ -29,7 +29,7 @@ from dcacodec.network.fixed_point import (
 from dcacodec.training.checkpoint import RunFacts, opened_checkpoint
 from dcacodec.training.data import whole_blocks
 from dcacodec.weights.export import export
-from dcacodec.weights.reader import Weights, fingerprint, read_weights
+from dcacodec.weights.reader import Provenance, Weights, fingerprint, read_weights
 from dcacodec.weights.registry import INDEX, Index, Published, read_index
 
 RANGE_QUALITIES = (1, 25, 50, 75, 100)
@@ -130,9 +130,9 @@ def publish(
     replace: bool = False,
     quiet: bool = False,
     card: Callable[[Weights, int], str] | None = None,
-    pixels: int = 0,
+    provenance: Provenance = Provenance(),
 ) -> Path:
-    """Write a model's weights into a folder of published weights and make them its preset's newest.
+    """Write a model's weights into a folder of published weights and make them the newest of its preset and tuning.
 
     All that can be wrong with them is found before anything is written there, and the list names them last. Where
     writing fails, what was there is as it was, and nothing else.
@@ -142,10 +142,10 @@ def publish(
         folder: of the published weights; made where there is none.
         pictures: to run the weights on, read back, in fixed point.
         fit: pictures that y gets the table of `fitted_levels` from; none for that of Gaussians.
-        replace: remove the preset's previous file and card: right only for weights that no release has had.
+        replace: remove the previous file and card of preset and tuning: right only for weights that no release has had.
         quiet: no progress bar.
         card: makes the text of the card beside the file, from the weights and the bytes of their file.
-        pixels: as `export` takes it.
+        provenance: how it was trained.
 
     Returns:
         The path of the weights file; that of the card has the suffix ".md".
@@ -161,13 +161,13 @@ def publish(
         return read_index(folder) if listing.exists() else Index({}, {})
 
     known()  # a damaged one is told before any work
-    data = export(model, pixels=pixels)
+    data = export(model, provenance=provenance)
     name = model.config.name
     with tempfile.TemporaryDirectory() as scratch:
         candidate = Path(scratch, "weights.safetensors")
         candidate.write_bytes(data)
         if fit:
-            data = export(model, fitted_levels(read_weights(candidate), fit, quiet), pixels)
+            data = export(model, fitted_levels(read_weights(candidate), fit, quiet), provenance)
             candidate.write_bytes(data)
         weights = read_weights(candidate)
         activation_ranges(weights, pictures)
@@ -175,12 +175,14 @@ def publish(
 
     identity = fingerprint(data).hex()
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}-{identity}.safetensors"
+    tune = provenance.tune
+    path = folder / f"{name}-{tune}-{identity}.safetensors"
     index = known()  # another run may have published while this one measured
-    files = {**index.files, identity: Published(path, hashlib.sha256(data).hexdigest())}
-    previous = index.presets.get(name, identity)
+    files = {**index.files, identity: Published(path, hashlib.sha256(data).hexdigest(), tune)}
+    tunings = index.presets.get(name, {})
+    previous = tunings.get(tune, identity)
     old = files.pop(previous, None) if replace and previous != identity else None
-    text = Index({**index.presets, name: identity}, files).text()
+    text = Index({**index.presets, name: {**tunings, tune: identity}}, files).text()
     contents = {path: data, **({path.with_suffix(".md"): told.encode()} if told else {}), listing: text.encode()}
     made = [each for each in contents if not os.path.lexists(each)]
     try:

@@ -147,7 +147,7 @@ class Trainer:
                 raise WeightsError(f"{path}: weights of another network than the preset {self.config.name!r}")
             self.model.load_state_dict(weights.network.state_dict())
             self.average.load_state_dict(self.model.state_dict())
-            self.pixels = weights.pixels
+            self.pixels = weights.provenance.pixels
         else:
             self.load(path)
         self.step, self.seconds = 0, 0.0

@@ -21,7 +21,7 @@ from dcacodec.network.fixed_point import (
     WEIGHT_SUM_LIMIT,
 )
 from dcacodec.network.priors import LEVELS_PER_E, SCALE_LEVELS, SCALE_MIN, FactorizedPrior
-from dcacodec.weights.reader import FORMAT
+from dcacodec.weights.reader import FORMAT, Provenance
 
 ALPHABET = 33
 KEEP_FLOAT32 = ("gain.", "spread.", "priors.", "analysis.patch.", "analysis.down.", "synthesis.patch.", "synthesis.up.")
@@ -79,7 +79,7 @@ def gaussian_levels() -> CdfTable:
     return gaussian_table(SCALE_MIN * np.exp(np.arange(SCALE_LEVELS) / LEVELS_PER_E), ALPHABET)
 
 
-def export(model: DCA, levels: CdfTable | None = None, pixels: int = 0) -> bytes:
+def export(model: DCA, levels: CdfTable | None = None, provenance: Provenance = Provenance()) -> bytes:
     """A trained network as the bytes of a weights file (layout: :mod:`dcacodec.weights.reader`).
 
     The same arguments always give the same bytes, and so the same fingerprint.
@@ -87,7 +87,7 @@ def export(model: DCA, levels: CdfTable | None = None, pixels: int = 0) -> bytes
     Args:
         model: the network.
         levels: the table of y; Gaussians if None.
-        pixels: how many training has shown it; 0 is not told.
+        provenance: how it was trained.
 
     Raises:
         WeightsError: a weight does not fit its format.
@@ -108,7 +108,7 @@ def export(model: DCA, levels: CdfTable | None = None, pixels: int = 0) -> bytes
     for name, value, bits in zip(Scales._fields, scales, (SCALE_BITS, SCALE_BITS, ACTIVATION_BITS), strict=True):
         tensors[f"scales.{name}"] = _integers(f"scales.{name}", value[:, 0, 0], bits, 32)
     metadata = {"format": FORMAT, "config": json.dumps(config.to_dict())}
-    metadata |= {"pixels": str(pixels)} if pixels else {}
+    metadata |= provenance.metadata
     return _in_order(save_tensors({name: value.contiguous() for name, value in tensors.items()}, metadata))
 
 

@@ -12,8 +12,8 @@ table.R.*, .G.*, .L.*     int32      those of the hyper latents, rows anchor by 
 all others                float16/32 transforms, hyper analysis, gains, priors: ordinary floating point
 ========================  =========  ===================================================================================
 
-The metadata are "format", "config" (JSON of the `DCAConfig`) and, in files that come from training, "pixels": how many
-the network was shown. The file's SHA-256 is its identity: the first four bytes are the fingerprint that a `.dca` file
+The metadata are "format", "config" (JSON of the `DCAConfig`) and, of a `Provenance`, what is not its default: "pixels",
+"tune" and "mse_share". The file's SHA-256 is its identity: the first four bytes are the fingerprint that a `.dca` file
 names.
 """
 
@@ -23,7 +23,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,8 @@ from torch import Tensor
 
 from dcacodec.coding import CdfTable
 from dcacodec.errors import WeightsError
-from dcacodec.network.config import QUALITIES, DCAConfig
+from dcacodec.metrics.distortion import Distortion
+from dcacodec.network.config import QUALITIES, TUNINGS, DCAConfig, Tuning
 from dcacodec.network.context import Scales
 from dcacodec.network.dca import DCA
 from dcacodec.network.device import to_device
@@ -45,6 +46,41 @@ from dcacodec.network.priors import SCALE_LEVELS
 FORMAT = "dcacodec-weights-1"
 _LARGEST_SIZE = 4096
 """Of the config. A larger network would take long to build before its tensors are seen to be missing."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How weights were trained.
+
+    Attributes:
+        pixels: seen in training, by all runs; 0 for unknown.
+        tune: what they were trained for.
+        mse_share: of the distortion, see `Distortion`.
+
+    Raises:
+        ValueError: a number is out of range, or the tuning is none.
+    """
+
+    pixels: int = 0
+    tune: Tuning = "psnr"
+    mse_share: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.pixels < 0 or self.tune not in TUNINGS:
+            raise ValueError(f"trained on {self.pixels} pixels with the tuning {self.tune!r}")
+        Distortion(self.mse_share)
+
+    @property
+    def distortion(self) -> Distortion:
+        """What was made small beside bits, and is when a picture is refined."""
+        return Distortion(self.mse_share)
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What is not the default, as text."""
+        return {
+            field.name: str(value) for field in fields(self) if (value := getattr(self, field.name)) != field.default
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +94,7 @@ class Weights:
         y_table: rows by scale level.
         z_tables: by letter; rows anchor * channels + channel.
         fingerprint: 4 bytes.
-        pixels: seen in training; 0 where the file does not tell.
+        provenance: how it was trained.
     """
 
     config: DCAConfig
@@ -67,7 +103,7 @@ class Weights:
     y_table: CdfTable
     z_tables: Mapping[str, CdfTable]
     fingerprint: bytes
-    pixels: int = 0
+    provenance: Provenance = Provenance()
 
     def on(self, device: torch.device) -> Weights:
         """The same weights with their network on a device; the network of these stays where it is."""
@@ -113,10 +149,9 @@ def read_weights(path: Path, digest: str | None = None) -> Weights:
         config = DCAConfig(**json.loads(header["config"]))
         if any(isinstance(size, int) and size > _LARGEST_SIZE for size in config.to_dict().values()):
             raise WeightsError(f"{path.name} describes a network of sizes beyond {_LARGEST_SIZE}")
-        pixels = int(header.get("pixels", 0))
-        if pixels < 0:
-            raise ValueError(f"trained on {pixels} pixels")
-        return replace(_assemble(config, tensors, fingerprint(data)), pixels=pixels)
+        pixels, share = int(header.get("pixels", 0)), float(header.get("mse_share", 1))
+        provenance = Provenance(pixels, header.get("tune", "psnr"), share)
+        return replace(_assemble(config, tensors, fingerprint(data)), provenance=provenance)
     except (SafetensorError, KeyError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]  # a state that does not fit is listed tensor by tensor
         raise WeightsError(f"{path.name} is not a weights file of this program: {reason}") from error

@@ -2,8 +2,9 @@
 
 `models/index.json` lists the published files::
 
-    {"presets": {"small": "9f86d081"},
-     "files": {"9f86d081": {"file": "small-9f86d081.safetensors", "sha256": "9f86d081..."}}}
+    {"presets": {"small": {"visual": "9f86d081", "psnr": "5f100a88"}},
+     "files": {"9f86d081": {"file": "small-visual-9f86d081.safetensors", "sha256": "9f86d081...", "tune": "visual"},
+               "5f100a88": ...}}
 
 A release keeps in "files" every file of every earlier release, so that old pictures stay readable (docs/format.md).
 Weights of one's own lie in a folder of the same kind, which the environment variable DCACODEC_MODELS names; there they
@@ -21,28 +22,39 @@ from typing import Final
 
 from dcacodec.errors import UnknownModelError, WeightsError
 from dcacodec.files.paths import models_dir, own_models_dir
+from dcacodec.network.config import TUNINGS, Tuning
 
 INDEX: Final = "index.json"
 
 
 @dataclass(frozen=True)
 class Published:
-    """A weights file and the SHA-256 (hex) that it must have."""
+    """A weights file.
+
+    Attributes:
+        path: of the file.
+        digest: the SHA-256 (hex) that it must have.
+        tune: what it was trained for.
+    """
 
     path: Path
     digest: str
+    tune: Tuning
 
 
 @dataclass(frozen=True)
 class Index:
-    """The list of weights: fingerprints by preset, files by fingerprint."""
+    """The list of weights: fingerprints by preset and tuning, files by fingerprint."""
 
-    presets: dict[str, str]
+    presets: dict[str, dict[Tuning, str]]
     files: dict[str, Published]
 
     def text(self) -> str:
         """As it is written."""
-        files = {name: {"file": each.path.name, "sha256": each.digest} for name, each in self.files.items()}
+        files = {
+            name: {"file": each.path.name, "sha256": each.digest, "tune": each.tune}
+            for name, each in self.files.items()
+        }
         return json.dumps({"presets": self.presets, "files": files}, indent=1, sort_keys=True) + "\n"
 
 
@@ -58,9 +70,12 @@ def read_index(folder: Path) -> Index:
     except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"the list of weights, {path}, cannot be read: {error}") from error
     try:
-        presets = {preset: _text(fingerprint) for preset, fingerprint in index["presets"].items()}
+        presets = {
+            preset: {_tuning(tune): _text(fingerprint) for tune, fingerprint in tunings.items()}
+            for preset, tunings in index["presets"].items()
+        }
         files = {
-            fingerprint: Published(folder / _file_name(entry["file"]), _text(entry["sha256"]))
+            fingerprint: Published(folder / _file_name(entry["file"]), _text(entry["sha256"]), _tuning(entry["tune"]))
             for fingerprint, entry in index["files"].items()
         }
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -72,6 +87,13 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not a text")
     return value
+
+
+def _tuning(value: object) -> Tuning:
+    for tune in TUNINGS:
+        if value == tune:
+            return tune
+    raise ValueError(f"{value!r} is not a tuning")
 
 
 def _file_name(value: object) -> str:
@@ -117,18 +139,26 @@ def presets(folder: Path | None = None) -> list[str]:
     return sorted({preset for index in _lists(folder) for preset in index.presets})
 
 
-def by_preset(preset: str, folder: Path | None = None) -> Published:
+def by_preset(preset: str, tune: Tuning | None = None, folder: Path | None = None) -> Published:
     """The newest weights of a preset.
+
+    Args:
+        preset: its name.
+        tune: what the weights were trained for; None for the first of `TUNINGS` that there are weights for.
+        folder: of published weights; None for the user's own, and then those of this release.
 
     Raises:
         WeightsError: none are published, or a list of weights cannot be read or is damaged.
     """
     for index in _lists(folder):
-        if preset in index.presets:
-            fingerprint = index.presets[preset]
-            if fingerprint not in index.files:
-                raise WeightsError(
-                    f"the list of weights has no file {fingerprint}, which is that of the preset {preset!r}"
-                )
-            return index.files[fingerprint]
-    raise WeightsError(f"no weights are published for the preset {preset!r}")
+        tunings = index.presets.get(preset, {})
+        for wanted in (tune,) if tune else TUNINGS:
+            if wanted in tunings:
+                fingerprint = tunings[wanted]
+                if fingerprint not in index.files:
+                    raise WeightsError(
+                        f"the list of weights has no file {fingerprint}, which is that of the preset {preset!r}"
+                    )
+                return index.files[fingerprint]
+    tuned = f" with the tuning {tune!r}" if tune else ""
+    raise WeightsError(f"no weights are published for the preset {preset!r}{tuned}")
