@@ -69,8 +69,10 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     shutil.copy(WEIGHTS, folder)
     digest = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
-    files = {digest[:8]: {"file": WEIGHTS.name, "sha256": digest}}
-    (folder / "index.json").write_text(json.dumps({"presets": {"small": digest[:8]}, "files": files}), "utf-8")
+    files = {digest[:8]: {"file": WEIGHTS.name, "sha256": digest, "tune": "psnr"}}
+    (folder / "index.json").write_text(
+        json.dumps({"presets": {"small": {"psnr": digest[:8]}}, "files": files}), "utf-8"
+    )
     return folder
 
 

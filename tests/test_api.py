@@ -395,7 +395,7 @@ def test_parts_and_previews(codec: Codec, files: dict[str, bytes]) -> None:
         decode(data, scale=3, codec=codec)
 
 
-def test_bad_files_are_told_by_name(codec: Codec, files: dict[str, bytes], tmp_path: Path) -> None:
+def test_bad_files_are_told_by_name(published: None, codec: Codec, files: dict[str, bytes], tmp_path: Path) -> None:
     data = files["RGB"]
     for given in (codec, None):
         with pytest.raises(BadMagicError):

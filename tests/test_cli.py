@@ -263,6 +263,7 @@ def test_info_as_json_from_standard_input() -> None:
         "version": 1,
         "fingerprint": "0102ff04",
         "weights": None,
+        "tune": None,
         "width": 640,
         "height": 480,
         "mode": "RGB",

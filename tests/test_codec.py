@@ -493,8 +493,12 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         data = export(drawn_model(TINY, seed))
         name = fingerprint(data).hex()
         (tmp_path / f"{name}.safetensors").write_bytes(data)
-        index["files"][name] = {"file": f"{name}.safetensors", "sha256": hashlib.sha256(data).hexdigest()}
-        index["presets"]["tiny"] = name
+        index["files"][name] = {
+            "file": f"{name}.safetensors",
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "tune": "psnr",
+        }
+        index["presets"]["tiny"] = {"psnr": name}
     (tmp_path / "index.json").write_text(json.dumps(index), "utf-8")
     monkeypatch.setattr(zoo, "models_dir", lambda: tmp_path)
     monkeypatch.delenv("DCACODEC_MODELS")
@@ -512,6 +516,21 @@ def test_published_models_are_found_by_preset_and_by_file(models: Path) -> None:
     reader = Codec.for_container(parse(data), device="cpu")
     assert reader.weights.fingerprint.hex() == old.path.stem
     assert reader.decode(data).pixels.shape == source.pixels.shape
+
+
+def test_weights_by_tuning(tmp_path: Path) -> None:
+    """Without a tuning, the visual ones where there are any."""
+    files = {
+        name: {"file": f"{name}.safetensors", "sha256": "0" * 64, "tune": tune}
+        for name, tune in (("0000000a", "psnr"), ("0000000b", "visual"), ("0000000c", "psnr"))
+    }
+    presets_of = {"both": {"psnr": "0000000a", "visual": "0000000b"}, "one": {"psnr": "0000000c"}}
+    (tmp_path / "index.json").write_text(json.dumps({"presets": presets_of, "files": files}), "utf-8")
+    assert by_preset("both", folder=tmp_path).path.stem == by_preset("both", "visual", tmp_path).path.stem == "0000000b"
+    assert by_preset("both", "psnr", tmp_path).path.stem == "0000000a"
+    assert by_preset("one", folder=tmp_path).path.stem == "0000000c"
+    with pytest.raises(WeightsError, match="visual"):
+        by_preset("one", "visual", tmp_path)
 
 
 def test_weights_of_ones_own(models: Path, tiny_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -565,10 +584,10 @@ def test_unreadable_list_of_weights(content: str | None, tmp_path: Path) -> None
     if content is not None:
         (tmp_path / "index.json").write_text(content)
     with pytest.raises(WeightsError, match="^the list of weights, .*index.json, cannot be read: "):
-        by_preset("tiny", tmp_path)
+        by_preset("tiny", folder=tmp_path)
 
 
-ENTRY = {"file": "tiny.safetensors", "sha256": "0" * 64}
+ENTRY = {"file": "tiny.safetensors", "sha256": "0" * 64, "tune": "psnr"}
 
 
 @pytest.mark.parametrize(
@@ -581,10 +600,13 @@ ENTRY = {"file": "tiny.safetensors", "sha256": "0" * 64}
         {"files": {}},
         {"presets": [], "files": {}},
         {"presets": {"tiny": 3}, "files": {}},
+        {"presets": {"tiny": {"psnr": 3}}, "files": {}},
+        {"presets": {"tiny": {"loud": "00000000"}}, "files": {}},
         {"presets": {}, "files": {"00000000": "tiny.safetensors"}},
         {"presets": {}, "files": {"00000000": {"file": "tiny.safetensors"}}},
         {"presets": {}, "files": {"00000000": ENTRY | {"file": 3}}},
         {"presets": {}, "files": {"00000000": ENTRY | {"sha256": None}}},
+        {"presets": {}, "files": {"00000000": ENTRY | {"tune": "loud"}}},
     ],
 )
 def test_a_damaged_list_of_weights(content: object, tmp_path: Path) -> None:
@@ -592,14 +614,16 @@ def test_a_damaged_list_of_weights(content: object, tmp_path: Path) -> None:
     path.write_text(json.dumps(content))
     for find, name in ((by_preset, "tiny"), (by_fingerprint, "00000000")):
         with pytest.raises(WeightsError) as error:
-            find(name, tmp_path)
+            find(name, folder=tmp_path)
         assert str(error.value) == f"the list of weights, {path}, is damaged"
 
 
 def test_a_preset_without_its_file(tmp_path: Path) -> None:
-    (tmp_path / "index.json").write_text(json.dumps({"presets": {"tiny": "01234567"}, "files": {"00000000": ENTRY}}))
+    (tmp_path / "index.json").write_text(
+        json.dumps({"presets": {"tiny": {"psnr": "01234567"}}, "files": {"00000000": ENTRY}})
+    )
     with pytest.raises(WeightsError) as error:
-        by_preset("tiny", tmp_path)
+        by_preset("tiny", folder=tmp_path)
     assert str(error.value) == "the list of weights has no file 01234567, which is that of the preset 'tiny'"
 
 

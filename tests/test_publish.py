@@ -44,7 +44,7 @@ from dcacodec.training.publish import (
 )
 from dcacodec.training.trainer import Trainer
 from dcacodec.weights.export import ALPHABET, KEEP_FLOAT32, export, gaussian_levels, prior_table
-from dcacodec.weights.reader import Weights, read_weights
+from dcacodec.weights.reader import Provenance, Weights, read_weights
 from dcacodec.weights.registry import by_fingerprint, by_preset, read_index
 
 Floats = NDArray[np.floating[Any]]
@@ -338,15 +338,27 @@ def test_what_is_published_is_found(model: DCA, data: bytes, tmp_path: Path) -> 
     folder = tmp_path / "models"
     path = publish(model, folder, PICTURES)
     digest = hashlib.sha256(data).hexdigest()
-    assert path == folder / f"tiny-{digest[:8]}.safetensors"
+    assert path == folder / f"tiny-psnr-{digest[:8]}.safetensors"
     assert path.read_bytes() == data
     assert json.loads((folder / "index.json").read_text("utf-8")) == {
-        "presets": {"tiny": digest[:8]},
-        "files": {digest[:8]: {"file": path.name, "sha256": digest}},
+        "presets": {"tiny": {"psnr": digest[:8]}},
+        "files": {digest[:8]: {"file": path.name, "sha256": digest, "tune": "psnr"}},
     }
-    for found in (by_preset("tiny", folder), by_fingerprint(digest[:8], folder)):
+    for found in (by_preset("tiny", folder=folder), by_fingerprint(digest[:8], folder)):
         assert (found.path, found.digest) == (path, digest)
         assert read_weights(found.path, found.digest).fingerprint.hex() == digest[:8]
+
+
+def test_tunings_stand_beside_each_other(model: DCA, tmp_path: Path) -> None:
+    """Replacing the weights of one leaves those of the other, and each file knows what it was trained for."""
+    plain = publish(model, tmp_path, PICTURES)
+    visual = Provenance(7, "visual", 0.25)
+    publish(drawn(TINY, seed=7), tmp_path, PICTURES, provenance=visual)
+    newer = publish(drawn(TINY, seed=8), tmp_path, PICTURES, replace=True, provenance=visual)
+    assert by_preset("tiny", folder=tmp_path).path == by_preset("tiny", "visual", tmp_path).path == newer
+    assert by_preset("tiny", "psnr", tmp_path).path == plain
+    assert {each.path for each in read_index(tmp_path).files.values()} == {plain, newer}
+    assert read_weights(newer).provenance == visual and read_weights(plain).provenance == Provenance()
 
 
 def test_newer_weights_stand_beside_or_take_the_place_of_older_ones(model: DCA, tmp_path: Path) -> None:
@@ -354,9 +366,9 @@ def test_newer_weights_stand_beside_or_take_the_place_of_older_ones(model: DCA, 
     first.with_suffix(".md").write_text("card")
     other = publish(drawn(replace(TINY, name="other"), seed=6), tmp_path, PICTURES)
     second = publish(drawn(TINY, seed=7), tmp_path, PICTURES)
-    identities = [path.stem.partition("-")[2] for path in (first, other, second)]
+    identities = [path.stem.rpartition("-")[2] for path in (first, other, second)]
     index = json.loads((tmp_path / "index.json").read_text("utf-8"))
-    assert index["presets"] == {"tiny": identities[2], "other": identities[1]}
+    assert index["presets"] == {"tiny": {"psnr": identities[2]}, "other": {"psnr": identities[1]}}
     assert index["files"].keys() == set(identities)
     assert first.exists() and first.with_suffix(".md").exists()
 
@@ -365,7 +377,7 @@ def test_newer_weights_stand_beside_or_take_the_place_of_older_ones(model: DCA, 
     third = publish(last, tmp_path, PICTURES, replace=True)
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == sorted(["index.json", first.name, f"{first.stem}.md", other.name, third.name])
-    assert by_preset("tiny", tmp_path).path == third
+    assert by_preset("tiny", folder=tmp_path).path == third
     assert by_fingerprint(identities[0], tmp_path).path == first
     with pytest.raises(UnknownModelError):
         by_fingerprint(identities[2], tmp_path)
@@ -373,7 +385,7 @@ def test_newer_weights_stand_beside_or_take_the_place_of_older_ones(model: DCA, 
     for replaced in (False, True):  # once more the same: nothing is lost
         assert publish(last, tmp_path, PICTURES, replace=replaced) == third
         assert sorted(path.name for path in tmp_path.iterdir()) == names
-        assert by_preset("tiny", tmp_path).path == third
+        assert by_preset("tiny", folder=tmp_path).path == third
 
 
 # ---------------------------------------------------------------------------------------------------- card, and command
@@ -462,7 +474,7 @@ def test_two_that_publish_at_once_lose_nothing(model: DCA, tmp_path: Path) -> No
 
     path = publish(model, tmp_path, PICTURES, card=card)
     assert {each.path for each in read_index(tmp_path).files.values()} == {path, *others}
-    assert by_preset("tiny", tmp_path).path == path
+    assert by_preset("tiny", folder=tmp_path).path == path
 
 
 def table_of(card: str) -> list[list[str]]:
@@ -482,15 +494,15 @@ def test_the_command_publishes_with_a_card(model: DCA, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     data = export(model, provenance=Provenance(5_600_000))
     identity = hashlib.sha256(data).hexdigest()[:8]
-    assert result.stdout == f"{models / f'tiny-{identity}.safetensors'}\n{models / f'tiny-{identity}.md'}\n"
+    assert result.stdout == f"{models / f'tiny-psnr-{identity}.safetensors'}\n{models / f'tiny-psnr-{identity}.md'}\n"
     assert result.stderr.splitlines()[-1] == (
         f"with DCACODEC_MODELS={models} in the environment, dcacodec codes with it"
     )
     assert sorted(path.name for path in models.iterdir()) == sorted(
-        ["index.json", f"tiny-{identity}.md", f"tiny-{identity}.safetensors"]
+        ["index.json", f"tiny-psnr-{identity}.md", f"tiny-psnr-{identity}.safetensors"]
     )
-    card = (models / f"tiny-{identity}.md").read_text("utf-8")
-    assert card.startswith(f"# tiny-{identity}\n\nWeights of the preset `tiny` of dcacodec")
+    card = (models / f"tiny-psnr-{identity}.md").read_text("utf-8")
+    assert card.startswith(f"# tiny-psnr-{identity}\n\nWeights of the preset `tiny` of dcacodec")
     for row in (
         f"| parameters | {sum(p.numel() for p in model.parameters()) / 1e6:.2f} million |",
         f"| file | {len(data):,} bytes, fingerprint `{identity}` |",
@@ -505,7 +517,7 @@ def test_the_command_publishes_with_a_card(model: DCA, tmp_path: Path) -> None:
     assert head == ["quality", "bpp", "PSNR dB", *STREAMS]
     assert line == ["---"] * len(head)
     assert [int(row[0]) for row in rows] == list(CARD_QUALITIES)
-    codec = Codec(read_weights(models / f"tiny-{identity}.safetensors"), coder=PythonCoder())
+    codec = Codec(read_weights(models / f"tiny-psnr-{identity}.safetensors"), coder=PythonCoder())
     for quality, *values in (rows[0], rows[-1]):
         files = [codec.encode(Picture(pixels), quality=int(quality)) for pixels in PICTURES]
         areas = [pixels.shape[0] * pixels.shape[1] for pixels in PICTURES]

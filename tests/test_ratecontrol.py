@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -21,10 +22,11 @@ from dcacodec.cli.app import cli
 from dcacodec.codec.codec import Codec
 from dcacodec.codec.rate_control import USUAL_TRIES, search
 from dcacodec.codec.targets import Target, TargetedFile, byte_limit, outcome
+from dcacodec.errors import ImageError
 from dcacodec.format.reader import parse
 from dcacodec.images.picture import Picture
 from dcacodec.metrics.psnr import psnr
-from dcacodec.ratecontrol import MaxBpp, MaxBytes, MinPsnr, encode_to
+from dcacodec.ratecontrol import MaxBpp, MaxBytes, MinPsnr, MinSsimulacra2, encode_to
 
 FLAT = Picture(np.full((10, 20, 3), 100, np.uint8))
 
@@ -41,10 +43,10 @@ def found(target: Target, sizes: list[int], errors: list[int] | None = None, pro
 
     def attempt(quality: int) -> TargetedFile:
         data = bytes([quality]) * sizes[quality - 1]
-        if not isinstance(target, MinPsnr):
+        if isinstance(target, MaxBytes | MaxBpp):
             return TargetedFile(data, quality, None, len(data) <= byte_limit(target, FLAT))
         reached = wrong((errors or [0] * 100)[quality - 1])
-        return TargetedFile(data, quality, reached, reached >= target.decibels)
+        return TargetedFile(data, quality, reached, reached >= target.least)
 
     return search(target, attempt, progress)
 
@@ -60,7 +62,7 @@ def test_the_largest_file_that_fits(limit: int) -> None:
     assert (result.quality, result.kept) == (max(1, min(limit // 10, 100)), limit >= 10)
     assert len(result.data) == 10 * result.quality
     assert result.tries <= USUAL_TRIES
-    assert result.psnr is None
+    assert result.reached is None
 
 
 @given(st.sets(st.integers(1, 1200), min_size=100, max_size=100), st.integers(1, 1300))
@@ -76,7 +78,7 @@ def test_the_smallest_file_that_is_as_good(quality: int) -> None:
     for margin, expected in ((0.0, quality), (-1e-9, quality), (1e-9, quality + 1)):
         result = found(MinPsnr(LEVELS[quality - 1] + margin), RISING, FALLING)
         assert (result.quality, result.kept) == (min(expected, 100), expected <= 100)
-        assert result.psnr == LEVELS[result.quality - 1]
+        assert result.reached == LEVELS[result.quality - 1]
         assert result.tries <= USUAL_TRIES
 
 
@@ -152,7 +154,7 @@ def test_it_is_what_trying_all_finds(codec: Codec, files: list[bytes], target: A
     assert result.kept
     if isinstance(target, MinPsnr):
         levels = [psnr(PICTURE.pixels, codec.decode(file).pixels) for file in files]
-        assert result.psnr == levels[result.quality - 1]
+        assert result.reached == levels[result.quality - 1]
         best = min((file for file, level in zip(files, levels, strict=True) if level >= target.decibels), key=len)
     else:
         best = max((file for file in files if len(file) <= byte_limit(target, PICTURE)), key=len)
@@ -263,7 +265,7 @@ def test_scripts_see_whether_a_target_is_kept_to(
     picture = read_picture(io.BytesIO(source))
     expected = encode_to(default_codec(), picture, MaxBytes(3900) if kept else MinPsnr(90))
     assert facts["tries"] == expected.tries
-    assert facts.get("psnr") == expected.psnr
+    assert facts.get("psnr") == expected.reached
 
 
 def test_metadata_that_leave_no_room_are_told(codec: Codec) -> None:
@@ -272,3 +274,40 @@ def test_metadata_that_leave_no_room_are_told(codec: Codec) -> None:
     assert outcome(target, result, picture).endswith(
         "; no quality that was tried gives as little, as 842 bytes are ICC profile, EXIF and XMP data (--strip)"
     )
+
+
+# ------------------------------------------------------------------------------------------------------- SSIMULACRA 2
+
+
+def test_the_smallest_file_that_looks_as_good(codec: Codec) -> None:
+    """What is reported is what the decoded file has, and no lower quality that was tried has as much."""
+    tried: dict[int, float] = {}
+    pixels = photo(96, 80)
+    for quality in (1, 30, 60, 100):
+        decoded = codec.decode(codec.encode(Picture(pixels), quality=quality)).pixels
+        tried[quality] = MinSsimulacra2(0).measure(pixels, decoded)
+    target = MinSsimulacra2(tried[60])
+    result = encode_to(codec, Picture(pixels), target)
+    assert result.kept and result.quality <= 60
+    assert result.reached == target.measure(pixels, codec.decode(result.data).pixels) >= tried[60]
+    missed = encode_to(codec, Picture(pixels), MinSsimulacra2(100))
+    assert not missed.kept and missed.reached is not None and missed.reached < 100
+
+
+def test_a_picture_too_small_for_ssimulacra_2_is_told(codec: Codec) -> None:
+    with pytest.raises(ImageError, match="8 pixels"):
+        encode_to(codec, Picture(photo(7, 90)), MinSsimulacra2(50))
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf, 100.1])
+def test_scores_that_cannot_be(score: float) -> None:
+    with pytest.raises(ValueError, match="100"):
+        MinSsimulacra2(score)
+    result = call("--target-ssimulacra2", str(score), "-", "out.dca", stdin=b"")
+    assert result.exit_code == 2 and not Path("out.dca").exists()
+
+
+def test_the_option(source: bytes, tmp_path: Path) -> None:
+    result = call("--json", "--quiet", "--target-ssimulacra2", "-500", "-", str(tmp_path / "photo.dca"), stdin=source)
+    facts = json.loads(result.stdout)
+    assert facts["kept"] and facts["ssimulacra2"] >= -500 and "psnr" not in facts

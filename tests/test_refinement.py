@@ -3,6 +3,7 @@
 import importlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,11 @@ from dcacodec.errors import BenchError
 from dcacodec.format.container import Header
 from dcacodec.format.reader import parse
 from dcacodec.images.picture import Picture
+from dcacodec.metrics.distortion import Distortion
 from dcacodec.network.priors import SKIP_BELOW, gaussian_bits
 from dcacodec.ratecontrol import MaxBytes, encode_to
 from dcacodec.tiling.grid import Grid
+from dcacodec.weights.reader import Provenance
 
 
 @pytest.fixture(scope="module")
@@ -154,12 +157,12 @@ def test_only_the_slice_changes_and_the_rest_counts(codec: Codec) -> None:
     y = whole[:, inside[0], inside[1]]
     hyper, picture = codec.at(50).point.hyper_of(y), codec.at(50).point.tensor_of(pixels)
     before = whole.clone()
-    found = refine(codec._smooth_network, whole, inside, hyper, picture, 50, 3)
+    found = refine(codec._smooth_network, whole, inside, hyper, picture, 50, Distortion(), 3)
     assert found.shape == y.shape and torch.equal(whole, before)
     assert 0 < (found - y).abs().max() <= 3 * refinement.RATE * 1.5
     elsewhere = whole.clone()
     elsewhere[:, :, 8:] += 0.5
-    other = refine(codec._smooth_network, elsewhere, inside, hyper, picture, 50, 3)
+    other = refine(codec._smooth_network, elsewhere, inside, hyper, picture, 50, Distortion(), 3)
     assert not torch.equal(found, other)
 
 
@@ -263,3 +266,24 @@ def test_an_effort_below_zero_is_refused(codec: Codec, source: Path, tmp_path: P
 def test_the_batch_refuses_it_for_decoding(tmp_path: Path) -> None:
     result = CliRunner().invoke(cli, ["batch", "--decode", "--effort", "2", str(tmp_path), str(tmp_path / "out")])
     assert result.exit_code == 2 and "--effort goes without --decode" in result.output
+
+
+def test_a_picture_is_refined_for_the_distortion_of_its_weights(codec: Codec) -> None:
+    """What refinement makes smaller, bits + lambda * distortion, is that of the tuning."""
+    pixels = photo(96, 128)
+    tuned = {
+        share: Codec(replace(codec.weights, provenance=Provenance(0, "visual", share)), coder=codec.coder)
+        for share in (1.0, 0.25)
+    }
+    for share, own in tuned.items():
+        distortion, point = Distortion(share), own.at(60).point
+        losses = []
+        for effort in (0, 12):
+            data = own.encode(Picture(pixels), quality=60, effort=effort)
+            pair = (torch.from_numpy(each)[None].float() / 255 for each in (pixels, own.decode(data).pixels))
+            losses.append(8 * len(data) + point.trade_off * pixels[..., 0].size * distortion(*pair).item())
+        assert losses[1] < losses[0]
+    files = [own.encode(Picture(pixels), quality=60, effort=4) for own in tuned.values()]
+    assert files[0] != files[1]
+    tiny = own.encode(Picture(photo(3, 5)), quality=60, effort=2)  # too small for SSIMULACRA 2
+    assert own.decode(tiny).pixels.shape == (3, 5, 3)

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -56,7 +57,7 @@ from dcacodec.training.signals import Interrupted, Signals
 from dcacodec.training.trainer import Trainer
 from dcacodec.training.workers import Workers
 from dcacodec.weights.export import export
-from dcacodec.weights.reader import read_weights
+from dcacodec.weights.reader import Provenance, read_weights
 
 TESTS = Path(__file__).parent
 CPU = torch.device("cpu")
@@ -969,7 +970,8 @@ def test_weights_that_training_cannot_start_from(pictures: Path, tmp_path: Path)
     path.write_bytes(export(drawn_model(replace(TINY, order="LGR"), seed=5)))
     result = call("train", pictures, "--run", tmp_path / "run", *ONE_STEP, "--resume", path)
     assert_fails(result, f"{path}: weights of another network than the preset 'tiny'")
-    path.write_bytes(export(drawn_model(TINY, seed=5), pixels=-1))
+    untold: Any = SimpleNamespace(metadata={"pixels": "-1"})
+    path.write_bytes(export(drawn_model(TINY, seed=5), provenance=untold))
     result = call("train", pictures, "--run", tmp_path / "run", *ONE_STEP, "--resume", path)
     assert_fails(result, "weights.safetensors is not a weights file of this program: trained on -1 pixels")
     assert not (tmp_path / "run").exists()

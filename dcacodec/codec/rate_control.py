@@ -1,8 +1,8 @@
 """The quality that comes nearest to a wanted file size, PSNR or SSIMULACRA 2, found by trying.
 
 Bytes and likeness rise with the quality, but for an exception here and there. So the last quality that keeps to the
-target is searched by bisection, and then its neighbours are looked at: the next but one, as the target may be kept to there
-again, and the one before, which may be nearer to it::
+target is searched by bisection, and then its neighbours are looked at: the next but one, as the target may be kept to
+there again, and the one before, which may be nearer to it::
 
     quality     1 ...... 50 ...... 78 79 80 81 82 83 .... 100
     kept to     +        +         +  +  +  -  +  -  -      -
