@@ -49,7 +49,7 @@ ImageLike: TypeAlias = "Content | Image.Image | NDArray[np.uint8] | Tensor | Pic
 Region: TypeAlias = "tuple[int, int, int, int]"
 """Left, top, width, height in pixels."""
 
-Result = TypeVar("Result")
+Read = TypeVar("Read")
 
 
 def encode(
@@ -340,7 +340,7 @@ def _check_sides(height: int, width: int) -> None:
 # ---------------------------------------------------------------------------------------------------- files, and codecs
 
 
-def _from_file(source: Content, read: Callable[[BinaryIO], Result]) -> Result:
+def _from_file(source: Content, read: Callable[[BinaryIO], Read]) -> Read:
     """What `read` makes of an open file."""
     if isinstance(source, str | os.PathLike):
         with open(source, "rb") as file:

@@ -101,7 +101,7 @@ def tags(first: str) -> st.SearchStrategy[str]:
 
 @st.composite
 def containers(draw: st.DrawFn) -> Container:
-    slice_log2 = draw(st.sampled_from(dca.SLICE_LOG2))
+    slice_log2 = draw(st.sampled_from(dca.SLICE_LOG2_CODES))
     size = 1 << slice_log2
     if slice_log2:
         columns, rows = draw(st.integers(1, 3)), draw(st.integers(1, 2))

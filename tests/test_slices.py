@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -490,6 +491,25 @@ def test_the_number_of_threads_changes_nothing(codec: Codec, set_threads: Callab
         results.append((data, codec.decode(data).pixels.tobytes()))
         assert torch.get_num_threads() == threads
     assert results[0] == results[1] == results[2]
+
+
+def test_two_codecs_at_once(codec: Codec, set_threads: Callable[[int], None]) -> None:
+    """Each cuts pictures into slices and has workers of its own: the same bytes as alone, and the same threads after."""
+    set_threads(2)
+    sources = [picture(300, 520, seed=seed) for seed in range(2)]
+    codecs = [codec, Codec(codec.weights, coder=codec.coder)]
+    alone = [own.encode(source, quality=60, slice_log2=8) for own, source in zip(codecs, sources, strict=True)]
+    start = threading.Barrier(2)
+
+    def work(index: int) -> tuple[list[bytes], int]:
+        start.wait(timeout=30)
+        files = [codecs[index].encode(sources[index], quality=60, slice_log2=8) for _ in range(3)]
+        return files, torch.get_num_threads()
+
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(work, range(2)))
+    assert [set(files) for files, _ in found] == [{data} for data in alone]
+    assert [count for _, count in found] == [2, 2] and torch.get_num_threads() == 2
 
 
 def test_workers_that_start_at_once_leave_the_count_of_threads_alone() -> None:

@@ -15,18 +15,24 @@ from typing import Protocol, TypeVar
 
 import torch
 
-Task = TypeVar("Task")
-Result = TypeVar("Result")
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 class InOrder(Protocol):
     """What the built-in `map` does: the results of a function, in the order of the tasks."""
 
-    def __call__(self, function: Callable[[Task], Result], tasks: Iterable[Task], /) -> Iterator[Result]: ...
+    def __call__(self, function: Callable[[Item], Made], tasks: Iterable[Item], /) -> Iterator[Made]: ...
 
 
 _STARTING = Lock()
-"""Held while the count of PyTorch's threads, which the whole process shares, is not what it was set to."""
+"""Held while new threads would start with another count of PyTorch's threads than the caller set.
+
+`torch.set_num_threads` sets two things: the count of the thread that calls it (OpenMP keeps one for each), and the count
+that threads begin with. A worker needs the first, 1, and cannot have it without the second. So workers set theirs, one
+lock lets only one pool do so at a time, and then the caller's count is set again for all threads to come. The count of
+other threads that are at work already is theirs and never changes.
+"""
 
 
 @contextmanager
@@ -56,8 +62,8 @@ def workers(count: int) -> Iterator[InOrder]:
 
     pool = ThreadPoolExecutor(count, "dcacodec", begin)
 
-    def in_order(function: Callable[[Task], Result], tasks: Iterable[Task], /) -> Iterator[Result]:
-        pending: deque[Future[Result]] = deque()
+    def in_order(function: Callable[[Item], Made], tasks: Iterable[Item], /) -> Iterator[Made]:
+        pending: deque[Future[Made]] = deque()
         for task in tasks:
             pending.append(pool.submit(function, task))
             if len(pending) > count:

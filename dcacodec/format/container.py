@@ -40,7 +40,7 @@ MAX_SIDE: Final = 1 << 20
 """The widest and tallest a picture of this format can be, in pixels."""
 DEFAULT_MAX_PIXELS: Final = 178_956_970
 """Pictures of more pixels are refused unless the caller says otherwise: the count at which Pillow refuses too."""
-SLICE_LOG2: Final = (0, *range(8, 12))
+SLICE_LOG2_CODES: Final = (0, *range(8, 12))
 """Allowed values of `Header.slice_log2`."""
 LARGEST_SLICE: Final = 1 << 22
 """Pixels of the largest slice, each side rounded up by `padded`: what a decoder must have memory for at once."""
@@ -95,7 +95,7 @@ class Header:
             raise BadModeError(f"colour mode {self.mode} is not one of {', '.join(MODES)}")
         if not 1 <= self.quality <= 100:
             raise BadQualityError(f"quality {self.quality} is not in 1 to 100")
-        if self.slice_log2 not in SLICE_LOG2:
+        if self.slice_log2 not in SLICE_LOG2_CODES:
             raise BadSliceSizeError(f"slice size code {self.slice_log2} is neither 0 nor in 8 to 11")
         if self.slice_log2 == 0 and padded(self.width) * padded(self.height) > LARGEST_SLICE:
             raise BadSliceSizeError(f"a picture of {self.width}x{self.height} pixels is too large for a single slice")

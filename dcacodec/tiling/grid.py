@@ -21,7 +21,7 @@ from dcacodec.errors import BadRegionError
 from dcacodec.format.container import Header, padded
 from dcacodec.tiling.boxes import Box
 
-SLICE_LOG2: Final = 10
+USUAL_SLICE_LOG2: Final = 10
 """Of the slices that an encoder makes, where it makes any: 1024x1024 pixels."""
 LARGEST_WHOLE: Final = 1 << 21
 """Pixels of the largest canvas that an encoder codes in one slice."""
@@ -93,7 +93,7 @@ class Grid:
 
 def suitable_slice_log2(width: int, height: int) -> int:
     """The slice size code that an encoder takes for a picture."""
-    return 0 if padded(width) * padded(height) <= LARGEST_WHOLE else SLICE_LOG2
+    return 0 if padded(width) * padded(height) <= LARGEST_WHOLE else USUAL_SLICE_LOG2
 
 
 @dataclass(frozen=True)
