@@ -494,7 +494,7 @@ def test_the_number_of_threads_changes_nothing(codec: Codec, set_threads: Callab
 
 
 def test_two_codecs_at_once(codec: Codec, set_threads: Callable[[int], None]) -> None:
-    """Each cuts pictures into slices and has workers of its own: the same bytes as alone, and the same threads after."""
+    """Each cuts pictures into slices and has workers of its own: bytes as alone, and the same threads after."""
     set_threads(2)
     sources = [picture(300, 520, seed=seed) for seed in range(2)]
     codecs = [codec, Codec(codec.weights, coder=codec.coder)]

@@ -26,7 +26,7 @@ from dcacodec.codec import defaults
 from dcacodec.codec.decoder import SliceLatent, decode_view
 from dcacodec.codec.encoder import EncodedSlice, SliceEncoder, assemble, side_chunks
 from dcacodec.codec.operating_point import OperatingPoint
-from dcacodec.codec.parallel import InOrder, workers
+from dcacodec.codec.parallel import InOrder, take_thread_count, workers
 from dcacodec.codec.progress import Progress, ProgressReporter
 from dcacodec.codec.slice_coder import SliceCoder
 from dcacodec.coding import Coder, best_coder
@@ -192,6 +192,7 @@ class Codec:
 
     def at(self, quality: int) -> SliceCoder:
         """What codes slices at a quality, 1..100."""
+        take_thread_count()  # before anything is computed
         return SliceCoder(OperatingPoint.of(self.weights, self.device, quality), self.coder)
 
     def encoder_at(self, quality: int, *, effort: int = defaults.EFFORT) -> SliceEncoder:

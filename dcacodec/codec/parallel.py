@@ -28,11 +28,17 @@ class InOrder(Protocol):
 _STARTING = Lock()
 """Held while new threads would start with another count of PyTorch's threads than the caller set.
 
-`torch.set_num_threads` sets two things: the count of the thread that calls it (OpenMP keeps one for each), and the count
-that threads begin with. A worker needs the first, 1, and cannot have it without the second. So workers set theirs, one
-lock lets only one pool do so at a time, and then the caller's count is set again for all threads to come. The count of
-other threads that are at work already is theirs and never changes.
+`torch.set_num_threads` sets two things: the count of the thread that calls it (OpenMP keeps one for each), and the
+count that threads begin with. A worker needs the first, 1, and cannot have it without the second. So workers set
+theirs, one lock lets only one pool do so at a time, and then the caller's count is set again for all threads to come.
+Threads that have their count keep it; a thread takes its own with the first call of a codec, see `take_thread_count`.
 """
+
+
+def take_thread_count() -> None:
+    """Let this thread have its count of PyTorch's threads before a pool that is starting gives it another one."""
+    with _STARTING:
+        torch.get_num_threads()
 
 
 @contextmanager
