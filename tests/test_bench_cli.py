@@ -59,6 +59,7 @@ def save(pixels: Any, path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_from_pictures_to_results(tmp_path: Path, codec: Codec) -> None:
     pictures = [photo(64, 80, seed) for seed in (1, 2)]
     for number, pixels in enumerate(pictures):
@@ -160,6 +161,7 @@ def test_quick(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------- interruptions
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
     for number in range(3):
         save(photo(300, 400, number), tmp_path / "mine" / f"{number}.png")

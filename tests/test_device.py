@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from pretend_gpu import CUDA, OnGpu, pretended
+from pretend_gpu import CUDA, pretended
 from tiny import WEIGHTS
 
 from dcacodec.codec.codec import Codec
@@ -48,7 +48,7 @@ def test_a_gpu_that_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
 
     trouble = "the CUDA device cannot be used (CUDA error: no kernel image is available)"
     with pretended(), monkeypatch.context() as patch:
-        patch.setattr(OnGpu, "add_", fail)
+        patch.setattr(torch.Tensor, "add_", fail)
         with pytest.warns(DeviceWarning) as notices:
             assert choose_device("auto") == torch.device("cpu")
         assert [str(each.message) for each in notices] == [f"{trouble}; the CPU is used"]

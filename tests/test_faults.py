@@ -85,6 +85,7 @@ def both_ways(source: Path, coded: Path, folder: Path) -> list[tuple[str, Path, 
 # ------------------------------------------------------------------------------------------- killed, crowded, starved
 
 
+@pytest.mark.slow
 def test_kill_9_at_any_moment(tmp_path: Path) -> None:
     """The names hold nothing, what they held, or a whole new file. Nothing else is left."""
     found = worker("kill", tmp_path, 16)
@@ -96,12 +97,14 @@ def test_kill_9_at_any_moment(tmp_path: Path) -> None:
     assert set(found["left"].values()) <= {"whole"}
 
 
+@pytest.mark.slow
 def test_two_encoders_of_one_path(tmp_path: Path) -> None:
     found = worker("crowd", tmp_path, 15)
     assert set(found["seen"]) == {"0", "1"}  # and never "damaged"
     assert found["left"] == ["out.dca"]
 
 
+@pytest.mark.slow
 def test_out_of_memory(tmp_path: Path, tiny_models: Path) -> None:
     """With too little memory one line and the old file; with enough the new one. Never anything else."""
     runs = worker("starve", tmp_path, tiny_models, 0, 24, 300)
@@ -134,6 +137,7 @@ def test_what_pytorch_and_onednn_call_out_of_memory(
     assert list(out.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_many_encodes_do_not_leak() -> None:
     """`fault_worker.py leak 1000` is the long form."""
     found = worker("leak", 60)

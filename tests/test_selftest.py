@@ -58,7 +58,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     index = json.loads((path / "index.json").read_text("utf-8"))
     (path / "index.json").write_text(json.dumps({name: index[name] for name in NAMES[:2]}), "utf-8")
     monkeypatch.setattr(module, "GOLDEN", path)
-    monkeypatch.setattr(module.golden_files, "__defaults__", (path,))
     return path
 
 
@@ -187,7 +186,7 @@ def test_a_damaged_installation_is_an_error_of_one_line(damage: str, folder: Pat
     assert re.fullmatch(r"dcacodec: error: the golden file[^\n]+\n", result.stderr)
 
 
-def test_missing_weights_fail(folder: Path, python_only: None) -> None:
+def test_missing_weights_fail(published: None, folder: Path, python_only: None) -> None:
     (folder / TINY).unlink()
     result = call()
     assert result.exit_code == 1

@@ -215,6 +215,7 @@ def test_training_follows_from_the_seed_and_shows_all_variants_the_same(
     assert all(tuple(row[n * size : (n + 1) * size].tolist()) in windows for row in crops for n in range(2))
 
 
+@pytest.mark.slow
 def test_training_lowers_the_rate(frozen: DCA, latents: Latents) -> None:
     """On the one latent that it sees."""
     quality = 1 + 99 * latents.position[0].item() / (TINY.anchors - 1)
@@ -393,6 +394,7 @@ def call(place: Path, out: Path, *more: str | int) -> Result:
     return CliRunner().invoke(command, [str(each) for each in arguments])
 
 
+@pytest.mark.slow
 def test_the_command_and_that_nothing_is_done_twice(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

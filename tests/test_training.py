@@ -1502,6 +1502,7 @@ def distance(left: dict[str, Tensor], right: dict[str, Tensor], part: str) -> fl
     return math.sqrt(sum((left[k] - right[k]).double().square().sum().item() for k in left if k.startswith(part)))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_no_noise")
 def test_two_processes_train_as_one_with_both_batches(pictures: Path, tmp_path: Path) -> None:
     shutil.copytree(pictures, tmp_path / "pictures")

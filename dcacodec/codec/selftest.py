@@ -74,12 +74,13 @@ class Golden:
     means: list[list[list[int]]]
 
 
-def golden_files(folder: Path = GOLDEN) -> list[Golden]:
-    """The golden files.
+def golden_files(folder: Path | None = None) -> list[Golden]:
+    """The golden files of a folder, by default those of this installation.
 
     Raises:
         DcaError: one is missing or damaged.
     """
+    folder = folder or GOLDEN
     try:
         listing = json.loads((folder / "index.json").read_text("utf-8"))
         found = []
