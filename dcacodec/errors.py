@@ -40,6 +40,7 @@ __all__ = [
     "UnknownChunkError",
     "UnknownModelError",
     "WeightsError",
+    "WorkerError",
 ]
 
 
@@ -157,6 +158,10 @@ class TrainingError(DcaError):
 
 class BatchError(DcaError):
     """A batch of pictures cannot start or go on: no pictures, two that would be one file, no worker, no space left."""
+
+
+class WorkerError(DcaError):
+    """A process that was to do work cannot do any."""
 
 
 class BenchError(DcaError):

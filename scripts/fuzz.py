@@ -22,17 +22,17 @@ every length. `--atheris` has the package atheris search, guided by the branches
 from __future__ import annotations
 
 import json
-import multiprocessing
 import random
 import resource
 import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
-from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import FrameType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
@@ -51,6 +51,7 @@ from dcacodec.format.container import Chunk, Container
 from dcacodec.format.reader import parse
 from dcacodec.format.writer import pack
 from dcacodec.images.picture import Picture
+from dcacodec.processes import pool
 from dcacodec.tiling.grid import Grid
 from dcacodec.weights.reader import read_weights
 
@@ -466,43 +467,55 @@ def _resident_peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _work(pipe: Connection, seconds: float) -> None:
-    """A process that judges what it is sent. Before each file it says which one: if it dies, that was it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGALRM, _too_long)
-    known = samples()
-    judge = Judge(known, seconds)
-    for sample in known:
-        assert judge(sample.data, sample.data) == (SAME, False)
-    limit = _address_space() + HEADROOM
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    before = _resident_peak()
-    while (batch := pipe.recv()) is not None:
+@dataclass(frozen=True)
+class Verdict:
+    """What came of some files.
+
+    Attributes:
+        counts: by outcome.
+        findings: among them.
+        growth: bytes by which the process's memory has grown since it began.
+    """
+
+    counts: Counter[str]
+    findings: list[Finding]
+    growth: int
+
+
+class Jury:
+    """Judges files in a process of its own, whose memory it limits."""
+
+    def __init__(self, seconds: float) -> None:
+        signal.signal(signal.SIGALRM, _too_long)
+        known = samples()
+        self._judge = Judge(known, seconds)
+        for sample in known:
+            assert self._judge(sample.data, sample.data) == (SAME, False)
+        limit = _address_space() + HEADROOM
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        self._begin = self._before = _resident_peak()
+
+    def __call__(self, mutants: Sequence[Mutant]) -> Verdict:
+        """The verdict on some files."""
         counts: Counter[str] = Counter()
         findings = []
-        for each in batch:
-            pipe.send(each.number)
-            outcome, found = judge(each.data, each.sample.data)
-            if not found and _resident_peak() - before > GROWTH:
+        for each in mutants:
+            outcome, found = self._judge(each.data, each.sample.data)
+            if not found and _resident_peak() - self._before > GROWTH:
                 outcome, found = f"memory: grown by more than {GROWTH >> 20} MiB", True
-                before = _resident_peak()
+                self._before = _resident_peak()
             counts[outcome] += 1
             if found:
-                findings.append(Finding(each.number, each.sample.name, each.changes, outcome, each.data))
-        pipe.send((counts, findings, _resident_peak() - before))
+                findings.append(finding(each, outcome))
+        return Verdict(counts, findings, _resident_peak() - self._begin)
+
+
+def finding(mutant: Mutant, outcome: str) -> Finding:
+    """What came of a file, as a finding."""
+    return Finding(mutant.number, mutant.sample.name, mutant.changes, outcome, mutant.data)
 
 
 # -------------------------------------------------------------------------------------------------------------- the run
-
-
-@dataclass
-class Worker:
-    """A judging process, and what it is at."""
-
-    process: Any
-    pipe: Connection
-    batch: list[Mutant]
-    at: int = -1
 
 
 @dataclass(frozen=True)
@@ -515,75 +528,44 @@ class Summary:
 
 
 def run(mutants: Iterator[Mutant], total: int, jobs: int, seconds: float, keep: Callable[[Finding], None]) -> Summary:
-    """Judge files on processes. A process that dies is a finding too, and another takes its place."""
-    context = multiprocessing.get_context("spawn")
+    """Judge files in processes, many at a time. Those that a process died with, or hung, are judged again one by one:
+    what dies then is a finding.
+    """
     counts: Counter[str] = Counter()
     findings: list[Finding] = []
     growth = 0
 
-    def found(finding: Finding) -> None:
-        findings.append(finding)
-        keep(finding)
+    def found(each: Finding) -> None:
+        findings.append(each)
+        keep(each)
 
-    def start() -> Worker:
-        ours, theirs = context.Pipe()
-        process = context.Process(target=_work, args=(theirs, seconds), daemon=True)
-        process.start()
-        theirs.close()
-        return Worker(process, ours, [])
+    with tqdm(total=total, unit="file", mininterval=2) as bar:
 
-    def feed(worker: Worker, batch: list[Mutant]) -> None:
-        worker.batch = batch or list(islice(mutants, BATCH))
-        worker.at = -1
-        if worker.batch:
-            worker.pipe.send(worker.batch)
-        else:
-            worker.pipe.send(None)
-            workers.remove(worker)
-
-    workers = [start() for _ in range(jobs)]
-    try:
-        with tqdm(total=total, unit="file", mininterval=2) as bar:
-            for worker in list(workers):
-                feed(worker, [])
-            while workers:
-                ready = wait([worker.pipe for worker in workers], timeout=5 * seconds + 60)
-                if not ready:  # nothing at all for so long: it hangs where no signal is heard
-                    for worker in workers:
-                        worker.process.kill()
-                    continue
-                for worker in [worker for worker in workers if worker.pipe in ready]:
-                    try:
-                        message = worker.pipe.recv()
-                    except EOFError:
-                        worker.process.join()
-                        numbers = [each.number for each in worker.batch]
-                        if worker.at not in numbers:
-                            raise SystemExit("a process ended before its first file") from None
-                        place = numbers.index(worker.at)
-                        each, outcome = worker.batch[place], f"crash: exit code {worker.process.exitcode}"
-                        found(Finding(each.number, each.sample.name, each.changes, outcome, each.data))
-                        # What it had judged before is judged again.
-                        rest = worker.batch[:place] + worker.batch[place + 1 :]
-                        workers.remove(worker)
-                        counts["crash"] += 1
-                        bar.update(1)
-                        workers.append(start())
-                        feed(workers[-1], rest)
+        def judge(groups: Iterable[list[Mutant]]) -> list[tuple[list[Mutant], pool.Lost]]:
+            """Count what comes of all files but of those that a process died with, which are returned."""
+            nonlocal growth
+            lost = []
+            limit = 5 * seconds + 60  # for hangs that no signal ends
+            with closing(pool.run(groups, partial(Jury, seconds), jobs, limit, attempts=1)) as verdicts:
+                for group, verdict in verdicts:
+                    if isinstance(verdict, pool.Lost):
+                        lost.append((group, verdict))
                         continue
-                    if isinstance(message, int):
-                        worker.at = message
-                    else:
-                        more, faults, grown = message
-                        counts.update(more)
-                        for finding in faults:
-                            found(finding)
-                        growth = max(growth, grown)
-                        bar.update(more.total())
-                        feed(worker, [])
-    finally:
-        for worker in workers:
-            worker.process.kill()
+                    counts.update(verdict.counts)
+                    for each in verdict.findings:
+                        found(each)
+                    growth = max(growth, verdict.growth)
+                    bar.update(len(group))
+            return lost
+
+        for group, _ in judge(iter(lambda: list(islice(mutants, BATCH)), [])):
+            deaths = judge([each] for each in group)
+            for (each,), death in deaths:
+                found(finding(each, f"crash: {death}"))
+                counts["crash"] += 1
+                bar.update(1)
+            if not deaths:
+                found(finding(group[0], f"crash: with one of {len(group)} files from this one on, with none alone"))
     return Summary(counts, findings, growth)
 
 
@@ -595,8 +577,9 @@ def guided(seconds_in_all: int, seconds: float, out: Path) -> None:
     known = samples()
     judge = Judge(known, seconds)
 
-    for name in ("container", "codec", "slices", "images", "coding.stream"):
-        for function in _functions_of(sys.modules[f"dcacodec.{name}"]):
+    rooms = tuple(f"dcacodec.{room}." for room in ("format", "codec", "images", "coding"))
+    for module in [module for name, module in sys.modules.items() if name.startswith(rooms)]:
+        for function in _functions_of(module):
             atheris.instrument_func(function)
 
     def try_one(body: bytes) -> None:

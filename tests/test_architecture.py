@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent / "dcacodec"
 
 RANKS = (
     {"errors", "_version"},
-    {"files"},
+    {"files", "processes"},
     {"format"},
     {"images"},
     {"tiling"},

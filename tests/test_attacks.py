@@ -9,8 +9,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -298,50 +300,35 @@ def test_the_judge_finds_faults(fuzz: ModuleType, monkeypatch: pytest.MonkeyPatc
         signal.signal(signal.SIGALRM, before)
 
 
-@linux
-def test_a_process_that_dies_is_a_finding(fuzz: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And the files after it are judged all the same, by another process."""
-    known = fuzz.samples()[:1]
-    mutants = [fuzz.Mutant(number, known[0], "", bytes([number])) for number in range(5)]
+@pytest.mark.parametrize("again", [True, False])
+def test_files_that_a_process_dies_with_are_findings(
+    fuzz: ModuleType, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    """Those beside them are judged all the same. A death that comes once only is a finding, too."""
+    mutants = [fuzz.Mutant(number, fuzz.Sample("sample", b""), "change", b"data") for number in range(450)]
+    deadly = {5, 6, 250}
 
-    class Process:
-        """In place of a process: the worker of `run` at the other end of the pipe, which dies at the third file."""
+    def outcome(group: list[Any]) -> Any:
+        if deadly.isdisjoint(each.number for each in group) or len(group) == 1 and not again:
+            return fuzz.Verdict(Counter(judged=len(group)), [], 0)
+        return fuzz.pool.Lost(1, -11)
 
-        exitcode = -11
+    def run(groups: Iterable[list[Any]], make: object, jobs: int, timeout: float, attempts: int) -> Iterator[Any]:
+        assert (jobs, attempts) == (3, 1)
+        yield from ((group, outcome(group)) for group in groups)
 
-        def __init__(self, target: Any, args: Any, daemon: bool) -> None:
-            self._pipe = args[0]
-
-        def start(self) -> None:
-            import threading
-
-            # The other end is closed for `run` once this has begun.
-            pipe = self._pipe.__class__(os.dup(self._pipe.fileno()))
-            threading.Thread(target=self._work, args=(pipe,), daemon=True).start()
-
-        def _work(self, pipe: Any) -> None:
-            while (batch := pipe.recv()) is not None:
-                for each in batch:
-                    pipe.send(each.number)
-                    if each.number == 2:
-                        pipe.close()
-                        return
-                pipe.send((fuzz.Counter({"judged": len(batch)}), [], 0))
-
-        def join(self) -> None:
-            pass
-
-        def kill(self) -> None:
-            pass
-
-    import multiprocessing
-
-    context = SimpleNamespace(Pipe=multiprocessing.Pipe, Process=Process)
-    monkeypatch.setattr(fuzz.multiprocessing, "get_context", lambda kind: context)
+    monkeypatch.setattr(fuzz.pool, "run", run)
     found: list[Any] = []
-    summary = fuzz.run(iter(mutants), 5, 1, 60.0, found.append)
-    assert [(each.number, each.outcome) for each in found] == [(2, "crash: exit code -11")]
-    assert summary.counts == {"crash": 1, "judged": 4} and summary.findings == found
+    summary = fuzz.run(iter(mutants), 450, 3, 60.0, found.append)
+    assert summary.findings == found
+    if again:
+        crash = "crash: its worker process ended once (killed by signal 11); is there enough memory?"
+        assert [(each.number, each.outcome) for each in found] == [(number, crash) for number in sorted(deadly)]
+        assert summary.counts == {"judged": 447, "crash": 3}
+    else:
+        crash = "crash: with one of 200 files from this one on, with none alone"
+        assert [(each.number, each.outcome) for each in found] == [(0, crash), (200, crash)]
+        assert summary.counts == {"judged": 450}
 
 
 def test_golden_files_are_those_of_the_fuzzer(fuzz: ModuleType) -> None:

@@ -22,8 +22,8 @@ from pretend_gpu import pretended
 from tiny import photo
 
 from dcacodec import Codec, read_picture
+from dcacodec.batch.local import run_in_processes
 from dcacodec.batch.plan import Job, Plan, Stamp, larger_than, make_plan, of_other_quality, remove_leftovers
-from dcacodec.batch.pool import run_in_processes
 from dcacodec.batch.report import Report
 from dcacodec.batch.work import Decoding, Encoding, MakeWorker, Outcome, Outcomes
 from dcacodec.cli.app import cli
@@ -389,21 +389,9 @@ def test_what_no_worker_survives_is_a_failure(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.dca", "z.dca"]
 
 
-def test_more_workers_than_jobs_and_more_jobs_than_workers(tmp_path: Path) -> None:
-    fill(tmp_path, *(f"in/{number}.txt" for number in range(7)))
-    jobs = planned(tmp_path, "in").jobs
-    assert len(list(run_in_processes(jobs[:1], Capitals(tmp_path), 3, 1))) == 1
-    assert len(list(run_in_processes(jobs, Capitals(tmp_path), 1, 1))) == 7
-    workers = {line.split()[1] for line in (tmp_path / "ledger").read_text().splitlines()}
-    assert len(workers) == 2  # one of each call: it does all of its jobs
-    assert list(run_in_processes((), Capitals(tmp_path), 2, 1)) == []
-    # The first was there already for the second call, written since the plan: not again.
-    assert ledger(tmp_path) == [f"{number}.dca" for number in range(7)]
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
-    [(no_weights, "there are no weights"), (no_start, "a worker process ended before its first picture")],
+    [(no_weights, "there are no weights"), (no_start, "a worker process ended before its first job")],
 )
 def test_workers_that_cannot_start(make: MakeWorker, message: str, tmp_path: Path) -> None:
     fill(tmp_path, "in/a.txt", "in/b.txt")
@@ -422,22 +410,6 @@ def test_stopping_ends_the_workers_and_leaves_no_half_file(tmp_path: Path) -> No
     with pytest.raises(ProcessLookupError):
         os.kill(worker, 0)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.dca"]
-
-
-def test_a_worker_that_is_told_twice_to_end_ends_silently() -> None:
-    """As when a whole group of processes is terminated, and its parent then terminates it, too."""
-    code = """
-import atexit, multiprocessing, os, signal
-from dcacodec.batch.pool import _serve
-
-def terminated():
-    os.kill(os.getpid(), signal.SIGTERM)
-
-atexit.register(terminated)
-_serve(multiprocessing.Pipe()[1], terminated, 1)
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True)
-    assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGTERM, b"", b"")
 
 
 def test_a_folder_for_which_there_is_no_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -464,7 +436,7 @@ import sys
 from pathlib import Path
 from batch_worker import Capitals
 from dcacodec.batch.plan import make_plan
-from dcacodec.batch.pool import run_in_processes
+from dcacodec.batch.local import run_in_processes
 
 if __name__ == "__main__":
     root = Path(sys.argv[1])
@@ -867,7 +839,7 @@ def test_a_gpu_has_one_process_if_no_number_is_asked_for(
         asked.append((make.device, processes))
         return (Outcome(job, bytes_in=1, bytes_out=1) for job in jobs)
 
-    monkeypatch.setattr("dcacodec.batch.pool.run_in_processes", run)
+    monkeypatch.setattr("dcacodec.batch.local.run_in_processes", run)
     monkeypatch.setattr("dcacodec.cli.batch._DRIVERS", (str(tmp_path),))
     monkeypatch.setattr("dcacodec.cli.batch.cores", lambda: 3)
     fill(tmp_path, *(f"in/{number}.png" for number in range(5)))

@@ -2,7 +2,7 @@
 
 ::
 
-    sources, folder --(plan)--> jobs --(pool: processes of this machine, or cluster: Ray)--> outcomes --(report)
+    sources, folder --(plan)--> jobs --(local: processes of this machine, or cluster: Ray)--> outcomes --(report)
                                         \\-- in each worker: work, a codec that is loaded once
 
 Nothing is kept between runs but the files themselves: a target is written whole or not at all, so the same command

@@ -6,19 +6,15 @@ What goes there and comes back is plain data. A codec that fails there is a `Fai
 from __future__ import annotations
 
 import os
-import signal
-import threading
 import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from multiprocessing import parent_process
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dcacodec.bench.codec import BenchCodec, Options
 from dcacodec.bench.codecs import open_codec
@@ -56,20 +52,12 @@ class Task:
     metrics: tuple[str, ...]
 
 
-def start_worker(threads: int) -> None:
-    """Set up a process that works for another one, and ends with it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of them; the parent ends the others
+def worker(work: Callable[..., Result], threads: int) -> Callable[[tuple[int, tuple[Any, ...]]], Result]:
+    """Set up this process, and give what does one of numbered tasks in it."""
     warnings.simplefilter("ignore")  # the parent has told what there is to tell about the pictures
-    parent = parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     # Read when a library is loaded, which none is yet that has threads.
     os.environ["OMP_NUM_THREADS"] = str(threads)
-
-
-def _end_with(parent: BaseProcess) -> None:
-    parent.join()
-    os._exit(1)
+    return lambda numbered: work(*numbered[1])
 
 
 @cache

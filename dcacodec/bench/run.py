@@ -12,7 +12,8 @@ import json
 import os
 import platform
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError
@@ -30,8 +31,8 @@ from dcacodec.bench.page import Exhibit, Side
 from dcacodec.bench.results import Anchor, Codec, Failure, Results, Sample
 from dcacodec.bench.store import Journal, sample_from_json, sample_to_json
 from dcacodec.bench.summary import deficits
-from dcacodec.bench.workers import Crash, each
 from dcacodec.images.reading import read_picture
+from dcacodec.processes import pool
 
 SHOWCASE_BPP: Final = (0.15, 0.3, 0.6)
 """Bits per pixel at which decoded pictures are shown side by side."""
@@ -108,16 +109,17 @@ def run(plan: Plan, journal: Journal, tell: Tell) -> Results:
             (plan.task(codec, member, setting), first.path, Path(folder))
             for codec, setting, member in map(wanted.__getitem__, missing)
         ]
-        for index, result in _spread(measure.sample, tasks, plan):
-            number = missing[index]
-            if isinstance(result, Sample):
-                samples[number] = result
-                journal.add(keys[number], sample_to_json(result))
-            else:
-                failed(number, result)
-            codec, setting, member = wanted[number]
-            bar.set_postfix_str(f"{codec.name} {setting:g} {member.name}")
-            bar.update()
+        with closing(_spread(measure.sample, tasks, plan)) as results:
+            for index, result in results:
+                number = missing[index]
+                if isinstance(result, Sample):
+                    samples[number] = result
+                    journal.add(keys[number], sample_to_json(result))
+                else:
+                    failed(number, result)
+                codec, setting, member = wanted[number]
+                bar.set_postfix_str(f"{codec.name} {setting:g} {member.name}")
+                bar.update()
 
     codecs: list[Codec] = []
     for codec in tqdm(plan.codecs, desc="peak memory", unit="codec", disable=plan.quiet):
@@ -147,14 +149,13 @@ def _bar(plan: Plan, total: int, done: int) -> Any:
     return tqdm(total=total, initial=done, desc="measuring", unit="file", disable=plan.quiet)
 
 
-def _spread(work: Any, tasks: Sequence[tuple[Any, ...]], plan: Plan) -> Any:
-    """The results of the work as they come; a crashed process is a `Failure`, too."""
-    for index, result in each(work, tasks, plan.jobs, partial(measure.start_worker, plan.options.threads)):
-        if isinstance(result, Crash):
-            task = tasks[index][0]
-            yield index, Failure(task.codec, task.picture, task.setting, str(result))
-        else:
-            yield index, result
+def _spread(work: Any, tasks: Sequence[tuple[Any, ...]], plan: Plan) -> Generator[tuple[int, Any], None, None]:
+    """The place of each task and its result as they come; a task that no process survives has a `Failure`, too."""
+    make = partial(measure.worker, work, plan.options.threads)
+    with closing(pool.run(enumerate(tasks), make, plan.jobs)) as results:
+        for (index, (task, *_)), result in results:
+            lost = isinstance(result, pool.Lost)
+            yield index, Failure(task.codec, task.picture, task.setting, str(result)) if lost else result
 
 
 def showcase(plan: Plan, results: Results, count: int, tell: Tell) -> tuple[Exhibit, ...]:
@@ -172,8 +173,11 @@ def showcase(plan: Plan, results: Results, count: int, tell: Tell) -> tuple[Exhi
     wanted = [(number, codec) for number in range(len(members)) for codec in plan.codecs]
     tasks = [(plan.task(codec, members[number], 0), targets[number]) for number, codec in wanted]
     found: dict[tuple[int, str], tuple[Side | None, ...]] = {}
-    with tqdm(total=len(tasks), desc="pictures at matched bytes", unit="search", disable=plan.quiet) as bar:
-        for index, result in _spread(measure.matches, tasks, plan):
+    with (
+        tqdm(total=len(tasks), desc="pictures at matched bytes", unit="search", disable=plan.quiet) as bar,
+        closing(_spread(measure.matches, tasks, plan)) as searched,
+    ):
+        for index, result in searched:
             number, codec = wanted[index]
             if isinstance(result, Failure):
                 tell(f"{codec.name} failed on {result.picture}, which is to be shown: {result.reason}")

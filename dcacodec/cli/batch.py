@@ -211,7 +211,7 @@ def batch(
             from dcacodec.batch.cluster import run_on_ray
 
             return run_on_ray(plan.jobs, make, address, jobs, gpus=1 if place == "cuda" else 0)
-        from dcacodec.batch.pool import run_in_processes
+        from dcacodec.batch.local import run_in_processes
 
         most = _MOST_REFINING if effort else _MOST_JOBS
         processes = min(jobs or (1 if place == "cuda" else min(cores(), most)), len(plan.jobs))

@@ -1,0 +1,39 @@
+"""Workers as processes of this machine."""
+
+import os
+from collections.abc import Sequence
+from contextlib import closing
+from functools import partial
+
+from dcacodec.batch.plan import Job
+from dcacodec.batch.work import MakeWorker, Outcome, Outcomes, Worker
+from dcacodec.errors import BatchError, WorkerError
+from dcacodec.processes import pool
+
+
+def run_in_processes(jobs: Sequence[Job], make: MakeWorker, processes: int, threads: int) -> Outcomes:
+    """Do all jobs; outcomes come as they are ready.
+
+    A worker that dies is replaced, and its job done again, once. When the iterator is closed, or an exception is
+    raised where it waits (Ctrl-C), the workers end and remove what they were writing.
+
+    Args:
+        jobs: what to do.
+        make: makes a worker; it is pickled.
+        processes: at most so many at a time, 1 or more.
+        threads: of torch, for each of them; the environment variable OMP_NUM_THREADS overrules it.
+
+    Raises:
+        BatchError: a worker cannot be made, or dies before its first job.
+    """
+    try:
+        with closing(pool.run(jobs, partial(_made, make, threads), processes)) as results:
+            for job, outcome in results:
+                yield Outcome(job, error=str(outcome)) if isinstance(outcome, pool.Lost) else outcome
+    except WorkerError as error:
+        raise BatchError(str(error)) from error
+
+
+def _made(make: MakeWorker, threads: int) -> Worker:
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    return make()

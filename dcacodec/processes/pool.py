@@ -1,0 +1,242 @@
+"""A pool of processes that survives the death of any of them.
+
+Each process is sent one job at a time, so that it is known which job it died with. (`concurrent.futures` gives up all
+that is waiting when a process of its pool dies, and cannot tell what it worked on.) Processes are spawned, not forked:
+threads do not survive a fork, and locks that they hold stay locked.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from types import FrameType
+from typing import Any, Final, Generic, NoReturn, TypeVar
+
+from dcacodec.errors import WorkerError, reason
+
+J = TypeVar("J")
+R = TypeVar("R")
+
+ATTEMPTS: Final = 2
+"""How many processes may die with a job. One may be killed by accident; a second one says that it is the job."""
+
+_GRACE_SECONDS: Final = 10.0
+"""How long a process that is told to end may take: to leave a computation and remove the file it was writing."""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The outcome of a job that no process survived.
+
+    Attributes:
+        attempts: how many processes died with it.
+        code: exit code of the last one; below 0 the negative number of the signal that killed it.
+        seconds: the limit that the job exceeded, if that is why the process was killed.
+    """
+
+    attempts: int
+    code: int
+    seconds: float | None = None
+
+    def __str__(self) -> str:
+        if self.seconds is not None:
+            return f"it took longer than {self.seconds:g} s"
+        how = f"killed by signal {-self.code}" if self.code < 0 else f"exit code {self.code}"
+        times = "once" if self.attempts == 1 else f"{self.attempts} times"
+        return f"its worker process ended {times} ({how}); is there enough memory?"
+
+
+@dataclass
+class _Task(Generic[J]):
+    """A job, and how many processes have died with it."""
+
+    job: J
+    deaths: int = 0
+
+
+@dataclass
+class _Member(Generic[J]):
+    """A process, the task that it has, since when (monotonic seconds), and whether it was killed for being late."""
+
+    process: BaseProcess
+    task: _Task[J] | None = None
+    since: float = 0.0
+    late: bool = False
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A process's first message."""
+
+
+@dataclass(frozen=True)
+class _Result(Generic[R]):
+    """What came of a job."""
+
+    value: R
+
+
+@dataclass(frozen=True)
+class _Raised:
+    """An error that ends all of the work."""
+
+    error: Exception
+
+
+def run(
+    jobs: Iterable[J],
+    make: Callable[[], Callable[[J], R]],
+    processes: int,
+    timeout: float | None = None,
+    attempts: int = ATTEMPTS,
+) -> Generator[tuple[J, R | Lost], None, None]:
+    """Do all jobs; each comes back with its outcome as soon as that is there, in any order.
+
+    A process that dies is replaced, and its job done again. When the generator is closed, or an exception is raised
+    where it waits (Ctrl-C), the processes get SIGTERM, which raises `SystemExit` in them, so that they can clean up.
+    They do not get SIGINT. When this process is killed, they end with the job they have.
+
+    Args:
+        jobs: what to do; taken when it is needed.
+        make: runs once in each process, and gives the function that does a job there. It is pickled, as jobs and
+            outcomes are.
+        processes: at most so many at a time, 1 or more.
+        timeout: seconds that a job may take; its process is killed after that. None for no limit.
+        attempts: how many processes may die with a job before it is `Lost`.
+
+    Raises:
+        WorkerError: `make` raised an exception, or a process died before its first job.
+        Exception: whatever the function raised.
+    """
+    source = map(_Task, jobs)
+    waiting: deque[_Task[J]] = deque(islice(source, processes))
+    members: dict[Connection, _Member[J]] = {}
+    ending: list[BaseProcess] = []
+    try:
+        for _ in range(len(waiting)):
+            _start(members, make)
+        while members:
+            for connection in _readable(members, timeout):
+                member = members[connection]
+                done = member.task
+                try:
+                    message = connection.recv()
+                except (EOFError, OSError):
+                    del members[connection]
+                    connection.close()
+                    _end(member.process)
+                    if done is None:
+                        raise WorkerError("a worker process ended before its first job") from None
+                    done.deaths += 1
+                    if done.deaths < attempts:
+                        waiting.appendleft(done)
+                    else:
+                        code = member.process.exitcode or 0
+                        yield done.job, Lost(done.deaths, code, timeout if member.late else None)
+                    waiting.extend(islice(source, 0 if waiting else 1))
+                    if waiting:
+                        _start(members, make)
+                    continue
+                if isinstance(message, _Raised):
+                    raise message.error
+                waiting.extend(islice(source, 0 if waiting else 1))
+                if waiting:
+                    member.task, member.since = waiting.popleft(), time.monotonic()
+                    with suppress(OSError):  # it died meanwhile: the next look at it tells
+                        connection.send(member.task.job)
+                else:
+                    del members[connection]
+                    connection.close()  # at which it ends
+                    ending.append(member.process)
+                if isinstance(message, _Result):
+                    assert done is not None
+                    yield done.job, message.value
+    finally:
+        for connection, member in members.items():
+            member.process.terminate()
+            connection.close()
+            ending.append(member.process)
+        for process in ending:
+            _end(process)
+
+
+def _readable(members: dict[Connection, _Member[Any]], timeout: float | None) -> Iterator[Connection]:
+    """Wait until a process has sent something or died, and give those that have. Kills the ones that take too long."""
+    remaining = None
+    if timeout is not None:
+        now = time.monotonic()
+        remaining = max(0.0, min((m.since + timeout - now for m in members.values() if m.task), default=timeout))
+    ready = wait(list(members), remaining)
+    if not ready and timeout is not None:
+        for member in members.values():
+            if member.task and time.monotonic() - member.since >= timeout:
+                member.late = True
+                member.process.kill()
+    for connection in ready:
+        assert isinstance(connection, Connection)
+        yield connection
+
+
+def _start(members: dict[Connection, _Member[J]], make: Callable[[], Callable[[J], R]]) -> None:
+    """Start a process. SIGINT is for the parent, which ends the others: it is blocked there from the first moment."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs, make), name="dcacodec-worker", daemon=True)
+    resource_tracker.ensure_running()  # it sets the mask of signals itself
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+        members[ours] = _Member(process)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()
+
+
+def _end(process: BaseProcess) -> None:
+    """Wait for the end of a process that was told to end."""
+    process.join(_GRACE_SECONDS)
+    if process.is_alive():
+        process.kill()
+        process.join()
+
+
+def _serve(connection: Connection, make: Callable[[], Callable[[J], R]]) -> None:
+    """The other process: tells that it is ready, then does what it is sent until the connection is closed."""
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        with suppress(EOFError, OSError):  # the parent has closed the connection, or is gone
+            try:
+                work = make()
+            except Exception as error:
+                connection.send(_Raised(WorkerError(reason(error))))
+                return
+            connection.send(_Ready())
+            while True:
+                connection.send(_outcome(work, connection.recv()))
+    finally:  # it ends now: another signal (a group of processes gets two) would only break that off
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _outcome(work: Callable[[J], R], job: J) -> _Result[R] | _Raised:
+    try:
+        return _Result(work(job))
+    except Exception as error:
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:  # it cannot be sent
+            return _Raised(RuntimeError(f"{type(error).__name__}: {error}"))
+        return _Raised(error)
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)

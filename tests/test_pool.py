@@ -1,0 +1,217 @@
+"""The pool of processes: what is done, what is done again, what is lost, and what is left when it ends."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from dcacodec.errors import DcaError, WorkerError
+from dcacodec.processes.pool import Lost, run
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left() -> Iterator[None]:
+    before = set(multiprocessing.active_children())
+    yield
+    assert set(multiprocessing.active_children()) == before
+
+
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+# What makes the functions that do jobs, in the other processes.
+
+
+def squares() -> Callable[[int], tuple[int, int]]:
+    return lambda number: (number * number, os.getpid())
+
+
+def kills_itself(bad: int, marker: Path | None = None) -> Callable[[int], int]:
+    """At the job `bad`: always, or until there is a marker."""
+
+    def work(number: int) -> int:
+        if number == bad and not (marker and marker.exists()):
+            if marker:
+                marker.touch()
+            kill()
+        return number
+
+    return work
+
+
+def exits() -> Callable[[int], None]:
+    return os._exit
+
+
+def sleeps() -> Callable[[float], float]:
+    def work(seconds: float) -> float:
+        time.sleep(seconds)
+        return seconds
+
+    return work
+
+
+def fails(error: Exception) -> Callable[[object], None]:
+    def work(job: object) -> None:
+        raise error
+
+    return work
+
+
+class OddError(Exception):
+    """Cannot be made again from its text, as pickle would."""
+
+    def __init__(self, one: int, other: int) -> None:
+        super().__init__(f"{one} {other}")
+
+
+def fails_oddly() -> Callable[[object], None]:
+    return fails(OddError(1, 2))
+
+
+def writes() -> Callable[[Path], None]:
+    """Writes a file for ever, and removes it when it is told to end."""
+
+    def work(path: Path) -> None:
+        try:
+            path.write_text(str(os.getpid()))
+            time.sleep(600)
+        finally:
+            path.unlink()
+
+    return work
+
+
+def no_worker() -> Callable[[object], None]:
+    raise DcaError("there are\nno weights")
+
+
+def dies_at_once() -> Callable[[object], None]:
+    kill()
+    raise AssertionError
+
+
+def masks() -> Callable[[object], set[signal.Signals]]:
+    return lambda job: set(signal.pthread_sigmask(signal.SIG_BLOCK, ()))  # type: ignore[arg-type]
+
+
+def wait_for(path: Path) -> None:
+    for _ in range(3000):
+        if path.exists():
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"{path} does not come")
+
+
+@pytest.mark.parametrize(("count", "processes"), [(7, 2), (1, 3), (5, 1), (0, 2)])
+def test_every_job_has_one_outcome(count: int, processes: int) -> None:
+    outcomes = list(run(range(count), squares, processes))
+    assert sorted((job, outcome[0]) for job, outcome in outcomes if not isinstance(outcome, Lost)) == [
+        (number, number * number) for number in range(count)
+    ]
+    workers = {outcome[1] for _, outcome in outcomes if not isinstance(outcome, Lost)}
+    assert len(workers) <= processes and os.getpid() not in workers
+
+
+def test_jobs_are_taken_when_they_are_needed() -> None:
+    taken: list[int] = []
+
+    def jobs() -> Iterator[int]:
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    with closing(run(jobs(), squares, 2)) as outcomes:
+        next(outcomes)
+        assert len(taken) <= 4
+
+
+def test_a_job_that_no_process_survives_is_lost_alone() -> None:
+    outcomes = dict(run(range(6), partial(kills_itself, 2), 1))
+    assert outcomes.pop(2) == Lost(2, -signal.SIGKILL)
+    assert outcomes == {number: number for number in (0, 1, 3, 4, 5)}
+    assert str(Lost(2, -9)) == "its worker process ended 2 times (killed by signal 9); is there enough memory?"
+
+
+def test_an_exit_code_is_told() -> None:
+    assert dict(run([7], exits, 1)) == {7: Lost(2, 7)}
+    assert dict(run([7], exits, 1, attempts=1)) == {7: Lost(1, 7)}
+    assert "ended once (exit code 7)" in str(Lost(1, 7))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_job_whose_process_dies_once_is_done_again(processes: int, tmp_path: Path) -> None:
+    make = partial(kills_itself, 1, tmp_path / "marker")
+    assert dict(run(range(3), make, processes)) == {0: 0, 1: 1, 2: 2}
+    (tmp_path / "marker").unlink()
+    assert dict(run(range(3), make, processes, attempts=1)) == {0: 0, 1: Lost(1, -signal.SIGKILL), 2: 2}
+
+
+def test_a_job_that_takes_too_long_is_lost() -> None:
+    outcomes = dict(run([0.0, 300.0, 0.01], sleeps, 2, timeout=1, attempts=1))
+    assert outcomes == {0.0: 0.0, 300.0: Lost(1, -signal.SIGKILL, 1), 0.01: 0.01}
+    assert str(outcomes[300.0]) == "it took longer than 1 s"
+
+
+def test_an_error_of_the_work_ends_it() -> None:
+    with pytest.raises(LookupError, match="^'a mistake'$|^a mistake$"):
+        list(run([1], partial(fails, LookupError("a mistake")), 1))
+    with pytest.raises(RuntimeError, match="^OddError: 1 2$"):
+        list(run([1], fails_oddly, 1))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [(no_worker, "there are no weights"), (dies_at_once, "a worker process ended before its first job")],
+)
+def test_processes_that_cannot_start(make: Callable[[], Callable[[int], None]], message: str) -> None:
+    with pytest.raises(WorkerError) as caught:
+        list(run([1, 2], make, 2))
+    assert str(caught.value) == message
+
+
+def test_an_interrupt_ends_the_processes_and_lets_them_clean_up(tmp_path: Path) -> None:
+    outcomes = run([tmp_path / "file"], writes, 1)
+
+    def interrupt() -> None:
+        wait_for(tmp_path / "file")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    interrupter = threading.Thread(target=interrupt)
+    interrupter.start()
+    with pytest.raises(KeyboardInterrupt):
+        next(outcomes)
+    interrupter.join()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_is_left_to_the_parent() -> None:
+    ((_, blocked),) = run([None], masks, 1)
+    assert blocked == {signal.SIGINT}
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_a_process_that_is_told_twice_to_end_ends_silently() -> None:
+    """As when a whole group of processes is terminated, and its parent then terminates it, too."""
+    code = """
+import atexit, multiprocessing, os, signal
+from dcacodec.processes.pool import _serve
+
+def terminated():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+atexit.register(terminated)
+_serve(multiprocessing.Pipe()[1], terminated)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGTERM, b"", b"")
