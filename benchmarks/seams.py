@@ -154,7 +154,8 @@ class Steps:
 
 def _differences(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Of neighbours in (H, W, 3) across borders of slices, and across all other lines: (n, 256, 3), a side of a slice
-    each."""
+    each.
+    """
     at_border: list[NDArray[np.float64]] = []
     elsewhere: list[NDArray[np.float64]] = []
     side = 1 << SLICE_LOG2

@@ -9,7 +9,7 @@ def main() -> None:
         from dcacodec.cli.app import main as command
     except KeyboardInterrupt:
         if sys.stderr is not None:  # else `print` would take standard output
-            print("dcacodec: error: interrupted", file=sys.stderr)
+            print("dcacodec: error: interrupted", file=sys.stderr)  # noqa: T201
         raise SystemExit(130) from None
     command()
 

@@ -124,7 +124,7 @@ def _accept(prefix: bytes) -> bool:
     return prefix.startswith(MAGIC)
 
 
-def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
+def _save(image: Image.Image, file: IO[bytes], _filename: str | bytes) -> None:
     """What `Image.save` calls.
 
     Its options: `quality` (1 to 100), `effort` (0 or more), `tune` ("visual" or "psnr"), and `icc_profile`, `exif`

@@ -212,7 +212,7 @@ def process(setting: Setting, number: int, folder: Path, writers: int) -> dict[s
     environment = {**os.environ, "OMP_NUM_THREADS": str(setting.threads), **setting.environment}
     given = json.dumps([asdict(setting), number, str(folder), writers])
     command = [setting.python or sys.executable, str(Path(__file__).resolve()), "--work", given]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         raise click.ClickException(f"{setting.name}: {done.stderr.strip()}")
     result: dict[str, Any] = json.loads(done.stdout)

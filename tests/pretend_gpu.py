@@ -58,7 +58,7 @@ def _tensors(value: Any) -> list[Tensor]:
 
 
 def _place(value: Any) -> str | None:
-    """ "cuda" or "cpu" where it names a device or is a tensor, else None."""
+    """Where it is, "cuda" or "cpu", if it names a device or is a tensor, else None."""
     if isinstance(value, str | torch.device):
         return torch.device(value).type
     return ("cuda" if is_there(value) else "cpu") if isinstance(value, Tensor) else None

@@ -267,7 +267,10 @@ def test_what_only_the_format_tells_of_samples(data: bytes, gray: list[int], alp
 
 def test_a_transparent_colour_of_16_bits_is_refused() -> None:
     data = tiny_png(16, 2, bytes(24), bytes(6))
-    with Image.open(io.BytesIO(data)) as image, pytest.raises(ImageError, match="^a 16-bit picture with a transparent"):
+    with (
+        Image.open(io.BytesIO(data)) as image,
+        pytest.raises(ImageError, match=r"^a 16-bit picture with a transparent"),
+    ):
         from_pillow(image)
 
 
@@ -391,7 +394,7 @@ def test_parts_and_previews(codec: Codec, files: dict[str, bytes]) -> None:
     assert torch.equal((decode_tensor(data, scale=4, codec=codec) * 255).round().byte(), torch_of(small.pixels))
     with pytest.raises(BadRegionError):
         decode(data, region=(7, 3, 27, 9), codec=codec)
-    with pytest.raises(ValueError, match="^scale must be"):
+    with pytest.raises(ValueError, match=r"^scale must be"):
         decode(data, scale=3, codec=codec)
 
 

@@ -31,10 +31,7 @@ from dcacodec.images.picture import Picture
 
 ROOT = Path(__file__).resolve().parent.parent
 ATTACKS = ROOT / "attacks"
-TABLE = {
-    name: error
-    for name, error in re.findall(r"^\| `([^`]+)` \| .* \| ([^|]+) \|$", (ATTACKS / "README.md").read_text(), re.M)
-}
+TABLE = dict(re.findall(r"^\| `([^`]+)` \| .* \| ([^|]+) \|$", (ATTACKS / "README.md").read_text(), re.MULTILINE))
 DECODES = "none, decodes"
 VALUES_OF_A_PIXEL = 16 / 256 + 4 / 256 + 8 / 4096
 """That the tiny network's entropy model codes: y-hat, z_l, z_r. z_g has 48 for each slice."""
@@ -74,6 +71,7 @@ def outcomes(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
         capture_output=True,
         text=True,
         env=environment,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return {Path(name).name: outcome for name, outcome in json.loads(done.stdout).items()}
@@ -141,10 +139,10 @@ def test_libraries_in_c_do_not_write_lines_of_their_own(tmp_path: Path) -> None:
     """libtiff does: past Python, so that only another process sees it."""
     command = [sys.executable, "-m", "dcacodec", "encode", str(ATTACKS / "strips.tif"), str(tmp_path / "out.dca")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, capture_output=True, env=environment)
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
     assert done.returncode == 1
     assert re.fullmatch(rb"dcacodec: error: \S+strips\.tif: [^\n]+\n", done.stderr)
-    shown = subprocess.run([*command[:3], "--debug", *command[3:]], capture_output=True, env=environment)
+    shown = subprocess.run([*command[:3], "--debug", *command[3:]], capture_output=True, env=environment, check=False)
     assert b"TIFFFillStrip" in shown.stderr
 
 
@@ -193,7 +191,7 @@ def test_an_endless_pipe_ends_a_command(arguments: list[str], tmp_path: Path, mo
             return (start + super().read(size))[:size]
 
     arguments = [arguments[0], "--max-pixels", "1", *arguments[1:]]
-    result = CliRunner().invoke(cli, arguments, input=Pipe(), prog_name="dcacodec")
+    result = CliRunner().invoke(cli, arguments, input=Pipe(), prog_name="dcacodec")  # type: ignore[arg-type]
     assert (result.exit_code, result.stdout) == (1, "")
     assert re.fullmatch(r"dcacodec: error: standard input: more than 1008 bytes.*\n", result.stderr)
     assert list(tmp_path.iterdir()) == []
@@ -309,7 +307,7 @@ def test_files_that_a_process_dies_with_are_findings(
     deadly = {5, 6, 250}
 
     def outcome(group: list[Any]) -> Any:
-        if deadly.isdisjoint(each.number for each in group) or len(group) == 1 and not again:
+        if deadly.isdisjoint(each.number for each in group) or (len(group) == 1 and not again):
             return fuzz.Verdict(Counter(judged=len(group)), [], 0)
         return fuzz.pool.Lost(1, -11)
 

@@ -135,8 +135,10 @@ def test_what_is_not_older_than_its_source_is_skipped(tmp_path: Path) -> None:
         (
             ["in/a.txt", "in/a.TXT", "in/b/c.txt", "in/b/c.Txt", "in/b/c.TXT", "in/d.txt"],
             ["in"],
-            "{0}/in/a.TXT and {0}/in/a.txt would both become {0}/out/a.dca (and 2 more); "
-            "--keep-suffix keeps them apart",
+            (
+                "{0}/in/a.TXT and {0}/in/a.txt would both become {0}/out/a.dca (and 2 more); "
+                "--keep-suffix keeps them apart"
+            ),
         ),
         (["x/a.txt", "y/a.txt"], ["x", "y"], "{0}/x/a.txt and {0}/y/a.txt would both become {0}/out/a.dca"),
         (  # --keep-suffix would not do for all
@@ -244,7 +246,7 @@ def test_a_pipe_is_no_picture(tmp_path: Path) -> None:
     fill(tmp_path, "in/a.txt")
     os.mkfifo(tmp_path / "in" / "pipe.txt")
     assert pairs(planned(tmp_path, "in"), tmp_path) == [("in/a.txt", "out/a.dca")]
-    with pytest.raises(BatchError, match="pipe.txt: not a file and not a folder$"):
+    with pytest.raises(BatchError, match=r"pipe.txt: not a file and not a folder$"):
         planned(tmp_path, "in/pipe.txt")
 
 
@@ -714,8 +716,10 @@ def test_every_picture_is_coded_to_the_target(
     assert (
         notices
         == [
-            f"dcacodec: notice: {large} of the files that are skipped are larger than the target; "
-            "--force codes them anew"
+            (
+                f"dcacodec: notice: {large} of the files that are skipped are larger than the target; "
+                "--force codes them anew"
+            )
         ][: bool(large)]
     )
     assert last.startswith("0 of 2 files coded, 2 skipped as up to date; ")

@@ -42,7 +42,7 @@ def test_of_other_pictures_it_is_another_curve(site: Site, tmp_path: Path) -> No
     (tmp_path / "anchors" / "other" / "vtm.json").write_text(content("VTM", 0.25), "utf-8")
     assert find_anchor("vtm", "other", [tmp_path]).curve.bpp == (0.25, 1.0)
     assert find_anchor("vtm", "kodak", [tmp_path]).curve.bpp == (0.3, 1.0)
-    with pytest.raises(BenchError, match="^no published curve 'vtm' for third$"):
+    with pytest.raises(BenchError, match=r"^no published curve 'vtm' for third$"):
         find_anchor("vtm", "third", [tmp_path])
 
 

@@ -79,9 +79,9 @@ def test_what_is_missing_is_left_out_or_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert "webp" not in available() and "jxl" not in available()
     assert available()[:2] == ("dcacodec", "jpeg")
-    with pytest.raises(BenchError, match="^webp needs a Pillow that was built with it$"):
+    with pytest.raises(BenchError, match=r"^webp needs a Pillow that was built with it$"):
         open_codec("webp", Options())
-    with pytest.raises(BenchError, match="^jxl needs the package pillow-jxl-plugin$"):
+    with pytest.raises(BenchError, match=r"^jxl needs the package pillow-jxl-plugin$"):
         open_codec("jxl", Options())
     known = "dcacodec, dcacodec:EFFORT, jpeg, .*, compressai:MODEL"
     with pytest.raises(BenchError, match=f"^no codec 'gif'; these are known: {known}$"):
@@ -181,7 +181,7 @@ def test_compressai_files(compressai: list[int]) -> None:
 
 def test_compressai_as_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "compressai.zoo", None)
-    with pytest.raises(BenchError, match="^compressai:mbt2018 needs the package compressai, which cannot be"):
+    with pytest.raises(BenchError, match=r"^compressai:mbt2018 needs the package compressai, which cannot be"):
         open_codec("compressai:mbt2018", Options())
 
 

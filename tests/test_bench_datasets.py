@@ -173,7 +173,7 @@ def test_kodak_is_known() -> None:
 
 
 def test_an_unknown_name() -> None:
-    with pytest.raises(BenchError, match="^no dataset, manifest or folder 'kodac'; known by name: kodak$"):
+    with pytest.raises(BenchError, match=r"^no dataset, manifest or folder 'kodac'; known by name: kodak$"):
         named_dataset("kodac", [], never)
 
 
@@ -228,13 +228,13 @@ def test_names_are_as_short_as_they_can_be(tmp_path: Path) -> None:
     assert [member.name for member in dataset.pictures] == ["first.png", "first.bmp"]
     dataset = files_dataset("mine", [one / "first.png", other / "first.png"], quiet=True)
     assert [member.name for member in dataset.pictures] == [str(one / "first.png"), str(other / "first.png")]
-    with pytest.raises(BenchError, match="first.png is named twice$"):
+    with pytest.raises(BenchError, match=r"first.png is named twice$"):
         files_dataset("mine", [one / "first.png", one / "first.png"], quiet=True)
 
 
 def test_what_is_no_picture(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(BenchError, match="empty: no pictures in it$"):
+    with pytest.raises(BenchError, match=r"empty: no pictures in it$"):
         files_dataset("mine", [tmp_path / "empty"], quiet=True)
     (tmp_path / "bad.png").write_text("no picture")
     with pytest.raises(BenchError, match=r"bad\.png: not a picture in one of the formats"):

@@ -68,7 +68,7 @@ def test_a_metric_that_one_picture_lacks_has_no_mean() -> None:
     lacking = replace(given, samples=(replace(first, quality={**first.quality, "ms-ssim": None}), *rest))
     mean = lacking.means("dcacodec")[0]
     assert mean.quality["ms-ssim"] is None and mean.quality["ssimulacra2"] is not None
-    with pytest.raises(ValueError, match="^dcacodec: pictures are too small for MS-SSIM$"):
+    with pytest.raises(ValueError, match=r"^dcacodec: pictures are too small for MS-SSIM$"):
         lacking.curve("dcacodec", "ms-ssim")
 
 
@@ -114,7 +114,8 @@ def test_a_metric_that_falls_with_quality_is_turned() -> None:
 
 def test_pictures_where_the_first_codec_loses_come_first() -> None:
     """At equal bytes the first needs 0.75 times WebP's bytes, so it is ahead by 20 log2(4 / 3); on the second picture
-    another codec has 30 points more than it should."""
+    another codec has 30 points more than it should.
+    """
     given = results()
     ahead = 20 * math.log2(4 / 3)
     samples = tuple(

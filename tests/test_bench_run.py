@@ -239,5 +239,5 @@ def test_a_program_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_p
     program.write_text("#!/bin/sh\necho no >&2\nexit 3\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    with pytest.raises(BenchError, match="^butteraugli_main ended with 3: no$"):
+    with pytest.raises(BenchError, match=r"^butteraugli_main ended with 3: no$"):
         METRICS["butteraugli"].measure(photo(16, 16), photo(16, 16))

@@ -62,12 +62,12 @@ def test_results_there_and_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"format": "other"}', '{"format": "dcacodec-bench-2"}', '{"format": "dcacodec-bench-2", '
-             '"dataset": "x", "pictures": [], "codecs": [{}], "samples": []}'],
+    "text", ["", "[]", "{}", '{"format": "other"}', '{"format": "dcacodec-bench-2"}', ('{"format": "dcacodec-bench-2", '
+             '"dataset": "x", "pictures": [], "codecs": [{}], "samples": []}')],
 )  # fmt: skip
 def test_no_results(text: str, tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text(text, "utf-8")
-    with pytest.raises(BenchError, match="results.json is not a file of results"):
+    with pytest.raises(BenchError, match=r"results.json is not a file of results"):
         load_results(tmp_path / "results.json")
 
 

@@ -92,7 +92,7 @@ def test_nothing_heavy_is_imported_for_help_and_info(arguments: list[str], tmp_p
         "sys.argv[0] = 'dcacodec'\n"
         "main()\n"
     )
-    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
     assert done.stderr.splitlines()[-1] == "[]"
     assert done.returncode == (0 if arguments else 2)
 
@@ -109,7 +109,7 @@ def test_an_interrupt_while_loading_is_told_in_a_line(module: str) -> None:
         "from dcacodec.__main__ import main\n"
         "main()\n"
     )
-    done = subprocess.run([sys.executable, "-c", script, "--version"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", script, "--version"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "dcacodec: error: interrupted\n")
 
 
@@ -118,7 +118,7 @@ def test_an_interrupt_is_not_told_on_standard_output(tmp_path: Path) -> None:
     (tmp_path / "click.py").write_text("raise KeyboardInterrupt", "utf-8")
     script = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from dcacodec.__main__ import main; main()"
     words = [sys.executable, "-c", script]
-    done = subprocess.run(["sh", "-c", '"$@" 2>&-', "sh", *words], capture_output=True)
+    done = subprocess.run(["sh", "-c", '"$@" 2>&-', "sh", *words], capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (130, b"")
 
 
@@ -143,7 +143,7 @@ def test_a_signal_that_a_library_loses_while_it_loads_still_ends_it(then: str, t
     )
     Image.new("RGB", (8, 8)).save(tmp_path / "in.png")
     words = ["encode", str(tmp_path / "in.png"), str(tmp_path / "out.dca")]
-    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (143, "")
     assert "error" not in done.stderr
 
@@ -457,14 +457,16 @@ def test_debug_shows_where(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_pipe_that_nobody_reads_is_no_news() -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    done = subprocess.run(command("info", "-"), input=FILE, stdout=writing, stderr=subprocess.PIPE)
+    done = subprocess.run(command("info", "-"), input=FILE, stdout=writing, stderr=subprocess.PIPE, check=False)
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, b"")
 
 
 def in_shell(redirection: str, *arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
     """The command with something about its standard streams changed by a shell."""
-    return subprocess.run(["sh", "-c", f'"$@" {redirection}', "sh", *command(*arguments)], capture_output=True)
+    return subprocess.run(
+        ["sh", "-c", f'"$@" {redirection}', "sh", *command(*arguments)], capture_output=True, check=False
+    )
 
 
 def test_closed_standard_streams_are_told() -> None:
@@ -489,7 +491,7 @@ def test_a_result_that_cannot_be_printed_is_told(arguments: tuple[str, ...], tmp
 def test_what_the_encoding_of_standard_output_lacks_is_escaped() -> None:
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     words = [sys.executable, "-c", "from dcacodec.cli.console import print_result; print_result('m\\xfc \\u20ac')"]
-    done = subprocess.run(words, capture_output=True, env=environment)
+    done = subprocess.run(words, capture_output=True, env=environment, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"m\\xfc \\u20ac\n", b"")
 
 
@@ -504,7 +506,11 @@ def test_what_is_written_in_part_is_told(unbuffered: str, coded: Path, tmp_path:
     for words in (["decode", "--format", "ppm", str(coded), "-"], ["completion", "bash"]):
         with open(tmp_path / "out", "wb") as out:
             done = subprocess.run(
-                [sys.executable, "-c", limited, *words], stdout=out, stderr=subprocess.PIPE, env=environment
+                [sys.executable, "-c", limited, *words],
+                stdout=out,
+                stderr=subprocess.PIPE,
+                env=environment,
+                check=False,
             )
         assert (done.returncode, done.stderr) == (1, b"dcacodec: error: standard output: File too large\n"), words
         assert (tmp_path / "out").stat().st_size <= 100
@@ -559,7 +565,9 @@ def test_what_is_no_dca_file_is_not_read_to_its_end() -> None:
 
 def test_binary_output_to_a_terminal_is_refused() -> None:
     keyboard, terminal = os.openpty()
-    done = subprocess.run(command("encode", "-", "-"), input=png(photo()), stdout=terminal, stderr=subprocess.PIPE)
+    done = subprocess.run(
+        command("encode", "-", "-"), input=png(photo()), stdout=terminal, stderr=subprocess.PIPE, check=False
+    )
     os.close(terminal)
     os.close(keyboard)
     assert done.returncode == 2
@@ -637,7 +645,9 @@ def test_standard_output_is_clean_in_a_fresh_process(tmp_path: Path) -> None:
     source, coded = tmp_path / "in.png", tmp_path / "out.dca"
     source.write_bytes(png(photo()))
     assert call("encode", "--device", "cpu", source, coded).exit_code == 0
-    done = subprocess.run(command("encode", "--device", "cpu", "-", "-"), input=png(photo()), capture_output=True)
+    done = subprocess.run(
+        command("encode", "--device", "cpu", "-", "-"), input=png(photo()), capture_output=True, check=False
+    )
     assert (done.returncode, done.stdout) == (0, coded.read_bytes())
     assert re.fullmatch(rb"stdin -> stdout \d+ bytes .+\n", done.stderr)
 

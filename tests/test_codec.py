@@ -583,7 +583,7 @@ def test_unknown_preset(models: Path) -> None:
 def test_unreadable_list_of_weights(content: str | None, tmp_path: Path) -> None:
     if content is not None:
         (tmp_path / "index.json").write_text(content)
-    with pytest.raises(WeightsError, match="^the list of weights, .*index.json, cannot be read: "):
+    with pytest.raises(WeightsError, match=r"^the list of weights, .*index.json, cannot be read: "):
         by_preset("tiny", folder=tmp_path)
 
 

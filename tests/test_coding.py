@@ -646,7 +646,7 @@ def test_compiler_that_fails(tmp_path: Path) -> None:
 def test_cache_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, torchac: TorchacCoder, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("DCACODEC_CACHE", str(tmp_path / "file"))
-    with pytest.raises(CoderUnavailableError, match="Not a directory|cannot find the path"):
+    with pytest.raises(CoderUnavailableError, match=r"Not a directory|cannot find the path"):
         TorchacCoder()
 
 
@@ -676,7 +676,7 @@ def test_damaged_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 
     monkeypatch.setenv("DCACODEC_CACHE", str(tmp_path))
     monkeypatch.setattr(compiled, "_build", build)
-    with pytest.raises(CoderUnavailableError, match="cannot be loaded .* delete it to have it built anew"):
+    with pytest.raises(CoderUnavailableError, match=r"cannot be loaded .* delete it to have it built anew"):
         TorchacCoder()
 
 

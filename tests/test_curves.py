@@ -128,7 +128,7 @@ def test_bd_rate_in_a_window_of_a_scaled_curve(method: Method) -> None:
 
 def test_curves_apart_have_no_bd_rate() -> None:
     low, high = Curve("low", (0.1, 0.2), (20.0, 25.0)), Curve("high", (0.1, 0.2), (25.0, 30.0))
-    with pytest.raises(ValueError, match="^low and high have no PSNR in common$"):
+    with pytest.raises(ValueError, match=r"^low and high have no PSNR in common$"):
         bd_rate(low, high)
 
 
@@ -177,5 +177,5 @@ def test_other_files_are_no_anchors(tmp_path: Path, content: object) -> None:
 def test_a_file_that_is_no_json_is_no_anchor(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     path.write_bytes(b"\xff\xfe not JSON")
-    with pytest.raises(ValueError, match="^results.json is not a file of results"):
+    with pytest.raises(ValueError, match=r"^results.json is not a file of results"):
         load_anchor(path)

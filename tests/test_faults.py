@@ -49,7 +49,7 @@ def environment() -> dict[str, str]:
 def worker(*arguments: object) -> Any:
     """What a worker prints."""
     command = [sys.executable, str(WORKER), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment())
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -201,7 +201,7 @@ def test_a_closed_pipe_ends_the_command_quietly(source: Path, coded: Path, tiny_
         reading, writing = os.pipe()
         os.close(reading)
         command = [sys.executable, str(WORKER), "cli", str(tiny_models), name, "--device", "cpu", str(given), "-"]
-        done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, env=environment())
+        done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, env=environment(), check=False)
         os.close(writing)
         assert (done.returncode, done.stderr) == (1, b"")
 
@@ -241,7 +241,9 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[str], None]]:
     folder.mkdir()
 
     def mount(options: str) -> None:
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True)
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, check=False
+        )
         if done.returncode:
             pytest.skip("this system mounts nothing")
 

@@ -601,7 +601,7 @@ def test_damage_that_only_the_checksum_of_a_png_tells() -> None:
 
 def test_an_error_that_says_nothing_gives_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: object, **options: object) -> None:
-        raise AssertionError()
+        raise AssertionError
 
     monkeypatch.setattr(Image, "open", fail)
     with pytest.raises(ImageError) as caught:

@@ -31,7 +31,7 @@ def test_names_are_those_of_their_modules() -> None:
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="^module 'dcacodec' has no attribute 'missing'$"):
+    with pytest.raises(AttributeError, match=r"^module 'dcacodec' has no attribute 'missing'$"):
         dcacodec.missing  # noqa: B018
 
 
@@ -128,6 +128,6 @@ def test_no_picture_is_replaced_by_what_it_becomes(picture_file: Path, codec: Co
     coded = tmp_path / "coded.png"  # a .dca file under the name of a picture
     (tmp_path / "coded.png.dca").rename(coded)
     before = coded.read_bytes()
-    with pytest.raises(ValueError, match="is the source itself$"):
+    with pytest.raises(ValueError, match=r"is the source itself$"):
         decode_file(coded, coded, codec=codec)
     assert coded.read_bytes() == before

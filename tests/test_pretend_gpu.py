@@ -1,5 +1,6 @@
 """What the codec asks of a GPU, seen on one that is pretended: everything is where it has to be, and copies are waited
-for once. That a real one computes the same, `cuda_exactness.py` checks."""
+for once. That a real one computes the same, `cuda_exactness.py` checks.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,7 +36,7 @@ def both() -> Iterator[tuple[Codec, Codec, PretendGpu]]:
         yield here, there, gpu
 
 
-@pytest.mark.parametrize("quality", (40, 100))
+@pytest.mark.parametrize("quality", [40, 100])
 def test_a_gpu_writes_and_reads_the_same(quality: int) -> None:
     with both() as (here, there, _):
         data = here.encode(PICTURE, quality=quality)

@@ -319,7 +319,7 @@ def test_a_clamp_that_is_reached_is_found(tmp_path: Path) -> None:
 
 def test_a_mean_that_reaches_the_clamp_is_found(model: DCA, tmp_path: Path) -> None:
     """No module puts it out: the head is applied position by position."""
-    with pytest.raises(WeightsError, match="^mean reaches the clamp of activations at 4096$"):
+    with pytest.raises(WeightsError, match=r"^mean reaches the clamp of activations at 4096$"):
         publish(changed(model, "spread.values", 9.0), tmp_path, PICTURES)
 
 
@@ -408,7 +408,7 @@ def test_a_checkpoint_without_what_the_card_tells_is_refused(name: str, model: D
     state = torch.load(path, weights_only=True)
     del state[name]
     torch.save(state, path)
-    with pytest.raises(WeightsError, match="checkpoint.pt: not a checkpoint, or one of a network that this version"):
+    with pytest.raises(WeightsError, match=r"checkpoint.pt: not a checkpoint, or one of a network that this version"):
         load_checkpoint(path)
 
 
@@ -421,7 +421,7 @@ def test_a_checkpoint_of_an_impossible_network_is_refused(change: dict[str, Any]
     state = torch.load(path, weights_only=True)
     state["config"].update(change)
     torch.save(state, path)
-    with pytest.raises(WeightsError, match="checkpoint.pt: not a checkpoint, or one of a network that this version"):
+    with pytest.raises(WeightsError, match=r"checkpoint.pt: not a checkpoint, or one of a network that this version"):
         load_checkpoint(path)
 
 

@@ -128,10 +128,10 @@ def test_outcomes_are_told() -> None:
 @pytest.mark.parametrize("number", [0, -1, float("nan"), float("inf")])
 def test_targets_are_positive_and_finite(number: float) -> None:
     for kind in (MaxBpp, MinPsnr):
-        with pytest.raises(ValueError, match="^a target .* must be above 0"):
+        with pytest.raises(ValueError, match=r"^a target .* must be above 0"):
             kind(number)
     if number != float("inf"):
-        with pytest.raises(ValueError, match="^a target size must be above 0 bytes"):
+        with pytest.raises(ValueError, match=r"^a target size must be above 0 bytes"):
             MaxBytes(cast(int, number))
 
 

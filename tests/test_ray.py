@@ -130,5 +130,5 @@ def test_a_target_reaches_the_workers(address: str, tmp_path: Path) -> None:
 
 
 def test_a_cluster_that_is_not_there() -> None:
-    with pytest.raises(BatchError, match="^Ray at 127.0.0.1:1: "):
+    with pytest.raises(BatchError, match=r"^Ray at 127.0.0.1:1: "):
         run((), Capitals(Path()), "127.0.0.1:1")

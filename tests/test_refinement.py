@@ -118,7 +118,8 @@ def test_what_is_worse_is_not_taken(codec: Codec, astronaut: Picture, monkeypatc
 @pytest.mark.parametrize("quality", [20, 50, 95])
 def test_with_hard_rounding_it_is_the_coding_of_an_encoder(quality: int, codec: Codec) -> None:
     """Bits and y_hat of the soft coding against those of the entropy model that quantises as an encoder does; both in
-    floating point. With the hardness of refinement a third of the elements are not rounded."""
+    floating point. With the hardness of refinement a third of the elements are not rounded.
+    """
     network, position = codec._smooth_network, codec.at(quality).point.position
     drawn, drawn_y = drawn_latents(network.config, (2, 3), seed=quality, size=10.0)
     hyper, y = {letter: z.float() for letter, z in drawn.items()}, drawn_y.float()

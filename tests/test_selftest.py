@@ -197,7 +197,7 @@ def test_missing_weights_fail(published: None, folder: Path, python_only: None) 
 def test_settings_are_every_coder_with_one_thread_and_with_many() -> None:
     found = [each for each in settings("cpu") if isinstance(each, Setting)]
     assert {each.threads for each in found} >= {1} and len({each.threads for each in found}) == 2
-    assert [each.name for each in found if each.coder.name == "python"][0] == "python coder, 1 thread"
+    assert next(each.name for each in found if each.coder.name == "python") == "python coder, 1 thread"
 
 
 def test_threads_are_as_they_were(folder: Path, python_only: None) -> None:

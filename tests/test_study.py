@@ -108,11 +108,11 @@ def test_latents_are_kept(latents: Latents, tmp_path: Path) -> None:
     assert same(kept, latents)
     for other in ({"source": "1" * 64}, {"sources": "2" * 64}, {"crops": 6}, {"pictures": "1" * 64}, {"seed": 1}):
         assert read_latents(path, replace(KEY, **other), len(VALID)) is None
-    with pytest.raises(WeightsError, match="damaged; without it the latents are made anew$"):
+    with pytest.raises(WeightsError, match=r"damaged; without it the latents are made anew$"):
         read_latents(path, KEY, len(VALID) + 1)
     for content in (path.read_bytes()[:-10], b"", b"text" * 50):
         path.write_bytes(content)
-        with pytest.raises(WeightsError, match="damaged; without it the latents are made anew$"):
+        with pytest.raises(WeightsError, match=r"damaged; without it the latents are made anew$"):
             read_latents(path, KEY, len(VALID))
     path.unlink()
     path.mkdir()
@@ -233,7 +233,7 @@ def test_training_lowers_the_rate(frozen: DCA, latents: Latents) -> None:
 
 def test_a_loss_that_is_not_finite_ends_the_training(frozen: DCA, latents: Latents) -> None:
     bad = replace(latents, train=torch.full_like(latents.train, math.nan))
-    with pytest.raises(TrainingError, match="^R-0: the loss or its gradient is not finite at step 0$"):
+    with pytest.raises(TrainingError, match=r"^R-0: the loss or its gradient is not finite at step 0$"):
         train_variant(frozen, Variant("R"), bad, OPTIONS, CPU, quiet=True)
 
 

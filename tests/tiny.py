@@ -66,7 +66,8 @@ def photo(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
     y, x = np.mgrid[:height, :width].astype(np.float64)
     image = np.full((height, width, 3), 128.0)
     for _ in range(4):
-        down, across, phase = random.normal(0, 0.08, 2).tolist() + [random.uniform(0, 2 * math.pi)]
+        down, across = random.normal(0, 0.08, 2)
+        phase = random.uniform(0, 2 * math.pi)
         image += np.sin(down * y + across * x + phase)[..., None] * random.normal(0, 30, 3)
     for _ in range(3):
         down, across, place = random.normal(0, 1, 3)

@@ -1,4 +1,4 @@
-"""Many pictures: what is to be done, who does it, and what came of it.
+r"""Many pictures: what is to be done, who does it, and what came of it.
 
 ::
 

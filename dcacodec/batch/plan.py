@@ -279,7 +279,7 @@ class _Walk:
         """Whether to take a file that nobody named. One that is left out by its suffix is written down in encoding."""
         suffix = path.suffix.lower()
         known = suffix in self.suffixes
-        if path.name.startswith(".") or not known and (suffix == DCA_SUFFIX or not self.encoding):
+        if path.name.startswith(".") or (not known and (suffix == DCA_SUFFIX or not self.encoding)):
             return False
         try:
             regular = stat.S_ISREG(path.stat().st_mode)  # pipes and devices would keep a worker waiting for ever

@@ -54,7 +54,8 @@ Outcomes = Generator[Outcome, None, None]
 class Worker(Protocol):
     """Does jobs. Whatever is wrong with one of them is in its outcome."""
 
-    def __call__(self, job: Job) -> Outcome: ...
+    def __call__(self, job: Job) -> Outcome:
+        """Do a job."""
 
 
 MakeWorker = Callable[[], Worker]

@@ -137,6 +137,7 @@ def _check(manifest: Manifest) -> None:
 
 
 def one_line(error: Exception) -> str:
+    """What an error in a manifest says; a KeyError names the key alone."""
     return f"{error} is missing" if isinstance(error, KeyError) else str(error)
 
 
@@ -215,8 +216,9 @@ def _fetched(manifest: Manifest, quiet: bool) -> Dataset:
 
 
 def files_dataset(name: str, paths: Sequence[Path], quiet: bool = False) -> Dataset:
-    """The pictures of files and folders. Of a folder, those files that are called like a picture; not those in further
-    folders.
+    """The pictures of files and folders.
+
+    Of a folder, those files that are called like a picture; not those in further folders.
 
     Raises:
         BenchError: a folder has no pictures.

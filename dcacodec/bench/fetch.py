@@ -43,10 +43,10 @@ def fetch(address: str, target: Path, check: Callable[[Path], str | None], timeo
     )
     try:
         store.fetch(part.name, downloader=downloader)
-    except requests.HTTPError as error:
-        assert (reply := error.response) is not None
-        raise BenchError(f"{address}: the server says {reply.status_code} {reply.reason}") from error
     except (requests.RequestException, ValueError) as error:
+        reply = getattr(error, "response", None)
+        if reply is not None:
+            raise BenchError(f"{address}: the server says {reply.status_code} {reply.reason}") from error
         raise BenchError(f"{address} cannot be fetched: {_reason(error)}") from error
     if wrong := check(part):
         part.unlink()

@@ -125,9 +125,11 @@ def _sample(task: Task, warm_up: Path, folder: Path) -> Sample:
     )
 
 
-def memory(task: Task) -> int | None | Failure:
-    """Peak bytes of this process while it loads a codec and codes a picture, less what it holds once all packages are
-    imported and the picture is read. For a fresh process. None where the system does not tell."""
+def memory(task: Task) -> int | Failure | None:
+    """Peak bytes of this process while it loads a codec and codes a picture. None where the system does not tell.
+
+    What it holds once all packages are imported and the picture is read is not counted. For a fresh process.
+    """
     return _guarded(task, lambda: _memory(task))
 
 

@@ -150,7 +150,8 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
-        """
+        """Read what is in the file.
+
         Raises:
             OSError: there is such a file, but it cannot be read.
         """

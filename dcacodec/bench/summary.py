@@ -18,8 +18,10 @@ from dcacodec.metrics.curves import METHODS, BdRate, Curve, Method, bd_rate
 CONVENTIONS: Final = (
     "Rate: the bytes of the file on disk, times 8, over the pixels of the picture.",
     "A point of a curve: the means of the pictures' own values, at one setting (CompressAI's convention).",
-    "BD-rate (bjontegaard): the logarithm of the rate is interpolated over the quality; the mean difference is taken "
-    "over the qualities that both curves have. Negative: fewer bits.",
+    (
+        "BD-rate (bjontegaard): the logarithm of the rate is interpolated over the quality; the mean difference is "
+        "taken over the qualities that both curves have. Negative: fewer bits."
+    ),
     "Times: wall time with the codec loaded, the median of the repetitions.",
     "Peak memory: of a fresh process that codes and decodes one picture, less what it held before.",
 )

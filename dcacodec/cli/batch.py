@@ -244,7 +244,7 @@ def batch(
 
 def _resolved(device: str) -> str:
     """What "auto" stands for. PyTorch, which takes a second to load, is asked only where a driver is."""
-    if device != "auto" or sys.platform == "linux" and not any(map(os.path.exists, _DRIVERS)):
+    if device != "auto" or (sys.platform == "linux" and not any(map(os.path.exists, _DRIVERS))):
         return device
     from dcacodec.network.device import choose_device
 

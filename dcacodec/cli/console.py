@@ -65,7 +65,7 @@ def standard_output() -> Iterator[BinaryIO]:
 
 
 def print_result(text: str) -> None:
-    """Print what was asked for on standard output. What its encoding lacks is escaped, as ``\\xfc``.
+    r"""Print what was asked for on standard output. What its encoding lacks is escaped, as ``\xfc``.
 
     Raises:
         OSError: see `standard_output`.

@@ -34,6 +34,7 @@ def about(name: str, stream: str = "standard input") -> Iterator[None]:
 
 
 def shown(name: str, stream: str) -> str:
+    """How messages call a file, or a standard stream."""
     return stream if name == "-" else name
 
 
@@ -95,6 +96,7 @@ def print_json(source: str, target: str, size: tuple[int, int], seconds: float, 
 
 @contextmanager
 def opened(source: str) -> Iterator[BinaryIO]:
+    """A file, or standard input, to read from."""
     if source == "-":
         if sys.stdin is None:
             raise Failure("standard input is closed")
@@ -111,6 +113,7 @@ def read_file(source: str, max_pixels: int | None) -> Container:
 
 
 def write_file(target: str, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file, or to standard output, whole or not at all."""
     from dcacodec.files.atomic import write_atomically
 
     if target != "-":
@@ -139,4 +142,5 @@ def progress_bar(unit: str = "slice") -> Iterator[Callable[[int, int], None]]:
 
 
 def say(source: str, target: str, facts: str) -> None:
+    """Print a line about what was made of what."""
     note(f"{shown(source, 'stdin')} -> {shown(target, 'stdout')} {facts}")

@@ -22,7 +22,8 @@ Made = TypeVar("Made")
 class InOrder(Protocol):
     """What the built-in `map` does: the results of a function, in the order of the tasks."""
 
-    def __call__(self, function: Callable[[Item], Made], tasks: Iterable[Item], /) -> Iterator[Made]: ...
+    def __call__(self, function: Callable[[Item], Made], tasks: Iterable[Item], /) -> Iterator[Made]:
+        """Call the function for each task."""
 
 
 _STARTING = Lock()

@@ -115,8 +115,10 @@ def slices_of(codec: Codec, data: bytes, backwards: bool = False) -> list[Symbol
 
 
 def digest_of(slices: list[Symbols]) -> tuple[int, str]:
-    """How many integers there are, and the SHA-256 of all, as little-endian int32: of each slice the hyper latents, the
-    residuals and scale levels of each step, and y_hat in units of 2**-9."""
+    """How many integers there are, and the SHA-256 of all, as little-endian int32.
+
+    Of each slice the hyper latents, the residuals and scale levels of each step, and y_hat in units of 2**-9.
+    """
     from dcacodec.network.fixed_point import ACTIVATION_BITS
 
     count, digest = 0, hashlib.sha256()

@@ -193,6 +193,7 @@ def _compile(source: Path, library: Path, environment: Mapping[str, str]) -> Non
                 text=True,
                 errors="replace",
                 timeout=_BUILD_SECONDS,
+                check=False,
             )
         except subprocess.TimeoutExpired as error:
             raise CoderUnavailableError(f"compiling it took more than {_BUILD_SECONDS:.0f} s") from error
@@ -247,4 +248,4 @@ def _failure(output: str) -> str:
 def _notify(message: str) -> None:
     if sys.stderr is not None:  # else print would take stdout, which is for results
         with suppress(OSError):
-            print(f"dcacodec: {message}", file=sys.stderr, flush=True)
+            print(f"dcacodec: {message}", file=sys.stderr, flush=True)  # noqa: T201

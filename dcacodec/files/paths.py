@@ -19,15 +19,18 @@ def models_dir() -> Path:
 
 
 def own_models_dir() -> Path | None:
-    """The folder of the user's own weights, such as `dcacodec publish` makes: the one that the environment variable
-    DCACODEC_MODELS names. None where there is no such variable."""
+    """The folder of the user's own weights, such as `dcacodec publish` makes.
+
+    It is the one that the environment variable DCACODEC_MODELS names. None where there is no such variable.
+    """
     own = os.environ.get("DCACODEC_MODELS")
     return Path(own).absolute() if own else None
 
 
 def cache_dir() -> Path:
-    """The folder of what can be made or fetched again: the one that the environment variable DCACODEC_CACHE names, else
-    `dcacodec` in the user's cache folder. It need not be there yet.
+    """The folder of what can be made or fetched again. It need not be there yet.
+
+    It is the one that the environment variable DCACODEC_CACHE names, else `dcacodec` in the user's cache folder.
 
     Raises:
         RuntimeError: there is no home folder, and no variable says what to take instead.

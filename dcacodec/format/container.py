@@ -256,11 +256,13 @@ def describe(container: Container, file_size: int) -> dict[str, Any]:
 
 
 def check_chunk_count(count: int) -> None:
+    """Raise an error where a file has too many chunks."""
     if count > MAX_CHUNKS:
         raise TooManyChunksError(f"more than {MAX_CHUNKS} chunks")
 
 
 def check_slice_count(header: Header, count: int) -> None:
+    """Raise an error where there are not as many slices as the header wants."""
     if count != header.slice_count:
         columns, rows = header.slice_grid
         raise BadSliceCountError(f"{count} slices where the picture has {columns}x{rows}")

@@ -120,8 +120,9 @@ def upright_xmp(packet: bytes) -> bytes:
 
 
 def _descriptive_exif(tags: Image.Exif, xmp: bytes | None = None) -> bytes | None:
-    """EXIF data with what `tags` say about the picture, without what they say about the layout of a TIFF file; besides,
-    an XMP packet, as such a file has it.
+    """EXIF data with what `tags` say about the picture, without what they say about the layout of a TIFF file.
+
+    Besides, an XMP packet, as such a file has it.
     """
     kept = Image.Exif()
     for tag in _DESCRIPTIVE_TAGS:

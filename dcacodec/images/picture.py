@@ -78,4 +78,5 @@ class Picture:
 
 
 def warn_of_change(text: str) -> None:
+    """Warn the caller that a picture is not kept as it is."""
     warnings.warn(" ".join(text.split()), ImageWarning, stacklevel=2)

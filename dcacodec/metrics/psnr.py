@@ -31,6 +31,7 @@ def psnr(original: Pixels, decoded: Pixels) -> float:
 
 
 def check_pair(original: Pixels, decoded: Pixels) -> None:
+    """Raise ValueError where the two cannot be compared."""
     if original.dtype != np.uint8 or decoded.dtype != np.uint8:
         raise ValueError(f"samples must be uint8, not {original.dtype} and {decoded.dtype}")
     if original.shape != decoded.shape or not original.size:

@@ -118,7 +118,7 @@ class GlobalStage(nn.Module):
         return snap(state + read.unflatten(1, state.shape[1:3]))
 
 
-STAGES: dict[str, type[SpatialStage] | type[GlobalStage]] = {"R": SpatialStage, "G": GlobalStage, "L": SpatialStage}
+STAGES: dict[str, type[SpatialStage | GlobalStage]] = {"R": SpatialStage, "G": GlobalStage, "L": SpatialStage}
 
 StepCoder = Callable[[int, Tensor, Tensor], Tensor]
 """(step, mean, level) -> y_hat of the step; each (4, B, H/2, W/2, M/4). Estimates, encodes or decodes."""

@@ -61,10 +61,14 @@ def make_card(
         "|---|---|",
         f"| parameters | {parameters / 1e6:.2f} million |",
         f"| file | {size:,} bytes, fingerprint `{fingerprint}` |",
-        f"| trade-off | lambda {config.lambda_min} (quality 1) to {config.lambda_max} (quality 100), "
-        f"loss `bpp + lambda * ({distortion})` |",
-        f"| last schedule | {run.minutes:.0f} minutes, {run.steps:,} steps, "
-        f"batch {run.batch} a process, crops of {run.crop} pixels |",
+        (
+            f"| trade-off | lambda {config.lambda_min} (quality 1) to {config.lambda_max} (quality 100), "
+            f"loss `bpp + lambda * ({distortion})` |"
+        ),
+        (
+            f"| last schedule | {run.minutes:.0f} minutes, {run.steps:,} steps, "
+            f"batch {run.batch} a process, crops of {run.crop} pixels |"
+        ),
         f"| pixels seen in all | {run.provenance.pixels / 1e6:,.0f} million |",
         f"| training pictures | {trained_on} |",
         "| licence | MIT, as far as the authors' rights go: training pictures may have had terms of their own |",

@@ -73,7 +73,7 @@ class TrainingOptions:
             raise ValueError(f"the final share must be 0 to 1, not {self.final_share}")
         if not 0 < self.decay_share <= 1:
             raise ValueError(f"the decay share must be above 0 and at most 1, not {self.decay_share}")
-        if min(self.minutes, self.steps) < 0 or not self.minutes and not self.steps:
+        if min(self.minutes, self.steps) < 0 or (not self.minutes and not self.steps):
             raise ValueError("a run needs a length: minutes or steps")
         if min(self.batch, self.warm_up) < 1:
             raise ValueError("batch and warm-up must be 1 at least")

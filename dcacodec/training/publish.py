@@ -82,7 +82,7 @@ def activation_ranges(weights: Weights, pictures: Sequence[NDArray[np.uint8]]) -
     def watch_module(name: str) -> Any:
         return lambda module, arguments, output: note(name, *arguments, output)
 
-    def watch_means(module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    def watch_means(_module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
         code: StepCoder = arguments[-1]
 
         def noted(step: int, mean: Tensor, level: Tensor) -> Tensor:

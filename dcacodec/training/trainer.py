@@ -65,6 +65,7 @@ class Trainer:
 
     @property
     def checkpoint(self) -> Path:
+        """Where the run's checkpoint is saved."""
         return self.folder / "checkpoint.pt"
 
     def start(self, pictures: Sequence[NDArray[np.uint8]]) -> None:

@@ -96,8 +96,9 @@ def make_latents(
     device: torch.device,
     quiet: bool = False,
 ) -> Latents:
-    """Analyse random crops, each at a quality drawn as in training, and the whole validation pictures at all of
-    `VALIDATION_QUALITIES`.
+    """Analyse random crops and whole validation pictures.
+
+    Each crop at a quality drawn as in training, each whole picture at all of `VALIDATION_QUALITIES`.
 
     Raises:
         TrainingError: no training picture is as large as a crop.

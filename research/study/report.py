@@ -49,8 +49,11 @@ def baseline_of(record: Record, records: Sequence[Record]) -> Record | None:
 
 
 def summarise(records: Sequence[Record]) -> Record:
-    """All that tables and figures show, as plain data by name: `compare` with the baseline of the same seed, means over
-    the qualities of bits by stream and of surprise by step, parameters, times."""
+    """All that tables and figures show, as plain data by name.
+
+    That is `compare` with the baseline of the same seed, means over the qualities of bits by stream and of surprise by
+    step, parameters, times.
+    """
     rows: Record = {}
     for record in records:
         base = baseline_of(record, records)

@@ -50,8 +50,9 @@ def study(
     rounds: int,
     quiet: bool = False,
 ) -> list[Record]:
-    """Train, measure and time the variants; what a run before has finished is taken from its folder, be it asked for or
-    not.
+    """Train, measure and time the variants.
+
+    What a run before has finished is taken from its folder, be it asked for or not.
 
     Args:
         checkpoint: a training checkpoint or a weights file; its transforms are frozen.
@@ -151,8 +152,11 @@ def _variant(
     device: torch.device,
     quiet: bool,
 ) -> Record:
-    """Train a variant. Its record has "name", "label", the fields of `Variant`, "made_from", "parameters" (`sizes`),
-    "training" (what `train_variant` tells), "qualities" (`measure`)."""
+    """Train a variant.
+
+    Its record has "name", "label", the fields of `Variant`, "made_from", "parameters" (`sizes`),
+    "training" (what `train_variant` tells), "qualities" (`measure`).
+    """
     model, training = train_variant(frozen, variant, latents, options, device, quiet)
     qualities = measure(model, latents, pictures, device, quiet)
     data = export(model)
@@ -163,8 +167,10 @@ def _variant(
 def _timing(
     path: Path, weights: dict[str, Path], picture: NDArray[np.uint8], rounds: int, quiet: bool
 ) -> dict[str, dict[str, float]]:
-    """Decode times of all the weights, measured together: anew where the set or a file has changed. Without rounds,
-    what is known of these very files."""
+    """Decode times of all the weights, measured together.
+
+    They are measured anew where the set or a file has changed. Without rounds, what is known of these very files.
+    """
     digests = {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in weights.items()}
     made_from = {"rounds": rounds, "sides": list(TIMED_SIDES), "threads": torch.get_num_threads(), "weights": digests}
     before, known = _known_times(path)

@@ -114,7 +114,7 @@ def train_variant(
     """
     model = fresh_model(frozen, variant).to(device)
     average = copy.deepcopy(model).eval().requires_grad_(False)
-    bfloat16 = options.precision == "bfloat16" or options.precision == "auto" and fast_bfloat16(device)
+    bfloat16 = options.precision == "bfloat16" or (options.precision == "auto" and fast_bfloat16(device))
     learnt = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     parameters = [model.get_parameter(name) for name in learnt]
     averages: list[Tensor] = [average.get_parameter(name) for name in learnt]
