@@ -385,8 +385,7 @@ def codec_for(container: Container) -> Codec:
     return _shared(by_fingerprint(container.header.fingerprint.hex()))
 
 
-_LOADING: Final = Lock()
-"""Held while a codec is loaded, so that threads that start together load one."""
+_LOADING: Final = Lock()  # held while a codec is loaded, so that threads that start together load one
 
 
 def _shared(published: Published) -> Codec:

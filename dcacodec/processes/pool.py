@@ -238,5 +238,5 @@ def _outcome(work: Callable[[J], R], job: J) -> _Result[R] | _Raised:
         return _Raised(error)
 
 
-def _leave(number: int, frame: FrameType | None) -> NoReturn:
+def _leave(number: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)
