@@ -33,6 +33,23 @@ for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.S
         signal.signal(_number, _handler)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--float32", action="store_true", help="Transforms as on a processor that does not multiply bfloat16."
+    )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _without_bfloat16(request: pytest.FixtureRequest) -> Iterator[None]:
+    """With --float32. Not for the processes that tests start."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.config.getoption("--float32"):
+            patch.setattr("dcacodec.codec.operating_point.fast_bfloat16", lambda device: False)
+            patch.setattr("dcacodec.codec.refinement.fast_bfloat16", lambda device: False)
+            patch.setattr("dcacodec.training.trainer.fast_bfloat16", lambda device: False)
+        yield
+
+
 def pytest_runtest_teardown() -> None:
     """The command line lifts Pillow's limit for its process, as its own holds; other tests want it back."""
     Image.MAX_IMAGE_PIXELS = PILLOWS_LIMIT

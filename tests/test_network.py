@@ -1,6 +1,7 @@
 """The network's structure: quadtree, causality, attention, the Karhunen-Loeve start, and what the config allows."""
 
 import math
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tiny import TINY, drawn_latents, drawn_model, photo, published, run_entropy
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from dcacodec.codec.codec import Codec
 from dcacodec.coding import PythonCoder
@@ -473,3 +475,37 @@ def test_noisy_bits_are_the_mean_over_the_noise_and_their_slope_is_exact() -> No
     step = 1e-4
     above, below = (gaussian_bits(residual.detach() + noise + side, level.detach()).mean(0) for side in (step, -step))
     assert torch.allclose(slope, (above - below) / (2 * step), rtol=0.02, atol=0.02)
+
+
+# ----------------------------------------------------------------------------------------------------- half precision
+
+
+class Products(TorchFunctionMode):
+    """Counts the products of matrices, and convolutions, by the type of their results."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: Counter[torch.dtype] = Counter()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func in (F.linear, F.conv2d, torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm):
+            self.found[result.dtype] += 1
+        return result
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_half_precision_is_for_the_transforms_alone(fast: bool, codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dcacodec.codec.operating_point.fast_bfloat16", lambda device: fast)
+    coder, pixels = codec.at(60), photo(128, 192, seed=3)
+    with torch.inference_mode(), Products() as transforms:
+        y = coder.point.latent_of(coder.point.tensor_of(pixels))
+        hyper = coder.point.hyper_of(y)
+    assert transforms.found.keys() == ({torch.bfloat16, torch.float32} if fast else {torch.float32})
+    assert not fast or transforms.found[torch.bfloat16] > transforms.found[torch.float32]
+    with Products() as entropy:
+        symbols, _ = coder.quantise(y, hyper, False)
+    assert entropy.found.keys() == {torch.float64}
+    with Products() as synthesis:
+        coder.point.pixels_of(symbols.latent)
+    assert synthesis.found.keys() == transforms.found.keys()
