@@ -55,6 +55,7 @@ from dcacodec.training.loss import DRAWN, DRAWN_AT, draw_positions, loss_terms, 
 from dcacodec.training.options import TrainingOptions
 from dcacodec.training.signals import Interrupted, Signals
 from dcacodec.training.trainer import Trainer
+from dcacodec.training.validation import Validation
 from dcacodec.training.workers import Workers
 from dcacodec.weights.export import export
 from dcacodec.weights.reader import Provenance, read_weights
@@ -911,7 +912,7 @@ def test_another_runs_checkpoint_starts_a_fresh_schedule(
     run = tmp_path / "run"
     result = call("train", pictures, "--run", run, *ONE_STEP[:-1], "--resume", tmp_path / "other.pt")
     assert result.exit_code == 0
-    assert f"going on from {run / 'checkpoint.pt'}, not from {tmp_path / 'other.pt'}\n" in result.stderr
+    assert f"resuming {run / 'checkpoint.pt'}, not starting from {tmp_path / 'other.pt'}\n" in result.stderr
     assert same(state_of(run)["model"], whole["model"])
 
 
@@ -1204,7 +1205,7 @@ def assert_interrupted(code: int, message: str, number: int, folder: Path) -> No
         128 + number,
         (
             f"dcacodec: interrupted at step {state['step']}; {folder / 'checkpoint.pt'} holds it, "
-            "and the same command goes on\n"
+            "and the same command resumes the run\n"
         ),
     )
     assert sorted(each.name for each in folder.iterdir()) == ["checkpoint.pt", "log.jsonl"]
@@ -1471,7 +1472,7 @@ def test_progress_is_shown_on_stderr(pictures: Path, tmp_path: Path) -> None:
         (["--max-minutes", "nan"], 2, "Error: minutes must be a finite number, not nan.\n"),
         (["--steps", 1, "--save-every", "nan"], 2, "Error: save every must be a finite number, not nan.\n"),
         (["--steps", 1, "--part-size", "x"], 2, "'x' is not a size such as 200KB, 1.5MB, 180KiB or 200000.\n"),
-        (["--preset", "x"], 2, "Error: Invalid value for '--preset': 'x' is not one of 'small', 'base', 'tiny'.\n"),
+        (["--preset", "x"], 2, "Error: Invalid value for '--preset': 'x' is not one of 'small', 'tiny'.\n"),
         (["--resume", "none"], 2, "Error: Invalid value for '--resume': File 'none' does not exist.\n"),
     ],
 )
@@ -1543,7 +1544,7 @@ def test_two_processes_train_as_one_with_both_batches(pictures: Path, tmp_path: 
     assert same(left, right)
     assert left.pop("number").item() == signal.SIGTERM
     assert [(tmp_path / f"told-{rank}").read_text("utf-8") for rank in (0, 1)] == [
-        f"interrupted at step 4; {held}, and the same command goes on"
+        f"interrupted at step 4; {held}, and the same command resumes the run"
         for held in (f"{tmp_path / 'run' / 'checkpoint.pt'} holds it", "the first process saves it")
     ]
     state = state_of(tmp_path / "run")
@@ -1565,3 +1566,51 @@ def test_digest_of_training_pictures(pictures: Path, tmp_path: Path) -> None:
     assert digest_of([tmp_path / "copy"]) != digest_of([pictures])
     with pytest.raises(FileNotFoundError):
         digest_of([tmp_path / "missing"])
+
+
+# ------------------------------------------------------------------------------------------- what a validation tells
+
+
+def rows(factor: float) -> list[dict[str, float]]:
+    """Validation rows of a codec that takes `factor` times the bits for the same pictures."""
+    points = [(0.2, 28.0, 30.0, 0.95), (0.5, 32.0, 60.0, 0.98), (1.1, 36.0, 80.0, 0.99), (2.0, 40.0, 88.0, 0.995)]
+    return [
+        {"loss": 5.0 + at, "bpp": factor * bpp, "psnr": psnr, "ssimulacra2": score, "ms_ssim": similarity}
+        for at, (bpp, psnr, score, similarity) in enumerate(points)
+    ]
+
+
+def test_a_summary_has_bd_rates_against_another_run(tmp_path: Path) -> None:
+    """Half the bits at every quality are -50 % by each metric, and what is missing is left out."""
+    log = tmp_path / "log.jsonl"
+    lines = [
+        {"kind": "start"},
+        {"kind": "validation", "qualities": rows(3.0)},
+        {"kind": "validation", "qualities": rows(2)},
+    ]
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    text = Validation(rows(1.0)).summary(Validation.last_of(log))
+    assert text.startswith("loss 6.5000, ") and text.count("-50.0 %") == 3
+    assert "%" not in Validation(rows(1.0)).summary()
+    without = [{name: value for name, value in row.items() if name != "ms_ssim"} for row in rows(1.0)]
+    assert "MS-SSIM" not in Validation(without).summary(Validation.last_of(log))
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"kind": "start"}', '{"kind": "validation"}', "[]"])
+def test_a_log_without_a_validation_is_refused(content: str, tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text(content, "utf-8")
+    with pytest.raises(TrainingError):
+        Validation.last_of(log)
+
+
+def test_validations_are_told_without_a_terminal(pictures: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    arguments = ("--validation", pictures, "--validation-pictures", 1)
+    step = [each for each in ONE_STEP if each != "--quiet"]
+    told = call("train", pictures, "--run", first, *step, *arguments)
+    assert told.exit_code == 0 and "SSIMULACRA 2" in told.stderr and str(first / "checkpoint.pt") in told.stderr
+    told = call("train", pictures, "--run", second, *step, *arguments, "--against", first / "log.jsonl")
+    assert told.exit_code == 0 and "BD-rate" in told.stderr
+    quiet = call("train", pictures, "--run", tmp_path / "third", *ONE_STEP, *arguments)
+    assert (quiet.exit_code, quiet.stderr) == (0, "")

@@ -26,7 +26,7 @@ Examples:
     "folder",
     type=click.Path(path_type=Path, file_okay=False),
     required=True,
-    help="Folder for the checkpoint and the log; a checkpoint found there is gone on from.",
+    help="Folder for the checkpoint and the log; a checkpoint found there is resumed.",
 )
 @click.option("--preset", type=click.Choice(list(PRESETS)), default="small", help="Which network.")
 @click.option(
@@ -85,6 +85,12 @@ Examples:
 @click.option("--validation", multiple=True, help="Pictures to validate on: folders, tar shards or files.")
 @click.option("--validation-pictures", type=click.IntRange(1), default=8, help="How many of them.")
 @click.option("--validate-every", type=click.FloatRange(0), default=20.0, help="Minutes between validations.")
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The log of another run (log.jsonl) with the same validation pictures: validations tell BD-rates against its "
+    "last one.",
+)
 @click.option("--save-every", type=click.FloatRange(0), default=5.0, help="Minutes between checkpoints.")
 @click.option(
     "--part-size",
@@ -115,14 +121,16 @@ def train(
     threads: int | None,
     validation: tuple[str, ...],
     validation_pictures: int,
+    against: Path | None,
     resume: Path | None,
     part_size: int | None,
     **settings: object,
 ) -> None:
     """Train a network on SOURCES: folders of pictures, tar shards, or single pictures.
 
-    Goes on where the run folder's checkpoint stands; Ctrl-C and a request to end the process save it first.
-    Pictures are kept in memory, unpacked.
+    Resumes from the checkpoint in the run folder if there is one; Ctrl-C and SIGTERM save it first. Pictures are kept
+    in memory, decoded. Each validation prints a line with the loss and the means of PSNR, SSIMULACRA 2 and MS-SSIM (in
+    dB) over the qualities.
     """
     import torch
 
@@ -137,7 +145,7 @@ def train(
     except ValueError as error:
         raise click.UsageError(f"{error}.") from error
     try:
-        run(sources, folder, options, validation, resume, validation_pictures, is_quiet())
+        run(sources, folder, options, validation, resume, validation_pictures, against, is_quiet())
     except Interrupted as interrupted:
         click.echo(f"dcacodec: {interrupted}", err=True)
         raise SystemExit(128 + interrupted.number) from None

@@ -3,14 +3,14 @@
 The log has one JSON object a line. All have "kind", "step", "minutes" (of training time) and "pixels" (seen in all);
 besides, by kind:
 
-* "start", at the beginning and whenever a run is gone on with: "options" (`TrainingOptions`), "threads", "processes",
+* "start", at the beginning and whenever a run is resumed: "options" (`TrainingOptions`), "threads", "processes",
   "bfloat16".
 * "train", every 100 steps and for what is left at the end: "rate" (learning rate) and means of "loss", "bpp" and "norm"
   (of the gradient, before clipping).
 * "validation": "loss" and "qualities", a row for each of `VALIDATION_QUALITIES`, see `Trainer.validate`.
 * "end", when the schedule is done, or "interrupted".
 
-A run that was killed is gone on with from its checkpoint, so the steps after that are logged twice.
+A run that was killed is resumed from its checkpoint, so the steps after that are logged twice.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from dcacodec.training.loss import draw_positions
 from dcacodec.training.options import TrainingOptions
 from dcacodec.training.signals import Interrupted, Signals
 from dcacodec.training.trainer import Trainer
+from dcacodec.training.validation import Validation
 from dcacodec.training.workers import Workers
 
 VALIDATION_QUALITIES = (5, 20, 35, 50, 65, 80, 95)
@@ -53,11 +54,12 @@ def train(
     validation: Sequence[str] = (),
     resume: Path | None = None,
     validation_pictures: int = 8,
+    against: Path | None = None,
     quiet: bool = False,
 ) -> None:
     """Train until the schedule ends; state goes to ``folder`` (checkpoint.pt or its parts, log.jsonl, curves).
 
-    A checkpoint in ``folder`` is gone on from; otherwise ``resume`` names what to start from with a fresh schedule;
+    A checkpoint in ``folder`` is resumed; otherwise ``resume`` names what to start from with a fresh schedule;
     otherwise the run starts from the Karhunen-Loeve transform.
 
     Args:
@@ -66,7 +68,8 @@ def train(
         options: what to do.
         resume: a checkpoint of another run (a file, or the index of its parts), or published weights.
         validation_pictures: how many of ``validation``, from its start.
-        quiet: no progress bars.
+        against: the log of another run with the same validation pictures; validations tell BD-rates against its last.
+        quiet: no progress bars, and no lines about validations.
 
     Raises:
         TrainingError: the pictures do not suffice, or the loss is not finite; the last checkpoint is as it was.
@@ -78,6 +81,7 @@ def train(
     """
     if options.plot:
         require_matplotlib()
+    before = None if against is None else Validation.last_of(against)
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     device = choose_device("auto")
@@ -95,7 +99,7 @@ def train(
         saved = newest_checkpoint(trainer.checkpoint)
         if saved:
             if resume and not quiet:
-                tqdm.write(f"going on from {saved}, not from {resume}", sys.stderr)
+                tqdm.write(f"resuming {saved}, not starting from {resume}", sys.stderr)
             trainer.load(saved)
         elif resume:
             trainer.start_from(resume)
@@ -107,13 +111,23 @@ def train(
             torch.manual_seed(hash((options.seed, trainer.step, workers.rank)))
         sampler = CropSampler(pictures, options.crops, device, trainer.random)
         folder.mkdir(parents=True, exist_ok=True)
-        _run_schedule(trainer, sampler, held_out, quiet)
+        _run_schedule(trainer, sampler, held_out, before, quiet)
 
 
-def _run_schedule(trainer: Trainer, sampler: CropSampler, held_out: Sequence[NDArray[np.uint8]], quiet: bool) -> None:
+def _run_schedule(
+    trainer: Trainer,
+    sampler: CropSampler,
+    held_out: Sequence[NDArray[np.uint8]],
+    before: Validation | None,
+    quiet: bool,
+) -> None:
     """Steps to the end of the schedule, with all that is logged and saved on the way."""
     options, workers = trainer.options, trainer.workers
     recent: list[dict[str, float]] = []
+
+    def tell(text: str) -> None:
+        if not quiet:
+            bar.write(text, sys.stderr)
 
     def log_recent() -> None:
         means = {name: round(float(np.mean([record[name] for record in recent])), 5) for name in recent[0]}
@@ -128,7 +142,9 @@ def _run_schedule(trainer: Trainer, sampler: CropSampler, held_out: Sequence[NDA
                 return
             rows.append(trainer.validate(held_out, quality))
         if rows:
-            trainer.log("validation", loss=round(float(np.mean([row["loss"] for row in rows])), 5), qualities=rows)
+            found = Validation(rows)
+            trainer.log("validation", loss=round(found.loss, 5), qualities=rows)
+            tell(f"validation at step {trainer.step:,}, {trainer.seconds / 60:.1f} minutes: {found.summary(before)}")
             if options.plot:
                 try:
                     write_curves(trainer.folder)
@@ -168,7 +184,9 @@ def _run_schedule(trainer: Trainer, sampler: CropSampler, held_out: Sequence[NDA
             trainer.log("interrupted")
             held = "the first process saves it" if checkpoint is None else f"{checkpoint} holds it"
             raise Interrupted(
-                f"interrupted at step {trainer.step}; {held}, and the same command goes on",
+                f"interrupted at step {trainer.step}; {held}, and the same command resumes the run",
                 signals.number or signal.SIGTERM,  # where only another process got the signal
             )
+        if checkpoint is not None:
+            tell(f"{checkpoint} holds the result of {trainer.step:,} steps; `dcacodec publish` makes weights of it")
     trainer.log("end")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dcacodec.metrics.distortion import Distortion
+from dcacodec.metrics.ms_ssim import SMALLEST_SIDE, ms_ssim
 from dcacodec.metrics.ssimulacra2 import ssimulacra2
 from dcacodec.network.config import DCAConfig
 from dcacodec.network.dca import Estimate
@@ -68,8 +69,9 @@ def picture_values(estimate: Estimate, picture: Tensor) -> dict[str, float]:
     """What an estimate (in evaluation mode) says of one picture (1, H, W, 3) in 0..1.
 
     Returns:
-        Bits per pixel by stream ("z_r", .., "y_4") and in all ("bpp"); of the 8-bit picture "psnr" in dB, over RGB, and
-        "ssimulacra2"; "surprise_1" to "surprise_4", the mean of |y - mean| / sigma of each step.
+        Bits per pixel by stream ("z_r", .., "y_4") and in all ("bpp"); of the 8-bit picture "psnr" in dB, over RGB,
+        "ssimulacra2" and, where it is large enough for it, "ms_ssim"; "surprise_1" to "surprise_4", the mean of
+        |y - mean| / sigma of each step.
     """
     area = picture.shape[1] * picture.shape[2]
     values = {name: bits.item() / area for name, bits in estimate.bits.items()}
@@ -77,4 +79,6 @@ def picture_values(estimate: Estimate, picture: Tensor) -> dict[str, float]:
     psnr = -10 * math.log10(max(1e-10, (rounded - picture).square().mean().item()))
     surprise = {f"surprise_{i + 1}": value for i, value in enumerate(estimate.surprise.tolist())}
     quality = {"psnr": psnr, "ssimulacra2": ssimulacra2(picture, rounded).item()}
+    if min(picture.shape[1:3]) >= SMALLEST_SIDE:
+        quality["ms_ssim"] = ms_ssim(picture, rounded).item()
     return {**values, **quality, "bpp": sum(values.values()), **surprise}

@@ -212,16 +212,17 @@ class Trainer:
             quality: 1..100.
 
         Returns:
-            "quality", "loss", and what `picture_values` returns.
+            "quality", "loss", and what `picture_values` returns of all of them.
         """
         position = torch.tensor([self.config.anchor_position(quality)], device=self.device)
-        total: dict[str, float] = {}
+        found: list[dict[str, float]] = []
         for picture in pictures:
             x = to_input(picture, self.device)
             estimate = self.average(x, position)
             values = picture_values(estimate, x)
             bpp, distortion = loss_terms(estimate, x, self.options.distortion, full_token_cost=True)
             values["loss"] = rate_distortion_loss(bpp, distortion, trade_offs(self.config, position)).item()
-            for name, value in values.items():
-                total[name] = total.get(name, 0.0) + value / len(pictures)
-        return {"quality": quality, **{name: round(value, 5) for name, value in total.items()}}
+            found.append(values)
+        common = [name for name in found[0] if all(name in values for values in found)]
+        means = {name: float(np.mean([values[name] for values in found])) for name in common}
+        return {"quality": quality, **{name: round(value, 5) for name, value in means.items()}}

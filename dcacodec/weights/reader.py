@@ -66,8 +66,10 @@ class Provenance:
     mse_share: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.pixels < 0 or self.tune not in TUNINGS:
-            raise ValueError(f"trained on {self.pixels} pixels with the tuning {self.tune!r}")
+        if self.pixels < 0:
+            raise ValueError(f"trained on {self.pixels} pixels")
+        if self.tune not in TUNINGS:
+            raise ValueError(f"{self.tune!r} is not a tuning")
         Distortion(self.mse_share)
 
     @property

@@ -1,0 +1,80 @@
+"""What a validation found: means by quality, as curves, and BD-rates against another run."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from dcacodec.errors import TrainingError
+from dcacodec.metrics.curves import Curve, bd_rate
+
+
+def _decibels(ms_ssim: float) -> float:
+    return -10 * math.log10(max(1e-10, 1 - ms_ssim))
+
+
+_SCALES: Final[Mapping[str, tuple[str, Callable[[float], float]]]] = {
+    "psnr": ("PSNR", float),
+    "ssimulacra2": ("SSIMULACRA 2", float),
+    "ms_ssim": ("MS-SSIM", _decibels),
+}
+"""By the name in a row: the title, and the scale that curves take."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Means over the validation pictures.
+
+    Attributes:
+        rows: one for each quality, as from `Trainer.validate`.
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+
+    @classmethod
+    def last_of(cls, log: Path) -> Validation:
+        """The last one in a run's log.
+
+        Raises:
+            TrainingError: there is none, or the file is no log.
+            OSError: it cannot be read.
+        """
+        try:
+            lines = [json.loads(line) for line in log.read_text("utf-8").splitlines() if line.strip()]
+            found = [line["qualities"] for line in lines if line["kind"] == "validation"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise TrainingError(f"{log}: not the log of a run") from error
+        if not found:
+            raise TrainingError(f"{log}: no validation in it")
+        return cls(found[-1])
+
+    @property
+    def loss(self) -> float:
+        """The mean over the qualities."""
+        return math.fsum(row["loss"] for row in self.rows) / len(self.rows)
+
+    def summary(self, before: Validation | None = None) -> str:
+        """One line: the loss, and of each metric the mean over the qualities, and the BD-rate against another run."""
+        parts = [f"loss {self.loss:.4f}"]
+        for name, (title, scale) in _SCALES.items():
+            if all(name in row for row in self.rows):
+                mean = math.fsum(scale(row[name]) for row in self.rows) / len(self.rows)
+                parts.append(f"{title} {mean:.2f}" + ("" if before is None else f" ({self._against(before, name)})"))
+        return ", ".join(parts)
+
+    def _against(self, before: Validation, name: str) -> str:
+        try:
+            return f"BD-rate {bd_rate(before._curve(name), self._curve(name), 'pchip').percent:+.1f} %"
+        except ImportError:
+            return "for BD-rates: pip install bjontegaard"
+        except (ValueError, KeyError) as error:
+            return f"no BD-rate: {error}"
+
+    def _curve(self, name: str) -> Curve:
+        title, scale = _SCALES[name]
+        rates, values = (tuple(float(row[key]) for row in self.rows) for key in ("bpp", name))
+        return Curve("validation", rates, tuple(map(scale, values)), title)
