@@ -8,6 +8,10 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+# Before torch is imported: networks as small as those of the tests gain nothing by more threads, which would wait for
+# each other instead. `OMP_NUM_THREADS=2 pytest` is what tries them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 from hypothesis import settings
 from PIL import Image

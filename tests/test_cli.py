@@ -1,5 +1,7 @@
 """The command: what it prints where, how it exits, and what it leaves behind."""
 
+import array
+import fcntl
 import io
 import json
 import os
@@ -7,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import termios
 import time
 import zlib
 from collections.abc import Callable
@@ -574,6 +577,18 @@ def test_binary_output_to_a_terminal_is_refused() -> None:
     assert done.stderr.endswith(b"Error: OUT is '-', but standard output is a terminal.\n")
 
 
+def wait_until_it_reads(process: subprocess.Popen[bytes], seconds: float = 60) -> None:
+    """Until all that stands in its pipe is taken, and it sleeps: so it waits for more."""
+    end = time.monotonic() + seconds
+    state, left = "", array.array("i", [1])
+    while (state, left[0]) != ("S", 0):
+        assert process.poll() is None and process.stdin is not None and time.monotonic() < end
+        time.sleep(0.01)
+        fcntl.ioctl(process.stdin, termios.FIONREAD, left)
+        state = Path(f"/proc/{process.pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0]
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="this system does not tell what a process does")
 @pytest.mark.parametrize(
     ("number", "code", "message"),
     [(signal.SIGINT, 130, b"dcacodec: error: interrupted\n"), (signal.SIGTERM, 143, b""), (signal.SIGHUP, 129, b"")],
@@ -583,9 +598,9 @@ def test_a_signal_ends_it_quietly(number: signal.Signals, code: int, message: by
     target.write_bytes(b"old")
     with subprocess.Popen(command("encode", "-", target), stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdin is not None and process.stderr is not None
-        process.stdin.write(bytes(1 << 20))  # more than a pipe holds: once it is taken, the command is at work
+        process.stdin.write(bytes(1 << 20))
         process.stdin.flush()
-        time.sleep(0.5)  # until it waits for more: Python looks at signals when a call that waits is interrupted
+        wait_until_it_reads(process)
         process.send_signal(number)
         assert process.wait(30) == code
         assert process.stderr.read() == message

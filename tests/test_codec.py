@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from safetensors.torch import load, save
 from tiny import TINY, WEIGHTS, drawn_model, photo
+from told import one_line
 
 from dcacodec.codec.codec import Codec
 from dcacodec.codec.slice_coder import HYPER_ORDER, Symbols
@@ -236,7 +237,7 @@ def test_wrong_latent_checksum(codec: Codec, sound: bytes) -> None:
     for bit in (0, 31):
         with pytest.raises(SymbolMismatchError) as error:
             codec.decode(altered(sound, latent_crc=crc ^ 1 << bit))
-        assert str(error.value) == "the decoded latents are not those that were encoded: the file is damaged"
+        one_line(error)
 
 
 @pytest.mark.parametrize(("one", "other"), list(combinations(range(7), 2)))
@@ -314,7 +315,7 @@ def test_too_many_pixels(codec: Codec, sound: bytes) -> None:
 def test_quality_out_of_range(codec: Codec, quality: int) -> None:
     with pytest.raises(ValueError) as error:
         codec.encode(picture(8, 8), quality=quality)
-    assert str(error.value) == f"quality must be 1 to 100, not {quality}"
+    assert str(quality) in one_line(error)
 
 
 @pytest.mark.parametrize("value", [50.5, 50.0, "50", None])
@@ -345,7 +346,7 @@ def test_weights_of_another_model(codec: Codec, other_codec: Codec, sound: bytes
     names = [each.weights.fingerprint.hex() for each in (codec, other_codec)]
     with pytest.raises(UnknownModelError) as error:
         other_codec.decode(sound)
-    assert str(error.value) == f"the file needs weights {names[0]}, this codec has {names[1]}"
+    assert all(name in one_line(error) for name in names)
 
 
 def test_weights_of_another_model_under_the_right_name(codec: Codec, other_codec: Codec, sound: bytes) -> None:
@@ -372,7 +373,7 @@ def test_one_damaged_byte_of_the_weights_is_found(
     path.write_bytes(damaged)
     with pytest.raises(WeightsError) as error:
         read_weights(path, hashlib.sha256(sound).hexdigest())
-    assert str(error.value) == "tiny.safetensors is damaged: its SHA-256 is not the published one"
+    assert "SHA-256" in one_line(error)
 
 
 def test_weights_with_the_right_digest_are_read() -> None:
@@ -382,7 +383,7 @@ def test_weights_with_the_right_digest_are_read() -> None:
 def test_missing_weights(tmp_path: Path) -> None:
     with pytest.raises(WeightsError) as error:
         read_weights(tmp_path / "none.safetensors")
-    assert str(error.value) == "none.safetensors: No such file or directory"
+    assert "none.safetensors" in one_line(error)
 
 
 def metadata_of(data: bytes) -> tuple[dict[str, Any], bytes]:
@@ -482,7 +483,7 @@ def test_a_network_that_would_never_be_built(tmp_path: Path) -> None:
     path.write_bytes(with_config(synthesis_blocks=2**31))
     with pytest.raises(WeightsError) as error:
         read_weights(path)
-    assert str(error.value) == "strange.safetensors describes a network of sizes beyond 4096"
+    assert "4096" in one_line(error)
 
 
 @pytest.fixture
@@ -560,7 +561,7 @@ def test_unknown_fingerprint(models: Path, sound: bytes) -> None:
     name = read_weights(WEIGHTS).fingerprint.hex()
     with pytest.raises(UnknownModelError) as error:
         Codec.for_container(parse(sound), device="auto")
-    assert str(error.value) == f"the file was made with weights {name}, which this installation does not have"
+    assert name in one_line(error)
 
 
 def test_damaged_published_weights(models: Path) -> None:
@@ -570,13 +571,14 @@ def test_damaged_published_weights(models: Path) -> None:
     path.write_bytes(damaged)
     with pytest.raises(WeightsError) as error:
         Codec.load("tiny")
-    assert str(error.value) == f"{path.name} is damaged: its SHA-256 is not the published one"
+    text = one_line(error)
+    assert path.name in text and "SHA-256" in text
 
 
 def test_unknown_preset(models: Path) -> None:
     with pytest.raises(WeightsError) as error:
         Codec.load("huge")
-    assert str(error.value) == "no weights are published for the preset 'huge'"
+    assert "huge" in one_line(error)
 
 
 @pytest.mark.parametrize("content", [None, "{", "[" * 100_000], ids=["missing", "no JSON", "deep"])
@@ -615,7 +617,7 @@ def test_a_damaged_list_of_weights(content: object, tmp_path: Path) -> None:
     for find, name in ((by_preset, "tiny"), (by_fingerprint, "00000000")):
         with pytest.raises(WeightsError) as error:
             find(name, folder=tmp_path)
-        assert str(error.value) == f"the list of weights, {path}, is damaged"
+        assert str(path) in one_line(error)
 
 
 def test_a_preset_without_its_file(tmp_path: Path) -> None:
@@ -624,7 +626,7 @@ def test_a_preset_without_its_file(tmp_path: Path) -> None:
     )
     with pytest.raises(WeightsError) as error:
         by_preset("tiny", folder=tmp_path)
-    assert str(error.value) == "the list of weights has no file 01234567, which is that of the preset 'tiny'"
+    assert "01234567" in one_line(error)
 
 
 def test_a_codec_is_sent_and_copied(weights: Weights) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from pretend_gpu import CUDA, pretended
 from tiny import WEIGHTS
+from told import one_line
 
 from dcacodec.codec.codec import Codec
 from dcacodec.errors import DcaError, DeviceWarning
@@ -19,7 +20,7 @@ def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {choose_device(name) for name in ("auto", "cpu")} == {torch.device("cpu")}
     with pytest.raises(DcaError) as error:
         choose_device("cuda")
-    assert str(error.value) == "no CUDA device was found; use the device cpu or auto"
+    assert "no CUDA device" in one_line(error)
     with pretended():
         assert [*map(choose_device, ("auto", "cpu", "cuda"))] == [CUDA, torch.device("cpu"), CUDA]
 
@@ -31,7 +32,7 @@ def test_a_gpu_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
         assert choose_device(torch.device("cpu")) == choose_device("cpu:0") == torch.device("cpu")
         with pytest.raises(DcaError) as error:
             choose_device("cuda:1")
-        assert str(error.value) == "there is no CUDA device 1, but 1, from 0; use the device cpu or auto"
+        assert "no CUDA device 1" in one_line(error)
 
 
 @pytest.mark.parametrize("name", ["gpu", "CUDA", "mps", "", "cuda:x", None, 0, torch.device("meta")])
@@ -54,7 +55,7 @@ def test_a_gpu_that_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
         assert [str(each.message) for each in notices] == [f"{trouble}; the CPU is used"]
         with pytest.raises(DcaError) as error:
             choose_device("cuda")
-        assert str(error.value) == f"{trouble}; use the device cpu or auto"
+        assert trouble in one_line(error)
 
 
 def test_a_forked_process_leaves_the_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,10 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import data as photographs
 from tiny import TINY, WEIGHTS, drawn_model, photo
+from told import one_line
 
 from dcacodec.codec.codec import Codec
 from dcacodec.codec.parallel import workers
-from dcacodec.codec.slice_coder import SliceCoder
 from dcacodec.coding import PythonCoder
 from dcacodec.errors import BadDimensionsError, BadRegionError, SymbolMismatchError
 from dcacodec.format.container import Container, Header, padded
@@ -341,19 +340,6 @@ def whole(codec: Codec, sliced: bytes) -> Picture:
     return codec.decode(sliced)
 
 
-def count_reads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """The sizes of the slices that are read from now on."""
-    read: list[tuple[int, int]] = []
-    original = SliceCoder.read_streams
-
-    def counted(self: SliceCoder, streams: Any, width: int, height: int, *rest: Any) -> Any:
-        read.append((width, height))
-        return original(self, streams, width, height, *rest)
-
-    monkeypatch.setattr(SliceCoder, "read_streams", counted)
-    return read
-
-
 @settings(max_examples=12)
 @given(st.data())
 def test_a_region_is_that_part_of_the_whole(codec: Codec, sliced: bytes, whole: Picture, data: st.DataObject) -> None:
@@ -372,6 +358,14 @@ def test_a_region_of_a_single_slice_and_of_gray(codec: Codec) -> None:
         np.testing.assert_array_equal(part.pixels, whole.pixels[130:280, 200:277])
 
 
+def with_damaged_slice(data: bytes, index: int) -> bytes:
+    """A sound file, but for what a slice holds."""
+    container = parse(data)
+    slices = list(container.slices)
+    slices[index] = replace(slices[index], latent_crc=slices[index].latent_crc ^ 1)
+    return pack(replace(container, slices=tuple(slices)))
+
+
 @pytest.mark.parametrize(
     ("region", "count"),
     [
@@ -387,19 +381,18 @@ def test_a_region_of_a_single_slice_and_of_gray(codec: Codec) -> None:
     ],
 )
 def test_a_region_takes_no_more_slices_than_it_needs(
-    codec: Codec, sliced: bytes, region: tuple[int, int, int, int], count: int, monkeypatch: pytest.MonkeyPatch
+    codec: Codec, sliced: bytes, region: tuple[int, int, int, int], count: int
 ) -> None:
-    read = count_reads(monkeypatch)
-    codec.decode(sliced, region=region)
-    assert len(read) == count
+    """Damage to the others is not seen."""
 
+    def fails(index: int) -> bool:
+        try:
+            codec.decode(with_damaged_slice(sliced, index), region=region)
+        except SymbolMismatchError:
+            return True
+        return False
 
-def with_damaged_slice(data: bytes, index: int) -> bytes:
-    """A sound file, but for what a slice holds."""
-    container = parse(data)
-    slices = list(container.slices)
-    slices[index] = replace(slices[index], latent_crc=slices[index].latent_crc ^ 1)
-    return pack(replace(container, slices=tuple(slices)))
+    assert sum(map(fails, range(9))) == count
 
 
 @pytest.mark.parametrize("index", range(9))
@@ -422,7 +415,7 @@ def test_a_region_outside_of_the_picture(codec: Codec, sliced: bytes, region: tu
     with pytest.raises(BadRegionError) as error:
         codec.decode(sliced, region=region)
     numbers = ",".join(map(str, region))
-    assert str(error.value) == f"the region {numbers} does not lie in a picture of 600x540 pixels"
+    assert numbers in one_line(error)
 
 
 @pytest.mark.parametrize("scale", [2, 4, 8])
@@ -469,7 +462,7 @@ def test_a_scale_that_there_is_not(codec: Codec, sliced: bytes) -> None:
     for scale in (0, 3, 16):
         with pytest.raises(ValueError) as error:
             codec.decode(sliced, scale=scale)
-        assert str(error.value) == f"scale must be 1, 2, 4 or 8, not {scale}"
+        assert str(scale) in one_line(error)
 
 
 # -------------------------------------------------------------------------------------------------- several at a time

@@ -15,6 +15,7 @@ import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 from tiny import TINY, drawn_model, photo
+from told import one_line
 from torch import Tensor
 
 from dcacodec.codec.slice_coder import SliceCoder
@@ -509,7 +510,7 @@ def test_damaged_records_are_told_by_name(damage: str | Callable[[Any], object],
     path.write_text(damage, "utf-8")
     with pytest.raises(TrainingError) as error:
         read(path)
-    assert str(error.value) == f"{path}: damaged; without it, what it told is done anew"
+    assert str(path) in one_line(error)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,131 @@
+"""The words of errors, here and nowhere else: other tests ask for the kind of an error and for one line.
+
+What the commands print is in `test_cli.py`, as it is their interface: the prefix, the name of the file, one line.
+"""
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny import TINY, WEIGHTS, photo
+from told import one_line
+
+from dcacodec.codec.codec import Codec
+from dcacodec.errors import ImageError, SymbolMismatchError, TooLargeError, UnknownModelError, WeightsError
+from dcacodec.format.reader import parse
+from dcacodec.format.writer import pack
+from dcacodec.images.formats import format_for
+from dcacodec.images.picture import Picture
+from dcacodec.images.reading import read_picture
+from dcacodec.network.config import DCAConfig
+from dcacodec.network.device import choose_device
+from dcacodec.weights.reader import read_weights
+from dcacodec.weights.registry import by_fingerprint, by_preset
+
+PICTURE = Picture(photo(5, 7))
+OTHER = bytes.fromhex("01020304")
+
+
+def png() -> io.BytesIO:
+    buffer = io.BytesIO()
+    Image.fromarray(PICTURE.pixels).save(buffer, "PNG")
+    buffer.seek(0)
+    return buffer
+
+
+def of_other_weights(codec: Codec) -> bytes:
+    container = parse(codec.encode(PICTURE))
+    return pack(replace(container, header=replace(container.header, fingerprint=OTHER)))
+
+
+def with_another_checksum(codec: Codec) -> bytes:
+    container = parse(codec.encode(PICTURE))
+    return pack(replace(container, slices=(replace(container.slices[0], latent_crc=0),)))
+
+
+Action = Callable[[Codec], Any]
+MESSAGES: list[tuple[Action, type[Exception], str]] = [
+    # Coding.
+    (lambda codec: codec.encode(PICTURE, quality=101), ValueError, "quality must be 1 to 100, not 101"),
+    (lambda codec: codec.encode(PICTURE, effort=-1), ValueError, "effort must be 0 or more, not -1"),
+    (
+        lambda codec: codec.decode(codec.encode(PICTURE), scale=3),
+        ValueError,
+        "scale must be 1, 2, 4 or 8, not 3",
+    ),
+    (
+        lambda codec: codec.decode(with_another_checksum(codec)),
+        SymbolMismatchError,
+        "the decoded latents are not those that were encoded: the file is damaged",
+    ),
+    (
+        lambda codec: codec.decode(of_other_weights(codec)),
+        UnknownModelError,
+        "the file needs weights 01020304, this codec has 7b8b5d60",
+    ),
+    # Weights.
+    (
+        lambda _: by_fingerprint(OTHER.hex()),
+        UnknownModelError,
+        "the file was made with weights 01020304, which this installation does not have",
+    ),
+    (lambda _: by_preset("huge"), WeightsError, "no weights are published for the preset 'huge'"),
+    (
+        lambda _: read_weights(WEIGHTS, "0" * 64),
+        WeightsError,
+        "tiny.safetensors is damaged: its SHA-256 is not the published one",
+    ),
+    (
+        lambda _: read_weights(Path("none.safetensors")),
+        WeightsError,
+        "none.safetensors: No such file or directory",
+    ),
+    # Pictures.
+    (
+        lambda _: read_picture(png(), max_pixels=34),
+        TooLargeError,
+        "a picture of 7x5 pixels is above the limit of 34 pixels",
+    ),
+    (
+        lambda _: format_for("x.jpg"),
+        ImageError,
+        ".jpg is lossy: pictures are written without loss, as .png, .tif, .tiff, .webp, .ppm, .pgm, .bmp",
+    ),
+    # Settings.
+    (
+        lambda _: replace(TINY, order="RR"),
+        ValueError,
+        "order must name each of R, G, L at most once and one at least, not 'RR'",
+    ),
+    (lambda _: DCAConfig(window=3), ValueError, "window must divide 4, not 3"),
+    (
+        lambda _: choose_device("gpu"),
+        ValueError,
+        "a device is auto, cpu, cuda, or cuda:0 and so on, not 'gpu'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("action", "kind", "message"), MESSAGES, ids=[message for *_, message in MESSAGES])
+def test_messages(action: Action, kind: type[Exception], message: str, codec: Codec) -> None:
+    with pytest.raises(kind) as caught:
+        action(codec)
+    assert one_line(caught) == message
+
+
+def test_what_is_not_one_line_is_found() -> None:
+    for text in ("", "two\nlines", "an escape \x1b[0m"):
+        with pytest.raises(ValueError) as caught:
+            raise ValueError(text)
+        with pytest.raises(AssertionError):
+            one_line(caught)
+
+
+def test_a_picture_of_the_tests_is_sound() -> None:
+    """Else the errors above could be about something else."""
+    assert np.array_equal(read_picture(png()).pixels, PICTURE.pixels)
