@@ -4,7 +4,8 @@
 #   make demo    compress a photograph and get it back
 #   make test    run the tests, except for those that take long: some five minutes of processor time
 #   make test-slow, make test-all    those that take long; all of them
-#   make lint    ruff and mypy
+#   make lint    ruff, codespell and mypy
+#   make wheel-test    build the wheel, and run the quick tests on it as it is installed
 #   make bench   measure everything on the Kodak pictures, and put the figures into the README; takes some hours
 #   make clean   remove .venv and everything that was built
 #
@@ -29,7 +30,7 @@ REFINED := dcacodec:40,dcacodec,jpeg,jpeg-444,jpeg2000,webp,avif,jxl
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: setup demo test test-slow test-all lint bench clean
+.PHONY: setup demo test test-slow test-all lint wheel-test bench clean
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.coder
@@ -48,7 +49,22 @@ test-all: setup
 
 lint: $(VENV)/.packages
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/mypy
+
+# In an environment of its own, which finds all but dcacodec in the other one; the tests are those of the source
+# distribution, without its package beside them.
+wheel-test: setup
+	rm -rf build/wheel
+	$(BIN)/python -m build --no-isolation --outdir build/wheel .
+	$(BIN)/python -m venv build/wheel/venv
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	  > "$$(build/wheel/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/others.pth"
+	build/wheel/venv/bin/python -m pip --disable-pip-version-check install --quiet --no-deps build/wheel/*.whl
+	tar -xzf build/wheel/dcacodec-*.tar.gz -C build/wheel
+	rm -r build/wheel/dcacodec-*/dcacodec
+	cd build/wheel/dcacodec-*/ && env -u PYTHONPATH ../venv/bin/python -m pytest -p no:cacheprovider -m 'not slow'
 
 # Gone on with where it was interrupted: what was measured is kept in build.
 bench: setup $(VENV)/.bench
