@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent / "dcacodec"
+import dcacodec
+
+ROOT = Path(dcacodec.__file__).parent
 
 RANKS = (
     {"errors", "_version"},

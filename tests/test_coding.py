@@ -650,6 +650,7 @@ def test_cache_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, torchac: 
         TorchacCoder()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="XDG_CACHE_HOME is of Linux")
 def test_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("DCACODEC_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
