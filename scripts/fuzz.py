@@ -449,10 +449,6 @@ class Judge:
             yield coded.latent_crc, np.concatenate([part.reshape(-1) for part in parts])
 
 
-def _or_none(alpha: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
-    return np.zeros(0, np.uint8) if alpha is None else alpha
-
-
 def _too_long(number: int, frame: FrameType | None) -> None:
     raise Finished
 
