@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from dcacodec.bench.codec import Options
+from dcacodec.bench.codec import CodecOptions
 from dcacodec.bench.codecs import open_codec
 from dcacodec.bench.store import write_text
 from dcacodec.errors import BenchError, DcaError, TrainingError, reason
@@ -55,7 +55,7 @@ class Point:
 
 def peer_curve(name: str, pictures: Sequence[NDArray[np.uint8]], quiet: bool) -> Curve:
     """Means of rate and PSNR of a peer's real files, at the settings of `dcacodec bench`."""
-    codec = open_codec(name, Options())
+    codec = open_codec(name, CodecOptions())
     points = []
     for setting in tqdm(codec.settings, desc=name, leave=False, disable=quiet or None):
         rates, values = [], []

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dcacodec.bench.page import Exhibit, Side
-from dcacodec.bench.results import Anchor, Codec, Failure, Results, Sample
+from dcacodec.bench.results import Anchor, Failure, MeasuredCodec, Results, Sample
 from dcacodec.metrics.curves import Curve
 from dcacodec.metrics.psnr import psnr
 
@@ -57,7 +57,8 @@ def results() -> Results:
         dataset="synthetic",
         pictures=PICTURES,
         codecs=tuple(
-            Codec(name, label, SETTINGS, (i + 1) << 24 if i < 2 else None) for i, (name, label, *_) in enumerate(CODECS)
+            MeasuredCodec(name, label, SETTINGS, (i + 1) << 24 if i < 2 else None)
+            for i, (name, label, *_) in enumerate(CODECS)
         ),
         samples=tuple(samples),
         anchors=(

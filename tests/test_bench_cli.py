@@ -21,10 +21,10 @@ from tiny import WEIGHTS, photo
 
 from dcacodec.bench import anchors as anchors_module
 from dcacodec.bench import datasets
-from dcacodec.bench.codec import OUR_QUALITIES, Options
+from dcacodec.bench.codec import OUR_QUALITIES, CodecOptions
 from dcacodec.bench.codecs import open_codec
 from dcacodec.bench.datasets import Entry, Manifest
-from dcacodec.bench.pillow_codecs import OUTPUT_FORMATS
+from dcacodec.bench.pillow_codecs import PILLOW_FORMATS
 from dcacodec.bench.store import load_results
 from dcacodec.bench.summary import conventions
 from dcacodec.cli import bench as cli_module
@@ -76,7 +76,7 @@ def test_from_pictures_to_results(tmp_path: Path, codec: Codec) -> None:
     results = load_results(Path("out", "results.json"))
     assert results.dataset == "mine"
     assert results.pictures == ("0", "1")
-    jpeg = open_codec("jpeg", Options())
+    jpeg = open_codec("jpeg", CodecOptions())
     expected: dict[tuple[str, float, int], tuple[int, float]] = {}
     for number, pixels in enumerate(pictures):
         for quality in (30, 90):
@@ -131,7 +131,7 @@ def test_a_failing_codec_does_not_end_the_run(tmp_path: Path) -> None:
     assert result.exit_code == 1
     results = load_results(Path("out", "results.json"))
     assert results.machine["jobs"] == "2"
-    settings = open_codec("webp", Options()).settings
+    settings = open_codec("webp", CodecOptions()).settings
     assert [(one.codec, one.picture, one.setting) for one in results.failures] == [
         ("webp", "wide", setting) for setting in settings
     ]
@@ -219,6 +219,7 @@ def test_other_qualities(text: str) -> None:
         (["--quick", "--anchor", "vtm", "picture.png"], "--quick measures a few of the pictures"),
         (["missing.png"], "Path 'missing.png' does not exist."),
         (["--codecs", "jpeg,,webp", "picture.png"], "an empty name in the list."),
+        (["--preset", "nothing", "picture.png"], "no weights are published for 'nothing'"),
         (["--metrics", "vmaf", "picture.png"], "vmaf is not one of psnr, ms-ssim, ssimulacra2, butteraugli, cvvdp."),
         (["--window", "1", "0.5", "picture.png"], "the first rate must be above 0 and below the second."),
     ],
@@ -233,9 +234,9 @@ def test_a_wrong_command_line(arguments: list[str], message: str, tmp_path: Path
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--codecs", "jpeg,gif", "picture.png"], (f"no codec 'gif'; these are known: dcacodec, "
-                                                  f"dcacodec:EFFORT, {', '.join(OUTPUT_FORMATS)}, compressai:MODEL")),
-        (["--preset", "nothing", "picture.png"], "no weights are published for the preset 'nothing'"),
+        (["--codecs", "jpeg,gif", "picture.png"],
+         ("no codec 'gif'; these are known: dcacodec, "
+          f"dcacodec:EFFORT, {', '.join(PILLOW_FORMATS)}, jpegli, compressai:MODEL")),
         (["--weights", "picture.png", "picture.png"], None),
         (["--codecs", "jpeg", "bad.png"], None),
         (["--codecs", "jpeg", "--dataset", "kodac"], "no dataset, manifest or folder 'kodac'; known by name: kodak"),
@@ -327,7 +328,7 @@ def test_data_folders(empty_cache: None, monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 def test_help_names_every_codec() -> None:
     text = call("--help").stdout
-    for name in (*OUTPUT_FORMATS, "dcacodec", "compressai:MODEL"):
+    for name in (*PILLOW_FORMATS, "jpegli", "dcacodec", "compressai:MODEL"):
         assert re.search(rf"\b{name}\b", text)
     assert ",".join(f"{quality:g}" for quality in OUR_QUALITIES) in text
 

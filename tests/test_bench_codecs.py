@@ -2,6 +2,7 @@
 
 import io
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,24 +14,24 @@ from PIL import Image
 from tiny import WEIGHTS, photo
 
 from dcacodec.bench import compressai_zoo
-from dcacodec.bench.codec import Options
+from dcacodec.bench.codec import CodecOptions
 from dcacodec.bench.codecs import available, open_codec
 from dcacodec.bench.compressai_zoo import CompressAI
 from dcacodec.bench.own_codec import Ours
-from dcacodec.bench.pillow_codecs import OUTPUT_FORMATS
+from dcacodec.bench.pillow_codecs import PILLOW_FORMATS
 from dcacodec.codec.codec import Codec
 from dcacodec.errors import BenchError, WeightsError
 from dcacodec.format.reader import parse
 from dcacodec.images.picture import Picture
 from dcacodec.metrics.psnr import psnr
 
-HERE = [name for name in OUTPUT_FORMATS if OUTPUT_FORMATS[name].missing() is None]
+HERE = available()[1:]
 
 
 @pytest.mark.parametrize("name", HERE)
 def test_formats_code_pictures(name: str) -> None:
     pixels = photo(72, 90)
-    codec = open_codec(name, Options(threads=2))
+    codec = open_codec(name, CodecOptions(threads=2))
     settings = codec.settings[0], codec.settings[-1]
     files = [codec.encode(pixels, setting) for setting in settings]
     assert len(files[0]) < len(files[1])
@@ -43,7 +44,7 @@ def test_formats_code_pictures(name: str) -> None:
 
 @pytest.mark.parametrize("name", HERE)
 def test_settings_rise_and_are_of_the_scale(name: str) -> None:
-    codec = open_codec(name, Options())
+    codec = open_codec(name, CodecOptions())
     pixels = photo(64, 64)
     for values in (codec.settings, codec.scale[:: len(codec.scale) // 4]):
         sizes = [len(codec.encode(pixels, value)) for value in values]
@@ -56,43 +57,56 @@ def test_what_the_files_are() -> None:
     pixels = photo(64, 64)
 
     def jpeg_layers(name: str) -> list[tuple[int, int]]:
-        with Image.open(io.BytesIO(open_codec(name, Options()).encode(pixels, 50))) as image:
+        with Image.open(io.BytesIO(open_codec(name, CodecOptions()).encode(pixels, 50))) as image:
             return [layer[1:3] for layer in image.layer]  # type: ignore[attr-defined]
 
     assert jpeg_layers("jpeg") == [(2, 2), (1, 1), (1, 1)]
+    if "jpegli" in HERE:
+        assert jpeg_layers("jpegli") == [(2, 2), (1, 1), (1, 1)]
     assert jpeg_layers("jpeg-444") == [(1, 1), (1, 1), (1, 1)]
-    assert "4:2:0" in open_codec("jpeg", Options()).label and "4:4:4" in open_codec("jpeg-444", Options()).label
-    if "avif" in HERE:
+    assert (
+        "4:2:0" in open_codec("jpeg", CodecOptions()).label and "4:4:4" in open_codec("jpeg-444", CodecOptions()).label
+    )
+    for name in {"avif", "avif-psnr", "avif-iq"} & set(HERE):
         # Monochrome and the two subsampling flags of the decoder configuration: all 0 for 4:4:4.
-        data = open_codec("avif", Options()).encode(pixels, 50)
+        data = open_codec(name, CodecOptions()).encode(pixels, 50)
         assert data[data.index(b"av1C") + 6] & 0x1C == 0
 
 
 def test_labels_tell_versions() -> None:
-    assert "libjpeg-turbo" in open_codec("jpeg", Options()).label
+    assert "libjpeg-turbo" in open_codec("jpeg", CodecOptions()).label
     for name in HERE:
-        assert any(character.isdigit() for character in open_codec(name, Options()).label.partition("(")[2])
+        assert any(character.isdigit() for character in open_codec(name, CodecOptions()).label.partition("(")[2])
 
 
 def test_what_is_missing_is_left_out_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("PIL.features.check", lambda feature: feature != "webp")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert "webp" not in available() and "jxl" not in available()
+    assert {"webp", "jxl", "jpegli"}.isdisjoint(available())
     assert available()[:2] == ("dcacodec", "jpeg")
     with pytest.raises(BenchError, match=r"^webp needs a Pillow that was built with it$"):
-        open_codec("webp", Options())
+        open_codec("webp", CodecOptions())
     with pytest.raises(BenchError, match=r"^jxl needs the package pillow-jxl-plugin$"):
-        open_codec("jxl", Options())
-    known = "dcacodec, dcacodec:EFFORT, jpeg, .*, compressai:MODEL"
+        open_codec("jxl", CodecOptions())
+    with pytest.raises(BenchError, match=r"^jpegli needs the package pyjpegli$"):
+        open_codec("jpegli", CodecOptions())
+    known = "dcacodec, dcacodec:EFFORT, jpeg, .*, jpegli, compressai:MODEL"
     with pytest.raises(BenchError, match=f"^no codec 'gif'; these are known: {known}$"):
-        open_codec("gif", Options())
+        open_codec("gif", CodecOptions())
+
+
+@pytest.mark.skipif("avif" not in HERE, reason="Pillow was built without AVIF")
+def test_a_tuning_that_libavif_does_not_know_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = replace(PILLOW_FORMATS["avif-iq"], options=lambda setting, threads: {"advanced": {"tune": "none-such"}})
+    assert old.missing() == "a Pillow whose libavif has tune=iq"
+    assert PILLOW_FORMATS["avif"].missing() is PILLOW_FORMATS["avif-psnr"].missing() is None
 
 
 # ----------------------------------------------------------------------------------------------------------- dcacodec
 
 
 def test_ours(codec: Codec) -> None:
-    ours = open_codec("dcacodec", Options(weights=WEIGHTS, device="cpu", qualities=(30.0, 60.0)))
+    ours = open_codec("dcacodec", CodecOptions(weights=WEIGHTS, device="cpu", qualities=(30.0, 60.0)))
     pixels = photo(40, 70)
     data = ours.encode(pixels, 60.0)
     assert data == codec.encode(Picture(pixels), quality=60)
@@ -106,16 +120,16 @@ def test_ours(codec: Codec) -> None:
 
 
 def test_ours_is_identified_by_its_weights(tmp_path: Path) -> None:
-    one = Ours(Options(weights=WEIGHTS))
+    one = Ours(CodecOptions(weights=WEIGHTS))
     other = tmp_path / "tiny.safetensors"
     other.write_bytes(WEIGHTS.read_bytes() + b"\0")
-    assert one.identity(50) == Ours(Options(weights=WEIGHTS, threads=7)).identity(50)
-    assert len({one.identity(50), one.identity(51), Ours(Options(weights=other)).identity(50)}) == 3
+    assert one.identity(50) == Ours(CodecOptions(weights=WEIGHTS, threads=7)).identity(50)
+    assert len({one.identity(50), one.identity(51), Ours(CodecOptions(weights=other)).identity(50)}) == 3
 
 
 def test_ours_without_weights() -> None:
     with pytest.raises(WeightsError, match="'nothing'"):
-        open_codec("dcacodec", Options(preset="nothing"))
+        open_codec("dcacodec", CodecOptions(preset="nothing"))
 
 
 # --------------------------------------------------------------------------------------------------------- CompressAI
@@ -165,7 +179,7 @@ def compressai(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_compressai_files(compressai: list[int]) -> None:
-    codec = open_codec("compressai:mbt2018-mean", Options(device="cpu"))
+    codec = open_codec("compressai:mbt2018-mean", CodecOptions(device="cpu"))
     assert codec.label == "mbt2018-mean (CompressAI 1.2.8)"
     assert codec.settings == tuple(map(float, range(1, 9)))
     pixels = photo(70, 100)
@@ -182,7 +196,7 @@ def test_compressai_files(compressai: list[int]) -> None:
 def test_compressai_as_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "compressai.zoo", None)
     with pytest.raises(BenchError, match=r"^compressai:mbt2018 needs the package compressai, which cannot be"):
-        open_codec("compressai:mbt2018", Options())
+        open_codec("compressai:mbt2018", CodecOptions())
 
 
 def test_compressai_models_and_weights(compressai: list[int]) -> None:

@@ -15,7 +15,7 @@ from synthetic import CODECS, EVIL, PICTURES, SETTINGS, STREAMS, results, sample
 
 from dcacodec.bench.metrics import ms_ssim_db
 from dcacodec.bench.plots import anchor_series, codec_series, draw, write_plots
-from dcacodec.bench.results import Anchor, Codec, Mean, Results, Sample
+from dcacodec.bench.results import Anchor, Mean, MeasuredCodec, Results, Sample
 from dcacodec.bench.summary import deficits, opponents, speed
 from dcacodec.metrics.curves import Curve, bd_rate
 from dcacodec.plotting.plot import FAINT, INK, MUTED, PAPER, Plot
@@ -163,7 +163,7 @@ def test_every_series_has_the_means(plots: dict[str, Plot]) -> None:
 
 
 def test_series_can_be_told_apart_without_colour() -> None:
-    codecs = tuple(Codec(f"c{i}", f"c{i}", SETTINGS) for i in range(10))
+    codecs = tuple(MeasuredCodec(f"c{i}", f"c{i}", SETTINGS) for i in range(10))
     anchors = tuple(Anchor(Curve(f"a{i}", (0.1, 1.0), (30.0, 40.0 + i)), "") for i in range(12))
     given = Results("many", PICTURES, codecs, (), anchors)
     styles = [series.style for series in codec_series(given)]

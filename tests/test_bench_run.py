@@ -13,9 +13,9 @@ from PIL import Image
 from tiny import WEIGHTS, photo
 
 from dcacodec.bench import measure
-from dcacodec.bench.codec import BenchCodec, Options, Pixels
+from dcacodec.bench.codec import BenchCodec, CodecOptions, Pixels
 from dcacodec.bench.codecs import open_codec
-from dcacodec.bench.measure import Task
+from dcacodec.bench.measure import Measurement
 from dcacodec.bench.metrics import METRICS
 from dcacodec.bench.results import Failure, Sample
 from dcacodec.bench.run import spaced
@@ -24,7 +24,7 @@ from dcacodec.errors import BenchError
 from dcacodec.images.picture import Picture
 from dcacodec.metrics.psnr import psnr
 
-OURS = Options(weights=WEIGHTS, device="cpu")
+OURS = CodecOptions(weights=WEIGHTS, device="cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -42,8 +42,10 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "picture.png"
 
 
-def task(path: Path, codec: str = "jpeg", setting: float = 50, options: Options = OURS, repeat: int = 1) -> Task:
-    return Task(codec, options, "picture", path, setting, repeat, ("psnr", "ms-ssim"))
+def task(
+    path: Path, codec: str = "jpeg", setting: float = 50, options: CodecOptions = OURS, repeat: int = 1
+) -> Measurement:
+    return Measurement(codec, options, "picture", path, setting, repeat, ("psnr", "ms-ssim"))
 
 
 def test_a_sample_of_ours(path: Path, codec: Codec, tmp_path: Path) -> None:

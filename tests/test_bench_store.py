@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 import pytest
 
-from dcacodec.bench.results import Anchor, Codec, Failure, Results, Sample
+from dcacodec.bench.results import Anchor, Failure, MeasuredCodec, Results, Sample
 from dcacodec.bench.store import (
     Journal,
     as_compressai,
@@ -41,7 +41,7 @@ def sample(
 RESULTS = Results(
     dataset="set",
     pictures=("a", "b"),
-    codecs=(Codec("dcacodec", "dcacodec 1", (10.0, 20.0), 3 << 20), Codec("webp", "WebP", (5.0,))),
+    codecs=(MeasuredCodec("dcacodec", "dcacodec 1", (10.0, 20.0), 3 << 20), MeasuredCodec("webp", "WebP", (5.0,))),
     samples=(
         sample("a", "dcacodec", 10, 100, 30.0, streams={"y_1": 60, "header": 40}),
         sample("b", "dcacodec", 10, 300, 32.0, streams={"y_1": 260, "header": 40}, ms_ssim=0.75, encode=0.75),
@@ -93,7 +93,7 @@ def test_a_curve_in_the_format_of_compressai(tmp_path: Path) -> None:
 
 
 def test_what_is_written_can_be_compared_with(tmp_path: Path) -> None:
-    finite = Results("set", ("a",), (Codec("x", "X", (1.0, 2.0)),),
+    finite = Results("set", ("a",), (MeasuredCodec("x", "X", (1.0, 2.0)),),
                      (sample("a", "x", 1, 100, 30.0), sample("a", "x", 2, 200, 33.0)))  # fmt: skip
     (tmp_path / "x.json").write_text(json.dumps(as_compressai(finite, finite.codecs[0])), "utf-8")
     assert load_anchor(tmp_path / "x.json") == finite.curve("x")

@@ -19,7 +19,7 @@ from PIL import Image
 from tiny import drawn_latents, photo, run_entropy
 
 from dcacodec import encode, encode_file
-from dcacodec.bench.codec import Options
+from dcacodec.bench.codec import CodecOptions
 from dcacodec.bench.codecs import open_codec
 from dcacodec.cli.app import cli
 from dcacodec.codec import refinement
@@ -248,13 +248,13 @@ def test_python_and_pillow(codec: Codec, tmp_path: Path) -> None:
 
 
 def test_the_benchmark(codec: Codec) -> None:
-    plain, refined = open_codec("dcacodec", Options()), open_codec("dcacodec:2", Options())
+    plain, refined = open_codec("dcacodec", CodecOptions()), open_codec("dcacodec:2", CodecOptions())
     assert (refined.name, refined.label) == ("dcacodec:2", f"{plain.label}, effort 2")
     assert refined.identity(40) != plain.identity(40)
     assert refined.encode(photo(64, 64), 40) == codec.encode(Picture(photo(64, 64)), quality=40, effort=2)
     for name in ("dcacodec:", "dcacodec:0", "dcacodec:x", "dcacodec:-1", "dcacodec:10000"):
         with pytest.raises(BenchError, match="an effort is a number from 1 to 9999"):
-            open_codec(name, Options())
+            open_codec(name, CodecOptions())
 
 
 def test_an_effort_below_zero_is_refused(codec: Codec, source: Path, tmp_path: Path) -> None:

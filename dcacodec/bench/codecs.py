@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 
-from dcacodec.bench.codec import BenchCodec, Options
+from dcacodec.bench.codec import BenchCodec, CodecOptions
 from dcacodec.bench.compressai_zoo import COMPRESSAI, CompressAI
+from dcacodec.bench.jpegli import JPEGLI, Jpegli, jpegli_is_installed
 from dcacodec.bench.own_codec import OURS, OURS_REFINED, Ours
-from dcacodec.bench.pillow_codecs import OUTPUT_FORMATS, PillowCodec
+from dcacodec.bench.pillow_codecs import PILLOW_FORMATS, PillowCodec
 from dcacodec.errors import BenchError
 
 
-def open_codec(name: str, options: Options) -> BenchCodec:
+def open_codec(name: str, options: CodecOptions) -> BenchCodec:
     """The codec of this name.
 
     Raises:
@@ -25,14 +26,17 @@ def open_codec(name: str, options: Options) -> BenchCodec:
         if not re.fullmatch("[1-9][0-9]{0,3}", effort):
             raise BenchError(f"{name}: an effort is a number from 1 to 9999")
         return Ours(options, int(effort))
-    if name in OUTPUT_FORMATS:
-        return PillowCodec(name, OUTPUT_FORMATS[name], options.threads)
+    if name in PILLOW_FORMATS:
+        return PillowCodec(name, PILLOW_FORMATS[name], options.threads)
+    if name == JPEGLI:
+        return Jpegli()
     if name.startswith(COMPRESSAI):
         return CompressAI(name, options.device)
-    known = ", ".join((OURS, f"{OURS_REFINED}EFFORT", *OUTPUT_FORMATS, f"{COMPRESSAI}MODEL"))
+    known = ", ".join((OURS, f"{OURS_REFINED}EFFORT", *PILLOW_FORMATS, JPEGLI, f"{COMPRESSAI}MODEL"))
     raise BenchError(f"no codec {name!r}; these are known: {known}")
 
 
 def available() -> tuple[str, ...]:
     """Names of the codecs that this machine has and that need no further choice."""
-    return (OURS, *(name for name, form in OUTPUT_FORMATS.items() if form.missing() is None))
+    formats = (name for name, form in PILLOW_FORMATS.items() if form.missing() is None)
+    return (OURS, *formats, *((JPEGLI,) if jpegli_is_installed() else ()))

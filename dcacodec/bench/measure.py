@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dcacodec.bench.codec import BenchCodec, Options
+from dcacodec.bench.codec import BenchCodec, CodecOptions
 from dcacodec.bench.codecs import open_codec
 from dcacodec.bench.metrics import METRICS
 from dcacodec.bench.results import Failure, Sample
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from dcacodec.bench.page import Side
 
 
-Result = TypeVar("Result")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Task:
+class Measurement:
     """A picture to be coded.
 
     Attributes:
@@ -44,7 +44,7 @@ class Task:
     """
 
     codec: str
-    options: Options
+    options: CodecOptions
     picture: str
     path: Path
     setting: float
@@ -52,7 +52,7 @@ class Task:
     metrics: tuple[str, ...]
 
 
-def worker(work: Callable[..., Result], threads: int) -> Callable[[tuple[int, tuple[Any, ...]]], Result]:
+def worker(work: Callable[..., T], threads: int) -> Callable[[tuple[int, tuple[Any, ...]]], T]:
     """Set up this process, and give what does one of numbered tasks in it."""
     warnings.simplefilter("ignore")  # the parent has told what there is to tell about the pictures
     # Read when a library is loaded, which none is yet that has threads.
@@ -61,12 +61,12 @@ def worker(work: Callable[..., Result], threads: int) -> Callable[[tuple[int, tu
 
 
 @cache
-def _codec(name: str, options: Options) -> BenchCodec:
+def _codec(name: str, options: CodecOptions) -> BenchCodec:
     return open_codec(name, options)
 
 
 @cache
-def _warm(name: str, options: Options, path: Path) -> None:
+def _warm(name: str, options: CodecOptions, path: Path) -> None:
     """Code a picture once: the first time is slower, as memory is taken and kernels are chosen."""
     codec = _codec(name, options)
     setting = codec.settings[len(codec.settings) // 2]
@@ -75,7 +75,7 @@ def _warm(name: str, options: Options, path: Path) -> None:
         codec.decode(codec.encode(read_picture(path).pixels, setting))
 
 
-def sample(task: Task, warm_up: Path, folder: Path) -> Sample | Failure:
+def sample(task: Measurement, warm_up: Path, folder: Path) -> Sample | Failure:
     """Code a picture to a file and back, and compare.
 
     Args:
@@ -85,7 +85,7 @@ def sample(task: Task, warm_up: Path, folder: Path) -> Sample | Failure:
     return _guarded(task, lambda: _sample(task, warm_up, folder))
 
 
-def _guarded(task: Task, work: Callable[[], Result]) -> Result | Failure:
+def _guarded(task: Measurement, work: Callable[[], T]) -> T | Failure:
     try:
         return work()
     except Exception as error:  # whatever a codec may raise: the others go on
@@ -94,7 +94,7 @@ def _guarded(task: Task, work: Callable[[], Result]) -> Result | Failure:
         return Failure(task.codec, task.picture, task.setting, f"{name}: {reason}" if reason else name)
 
 
-def _sample(task: Task, warm_up: Path, folder: Path) -> Sample:
+def _sample(task: Measurement, warm_up: Path, folder: Path) -> Sample:
     codec = _codec(task.codec, task.options)
     _warm(task.codec, task.options, warm_up)
     codec.prepare(task.setting)
@@ -125,7 +125,7 @@ def _sample(task: Task, warm_up: Path, folder: Path) -> Sample:
     )
 
 
-def memory(task: Task) -> int | Failure | None:
+def memory(task: Measurement) -> int | Failure | None:
     """Peak bytes of this process while it loads a codec and codes a picture. None where the system does not tell.
 
     What it holds once all packages are imported and the picture is read is not counted. For a fresh process.
@@ -133,7 +133,7 @@ def memory(task: Task) -> int | Failure | None:
     return _guarded(task, lambda: _memory(task))
 
 
-def _memory(task: Task) -> int | None:
+def _memory(task: Measurement) -> int | None:
     codec = _codec(task.codec, task.options)
     codec.import_packages()
     original = read_picture(task.path).pixels
@@ -159,7 +159,7 @@ def _resident(field: str) -> int | None:
     return int(line.split()[1]) * 1024
 
 
-def matches(task: Task, targets: tuple[int, ...]) -> tuple[Side | None, ...] | Failure:
+def matches(task: Measurement, targets: tuple[int, ...]) -> tuple[Side | None, ...] | Failure:
     """For each target, the largest file of at most this many bytes, and what it looks like. None where all are larger.
 
     Args:
@@ -169,7 +169,7 @@ def matches(task: Task, targets: tuple[int, ...]) -> tuple[Side | None, ...] | F
     return _guarded(task, lambda: _matches(task, targets))
 
 
-def _matches(task: Task, targets: tuple[int, ...]) -> tuple[Side | None, ...]:
+def _matches(task: Measurement, targets: tuple[int, ...]) -> tuple[Side | None, ...]:
     from dcacodec.bench.page import Side  # brings Matplotlib, which the other kinds of work have no use for
 
     codec = _codec(task.codec, task.options)

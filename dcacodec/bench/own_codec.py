@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dcacodec._version import __version__
-from dcacodec.bench.codec import BenchCodec, Options, Pixels
+from dcacodec.bench.codec import BenchCodec, CodecOptions, Pixels
 from dcacodec.format.container import describe
 from dcacodec.format.reader import parse
 from dcacodec.images.picture import Picture
@@ -26,7 +26,7 @@ class Ours(BenchCodec):
     network = True
     scale = tuple(map(float, range(1, 101)))
 
-    def __init__(self, options: Options, effort: int = 0) -> None:
+    def __init__(self, options: CodecOptions, effort: int = 0) -> None:
         self._options, self._effort = options, effort
         self.name = f"{OURS_REFINED}{effort}" if effort else OURS
         self.settings = options.qualities

@@ -29,6 +29,7 @@ class PillowFormat:
         options: of saving, by setting and number of threads.
         settings, scale: as of `BenchCodec`.
         plugin: module to import first, and the package that it is from.
+        newer: what is needed where the options are refused.
     """
 
     title: str
@@ -39,6 +40,7 @@ class PillowFormat:
     settings: tuple[float, ...]
     scale: tuple[float, ...]
     plugin: tuple[str, str] | None = None
+    newer: str | None = None
 
     def missing(self) -> str | None:
         """What has to be installed for it, None if nothing."""
@@ -46,6 +48,11 @@ class PillowFormat:
             return "a Pillow that was built with it"
         if self.plugin is not None and importlib.util.find_spec(self.plugin[0]) is None:
             return f"the package {self.plugin[1]}"
+        if self.newer is not None:
+            try:
+                Image.new("RGB", (8, 8)).save(io.BytesIO(), self.form, **self.options(self.settings[0], 1))
+            except ValueError:
+                return self.newer
         return None
 
 
@@ -64,7 +71,27 @@ def _jpeg(subsampling: str) -> PillowFormat:
     )
 
 
-OUTPUT_FORMATS: Final[Mapping[str, PillowFormat]] = {
+def _avif(tune: str | None) -> PillowFormat:
+    """As libavif tunes it by default, or for something else."""
+    chosen = {"advanced": {"tune": tune}} if tune else {}
+
+    def options(setting: float, threads: int) -> dict[str, Any]:
+        common = {"subsampling": "4:4:4", "speed": 6, "codec": "aom", "max_threads": threads}
+        return {"quality": int(setting), **common, **chosen}
+
+    return PillowFormat(
+        f"AVIF 4:4:4 speed 6 tune={tune}" if tune else "AVIF 4:4:4 speed 6",
+        "AVIF",
+        "avif",
+        lambda: f"libavif {features.version('avif')}, aom",
+        options,
+        (5, 20, 35, 50, 65, 80),
+        (0, *_QUALITIES[:99]),
+        newer=f"a Pillow whose libavif has tune={tune}" if tune else None,
+    )
+
+
+PILLOW_FORMATS: Final[Mapping[str, PillowFormat]] = {
     "jpeg": _jpeg("4:2:0"),
     "jpeg-444": _jpeg("4:4:4"),
     "jpeg2000": PillowFormat(
@@ -92,22 +119,9 @@ OUTPUT_FORMATS: Final[Mapping[str, PillowFormat]] = {
         (1, 10, 30, 50, 70, 85, 95),
         (0, *_QUALITIES),
     ),
-    "avif": PillowFormat(
-        "AVIF 4:4:4 speed 6 tune=psnr",
-        "AVIF",
-        "avif",
-        lambda: f"libavif {features.version('avif')}, aom",
-        lambda setting, threads: {
-            "quality": int(setting),
-            "subsampling": "4:4:4",
-            "speed": 6,
-            "codec": "aom",
-            "max_threads": threads,
-            "advanced": {"tune": "psnr"},
-        },
-        (5, 20, 35, 50, 65, 80),
-        (0, *_QUALITIES[:99]),
-    ),
+    "avif": _avif(None),
+    "avif-psnr": _avif("psnr"),
+    "avif-iq": _avif("iq"),
     "jxl": PillowFormat(
         "JPEG XL effort 7",
         "JXL",

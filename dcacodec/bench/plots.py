@@ -19,7 +19,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from dcacodec.bench.metrics import METRICS
 from dcacodec.bench.results import Results
-from dcacodec.bench.summary import TASKS, speed
+from dcacodec.bench.summary import DIRECTIONS, speed
 from dcacodec.metrics.curves import Curve, bd_rate
 from dcacodec.plotting.plot import MUTED, PAPER, STYLE, Plot, save
 
@@ -177,7 +177,7 @@ def _rate_speed(results: Results, window: tuple[float, float] | None) -> Plot | 
     if len(rates) < 2:
         return None
     figure, panels = _figure(2, [series.label for series, _, _ in rates], sharey=True)
-    for axes, task in zip(panels, TASKS, strict=True):
+    for axes, task in zip(panels, DIRECTIONS, strict=True):
         seen: list[float] = []
         for series, name, percent in rates:
             settings = {mean.setting for mean in results.whole(name)}

@@ -13,7 +13,7 @@ from typing import Any, Final
 from dcacodec.bench.metrics import METRICS
 from dcacodec.bench.page import Exhibit, write_page
 from dcacodec.bench.plots import write_plots
-from dcacodec.bench.results import Codec, Mean, Results, Sample
+from dcacodec.bench.results import Mean, MeasuredCodec, Results, Sample
 from dcacodec.bench.store import as_compressai, as_csv, save_results, write_text
 from dcacodec.bench.summary import Comparison, Opponent, conventions, deficits, opponents
 from dcacodec.metrics.curves import Method, falls
@@ -106,7 +106,7 @@ def as_text(results: Results, compared: Sequence[Opponent], method: Method, wind
     return ("\n\n".join(parts) + "\n").encode("utf-8", "replace").decode("utf-8")  # names may be no text at all
 
 
-def _codec(results: Results, codec: Codec) -> str:
+def _codec(results: Results, codec: MeasuredCodec) -> str:
     """The table of a codec."""
     means = results.means(codec.name)
     memory = "not measured" if codec.memory is None else f"{codec.memory / 2**20:.0f} MiB"
@@ -145,7 +145,7 @@ def _table(columns: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
     return ["  ".join(row) for row in zip(*padded, strict=True)]
 
 
-def _order(results: Results, codec: Codec) -> list[str]:
+def _order(results: Results, codec: MeasuredCodec) -> list[str]:
     """Whether bytes and PSNR rise with the setting."""
     means = results.whole(codec.name)
     settings = [mean.setting for mean in means]

@@ -92,7 +92,7 @@ class Mean:
 
 
 @dataclass(frozen=True)
-class Codec:
+class MeasuredCodec:
     """A codec that was measured.
 
     Attributes:
@@ -148,7 +148,7 @@ class Results:
 
     dataset: str
     pictures: tuple[str, ...]
-    codecs: tuple[Codec, ...]
+    codecs: tuple[MeasuredCodec, ...]
     samples: tuple[Sample, ...]
     anchors: tuple[Anchor, ...] = ()
     failures: tuple[Failure, ...] = ()

@@ -2,7 +2,7 @@
 
 ::
 
-    Plan -- tasks not in the journal --> processes --> journal --> Results
+    BenchPlan -- tasks not in the journal --> processes --> journal --> Results
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from typing import Any, Final
 from tqdm import tqdm
 
 from dcacodec.bench import measure
-from dcacodec.bench.codec import BenchCodec, Options
+from dcacodec.bench.codec import BenchCodec, CodecOptions
 from dcacodec.bench.datasets import Dataset, Member, Tell
 from dcacodec.bench.metrics import METRICS
 from dcacodec.bench.page import Exhibit, Side
-from dcacodec.bench.results import Anchor, Codec, Failure, Results, Sample
+from dcacodec.bench.results import Anchor, Failure, MeasuredCodec, Results, Sample
 from dcacodec.bench.store import Journal, sample_from_json, sample_to_json
 from dcacodec.bench.summary import deficits
 from dcacodec.images.reading import read_picture
@@ -39,7 +39,7 @@ SHOWCASE_BPP: Final = (0.15, 0.3, 0.6)
 
 
 @dataclass(frozen=True)
-class Plan:
+class BenchPlan:
     """What is to be measured.
 
     Attributes:
@@ -57,16 +57,18 @@ class Plan:
     dataset: Dataset
     codecs: tuple[BenchCodec, ...]
     settings: Mapping[str, tuple[float, ...]]
-    options: Options
+    options: CodecOptions
     anchors: tuple[Anchor, ...]
     metrics: tuple[str, ...]
     repeat: int
     jobs: int
     quiet: bool
 
-    def task(self, codec: BenchCodec, member: Member, setting: float) -> measure.Task:
+    def task(self, codec: BenchCodec, member: Member, setting: float) -> measure.Measurement:
         """Coding a picture."""
-        return measure.Task(codec.name, self.options, member.name, member.path, setting, self.repeat, self.metrics)
+        return measure.Measurement(
+            codec.name, self.options, member.name, member.path, setting, self.repeat, self.metrics
+        )
 
     def middle(self, codec: BenchCodec) -> float:
         """The setting at which memory is measured."""
@@ -74,7 +76,7 @@ class Plan:
         return settings[len(settings) // 2]
 
 
-def run(plan: Plan, journal: Journal, tell: Tell) -> Results:
+def run(plan: BenchPlan, journal: Journal, tell: Tell) -> Results:
     """Measure all that is not in the journal yet.
 
     Args:
@@ -121,7 +123,7 @@ def run(plan: Plan, journal: Journal, tell: Tell) -> Results:
                 bar.set_postfix_str(f"{codec.name} {setting:g} {member.name}")
                 bar.update()
 
-    codecs: list[Codec] = []
+    codecs: list[MeasuredCodec] = []
     for codec in tqdm(plan.codecs, desc="peak memory", unit="codec", disable=plan.quiet):
         setting = plan.middle(codec)
         memory_key = key("memory", codec, first, setting)
@@ -132,7 +134,7 @@ def run(plan: Plan, journal: Journal, tell: Tell) -> Results:
                     failed(len(wanted) + len(codecs), result)
             else:
                 journal.add(memory_key, result)
-        codecs.append(Codec(codec.name, codec.label, plan.settings[codec.name], journal.get(memory_key)))
+        codecs.append(MeasuredCodec(codec.name, codec.label, plan.settings[codec.name], journal.get(memory_key)))
 
     return Results(
         dataset=plan.dataset.name,
@@ -145,11 +147,11 @@ def run(plan: Plan, journal: Journal, tell: Tell) -> Results:
     )
 
 
-def _bar(plan: Plan, total: int, done: int) -> Any:
+def _bar(plan: BenchPlan, total: int, done: int) -> Any:
     return tqdm(total=total, initial=done, desc="measuring", unit="file", disable=plan.quiet)
 
 
-def _spread(work: Any, tasks: Sequence[tuple[Any, ...]], plan: Plan) -> Generator[tuple[int, Any], None, None]:
+def _spread(work: Any, tasks: Sequence[tuple[Any, ...]], plan: BenchPlan) -> Generator[tuple[int, Any], None, None]:
     """The place of each task and its result as they come; a task that no process survives has a `Failure`, too."""
     make = partial(measure.worker, work, plan.options.threads)
     with closing(pool.run(enumerate(tasks), make, plan.jobs)) as results:
@@ -158,7 +160,7 @@ def _spread(work: Any, tasks: Sequence[tuple[Any, ...]], plan: Plan) -> Generato
             yield index, Failure(task.codec, task.picture, task.setting, str(result)) if lost else result
 
 
-def showcase(plan: Plan, results: Results, count: int, tell: Tell) -> tuple[Exhibit, ...]:
+def showcase(plan: BenchPlan, results: Results, count: int, tell: Tell) -> tuple[Exhibit, ...]:
     """Decoded pictures at matched bytes, `SHOWCASE_BPP`, of each codec: those where the first codec loses most.
 
     Args:
@@ -201,7 +203,7 @@ def spaced(length: int, count: int) -> list[int]:
     return [round(i * (length - 1) / max(1, count - 1)) for i in range(count)]
 
 
-def describe_machine(plan: Plan) -> dict[str, str]:
+def describe_machine(plan: BenchPlan) -> dict[str, str]:
     """What it runs on, and how."""
     facts = {
         "processor": _processor(),

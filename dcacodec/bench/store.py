@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from dcacodec.bench.results import Anchor, Codec, Failure, Mean, Results, Sample
+from dcacodec.bench.results import Anchor, Failure, Mean, MeasuredCodec, Results, Sample
 from dcacodec.errors import BenchError
 from dcacodec.files.atomic import append_line, write_atomically
 from dcacodec.metrics.curves import Curve
@@ -55,7 +55,9 @@ def load_results(path: Path) -> Results:
         return Results(
             dataset=content["dataset"],
             pictures=tuple(content["pictures"]),
-            codecs=tuple(Codec(**{**codec, "settings": tuple(codec["settings"])}) for codec in content["codecs"]),
+            codecs=tuple(
+                MeasuredCodec(**{**codec, "settings": tuple(codec["settings"])}) for codec in content["codecs"]
+            ),
             samples=tuple(map(sample_from_json, content["samples"])),
             anchors=tuple(
                 Anchor(Curve(curve["name"], tuple(curve["bpp"]), tuple(curve["quality"])), anchor["source"])
@@ -86,7 +88,7 @@ def sample_from_json(content: Mapping[str, Any]) -> Sample:
 # -------------------------------------------------------------------------------------------- one codec, and one table
 
 
-def as_compressai(results: Results, codec: Codec) -> dict[str, Any]:
+def as_compressai(results: Results, codec: MeasuredCodec) -> dict[str, Any]:
     """The curve of a codec in CompressAI's results format, with what else was measured under further names."""
     means = results.means(codec.name)
     columns: dict[str, list[float | None]] = {

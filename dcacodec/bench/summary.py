@@ -33,14 +33,14 @@ def conventions(results: Results) -> list[str]:
     return [*CONVENTIONS, *(f"{METRICS[name].title}: {METRICS[name].convention}." for name in results.metrics)]
 
 
-Task = Literal["encode", "decode"]
-TASKS: Final[tuple[Task, ...]] = ("encode", "decode")
+Direction = Literal["encode", "decode"]
+DIRECTIONS: Final[tuple[Direction, ...]] = ("encode", "decode")
 
 
-def speed(samples: Sequence[Sample], task: Task) -> float:
+def speed(samples: Sequence[Sample], direction: Direction) -> float:
     """Megapixels per second over all of these samples, at least one; infinite where they took no time."""
     pixels = sum(sample.width * sample.height for sample in samples)
-    time: float = sum(getattr(sample, task) for sample in samples)
+    time: float = sum(getattr(sample, direction) for sample in samples)
     return pixels / 1e6 / time if time else math.inf
 
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from dcacodec.cli.console import is_quiet, print_result
-from dcacodec.cli.options import QUIET, cores, parse_names
+from dcacodec.cli.options import DEVICE, PRESET, QUIET, cores, parse_names
 
 if TYPE_CHECKING:
-    from dcacodec.bench.codec import BenchCodec, Options
+    from dcacodec.bench.codec import BenchCodec, CodecOptions
     from dcacodec.bench.datasets import Dataset
     from dcacodec.bench.results import Anchor
 
@@ -65,8 +65,10 @@ Codecs:
   jpeg, jpeg-444      Pillow, 4:2:0 and 4:4:4
   jpeg2000            Pillow with OpenJPEG
   webp                Pillow with libwebp
-  avif                Pillow with libavif
+  avif                Pillow with libavif, tuned as it is by default
+  avif-psnr, avif-iq  the same with tune=psnr and tune=iq
   jxl                 the package pillow-jxl-plugin
+  jpegli              the package pyjpegli
   compressai:MODEL    the package compressai, as compressai:mbt2018-mean
 
 \b
@@ -101,13 +103,13 @@ Examples:
     callback=_qualities,
     help="Of dcacodec: a list, a range like 1-100, or both.",
 )
-@click.option("--preset", default="small", help="Which published weights of dcacodec.")
+@PRESET
 @click.option(
     "--weights",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="A weights file of dcacodec instead.",
 )
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where networks run.")
+@DEVICE
 @click.option(
     "--anchor",
     "anchors",
@@ -191,14 +193,14 @@ def bench(
         raise click.UsageError("--quick measures a few of the pictures, and a published curve is about all of them.")
     _check_packages()
 
-    from dcacodec.bench.codec import Options
+    from dcacodec.bench.codec import CodecOptions
     from dcacodec.bench.report import write_report
-    from dcacodec.bench.run import Plan, run, spaced
+    from dcacodec.bench.run import BenchPlan, run, spaced
     from dcacodec.bench.run import showcase as show
     from dcacodec.bench.store import Journal
 
     chosen_metrics = _metrics(metrics or (("psnr", "ssimulacra2") if quick else None))
-    options = Options(preset, weights, device, threads or max(1, cores() // jobs), tuple(map(float, qualities)))
+    options = CodecOptions(preset, weights, device, threads or max(1, cores() // jobs), tuple(map(float, qualities)))
     opened = _codecs(codecs, options)
     settings = {codec.name: codec.settings for codec in opened}
     if quick:
@@ -218,7 +220,7 @@ def bench(
     published = _anchors(anchors, measured.name, [codec.name for codec in opened], data_folders)
     out.mkdir(parents=True, exist_ok=True)
 
-    plan = Plan(measured, opened, settings, options, published, chosen_metrics, repeat, jobs, quiet)
+    plan = BenchPlan(measured, opened, settings, options, published, chosen_metrics, repeat, jobs, quiet)
     results = run(plan, Journal(out / "journal.jsonl"), _tell)
     exhibits = show(plan, results, showcase, _tell) if showcase else ()
     print_result(write_report(results, exhibits, out, method, window).removesuffix("\n"))
@@ -249,7 +251,7 @@ def _metrics(names: tuple[str, ...] | None) -> tuple[str, ...]:
     return tuple(metric for metric in METRICS if metric in names)
 
 
-def _codecs(names: tuple[str, ...] | None, options: Options) -> tuple[BenchCodec, ...]:
+def _codecs(names: tuple[str, ...] | None, options: CodecOptions) -> tuple[BenchCodec, ...]:
     from dcacodec.bench.codecs import available, open_codec
 
     return tuple(open_codec(name, options) for name in names or available())
