@@ -1,4 +1,4 @@
-"""The weights of this release do what weights are for. How well, the benchmarks tell: these limits are far away."""
+"""All weights of this release do what weights are for. How well, the benchmarks tell: these limits are far away."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,28 +13,25 @@ from PIL import Image
 from dcacodec.cli.app import cli
 from dcacodec.codec.codec import Codec
 from dcacodec.coding import PythonCoder
+from dcacodec.files.paths import models_dir
 from dcacodec.format.reader import parse
 from dcacodec.images.picture import Picture
 from dcacodec.metrics.psnr import psnr
-from dcacodec.weights.registry import by_preset, presets
+from dcacodec.weights.registry import Published, by_preset, read_index
 
 pytestmark = pytest.mark.usefixtures("published")
 PICTURE = Picture(np.ascontiguousarray(skimage.data.astronaut()[:300, 100:400]))
 
 
-def released() -> list[str]:
-    """Without the tests' own weights."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("DCACODEC_MODELS", raising=False)
-        return presets()
+FILES = read_index(models_dir()).files.values()
 
 
-@pytest.mark.parametrize("preset", released())
+@pytest.mark.parametrize("weights", FILES, ids=[each.path.stem for each in FILES])
 @pytest.mark.parametrize(("quality", "slice_log2", "effort", "floor"), [(5, 0, 0, 15), (50, 8, 0, 20), (90, 0, 2, 25)])
 def test_files_decode_to_the_symbols_and_near_the_picture(
-    preset: str, quality: int, slice_log2: int, effort: int, floor: float
+    weights: Published, quality: int, slice_log2: int, effort: int, floor: float
 ) -> None:
-    codec = Codec.load(preset, device="cpu")
+    codec = Codec.from_published(weights, device="cpu")
     data = codec.encode(PICTURE, quality=quality, slice_log2=slice_log2, effort=effort)
     container = parse(data)
     coders = [codec.at(quality), replace(codec, coder=PythonCoder()).at(quality)]
