@@ -532,6 +532,7 @@ def codec() -> Codec:
     return Codec.load("small", device="cpu")
 
 
+@pytest.mark.slow
 def test_libraries_do_not_write_to_standard_error_by_themselves(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     buffer = io.BytesIO()
@@ -668,9 +669,9 @@ def test_profile_and_exif_data_are_kept_unless_strip_and_so_is_the_suffix_if_ask
     ("option", "target", "kept"),
     [
         (("--target-size", "0.205KB"), MaxBytes(205), [False, True]),
-        (("--target-bpp", "0.74"), MaxBpp(0.74), [False, False]),
+        pytest.param(("--target-bpp", "0.74"), MaxBpp(0.74), [False, False], marks=pytest.mark.slow),
         (("--target-psnr", "26"), MinPsnr(26), [False, True]),
-        (("--target-psnr", "20"), MinPsnr(20), [True, True]),
+        pytest.param(("--target-psnr", "20"), MinPsnr(20), [True, True], marks=pytest.mark.slow),
     ],
     ids=str,
 )
@@ -914,6 +915,7 @@ def test_one_line_says_what_is_wrong(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_names_of_any_bytes(pictures: Path, tmp_path: Path) -> None:
     name = os.fsdecode(b"two\nlines \xff")
     (tmp_path / "in").mkdir()

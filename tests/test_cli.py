@@ -498,7 +498,7 @@ def test_what_the_encoding_of_standard_output_lacks_is_escaped() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, b"m\\xfc \\u20ac\n", b"")
 
 
-@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("unbuffered", ["", pytest.param("1", marks=pytest.mark.slow)])
 def test_what_is_written_in_part_is_told(unbuffered: str, coded: Path, tmp_path: Path) -> None:
     """The disk is full halfway. Unbuffered, the system says how much it took, and that is no error of its own."""
     limited = (
@@ -519,6 +519,7 @@ def test_what_is_written_in_part_is_told(unbuffered: str, coded: Path, tmp_path:
         assert (tmp_path / "out").stat().st_size <= 100
 
 
+@pytest.mark.slow
 def test_nothing_but_results_reaches_standard_output_where_standard_error_is_closed(tmp_path: Path) -> None:
     Image.fromarray(photo()).save(tmp_path / "in.png")
     open_, closed = (

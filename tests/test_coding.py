@@ -629,6 +629,7 @@ def test_no_compiler(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="the fake compiler is a shell script")
 def test_compiler_that_fails(tmp_path: Path) -> None:
     compiler = tmp_path / "c++"

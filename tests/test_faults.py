@@ -23,6 +23,7 @@ from tiny import photo
 from dcacodec.cli.app import cli
 from dcacodec.cli.batch import NO_SPACE
 from dcacodec.codec.codec import Codec
+from dcacodec.codec.operating_point import OperatingPoint
 from dcacodec.coding import VALUE_LIMIT
 from dcacodec.images.picture import Picture
 from dcacodec.images.writing import write_picture
@@ -129,8 +130,8 @@ def test_what_pytorch_and_onednn_call_out_of_memory(
     def fail(*arguments: object) -> None:
         raise RuntimeError(words)
 
-    monkeypatch.setattr(Codec, "latent_of", fail)
-    monkeypatch.setattr(Codec, "pixels_of", fail)
+    monkeypatch.setattr(OperatingPoint, "latent_of", fail)
+    monkeypatch.setattr(OperatingPoint, "pixels_of", fail)
     for name, given, target in both_ways(source, coded, out):
         result = call(name, "--device", "cpu", given, target)
         assert (result.exit_code, result.stdout, result.stderr) == (1, "", "dcacodec: error: not enough memory\n")
@@ -146,6 +147,7 @@ def test_many_encodes_do_not_leak() -> None:
     assert (found["files"], found["threads"]) == (0, 0)
 
 
+@pytest.mark.slow
 def test_many_threads_share_a_codec(codec: Codec) -> None:
     """Eight of them, pictures of one slice and of several, whole and in part."""
     pictures = [Picture(photo(40 + 30 * seed, 90, seed)) for seed in range(6)] + [Picture(photo(270, 260))]
@@ -174,7 +176,7 @@ def test_many_threads_share_a_codec(codec: Codec) -> None:
 # -------------------------------------------------------------------------------------------------------- interrupted
 
 
-@pytest.mark.parametrize("place", ["dcacodec.codec.codec.Codec._run_steps", "dcacodec.images.reading.os.fsync"])
+@pytest.mark.parametrize("place", ["dcacodec.codec.operating_point.OperatingPoint.run_steps", "os.fsync"])
 def test_ctrl_c_in_the_middle(
     place: str, source: Path, coded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,6 +198,7 @@ def test_ctrl_c_in_the_middle(
         target.unlink()
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_ends_the_command_quietly(source: Path, coded: Path, tiny_models: Path) -> None:
     for name, given in (("encode", source), ("decode", coded)):
         reading, writing = os.pipe()
@@ -268,6 +271,7 @@ def test_a_full_disk(source: Path, coded: Path, tmp_path: Path, small_disk: Call
     assert len(list(folder.iterdir())) == 3
 
 
+@pytest.mark.slow
 @root
 def test_a_batch_stops_at_a_full_disk_and_goes_on(
     source: Path, tmp_path: Path, small_disk: Callable[[str], None]

@@ -14,7 +14,7 @@ from cuda_exactness import assert_same_symbols, decoded_symbols
 from pretend_gpu import CUDA, PretendGpu, is_there, pretended
 from tiny import WEIGHTS, photo
 
-from dcacodec.cli.selftest import selftest
+from dcacodec.cli.app import cli
 from dcacodec.codec import selftest as module
 from dcacodec.codec.codec import Codec
 from dcacodec.images.picture import Picture
@@ -63,12 +63,15 @@ def test_decoding_waits_as_often_as_it_must() -> None:
 
 @pytest.mark.parametrize(("quality", "candidates"), [(100, 1), (40, 2)])
 def test_encoding_waits_as_often_as_it_must(quality: int, candidates: int) -> None:
-    """For the integers; where there are two ways to code, for those of each and for its pixels; for the latent."""
+    """For the integers; where there are two ways to code, for those of each, for its pixels and for its distortion; for
+    the latent.
+    """
     with both() as (here, there, gpu):
         y = here.at(quality).point.latent_of(here.at(50).point.tensor_of(PICTURE.pixels))
         assert len(here.encoder_at(quality).candidates(y, here.at(quality).point.hyper_of(y))) == candidates
         there.encode(PICTURE, quality=quality)
-        assert gpu.waits == ["synchronize"] * (1 if candidates == 1 else 4) + ["synchronize"]
+        judged = [] if candidates == 1 else ["synchronize", *["synchronize", "number"] * 2]
+        assert gpu.waits == ["synchronize", *judged, "synchronize"]
 
 
 def test_the_selftest_takes_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +80,7 @@ def test_the_selftest_takes_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "golden_files", lambda: [golden])
     monkeypatch.setattr(module, "settings", lambda device: [*settings(device)][:: len([*settings(device)]) - 1])
     with pretended():
-        result = CliRunner().invoke(selftest, ["--device", "cuda"])
+        result = CliRunner().invoke(cli, ["selftest", "--device", "cuda"])
     assert result.exit_code == 0, result.output
     assert "CUDA" in result.output
 

@@ -228,6 +228,7 @@ def test_the_command_with_a_target(source: Path, codec: Codec, tmp_path: Path) -
     assert target.read_bytes() == result.data == codec.encode(picture, quality=result.quality, effort=1)
 
 
+@pytest.mark.slow
 def test_the_batch(source: Path, codec: Codec, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     result = CliRunner().invoke(cli, ["batch", "--jobs", "1", "--effort", "2", "--quiet", str(source), str(folder)])

@@ -63,6 +63,7 @@ def test_what_would_be_seen_is_told(script: ModuleType) -> None:
         assert len(script.faults([sound], [replace(sound, **change)])) == 1
 
 
+@pytest.mark.slow
 def test_the_command(script: ModuleType) -> None:
     """With a network that was never trained, and does not pass."""
     arguments = [str(WEIGHTS), "--qualities", "50", "--check"]

@@ -153,6 +153,7 @@ def test_one_wrong_bit_in_the_arithmetic_is_found(
     assert result.stderr == ""
 
 
+@pytest.mark.slow
 def test_a_wrong_picture_is_found(folder: Path, python_only: None, monkeypatch: pytest.MonkeyPatch) -> None:
     pixels_of = Codec.pixels_of
     monkeypatch.setattr(Codec, "pixels_of", lambda *arguments: pixels_of(*arguments) // 2)
@@ -200,6 +201,7 @@ def test_settings_are_every_coder_with_one_thread_and_with_many() -> None:
     assert next(each.name for each in found if each.coder.name == "python") == "python coder, 1 thread"
 
 
+@pytest.mark.slow
 def test_threads_are_as_they_were(folder: Path, python_only: None) -> None:
     before = torch.get_num_threads()
     assert all(check.passed for check in checks("cpu"))

@@ -1224,6 +1224,7 @@ def test_a_signal_to_the_command(
     assert state_of(tmp_path)["step"] == 3
 
 
+@pytest.mark.slow
 def test_a_signal_to_a_process_of_its_own(pictures: Path, tmp_path: Path) -> None:
     """At no step in particular."""
     script = (
@@ -1245,6 +1246,7 @@ def test_a_signal_to_a_process_of_its_own(pictures: Path, tmp_path: Path) -> Non
 # ------------------------------------------------------------------------------------------------- steps and validation
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss(tmp_path: Path) -> None:
     """Everything from a fixed seed, and measured without noise: at every quality fewer bits and a better picture."""
     goal = photo(64, 64, 3)

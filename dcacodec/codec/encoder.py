@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-import torch
 from torch import Tensor
 
 from dcacodec.codec.refinement import refine
@@ -22,6 +21,7 @@ from dcacodec.images.alpha import encode_alpha
 from dcacodec.images.picture import Picture, Pixels
 from dcacodec.network.config import LATENT_STRIDE
 from dcacodec.network.dca import DCA
+from dcacodec.network.device import to_device
 from dcacodec.network.transforms import synthesis_halo
 from dcacodec.tiling.grid import Grid
 from dcacodec.tiling.seams import SKIPPED
@@ -106,7 +106,7 @@ class SliceEncoder:
         height, width, _ = shown.shape
         point = self.coder.point
         made = point.pixels_of(symbols.latent)[:height, :width]
-        pair = (torch.from_numpy(each).to(point.device)[None].float() / 255 for each in (shown, made))
+        pair = (to_device(each, point.device)[None].float() / 255 for each in (shown.copy(), made))
         distortion = point.weights.provenance.distortion(*pair).item()
         return 8 * sum(map(len, streams)) + point.trade_off * height * width * distortion
 
