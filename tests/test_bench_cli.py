@@ -236,7 +236,7 @@ def test_a_wrong_command_line(arguments: list[str], message: str, tmp_path: Path
     [
         (["--codecs", "jpeg,gif", "picture.png"],
          ("no codec 'gif'; these are known: dcacodec, "
-          f"dcacodec:EFFORT, {', '.join(PILLOW_FORMATS)}, jpegli, compressai:MODEL")),
+          f"dcacodec-psnr, dcacodec:EFFORT, {', '.join(PILLOW_FORMATS)}, jpegli, compressai:MODEL")),
         (["--weights", "picture.png", "picture.png"], None),
         (["--codecs", "jpeg", "bad.png"], None),
         (["--codecs", "jpeg", "--dataset", "kodac"], "no dataset, manifest or folder 'kodac'; known by name: kodak"),

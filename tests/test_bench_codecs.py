@@ -120,11 +120,11 @@ def test_ours(codec: Codec) -> None:
 
 
 def test_ours_is_identified_by_its_weights(tmp_path: Path) -> None:
-    one = Ours(CodecOptions(weights=WEIGHTS))
+    one = Ours("dcacodec", CodecOptions(weights=WEIGHTS))
     other = tmp_path / "tiny.safetensors"
     other.write_bytes(WEIGHTS.read_bytes() + b"\0")
-    assert one.identity(50) == Ours(CodecOptions(weights=WEIGHTS, threads=7)).identity(50)
-    assert len({one.identity(50), one.identity(51), Ours(CodecOptions(weights=other)).identity(50)}) == 3
+    assert one.identity(50) == Ours("dcacodec", CodecOptions(weights=WEIGHTS, threads=7)).identity(50)
+    assert len({one.identity(50), one.identity(51), Ours("dcacodec", CodecOptions(weights=other)).identity(50)}) == 3
 
 
 def test_ours_without_weights() -> None:

@@ -253,8 +253,8 @@ def test_the_benchmark(codec: Codec) -> None:
     assert (refined.name, refined.label) == ("dcacodec:2", f"{plain.label}, effort 2")
     assert refined.identity(40) != plain.identity(40)
     assert refined.encode(photo(64, 64), 40) == codec.encode(Picture(photo(64, 64)), quality=40, effort=2)
-    for name in ("dcacodec:", "dcacodec:0", "dcacodec:x", "dcacodec:-1", "dcacodec:10000"):
-        with pytest.raises(BenchError, match="an effort is a number from 1 to 9999"):
+    for name in ("dcacodec:", "dcacodec:0", "dcacodec:x", "dcacodec:-1", "dcacodec:10000", "dcacodec-loud"):
+        with pytest.raises(BenchError, match=f"^{name}: "):
             open_codec(name, CodecOptions())
 
 

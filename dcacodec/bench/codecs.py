@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from dcacodec.bench.codec import BenchCodec, CodecOptions
 from dcacodec.bench.compressai_zoo import COMPRESSAI, CompressAI
 from dcacodec.bench.jpegli import JPEGLI, Jpegli, jpegli_is_installed
-from dcacodec.bench.own_codec import OURS, OURS_REFINED, Ours
+from dcacodec.bench.own_codec import OURS, Ours
 from dcacodec.bench.pillow_codecs import PILLOW_FORMATS, PillowCodec
 from dcacodec.errors import BenchError
 
@@ -19,20 +17,15 @@ def open_codec(name: str, options: CodecOptions) -> BenchCodec:
         BenchError: there is none, or a package that it needs is missing.
         DcaError: the weights of dcacodec are missing.
     """
-    if name == OURS:
-        return Ours(options)
-    if name.startswith(OURS_REFINED):
-        effort = name.removeprefix(OURS_REFINED)
-        if not re.fullmatch("[1-9][0-9]{0,3}", effort):
-            raise BenchError(f"{name}: an effort is a number from 1 to 9999")
-        return Ours(options, int(effort))
+    if name.startswith(OURS):
+        return Ours(name, options)
     if name in PILLOW_FORMATS:
         return PillowCodec(name, PILLOW_FORMATS[name], options.threads)
     if name == JPEGLI:
         return Jpegli()
     if name.startswith(COMPRESSAI):
         return CompressAI(name, options.device)
-    known = ", ".join((OURS, f"{OURS_REFINED}EFFORT", *PILLOW_FORMATS, JPEGLI, f"{COMPRESSAI}MODEL"))
+    known = ", ".join((OURS, f"{OURS}-psnr", f"{OURS}:EFFORT", *PILLOW_FORMATS, JPEGLI, f"{COMPRESSAI}MODEL"))
     raise BenchError(f"no codec {name!r}; these are known: {known}")
 
 

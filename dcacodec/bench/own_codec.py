@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import re
 from collections.abc import Mapping
 from functools import cache, cached_property
 from pathlib import Path
@@ -11,31 +12,46 @@ from typing import Any, Final
 
 from dcacodec._version import __version__
 from dcacodec.bench.codec import BenchCodec, CodecOptions, Pixels
+from dcacodec.errors import BenchError
 from dcacodec.format.container import describe
 from dcacodec.format.reader import parse
 from dcacodec.images.picture import Picture
+from dcacodec.network.config import TUNINGS, Tuning
 from dcacodec.weights.registry import by_preset
 
 OURS: Final = "dcacodec"
-OURS_REFINED: Final = "dcacodec:"
+_NAME: Final = re.compile(rf"{OURS}(?:-(?P<tune>{'|'.join(TUNINGS)}))?(?::(?P<effort>[1-9][0-9]{{0,3}}))?")
 
 
 class Ours(BenchCodec):
-    """dcacodec itself, with or without refinement."""
+    """dcacodec itself, of a tuning, with or without refinement.
+
+    Args:
+        name: "dcacodec" for the tuning that is the default, "dcacodec-psnr" or "dcacodec-visual"; with ":40" behind it
+            for 40 refinement iterations.
+        options: how it is to run. A weights file in them takes the place of those of the tuning.
+
+    Raises:
+        BenchError: the name is none of these.
+        DcaError: the weights are missing.
+    """
 
     network = True
     scale = tuple(map(float, range(1, 101)))
 
-    def __init__(self, options: CodecOptions, effort: int = 0) -> None:
-        self._options, self._effort = options, effort
-        self.name = f"{OURS_REFINED}{effort}" if effort else OURS
+    def __init__(self, name: str, options: CodecOptions) -> None:
+        parts = _NAME.fullmatch(name)
+        if parts is None:
+            raise BenchError(f"{name}: {OURS}, {OURS}-psnr and so on, with :1 to :9999 for an effort")
+        self.name, self._options, self._effort = name, options, int(parts["effort"] or 0)
+        self._tune: Tuning | None = next((tune for tune in TUNINGS if tune == parts["tune"]), None)
         self.settings = options.qualities
-        path = options.weights or by_preset(options.preset).path
+        path = options.weights or by_preset(options.preset, self._tune).path
         self._digest = hashlib.sha256(path.read_bytes()).hexdigest()
         stem, fingerprint = path.stem, self._digest[:8]
         self.label = f"dcacodec {__version__}, {stem if fingerprint in stem else f'{stem} ({fingerprint})'}"
-        if effort:
-            self.label += f", effort {effort}"
+        if self._effort:
+            self.label += f", effort {self._effort}"
 
     def identity(self, setting: float) -> str:
         """By version, weights and the code itself, which changes faster than the version."""
@@ -56,7 +72,7 @@ class Ours(BenchCodec):
         from dcacodec.weights.reader import read_weights
 
         if self._options.weights is None:
-            return Codec.load(self._options.preset, device=self._options.device)
+            return Codec.load(self._options.preset, tune=self._tune, device=self._options.device)
         return Codec(read_weights(self._options.weights), choose_device(self._options.device))
 
     def encode(self, pixels: Pixels, setting: float) -> bytes:

@@ -1,0 +1,73 @@
+"""Draw crops of a picture as several codecs code it in equally many bytes.
+
+    python scripts/comparison.py docs/comparison.png
+
+Needs the extra `dev`, which has the default picture (scikit-image's "astronaut", by NASA, in the public domain), and
+for JPEG XL the extra `bench-more`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import numpy as np
+import skimage.data
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from dcacodec.bench.codec import BenchCodec, CodecOptions
+from dcacodec.bench.codecs import open_codec
+from dcacodec.images import read_picture
+
+Pixels = NDArray[np.uint8]
+
+TITLES = {"dcacodec": "dcacodec", "avif": "AVIF", "jxl": "JPEG XL", "webp": "WebP", "jpeg": "JPEG"}
+MARGIN = 26
+
+
+def largest_within(codec: BenchCodec, pixels: Pixels, limit: int) -> bytes:
+    """The largest file of at most so many bytes, by bisection over the settings."""
+    low, high = 0, len(codec.scale)
+    best = codec.encode(pixels, codec.scale[0])
+    while low < high:
+        middle = (low + high) // 2
+        data = codec.encode(pixels, codec.scale[middle])
+        if len(data) <= limit:
+            low, best = middle + 1, data
+        else:
+            high = middle
+    return best
+
+
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--picture", type=click.Path(exists=True, dir_okay=False), help="A picture file.  [default: astronaut]")
+@click.option(
+    "--bpp", type=click.FloatRange(0.05), default=0.25, show_default=True, help="Bits per pixel of the files."
+)
+@click.option("--codecs", default="dcacodec,avif,jxl,jpeg", show_default=True, help="Names as for `dcacodec bench`.")
+@click.option("--crop", default="150,20,210,210", show_default=True, metavar="X,Y,W,H", help="The part to show.")
+@click.option("--zoom", type=click.IntRange(1, 8), default=1, show_default=True, help="Pixels for each pixel.")
+def main(out: Path, picture: str | None, bpp: float, codecs: str, crop: str, zoom: int) -> None:
+    """Draw the crops beside each other into OUT, a PNG."""
+    pixels = read_picture(picture).pixels if picture else skimage.data.astronaut()
+    limit = round(bpp * pixels.shape[0] * pixels.shape[1] / 8)
+    left, top, width, height = map(int, crop.split(","))
+    shown = [("original", pixels)]
+    for name in codecs.split(","):
+        codec = open_codec(name, CodecOptions())
+        data = largest_within(codec, pixels, limit)
+        print(f"{name}: {len(data)} of {limit} bytes")
+        shown.append((f"{TITLES.get(name, name)}, {len(data):,} bytes", codec.decode(data)))
+    sheet = Image.new("RGB", (len(shown) * width * zoom, height * zoom + MARGIN), "white")
+    draw = ImageDraw.Draw(sheet)
+    for place, (title, decoded) in enumerate(shown):
+        part = Image.fromarray(decoded[top : top + height, left : left + width])
+        sheet.paste(part.resize((width * zoom, height * zoom), Image.Resampling.NEAREST), (place * width * zoom, 0))
+        draw.text((place * width * zoom + 6, height * zoom + 5), title, "black", ImageFont.load_default(13))
+    sheet.save(out, optimize=True)
+
+
+if __name__ == "__main__":
+    main()
