@@ -90,7 +90,7 @@ def test_what_is_missing_is_left_out_or_refused(monkeypatch: pytest.MonkeyPatch)
         open_codec("jxl", CodecOptions())
     with pytest.raises(BenchError, match=r"^jpegli needs the package pyjpegli$"):
         open_codec("jpegli", CodecOptions())
-    known = "dcacodec, dcacodec:EFFORT, jpeg, .*, jpegli, compressai:MODEL"
+    known = "dcacodec, dcacodec-psnr, dcacodec:EFFORT, jpeg, .*, jpegli, compressai:MODEL"
     with pytest.raises(BenchError, match=f"^no codec 'gif'; these are known: {known}$"):
         open_codec("gif", CodecOptions())
 
