@@ -20,7 +20,10 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 DOCUMENTS = {
     path: path.read_text("utf-8")
-    for path in (ROOT / "README.md", ROOT / "docs" / "training.md", ROOT / "docs" / "bench.md")
+    for path in (
+        ROOT / "README.md",
+        *(ROOT / "docs" / f"{name}.md" for name in ("training", "bench", "research/notebook")),
+    )
 }
 
 
@@ -99,23 +102,32 @@ def test_targets_exist(words: list[str]) -> None:
     assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
 
 
-def test_links_lead_somewhere() -> None:
-    for path in (*DOCUMENTS, ROOT / "docs" / "model.md", ROOT / "docs" / "format.md", ROOT / "models" / "README.md"):
-        text = path.read_text("utf-8")
-        for target in re.findall(r"\]\(([^)]+)\)", text):
-            file, _, heading = target.partition("#")
-            if "://" in target:
-                continue
-            linked = (path.parent / file).resolve() if file else path
-            assert linked.exists(), f"{path.name}: {target}"
-            if heading:
-                titles = re.findall(r"^#+ (.+)$", linked.read_text("utf-8"), re.MULTILINE)
-                anchors = {re.sub(r"[^\w -]", "", title).strip().lower().replace(" ", "-") for title in titles}
-                assert heading in anchors, f"{path.name}: {target}"
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/*.md"), *ROOT.glob("docs/research/*.md")])
+
+
+def without_code(text: str) -> str:
+    return re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(text: str) -> set[str]:
+    """Those that GitHub gives to the headings of a page."""
+    titles = re.findall(r"^#+ (.+)$", without_code(text), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title).strip().lower().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_code(path.read_text("utf-8"))):
+        if "://" in target:
+            continue
+        file, _, heading = target.partition("#")
+        linked = (path.parent / file).resolve() if file else path
+        assert linked.exists(), target
+        assert not heading or heading in anchors(linked.read_text("utf-8")), target
 
 
 def test_formats_are_those_of_the_program() -> None:
-    sentence = re.search(r"\(best\)\. (.*) are read; pictures are written\nwithout loss as (.*)\. Gray", README)
+    sentence = re.search(r"\bReads (.*)\.\s+Writes (.*), all of them losslessly\.", README)
     assert sentence is not None
     read, written = (set(re.split(r", | and | or ", names)) for names in sentence.groups())
     assert {name.upper() for name in read} == set(READABLE)

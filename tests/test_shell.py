@@ -311,12 +311,6 @@ def test_the_example_of_the_summary_has_the_keys_of_the_program() -> None:
     assert list(json.loads(block)) == list(Report().facts())
 
 
-def test_the_links_of_the_page_lead_somewhere() -> None:
-    links = re.findall(r"\]\(([^)#]+)\)", cli_page.PAGE.read_text("utf-8"))
-    assert sorted(links) == ["../desktop/dca.magic", "../desktop/dcacodec.xml"]
-    assert all((cli_page.PAGE.parent / link).is_file() for link in links)
-
-
 # ------------------------------------------------------------------------------------------------- MIME type and magic
 
 
