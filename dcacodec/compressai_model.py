@@ -23,10 +23,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dcacodec.api import picture_of
 from dcacodec.codec import defaults
 from dcacodec.codec.codec import Codec
 from dcacodec.errors import ImageError
+from dcacodec.images.any_image import picture_of
 from dcacodec.network.config import REGIONAL_STRIDE, Tuning
 from dcacodec.network.dca import DCA
 from dcacodec.weights.reader import Weights, read_weights

@@ -23,7 +23,7 @@ from tiny import WEIGHTS, photo
 
 import dcacodec
 from dcacodec import Codec, Picture, api, decode, decode_array, decode_tensor, encode, read_picture
-from dcacodec.api import codec_for, default_codec, picture_of
+from dcacodec.api import codec_for, default_codec
 from dcacodec.errors import (
     BadMagicError,
     BadRegionError,
@@ -34,6 +34,7 @@ from dcacodec.errors import (
     UnknownModelError,
 )
 from dcacodec.format.reader import parse
+from dcacodec.images.any_image import picture_of
 from dcacodec.images.pillow import from_pillow, to_pillow
 from dcacodec.images.writing import write_picture
 from dcacodec.weights.registry import Published

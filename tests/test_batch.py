@@ -642,6 +642,7 @@ def test_what_is_left_out_is_told(names: list[str], notice: str, tmp_path: Path)
     assert call("--quiet", tmp_path / "in", tmp_path / "out").output == ""
 
 
+@pytest.mark.slow
 def test_profile_and_exif_data_are_kept_unless_strip_and_so_is_the_suffix_if_asked_for(
     tmp_path: Path, codec: Codec
 ) -> None:
@@ -727,6 +728,7 @@ def test_every_picture_is_coded_to_the_target(
     assert call("--quiet", *option, *sources, out).output == ""
 
 
+@pytest.mark.slow
 def test_targets_are_missed_quietly_if_asked(pictures: Path, tmp_path: Path) -> None:
     options = ("--quiet", "--jobs", "1", "--device", "cpu", "--target-size", "1")
     result = call(*options, pictures / "in" / "a.png", tmp_path / "out")

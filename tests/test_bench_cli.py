@@ -145,6 +145,7 @@ def test_a_failing_codec_does_not_end_the_run(tmp_path: Path) -> None:
     assert "webp by PSNR: none, as webp: a curve needs two points or more" in result.stdout  # none over all pictures
 
 
+@pytest.mark.slow
 def test_quick(tmp_path: Path) -> None:
     for number in range(4):
         save(photo(40, 40, number), tmp_path / "many" / f"{number}.png")
@@ -274,6 +275,7 @@ def test_missing_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         assert result.stderr == f"dcacodec: error: {metric} needs {needed}\n"
 
 
+@pytest.mark.slow
 def test_offline_without_kodak(empty_cache: None, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = Entry("a.png", "0" * 64, "http://127.0.0.1:9/a.png")
     monkeypatch.setattr(datasets, "packaged", lambda: {"kodak": Manifest("kodak", (entry,))})
@@ -285,6 +287,7 @@ def test_offline_without_kodak(empty_cache: None, monkeypatch: pytest.MonkeyPatc
     )
 
 
+@pytest.mark.slow
 def test_anchors_that_nobody_asked_for(empty_cache: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Those that are measured are left out, and those that cannot be had are told of."""
     curve = {"name": "BPG", "description": "there", "results": {"bpp": [0.1, 0.2], "psnr": [30.0, 32.0]}}

@@ -623,6 +623,7 @@ def test_coder_is_silent_once_built(torchac: TorchacCoder) -> None:
     assert (result.stdout, result.stderr) == ("", "torchac")
 
 
+@pytest.mark.slow
 def test_no_compiler(tmp_path: Path) -> None:
     result = run(USE, PATH="", CXX="", DCACODEC_CACHE=str(tmp_path))
     assert (result.stdout, result.stderr) == ("", f"{SLOW}there is no C++ compiler (c++)\npython")

@@ -355,6 +355,7 @@ def test_raster_order_of_a_step(codec: Codec) -> None:
 # ----------------------------------------------------------------------------------------------------------------- CUDA
 
 
+@pytest.mark.slow
 def test_the_gpu_check_itself() -> None:
     """The check that runs on machines with a GPU, here between the CPU and the CPU; and it finds a difference."""
     assert cuda_exactness.compare(read_weights(WEIGHTS), read_weights(WEIGHTS), CPU) > 90_000
@@ -374,6 +375,7 @@ def test_the_gpu_check_of_refinement_itself(monkeypatch: pytest.MonkeyPatch) -> 
         cuda_exactness.check_refinement(*same)
 
 
+@pytest.mark.slow
 def test_cuda_computes_the_same(with_gpus: dict[str, str]) -> None:
     """In a process of its own: this one sees no GPU."""
     path = os.pathsep.join([str(TESTS.parent), str(TESTS)])

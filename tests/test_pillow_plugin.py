@@ -428,6 +428,7 @@ def resident() -> int:
 @pytest.mark.parametrize(
     ("work", "rounds"), [("open", 600), ("load", 40), ("draft", 600), ("save", 40), ("damaged", 40)]
 )
+@pytest.mark.slow
 def test_memory_does_not_grow(work: str, rounds: int) -> None:
     """A round that kept its pixels, 192 KiB or more, or one of the many its file of 25 KiB, would show."""
     image = Image.fromarray(photo(256, 256))

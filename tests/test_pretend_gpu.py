@@ -74,6 +74,7 @@ def test_encoding_waits_as_often_as_it_must(quality: int, candidates: int) -> No
         assert gpu.waits == ["synchronize", *judged, "synchronize"]
 
 
+@pytest.mark.slow
 def test_the_selftest_takes_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the files and settings, the first and the last."""
     golden, settings = module.golden_files()[0], module.settings

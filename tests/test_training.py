@@ -772,6 +772,7 @@ def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path) -> None:
 # --------------------------------------------------------------------------------------------------------------- curves
 
 
+@pytest.mark.slow
 def test_curves_are_drawn_from_the_log(pictures: Path, tmp_path: Path) -> None:
     arguments = ("--validation", pictures, "--validation-pictures", 1, "--plot")
     assert call("train", pictures, "--run", tmp_path, *ONE_STEP, *arguments).exit_code == 0
@@ -791,6 +792,7 @@ def test_curves_are_drawn_from_the_log(pictures: Path, tmp_path: Path) -> None:
             assert point == [64 * 64 * 8 / 1e6, row[value]]
 
 
+@pytest.mark.slow
 def test_curves_that_cannot_be_drawn_do_not_end_a_training(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -43,7 +43,7 @@ def bits_per_sample(image: Image.Image, head: bytes) -> int:
     return 8
 
 
-def picture_of(image: Image.Image, original: Image.Image, bits: int, exif: bytes | None) -> Picture:
+def to_picture(image: Image.Image, original: Image.Image, bits: int, exif: bytes | None) -> Picture:
     """An upright image as a `Picture`. If it is a copy, it does not know its format any more; the `original` does."""
     icc = image.info.get("icc_profile") or None
     key = image.info.get("transparency")
@@ -144,7 +144,7 @@ def from_pillow(image: Image.Image, exif: bytes | None = None) -> Picture:
         raise
     except Exception as error:  # as in _read
         raise ImageError(f"the picture is damaged or of an unknown kind: {one_line(error)}") from error
-    return picture_of(upright, image, bits, turn_upright(upright, image))
+    return to_picture(upright, image, bits, turn_upright(upright, image))
 
 
 def _bits_in_memory(image: Image.Image) -> int:

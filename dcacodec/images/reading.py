@@ -14,7 +14,7 @@ from dcacodec.format.container import DEFAULT_MAX_PIXELS
 from dcacodec.images.formats import READABLE
 from dcacodec.images.metadata import normalise_xmp, turn_upright
 from dcacodec.images.picture import Picture, warn_of_change
-from dcacodec.images.pillow import bits_per_sample, one_line, picture_of
+from dcacodec.images.pillow import bits_per_sample, one_line, to_picture
 from dcacodec.images.png import HEAD_BYTES, PNG_SIGNATURE, check_png_samples
 
 
@@ -75,4 +75,4 @@ def _unpack(image: Image.Image, bits: int) -> Picture:
     image.load()
     normalise_xmp(image)  # texts at the end of a PNG file are read with the pixels
     exif = turn_upright(image)
-    return picture_of(image, image, bits, exif)
+    return to_picture(image, image, bits, exif)

@@ -1,0 +1,127 @@
+"""Pictures of every kind that people have in Python, as a `Picture`.
+
+::
+
+    path, file, bytes -- read_picture --.
+    image of Pillow's -- from_pillow ---+--> Picture
+    array, tensor ----------------------'
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, TypeGuard, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from dcacodec.errors import ImageError
+from dcacodec.format.container import DEFAULT_MAX_PIXELS
+from dcacodec.images.picture import Picture
+from dcacodec.images.pillow import from_pillow
+from dcacodec.images.reading import read_picture
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Content: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO"
+"""A file: its path, its bytes, or the file itself, open for reading."""
+ImageLike: TypeAlias = "Content | Image.Image | NDArray[np.uint8] | Tensor | Picture"
+"""What `encode` takes; `picture_of` tells it exactly."""
+
+Read = TypeVar("Read")
+
+
+def picture_of(image: ImageLike, *, max_pixels: int | None = DEFAULT_MAX_PIXELS) -> Picture:
+    """What `encode` takes, as a `Picture`.
+
+    ==================================================  ================================================================
+    a path                                              the picture file there, as by `read_picture`
+    bytes, bytearray, memoryview                        a picture file's content, not samples
+    a file open for reading in binary mode              likewise
+    an image of Pillow's                                as by `from_pillow`
+    a uint8 array (H, W)                                gray
+    a uint8 array (H, W, 3)                             red, green, blue
+    a uint8 array (H, W, 4)                             the same with alpha, 0 transparent, not premultiplied
+    a tensor (3, H, W) or (1, 3, H, W), uint8           red, green, blue
+    the same, floating point                            the same, as 0..1, rounded to 8 bits
+    a `Picture`                                         itself
+    ==================================================  ================================================================
+
+    >>> import numpy as np
+    >>> picture_of(np.zeros((4, 6), np.uint8)).gray
+    True
+
+    Raises:
+        ImageError: a picture, array or tensor of another kind, or a tensor with values that are not in 0..1.
+        TypeError: none of these.
+        OSError: the file cannot be read.
+    """
+    if isinstance(image, Picture):
+        return image
+    if isinstance(image, Image.Image):
+        return from_pillow(image)
+    if isinstance(image, np.ndarray):
+        return _of_array(image)
+    if _is_tensor(image):
+        return _of_tensor(image)
+    return from_file(cast("Content", image), lambda file: read_picture(file, max_pixels))
+
+
+def _is_tensor(image: object) -> TypeGuard[Tensor]:
+    # Whoever has a tensor, has PyTorch loaded.
+    return "torch" in sys.modules and isinstance(image, sys.modules["torch"].Tensor)
+
+
+def _of_array(array: NDArray[Any]) -> Picture:
+    if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
+        raise ImageError(
+            "an array must be uint8 of shape (height, width), (height, width, 3) or (height, width, 4), "
+            f"not {array.dtype} {array.shape}"
+        )
+    _check_sides(array.shape[0], array.shape[1])
+    if array.ndim == 2:
+        return Picture(np.repeat(array[..., np.newaxis], 3, -1), gray=True)
+    alpha = np.ascontiguousarray(array[..., 3]) if array.shape[2] == 4 else None
+    return Picture(np.ascontiguousarray(array[..., :3]), alpha=alpha)
+
+
+def _of_tensor(tensor: Tensor) -> Picture:
+    import torch
+
+    whole = tensor[0] if tensor.ndim == 4 and tensor.shape[0] == 1 else tensor
+    known = tensor.dtype == torch.uint8 or tensor.is_floating_point()
+    if not known or whole.ndim != 3 or whole.shape[0] != 3:
+        raise ImageError(
+            "a tensor must be uint8 or floating point of shape (3, height, width) or (1, 3, height, width), "
+            f"not {str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
+        )
+    _check_sides(whole.shape[1], whole.shape[2])
+    whole = whole.detach()
+    if whole.is_floating_point():
+        # Written so that NaN fails.
+        if not bool(((whole >= 0) & (whole <= 1)).all()):
+            raise ImageError("a floating-point tensor must have all its values in 0 to 1: clamp it")
+        whole = (whole.float() * 255).round().to(torch.uint8)
+    return Picture(whole.permute(1, 2, 0).contiguous().cpu().numpy())
+
+
+def _check_sides(height: int, width: int) -> None:
+    if not height * width:
+        raise ImageError(f"a picture has at least one pixel, not {width}x{height}")
+
+
+def from_file(source: Content, read: Callable[[BinaryIO], Read]) -> Read:
+    """What `read` makes of an open file."""
+    if isinstance(source, str | os.PathLike):
+        with open(source, "rb") as file:
+            return read(file)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return read(io.BytesIO(source))
+    if hasattr(source, "read"):
+        return read(source)
+    raise TypeError(f"a path, a file, bytes, an image, an array or a tensor is needed, not {type(source).__name__}")
