@@ -3,7 +3,7 @@
 >>> from dcacodec import Codec, read_picture
 >>> from dcacodec.ratecontrol import MaxBytes, encode_to
 >>> result = encode_to(Codec.load(), read_picture("photo.png"), MaxBytes(1000))
->>> result.kept, len(result.data) <= 1000
+>>> result.target_met, len(result.data) <= 1000
 (True, True)
 """
 

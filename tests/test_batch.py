@@ -66,7 +66,7 @@ def test_a_tree_is_mirrored(tmp_path: Path) -> None:
         ("in/b.txt", "out/b.dca"),
         ("in/deep/er/c.txt", "out/deep/er/c.dca"),
     ]
-    assert (plan.skipped, plan.failures, plan.notices) == ((), (), ())
+    assert (plan.skipped, plan.failures, plan.warnings) == ((), (), ())
     assert plan.left_out == (tmp_path / "in/note.md",)
     assert not (tmp_path / "out").exists()
 
@@ -222,7 +222,7 @@ def test_what_does_not_end_like_a_picture_is_left_out(tmp_path: Path) -> None:
     def left_out(*sources: str, suffixes: set[str] = TEXT, new_suffix: str = ".dca") -> list[str]:
         paths = [str(tmp_path / source) for source in sources]
         plan = make_plan(paths, tmp_path / "in" / "out", suffixes, new_suffix)
-        assert (plan.failures, plan.notices) == ((), ())
+        assert (plan.failures, plan.warnings) == ((), ())
         return [str(path.relative_to(tmp_path / "in")) for path in plan.left_out]
 
     assert left_out("in") == ["d.text", "k.md", "link.md", "x/b.md", "x/c"]
@@ -273,7 +273,7 @@ def test_links(tmp_path: Path) -> None:
         ("in/x/a.txt", "out/x/a.dca"),
     ]
     inside = "left out, as it is a link to a folder that it lies in"
-    assert plan.notices == (f"{tmp_path}/in/x/self: {inside}", f"{tmp_path}/in/x/up: {inside}")
+    assert plan.warnings == (f"{tmp_path}/in/x/self: {inside}", f"{tmp_path}/in/x/up: {inside}")
     assert plan.failures == ((tmp_path / "in/gone.txt", "No such file or directory"),)
     starred = planned(tmp_path, "in/**/*.txt")  # follows no link to a folder
     assert [name for name, _ in pairs(starred, tmp_path)] == ["in/file.txt", "in/x/a.txt"]
@@ -421,8 +421,8 @@ def test_a_folder_for_which_there_is_no_space(tmp_path: Path, monkeypatch: pytes
     fill(tmp_path, "in/a.txt", "in/bad.txt")
     monkeypatch.setattr(Path, "mkdir", refuse)
     full, bad = map(Capitals(tmp_path)(), planned(tmp_path, "in").jobs)
-    assert (full.error, full.full) == (f"{tmp_path}/out: {os.strerror(errno.EDQUOT)}", True)
-    assert (bad.error, bad.full) == ("no capitals for it", False)
+    assert (full.error, full.disk_full) == (f"{tmp_path}/out: {os.strerror(errno.EDQUOT)}", True)
+    assert (bad.error, bad.disk_full) == ("no capitals for it", False)
 
 
 def wait_for(path: Path) -> None:
@@ -478,13 +478,13 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
 def test_the_summary() -> None:
     job = Job(Path("a\nb"), Path("c"), None)
     report = Report(skipped=3, other_quality=2, above_target=1, left_out=5, waiting=4)
-    assert report.line() == "0 of 7 files coded, 3 skipped as up to date, 4 still to do; 0.0 s"
+    assert report.line() == "0 of 7 files coded, 3 skipped (up to date), 4 not yet coded; 0.0 s"
     report.add(Outcome(job, 1_000_000, 100_000))
-    report.add(Outcome(job, 999, 0, taken="quality 1: far from it", kept=False))
+    report.add(Outcome(job, 999, 0, search="quality 1: far from it", target_met=False))
     report.add(Outcome(job, error="bad"))
     report.seconds = 61.26
     assert report.line() == (
-        "2 of 7 files coded, 1 of them off the target, 3 skipped as up to date, 1 failed, 1 still to do; "
+        "2 of 7 files coded, 1 of them missed the target, 3 skipped (up to date), 1 failed, 1 not yet coded; "
         "1.0 MB -> 100.0 kB, 90.0 % saved; 61.3 s"
     )
     assert report.facts() == {
@@ -500,11 +500,11 @@ def test_the_summary() -> None:
         "bytes_out": 100_000,
         "saved_percent": 90.01,
         "seconds": 61.26,
-        "misses": [{"source": "a\nb", "taken": "quality 1: far from it"}],
+        "misses": [{"source": "a\nb", "result": "quality 1: far from it"}],
         "failures": [{"source": "a\nb", "error": "bad"}],
     }
     larger = Report(done=1, bytes_in=100, bytes_out=950)
-    assert larger.line() == "1 of 1 files coded; 100 B -> 950 B, 850.0 % more; 0.0 s"
+    assert larger.line() == "1 of 1 files coded; 100 B -> 950 B, 850.0 % larger; 0.0 s"
     assert Report().facts()["saved_percent"] is None
 
 
@@ -556,7 +556,7 @@ def test_there_and_back(pictures: Path, codec: Codec) -> None:
     assert result.exit_code == 1
     error, notice, summary = result.stderr.splitlines()
     assert error == f"dcacodec: error: {root}/in/bad.png: {why}"
-    assert notice == f"dcacodec: notice: {root}/in/deep/wide.png: samples of 16 bits are reduced to their upper 8"
+    assert notice == f"dcacodec: warning: {root}/in/deep/wide.png: samples of 16 bits are reduced to their upper 8"
     assert summary.startswith("3 of 4 files coded, 1 failed; ")
 
     done = {"a.png": "a.dca", "deep/b.tif": "deep/b.dca", "deep/wide.png": "deep/wide.dca"}
@@ -603,9 +603,9 @@ def test_there_and_back(pictures: Path, codec: Codec) -> None:
         f"{root}/in/{source} skipped: {root}/out/{target} is up to date" for source, target in done.items()
     ]
     assert notice == (
-        "dcacodec: notice: 3 of the files that are skipped are of another quality than 90; --force codes them anew"
+        "dcacodec: warning: 3 of the skipped files are of another quality than 90; --force encodes them again"
     )
-    assert re.fullmatch(r"0 of 3 files coded, 3 skipped as up to date; \d+\.\d s", summary)
+    assert re.fullmatch(r"0 of 3 files coded, 3 skipped (up to date); \d+\.\d s", summary)
     assert {path: path.stat().st_mtime_ns for path in written} == before
     again = call("--json", "--decode", root / "out", root / "back")
     facts = json.loads(again.stdout)
@@ -616,19 +616,19 @@ def test_there_and_back(pictures: Path, codec: Codec) -> None:
 @pytest.mark.parametrize(
     ("names", "notice"),
     [
-        (["note.md"], "1 file is left out, as its name does not end like that of a picture"),
-        (["note.md", "x/b.c"], "2 files are left out, as their names do not end like those of pictures"),
+        (["note.md"], "1 file is ignored: its suffix is not that of a picture format"),
+        (["note.md", "x/b.c"], "2 files are ignored: their suffixes are not those of picture formats"),
     ],
 )
 def test_what_is_left_out_is_told(names: list[str], notice: str, tmp_path: Path) -> None:
     fill(tmp_path, "in/a.png", "in/.hidden", "out/a.dca", *(f"in/{name}" for name in names))
     for options, told in (
-        ((), [f"dcacodec: notice: {notice}"]),
+        ((), [f"dcacodec: warning: {notice}"]),
         (
             ("--verbose",),
             [
-                f"dcacodec: notice: {notice}",
-                *(f"{tmp_path}/in/{name} left out" for name in names),
+                f"dcacodec: warning: {notice}",
+                *(f"{tmp_path}/in/{name} ignored" for name in names),
                 f"{tmp_path}/in/a.png skipped: {tmp_path}/out/a.dca is up to date",
             ],
         ),
@@ -638,7 +638,7 @@ def test_what_is_left_out_is_told(names: list[str], notice: str, tmp_path: Path)
         assert (result.exit_code, facts["skipped"], facts["left_out"]) == (0, 1, len(names))
         *lines, summary = result.stderr.splitlines()
         assert lines == told
-        assert summary.startswith("0 of 1 files coded, 1 skipped as up to date; ")
+        assert summary.startswith("0 of 1 files coded, 1 skipped (up to date); ")
     assert call("--quiet", tmp_path / "in", tmp_path / "out").output == ""
 
 
@@ -697,18 +697,18 @@ def test_every_picture_is_coded_to_the_target(
         assert coded.read_bytes() == best.data
         told = f"quality {best.quality}: {outcome(target, best, picture)}"
         summary = f"{source} -> {coded} {len(best.data)} bytes"
-        if best.kept:
+        if best.target_met:
             lines.append(f"{summary}; {told}")
         else:
-            lines += [f"dcacodec: notice: {source}: {told}", summary]
+            lines += [f"dcacodec: warning: {source}: {told}", summary]
             taken[str(source)] = told
     assert [str(source) not in taken for source in sources] == kept
     *found, last = result.stderr.splitlines()
     assert (result.exit_code, found) == (0, lines)
     missed = len(taken)
-    assert last.startswith("2 of 2 files coded" + (f", {missed} of them off the target; " if missed else "; "))
+    assert last.startswith("2 of 2 files coded" + (f", {missed} of them missed the target; " if missed else "; "))
     assert (facts["done"], facts["missed"], facts["failed"]) == (2, missed, 0)
-    assert facts["misses"] == [{"source": source, "taken": told} for source, told in taken.items()]
+    assert facts["misses"] == [{"source": source, "result": told} for source, told in taken.items()]
 
     # What is there is skipped. Whether it keeps to a PSNR cannot be seen, whether it is too large can.
     again = call("--json", *option, *sources, out)
@@ -718,13 +718,10 @@ def test_every_picture_is_coded_to_the_target(
     assert (
         notices
         == [
-            (
-                f"dcacodec: notice: {large} of the files that are skipped are larger than the target; "
-                "--force codes them anew"
-            )
+            (f"dcacodec: warning: {large} of the skipped files are larger than the target; --force encodes them again")
         ][: bool(large)]
     )
-    assert last.startswith("0 of 2 files coded, 2 skipped as up to date; ")
+    assert last.startswith("0 of 2 files coded, 2 skipped (up to date); ")
     assert call("--quiet", *option, *sources, out).output == ""
 
 
@@ -763,7 +760,7 @@ def test_a_full_disk_is_told_in_a_line_and_the_next_run_does_the_rest(
     whys = [f"{tmp_path}/out/full.{suffix}.dca: No space left on device" for suffix in ("png", "webp")]
     names = [f"{tmp_path}/in/full.{suffix}" for suffix in ("png", "webp")]
     assert errors == [f"dcacodec: error: {name}: {why}" for name, why in zip(names, whys, strict=True)]
-    assert summary.startswith(f"1 of {3 + jobs} files coded, 2 failed, {jobs} still to do; ")
+    assert summary.startswith(f"1 of {3 + jobs} files coded, 2 failed, {jobs} not yet coded; ")
     assert stop == f"dcacodec: error: {NO_SPACE}"
     assert (result.exit_code, facts["done"], facts["failed"], facts["waiting"]) == (1, 1, 2, jobs)
     assert facts["failures"] == [{"source": name, "error": why} for name, why in zip(names, whys, strict=True)]
@@ -805,7 +802,7 @@ def test_ctrl_c_leaves_whole_files_only_and_the_next_run_does_the_rest(pictures:
         out, error = process.communicate(timeout=60)
     assert process.returncode == 130
     summary, last = error.decode().splitlines()
-    assert re.match(r"\d+ of 200 files coded, \d+ still to do; ", summary)
+    assert re.match(r"\d+ of 200 files coded, \d+ not yet coded; ", summary)
     assert last == "dcacodec: error: interrupted"
     facts = json.loads(out)
     written = sorted((tmp_path / "out").iterdir())
@@ -847,7 +844,7 @@ def test_a_gpu_has_one_process_if_no_number_is_asked_for(
         return (Outcome(job, bytes_in=1, bytes_out=1) for job in jobs)
 
     monkeypatch.setattr("dcacodec.batch.local.run_in_processes", run)
-    monkeypatch.setattr("dcacodec.cli.batch._DRIVERS", (str(tmp_path),))
+    monkeypatch.setattr("dcacodec.cli.batch._GPU_DEVICE_FILES", (str(tmp_path),))
     monkeypatch.setattr("dcacodec.cli.batch.cores", lambda: 3)
     fill(tmp_path, *(f"in/{number}.png" for number in range(5)))
     with pretended():
@@ -858,7 +855,7 @@ def test_a_gpu_has_one_process_if_no_number_is_asked_for(
 
 
 def test_where_there_is_no_driver_pytorch_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dcacodec.cli.batch._DRIVERS", (str(tmp_path / "none"),))
+    monkeypatch.setattr("dcacodec.cli.batch._GPU_DEVICE_FILES", (str(tmp_path / "none"),))
     monkeypatch.setattr("dcacodec.network.device.choose_device", lambda name: pytest.fail("asked"))
     assert _resolved("auto") == "auto"
 
@@ -877,14 +874,14 @@ def test_files_of_another_quality_are_counted(tmp_path: Path) -> None:
     ("arguments", "code", "message"),
     [
         (["in"], 2, "Missing argument 'SRC...'."),
-        (["--format", "png", "in", "out"], 2, "--format goes with --decode."),
-        (["--decode", "--quality", "50", "in", "out"], 2, "--quality goes without --decode."),
-        (["--decode", "--preset", "small", "in", "out"], 2, "--preset goes without --decode."),
-        (["--decode", "--keep-suffix", "in", "out"], 2, "--keep-suffix goes without --decode."),
-        (["--decode", "--strip", "in", "out"], 2, "--strip goes without --decode."),
-        (["--decode", "--target-bpp", "1", "in", "out"], 2, "--target-bpp goes without --decode."),
-        (["--decode", "--target-size", "1KB", "in", "out"], 2, "--target-size goes without --decode."),
-        (["--decode", "--target-psnr", "30", "in", "out"], 2, "--target-psnr goes without --decode."),
+        (["--format", "png", "in", "out"], 2, "--format requires --decode."),
+        (["--decode", "--quality", "50", "in", "out"], 2, "--quality cannot be combined with --decode."),
+        (["--decode", "--preset", "small", "in", "out"], 2, "--preset cannot be combined with --decode."),
+        (["--decode", "--keep-suffix", "in", "out"], 2, "--keep-suffix cannot be combined with --decode."),
+        (["--decode", "--strip", "in", "out"], 2, "--strip cannot be combined with --decode."),
+        (["--decode", "--target-bpp", "1", "in", "out"], 2, "--target-bpp cannot be combined with --decode."),
+        (["--decode", "--target-size", "1KB", "in", "out"], 2, "--target-size cannot be combined with --decode."),
+        (["--decode", "--target-psnr", "30", "in", "out"], 2, "--target-psnr cannot be combined with --decode."),
         (["-q", "50", "--target-psnr", "30", "in", "out"], 2, "--quality and --target-psnr exclude each other."),
         (
             ["--target-size", "1KB", "--target-bpp", "1", "in", "out"],

@@ -140,7 +140,7 @@ def test_a_failing_codec_does_not_end_the_run(tmp_path: Path) -> None:
     }  # fmt: skip
     lines = [line for line in re.split(r"[\r\n]", result.stderr) if line.startswith("dcacodec: ")]
     assert len(lines) == len(settings)
-    assert all(re.match(r"dcacodec: notice: webp at \d+ failed on wide: ValueError: .*5", line) for line in lines)
+    assert all(re.match(r"dcacodec: warning: webp at \d+ failed on wide: ValueError: .*5", line) for line in lines)
     assert "webp at 95 on wide: ValueError" in result.stdout
     assert "webp by PSNR: none, as webp: a curve needs two points or more" in result.stdout  # none over all pictures
 
@@ -217,12 +217,12 @@ def test_other_qualities(text: str) -> None:
     ("arguments", "message"),
     [
         (["--dataset", "kodak", "picture.png"], "--dataset and PICTURES exclude each other."),
-        (["--quick", "--anchor", "vtm", "picture.png"], "--quick measures a few of the pictures"),
+        (["--quick", "--anchor", "vtm", "picture.png"], "--quick and --anchor exclude each other"),
         (["missing.png"], "Path 'missing.png' does not exist."),
-        (["--codecs", "jpeg,,webp", "picture.png"], "an empty name in the list."),
+        (["--codecs", "jpeg,,webp", "picture.png"], "the list contains an empty name."),
         (["--preset", "nothing", "picture.png"], "no weights are published for 'nothing'"),
         (["--metrics", "vmaf", "picture.png"], "vmaf is not one of psnr, ms-ssim, ssimulacra2, butteraugli, cvvdp."),
-        (["--window", "1", "0.5", "picture.png"], "the first rate must be above 0 and below the second."),
+        (["--window", "1", "0.5", "picture.png"], "LOW must be above 0 and below HIGH."),
     ],
 )
 def test_a_wrong_command_line(arguments: list[str], message: str, tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ def test_missing_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     result = call("picture.png")
     assert result.exit_code == 1
     assert result.stderr == (
-        "dcacodec: error: not installed: bjontegaard, jinja2, matplotlib, pooch; the extra brings them: "
+        "dcacodec: error: not installed: bjontegaard, jinja2, matplotlib, pooch; install them with: "
         "pip install 'dcacodec[bench]'\n"
     )
     monkeypatch.setattr(cli_module, "_check_packages", lambda: None)
@@ -294,12 +294,12 @@ def test_anchors_that_nobody_asked_for(empty_cache: None, monkeypatch: pytest.Mo
     (tmp_path / "anchors").mkdir()
     (tmp_path / "anchors" / "bpg.json").write_text(json.dumps(curve), "utf-8")
     lines: list[str] = []
-    monkeypatch.setattr(cli_module, "_tell", lines.append)
+    monkeypatch.setattr(cli_module, "_warn", lines.append)
     monkeypatch.setattr(anchors_module, "ADDRESS", "http://127.0.0.1:9")
     found = cli_module._anchors((), "kodak", ["dcacodec", "jpeg", "webp"], [tmp_path])
     assert [anchor.curve.name for anchor in found] == ["bpg"]
     assert lines == [
-        "without the published curve vtm: http://127.0.0.1:9/kodak/vtm.json cannot be fetched: Connection refused"
+        "the published curve vtm is not available: http://127.0.0.1:9/kodak/vtm.json cannot be fetched: Connection refused"
     ]
     assert cli_module._anchors((), "other", [], [tmp_path]) == ()
     assert cli_module._anchors(("none",), "kodak", [], [tmp_path]) == ()

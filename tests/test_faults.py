@@ -286,14 +286,14 @@ def test_a_batch_stops_at_a_full_disk_and_goes_on(
     *errors, summary, stop = result.stderr.splitlines()
     why = "No space left on device"
     assert errors == [f"dcacodec: error: {source.parent}/{name}.png: {folder}/{name}.dca: {why}" for name in "bc"]
-    assert summary.startswith("1 of 4 files coded, 2 failed, 1 still to do; ")
+    assert summary.startswith("1 of 4 files coded, 2 failed, 1 not yet coded; ")
     assert stop == f"dcacodec: error: {NO_SPACE}"
     assert (result.exit_code, result.stdout) == (1, "")
     assert sorted(path.name for path in folder.iterdir()) == ["a.dca", "filler"]
     (folder / "filler").unlink()
     result = call(*command)
     assert result.exit_code == 0
-    assert result.stderr.startswith("3 of 4 files coded, 1 skipped as up to date; ")
+    assert result.stderr.startswith("3 of 4 files coded, 1 skipped (up to date); ")
     assert len({path.read_bytes() for path in folder.iterdir()}) == 1
 
 

@@ -59,7 +59,7 @@ LEVELS = [wrong(count) for count in FALLING]
 @given(st.integers(1, 1200))
 def test_the_largest_file_that_fits(limit: int) -> None:
     result = found(MaxBytes(limit), RISING)
-    assert (result.quality, result.kept) == (max(1, min(limit // 10, 100)), limit >= 10)
+    assert (result.quality, result.target_met) == (max(1, min(limit // 10, 100)), limit >= 10)
     assert len(result.data) == 10 * result.quality
     assert result.tries <= USUAL_TRIES
     assert result.reached is None
@@ -77,7 +77,7 @@ def test_the_same_with_uneven_steps(sizes: set[int], limit: int) -> None:
 def test_the_smallest_file_that_is_as_good(quality: int) -> None:
     for margin, expected in ((0.0, quality), (-1e-9, quality), (1e-9, quality + 1)):
         result = found(MinPsnr(LEVELS[quality - 1] + margin), RISING, FALLING)
-        assert (result.quality, result.kept) == (min(expected, 100), expected <= 100)
+        assert (result.quality, result.target_met) == (min(expected, 100), expected <= 100)
         assert result.reached == LEVELS[result.quality - 1]
         assert result.tries <= USUAL_TRIES
 
@@ -121,7 +121,7 @@ def test_outcomes_are_told() -> None:
     assert re.fullmatch(r"10 bytes for a target of 0, \d tries; no quality .* little", told(MaxBpp(0.001)))
     assert re.fullmatch(r"1000 bytes for a target of 9\d{18} \(0.0 %\), \d tries", told(MaxBpp(1e308)))
     assert re.fullmatch(r"5\d\.\d\d dB for a target of 50 dB, [6-9] tries", told(MinPsnr(50)))
-    expected = r"75.91 dB for a target of 99 dB, \d tries; no quality that was tried gives as much"
+    expected = r"75.91 dB for a target of 99 dB, \d tries; no quality that was tried reaches the target"
     assert re.fullmatch(expected, told(MinPsnr(99)))
 
 
@@ -151,7 +151,7 @@ def files(codec: Codec) -> list[bytes]:
 def test_it_is_what_trying_all_finds(codec: Codec, files: list[bytes], target: Any) -> None:
     result = encode_to(codec, PICTURE, target)
     assert result.data == files[result.quality - 1]
-    assert result.kept
+    assert result.target_met
     if isinstance(target, MinPsnr):
         levels = [psnr(PICTURE.pixels, codec.decode(file).pixels) for file in files]
         assert result.reached == levels[result.quality - 1]
@@ -261,7 +261,7 @@ def test_scripts_see_whether_a_target_is_kept_to(
 ) -> None:
     result = call("--json", "--quiet", *option, "-", str(tmp_path / "photo.dca"), stdin=source)
     facts = json.loads(result.stdout)
-    assert (result.exit_code, result.stderr, facts["kept"]) == (0, "", kept)
+    assert (result.exit_code, result.stderr, facts["target_met"]) == (0, "", kept)
     picture = read_picture(io.BytesIO(source))
     expected = encode_to(default_codec(), picture, MaxBytes(3900) if kept else MinPsnr(90))
     assert facts["tries"] == expected.tries
@@ -272,7 +272,8 @@ def test_metadata_that_leave_no_room_are_told(codec: Codec) -> None:
     target, picture = MaxBytes(900), replace(PICTURE, icc=bytes(500), exif=b"II" + bytes(300), xmp=bytes(40))
     result = encode_to(codec, picture, target)
     assert outcome(target, result, picture).endswith(
-        "; no quality that was tried gives as little, as 842 bytes are ICC profile, EXIF and XMP data (--strip)"
+        "; no quality that was tried gives a file as small: 842 bytes are ICC profile, EXIF and XMP data "
+        "(--strip leaves them out)"
     )
 
 
@@ -288,10 +289,10 @@ def test_the_smallest_file_that_looks_as_good(codec: Codec) -> None:
         tried[quality] = MinSsimulacra2(0).measure(pixels, decoded)
     target = MinSsimulacra2(tried[60])
     result = encode_to(codec, Picture(pixels), target)
-    assert result.kept and result.quality <= 60
+    assert result.target_met and result.quality <= 60
     assert result.reached == target.measure(pixels, codec.decode(result.data).pixels) >= tried[60]
     missed = encode_to(codec, Picture(pixels), MinSsimulacra2(100))
-    assert not missed.kept and missed.reached is not None and missed.reached < 100
+    assert not missed.target_met and missed.reached is not None and missed.reached < 100
 
 
 def test_a_picture_too_small_for_ssimulacra_2_is_told(codec: Codec) -> None:
@@ -310,4 +311,4 @@ def test_scores_that_cannot_be(score: float) -> None:
 def test_the_option(source: bytes, tmp_path: Path) -> None:
     result = call("--json", "--quiet", "--target-ssimulacra2", "-500", "-", str(tmp_path / "photo.dca"), stdin=source)
     facts = json.loads(result.stdout)
-    assert facts["kept"] and facts["ssimulacra2"] >= -500 and "psnr" not in facts
+    assert facts["target_met"] and facts["ssimulacra2"] >= -500 and "psnr" not in facts

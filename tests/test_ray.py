@@ -68,7 +68,7 @@ def test_a_worker_is_killed_and_nothing_is_lost_or_done_twice(address: str, tmp_
 def test_what_no_worker_survives_is_a_failure_and_the_others_are_done(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dcacodec.batch.cluster._REPEATS", 1)
+    monkeypatch.setattr("dcacodec.batch.cluster._RETRIES", 1)
     monkeypatch.setattr("dcacodec.batch.cluster._BLOCKS", 2)  # so that it takes a neighbour with it at first
     for name in ("a", "b", "bad", "deadly", "e"):
         (tmp_path / f"{name}.txt").write_text(name)
@@ -78,7 +78,7 @@ def test_what_no_worker_survives_is_a_failure_and_the_others_are_done(
         "a": None,
         "b": None,
         "bad": "no capitals for it",
-        "deadly": "its worker ended 2 times; is there enough memory?",
+        "deadly": "its worker process died 2 times; is there enough memory?",
         "e": None,
     }
     ledger = (tmp_path / "ledger").read_text().split()
@@ -122,11 +122,11 @@ def test_a_target_reaches_the_workers(address: str, tmp_path: Path) -> None:
         best = encode_to(codec, picture, MaxBytes(count))
         told = f"quality {best.quality}: {outcome(MaxBytes(count), best, picture)}"
         assert (result.exit_code, (tmp_path / "out" / "a.dca").read_bytes()) == (0, best.data)
-        assert best.kept == (count == 300)
-        misses = [] if best.kept else [{"source": str(tmp_path / "in" / "a.png"), "taken": told}]
+        assert best.target_met == (count == 300)
+        misses = [] if best.target_met else [{"source": str(tmp_path / "in" / "a.png"), "result": told}]
         assert json.loads(result.stdout)["misses"] == misses
         notices = [line for line in result.stderr.splitlines() if line.startswith("dcacodec: ")]
-        assert notices == [f"dcacodec: notice: {each['source']}: {each['taken']}" for each in misses]
+        assert notices == [f"dcacodec: warning: {each['source']}: {each['result']}" for each in misses]
 
 
 def test_a_cluster_that_is_not_there() -> None:

@@ -44,28 +44,30 @@ def astronaut() -> Picture:
 # ------------------------------------------------------------------------------------------------------- soft rounding
 
 NUMBERS = st.integers(-(2**20), 2**20).map(lambda units: units / 1024)
-HARDNESSES = st.floats(0.25, 60)
+INVERSE_TEMPERATURES = st.floats(0.25, 60)
 
 
-@given(NUMBERS, HARDNESSES)
-def test_soft_rounding_keeps_halves_and_lies_between_its_argument_and_the_integer(x: float, hardness: float) -> None:
-    y = soft_round(torch.tensor(x, dtype=torch.float64), hardness).item()
+@given(NUMBERS, INVERSE_TEMPERATURES)
+def test_soft_rounding_keeps_halves_and_lies_between_its_argument_and_the_integer(
+    x: float, inverse_temperature: float
+) -> None:
+    y = soft_round(torch.tensor(x, dtype=torch.float64), inverse_temperature).item()
     low, high = sorted((x, float(np.floor(x + 0.5) if x % 1 != 0.5 else x)))
     assert low - 1e-9 <= y <= high + 1e-9
-    assert soft_round(torch.tensor(-x, dtype=torch.float64), hardness).item() == pytest.approx(-y, abs=1e-9)
+    assert soft_round(torch.tensor(-x, dtype=torch.float64), inverse_temperature).item() == pytest.approx(-y, abs=1e-9)
 
 
-@given(NUMBERS, NUMBERS, HARDNESSES)
-def test_soft_rounding_rises(a: float, b: float, hardness: float) -> None:
+@given(NUMBERS, NUMBERS, INVERSE_TEMPERATURES)
+def test_soft_rounding_rises(a: float, b: float, inverse_temperature: float) -> None:
     a, b = sorted((a, b))
-    found = soft_round(torch.tensor([a, b], dtype=torch.float64), hardness)
+    found = soft_round(torch.tensor([a, b], dtype=torch.float64), inverse_temperature)
     assert found[0] <= found[1]
 
 
-@pytest.mark.parametrize(("hardness", "slope"), [(1e-3, 1.0), (4.0, 4.0 / (2 * np.tanh(2.0)))])
-def test_the_slope_of_soft_rounding_in_the_middle(hardness: float, slope: float) -> None:
+@pytest.mark.parametrize(("inverse_temperature", "slope"), [(1e-3, 1.0), (4.0, 4.0 / (2 * np.tanh(2.0)))])
+def test_the_slope_of_soft_rounding_in_the_middle(inverse_temperature: float, slope: float) -> None:
     x = torch.tensor([0.5, 7.5, -2.5], dtype=torch.float64, requires_grad=True)
-    soft_round(x, hardness).sum().backward()
+    soft_round(x, inverse_temperature).sum().backward()
     assert x.grad is not None and torch.allclose(x.grad, torch.tensor(slope, dtype=torch.float64))
 
 
@@ -118,15 +120,15 @@ def test_what_is_worse_is_not_taken(codec: Codec, astronaut: Picture, monkeypatc
 @pytest.mark.parametrize("quality", [20, 50, 95])
 def test_with_hard_rounding_it_is_the_coding_of_an_encoder(quality: int, codec: Codec) -> None:
     """Bits and y_hat of the soft coding against those of the entropy model that quantises as an encoder does; both in
-    floating point. With the hardness of refinement a third of the elements are not rounded.
+    floating point. With the inverse temperature of refinement a third of the elements are not rounded.
     """
     network, position = codec._smooth_network, codec.at(quality).point.position
     drawn, drawn_y = drawn_latents(network.config, (2, 3), seed=quality, size=10.0)
     hyper, y = {letter: z.float() for letter, z in drawn.items()}, drawn_y.float()
 
-    def softly(hardness: float) -> tuple[torch.Tensor, torch.Tensor]:
+    def softly(inverse_temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
         with torch.inference_mode():
-            return refinement._softly_coded(network, y, hyper, position, hardness, 0.0, torch.Generator())
+            return refinement._softly_coded(network, y, hyper, position, inverse_temperature, 0.0, torch.Generator())
 
     run = run_entropy(network.entropy, hyper, y, network.scales(position))
     bits = gaussian_bits(run.latent - run.mean, run.level)[run.level.round() >= SKIP_BELOW].sum()
@@ -160,7 +162,7 @@ def test_only_the_slice_changes_and_the_rest_counts(codec: Codec) -> None:
     before = whole.clone()
     found = refine(codec._smooth_network, whole, inside, hyper, picture, 50, Distortion(), 3)
     assert found.shape == y.shape and torch.equal(whole, before)
-    assert 0 < (found - y).abs().max() <= 3 * refinement.RATE * 1.5
+    assert 0 < (found - y).abs().max() <= 3 * refinement.LEARNING_RATE * 1.5
     elsewhere = whole.clone()
     elsewhere[:, :, 8:] += 0.5
     other = refine(codec._smooth_network, elsewhere, inside, hyper, picture, 50, Distortion(), 3)
@@ -171,7 +173,7 @@ def test_only_the_slice_changes_and_the_rest_counts(codec: Codec) -> None:
     ("width", "slice_log2", "told"),
     [(64, 0, [0, 1, 2, 3]), (64, 8, [0, 1, 2, 3]), (520, 8, [0, 3, 6, 9]), (520, 0, [0, 1, 2, 3])],
 )
-def test_progress_counts_rounds(codec: Codec, width: int, slice_log2: int, told: list[int]) -> None:
+def test_progress_counts_iterations(codec: Codec, width: int, slice_log2: int, told: list[int]) -> None:
     """Of a single slice each, of several those of one at once; and always in the caller's thread."""
     found: list[tuple[int, int]] = []
     threads: set[threading.Thread] = set()
@@ -267,7 +269,7 @@ def test_an_effort_below_zero_is_refused(codec: Codec, source: Path, tmp_path: P
 
 def test_the_batch_refuses_it_for_decoding(tmp_path: Path) -> None:
     result = CliRunner().invoke(cli, ["batch", "--decode", "--effort", "2", str(tmp_path), str(tmp_path / "out")])
-    assert result.exit_code == 2 and "--effort goes without --decode" in result.output
+    assert result.exit_code == 2 and "--effort cannot be combined with --decode" in result.output
 
 
 def test_a_picture_is_refined_for_the_distortion_of_its_weights(codec: Codec) -> None:

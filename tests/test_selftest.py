@@ -104,15 +104,13 @@ def test_it_passes_here_and_says_what_was_compared(folder: Path, python_only: No
     result = call()
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
-    assert lines[0] == "ok    the compiled coder is not there, files are coded by the slow one: it is not to be"
+    assert lines[0] == "ok    the compiled coder is not available, the slow one is used: it is not to be"
     assert lines[1:5] == [
-        f"ok    {name}, python coder, {threads}: {count} integers as recorded, and the same bytes of them again"
+        f"ok    {name}, python coder, {threads}: {count} integers as recorded, and encoded to the same bytes"
         for threads in ("1 thread", "2 threads")
         for name, count in (("17x5-RGBA-q50.dca", 888), ("130x70-L-q50.dca", 5048))
     ]
-    assert re.fullmatch(
-        r"ok    17x5-RGBA-q50\.dca, picture: means of its parts within [01] of 255 of those .+", lines[5]
-    )
+    assert re.fullmatch(r"ok    17x5-RGBA-q50\.dca, picture: mean samples within [01] of 255 of those .+", lines[5])
     assert re.fullmatch(
         r"ok    made here: python coder, 1 thread -> python coder, 2 threads: \d+ integers equal", lines[7]
     )
@@ -159,7 +157,7 @@ def test_a_wrong_picture_is_found(folder: Path, python_only: None, monkeypatch: 
     monkeypatch.setattr(Codec, "pixels_of", lambda *arguments: pixels_of(*arguments) // 2)
     result = call()
     assert result.exit_code == 1
-    assert all(", picture: means of its parts within" in line for line in failing(result.stdout))
+    assert all(", picture: mean samples within" in line for line in failing(result.stdout))
     assert len(failing(result.stdout)) == 2
 
 
@@ -167,7 +165,7 @@ def test_a_wrong_digest_is_found(folder: Path) -> None:
     golden = golden_files(folder)[0]
     for other in (Golden(**vars(golden) | {"digest": "0" * 64}), Golden(**vars(golden) | {"integers": 887})):
         text, passed = module._integers(other, Setting("python", "cpu", 1, PythonCoder()))
-        assert (text, passed) == ("other integers than those recorded", False)
+        assert (text, passed) == ("the integers differ from those recorded", False)
 
 
 @pytest.mark.parametrize("damage", ["file", "index", "missing", "no facts"])

@@ -1,10 +1,10 @@
-r"""Many pictures: what is to be done, who does it, and what came of it.
+r"""Many pictures at once: plan, workers, report.
 
 ::
 
     sources, folder --(plan)--> jobs --(local: processes of this machine, or cluster: Ray)--> outcomes --(report)
                                         \\-- in each worker: work, a codec that is loaded once
 
-Nothing is kept between runs but the files themselves: a target is written whole or not at all, so the same command
-goes on where a stopped one ended. No module here imports torch; workers do.
+A batch keeps no state but its files: targets are written atomically, so the same command resumes an interrupted batch.
+No module here imports torch; the workers do.
 """

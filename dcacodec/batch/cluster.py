@@ -1,6 +1,6 @@
-"""Workers as actors of Ray, on one machine or many: Ray Data schedules, starts them anew, and repeats what they lost.
+"""Workers as Ray actors, on one machine or many: Ray Data schedules jobs, restarts workers and retries lost jobs.
 
-The machines need one file system in common, on which the sources and the targets are.
+The machines need a common file system with the sources and the targets.
 """
 
 import logging
@@ -22,15 +22,15 @@ from dcacodec.batch.work import MakeWorker, Outcome, Outcomes, Worker
 from dcacodec.errors import BatchError, reason
 
 _BLOCKS: Final = 1000
-"""Ray's units of work are jobs one by one up to so many, and of several jobs above: each costs milliseconds."""
+"""Maximum number of Ray's units of work. Up to that each holds one job, above it several: a unit costs milliseconds."""
 
-_REPEATS: Final = 2
-"""How many times Ray does a unit again whose worker died."""
+_RETRIES: Final = 2
+"""How many times Ray retries a unit whose worker died."""
 
 _CONNECT_SECONDS: Final = 10.0
 
 _STORE_BYTES: Final = 100 << 20
-"""Memory of a local cluster's store, which holds names and sizes only."""
+"""Memory of a local cluster's object store, which holds only names and sizes."""
 
 
 class _Actor:
@@ -40,7 +40,7 @@ class _Actor:
         self.worker: Worker | None = None
         try:
             self.worker = make()
-        except Exception as error:  # Ray would start it again and again
+        except Exception as error:  # Ray would restart it forever
             self.why = reason(error)
 
     def __call__(self, rows: dict[str, Any]) -> dict[str, list[Any]]:
@@ -53,22 +53,22 @@ class _Actor:
 def run_on_ray(
     jobs: Sequence[Job], make: MakeWorker, address: str, workers: int | None = None, gpus: float = 0
 ) -> Outcomes:
-    """Do all jobs on a Ray cluster; outcomes come as they are ready.
+    """Do all jobs on a Ray cluster; outcomes are yielded as they become ready.
 
-    What a worker had finished before it died is not done again, see `Job.before`.
+    Files that a worker had finished before it died are not written again, see `Job.before`.
 
     Args:
         jobs: what to do.
         make: makes a worker; it is pickled.
         address: of a running cluster as `ray.init` takes it, such as "host:6379" or "auto"; "local" starts one on this
-            machine, for as long as this takes. Where this process is connected already, it stays so.
-        workers: at most so many; None for as many as the cluster has room for. Each takes a processor.
-        gpus: that each worker takes as well.
+            machine, for the time of the batch. If this process is already connected, that connection is used.
+        workers: maximum number; None for as many as the cluster has room for. Each takes a processor.
+        gpus: number that each worker takes.
 
     Raises:
         BatchError: Ray is not installed or cannot be reached, or a worker cannot be made.
     """
-    # Ray tells its makers about each run, unless it is told not to, and users about its inner life.
+    # Without these, Ray sends usage statistics and prints internal log messages.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
@@ -86,10 +86,10 @@ def run_on_ray(
         count = min(workers or room, room)
         left = dict(enumerate(jobs))
         yield from _done(left, make, count, gpus, _BLOCKS)
-        if len(jobs) > _BLOCKS:  # the neighbours of a job that no worker survives were lost with it
+        if len(jobs) > _BLOCKS:  # jobs that were lost because they shared a unit with a fatal one
             yield from _done(left, make, count, gpus, len(left))
         for job in left.values():
-            yield Outcome(job, error=f"its worker ended {1 + _REPEATS} times; is there enough memory?")
+            yield Outcome(job, error=f"its worker process died {1 + _RETRIES} times; is there enough memory?")
     except ray.exceptions.RayError as error:
         raise BatchError(f"Ray: {str(error).strip().splitlines()[0]}") from error
     finally:
@@ -106,7 +106,7 @@ def _connect(address: str, workers: int | None) -> None:
         if address == "local":
             ray.init(address, num_cpus=workers, object_store_memory=_STORE_BYTES, **quiet)
         else:
-            if host := re.fullmatch(r"([^:/]+):(\d+)", address):  # Ray itself tries for minutes
+            if host := re.fullmatch(r"([^:/]+):(\d+)", address):  # Ray itself would retry for minutes
                 socket.create_connection((host[1], int(host[2])), _CONNECT_SECONDS).close()
             ray.init(address, **quiet)
     except (OSError, OverflowError, RuntimeError, ValueError) as error:
@@ -114,16 +114,16 @@ def _connect(address: str, workers: int | None) -> None:
         raise BatchError(f"Ray at {address}: {' '.join(why.split())}") from error
     finally:
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)  # Ray puts one of its own there
+            signal.signal(signal.SIGTERM, before)  # which Ray replaces
 
 
 def _done(left: dict[int, Job], make: MakeWorker, count: int, gpus: float, blocks: int) -> Outcomes:
-    """One pass over the jobs that are left: each outcome takes its job out of `left`. What Ray gave up stays there."""
+    """One pass over the jobs in `left`: each outcome removes its job. Jobs that Ray has given up stay there."""
     import ray.data
 
     if not left:
         return
-    # A relative name means something else where a worker runs.
+    # A worker may run in another working directory.
     rows = [
         {
             "number": number,
@@ -136,11 +136,11 @@ def _done(left: dict[int, Job], make: MakeWorker, count: int, gpus: float, block
             _Actor,
             fn_constructor_args=(make,),
             batch_size=None,
-            # One at a time, so that a worker that dies takes no other unit with it.
+            # One at a time, so that only one unit is lost with a worker.
             compute=ray.data.ActorPoolStrategy(size=min(count, len(rows)), max_tasks_in_flight_per_actor=1),
             num_cpus=1,
             num_gpus=gpus or None,
-            max_task_retries=_REPEATS,
+            max_task_retries=_RETRIES,
         )
     for row in outcomes.iter_rows():
         outcome = pickle.loads(row["outcome"])
@@ -152,17 +152,17 @@ def _done(left: dict[int, Job], make: MakeWorker, count: int, gpus: float, block
 
 @contextmanager
 def _settings() -> Iterator[None]:
-    """Ray Data's settings for the data sets that are made meanwhile."""
+    """Ray Data's settings for the data sets that are made in the block."""
     from ray.data import DataContext
 
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = DataContext.get_current()
     before = context.enable_progress_bars, context.max_errored_blocks
-    # There is a bar of ours, and a job that no worker survives shall not end the others.
+    # The batch has its own progress bar, and a job that kills its workers must not end the others.
     context.enable_progress_bars, context.max_errored_blocks = False, -1
     try:
         with warnings.catch_warnings():
-            # Only so can repeats be limited; Ray 2.64 will not take it any more, hence the bound in setup.cfg.
+            # The only way to limit retries; Ray 2.64 removes it, hence the upper bound in setup.cfg.
             warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
             yield
     finally:

@@ -1,4 +1,4 @@
-"""Workers as processes of this machine."""
+"""Workers as processes on this machine."""
 
 import os
 from collections.abc import Sequence
@@ -12,16 +12,16 @@ from dcacodec.processes import pool
 
 
 def run_in_processes(jobs: Sequence[Job], make: MakeWorker, processes: int, threads: int) -> Outcomes:
-    """Do all jobs; outcomes come as they are ready.
+    """Do all jobs; outcomes are yielded as they become ready.
 
-    A worker that dies is replaced, and its job done again, once. When the iterator is closed, or an exception is
-    raised where it waits (Ctrl-C), the workers end and remove what they were writing.
+    A worker that dies is replaced, and its job is retried once. When the iterator is closed, or an exception is raised
+    in it (Ctrl-C), the workers end and remove the files they were writing.
 
     Args:
         jobs: what to do.
         make: makes a worker; it is pickled.
-        processes: at most so many at a time, 1 or more.
-        threads: of torch, for each of them; the environment variable OMP_NUM_THREADS overrules it.
+        processes: maximum number of workers, 1 or more.
+        threads: of torch in each worker; the environment variable OMP_NUM_THREADS takes precedence.
 
     Raises:
         BatchError: a worker cannot be made, or dies before its first job.

@@ -65,14 +65,14 @@ class Plan:
         jobs: in the order of the sources, the files of a folder sorted by name.
         skipped: those whose targets are there already, not older than their sources.
         failures: folders that cannot be read, and why.
-        notices: about sources that nothing is in, and links that are left out.
+        warnings: about sources that nothing is in, and links that are left out.
         left_out: files that are not taken for pictures, by their names; none when decoding.
     """
 
     jobs: tuple[Job, ...]
     skipped: tuple[Job, ...]
     failures: tuple[tuple[Path, str], ...]
-    notices: tuple[str, ...]
+    warnings: tuple[str, ...]
     left_out: tuple[Path, ...]
 
 
@@ -115,16 +115,16 @@ def make_plan(
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     failures: list[tuple[Path, str]] = []
-    notices: list[str] = []
+    warnings: list[str] = []
     left_out: list[Path] = []
-    walk = _Walk(folder, suffixes, new_suffix == DCA_SUFFIX, failures, notices, left_out)
+    walk = _Walk(folder, suffixes, new_suffix == DCA_SUFFIX, failures, warnings, left_out)
     found: dict[Path, _Found] = {}  # by path: what two patterns find is one
     for source in sources:
         before = len(found)
         for each in walk.source(source):
             found.setdefault(each.path, each)
         if len(found) == before and not failures:
-            notices.append(f"{source}: nothing to do in it")
+            warnings.append(f"{source}: nothing to do in it")
     if not found and not failures:
         raise BatchError(f"nothing to do: no file in {', '.join(sources)} ends in {_listed(suffixes)}")
 
@@ -135,7 +135,7 @@ def make_plan(
         else:
             jobs.append(job)
     others = tuple(path for path in dict.fromkeys(left_out) if path not in found)
-    return Plan(tuple(jobs), tuple(skipped), tuple(failures), tuple(notices), others)
+    return Plan(tuple(jobs), tuple(skipped), tuple(failures), tuple(warnings), others)
 
 
 def of_other_quality(files: Iterable[Path], quality: int) -> int:
@@ -204,7 +204,7 @@ class _Walk:
     suffixes: Collection[str]
     encoding: bool
     failures: list[tuple[Path, str]]
-    notices: list[str]
+    warnings: list[str]
     left_out: list[Path]
 
     def source(self, source: str) -> Iterator[_Found]:
@@ -262,7 +262,7 @@ class _Walk:
             self.failures.append((folder, reason(error, folder)))
             return
         if here in above:
-            self.notices.append(f"{folder}: left out, as it is a link to a folder that it lies in")
+            self.warnings.append(f"{folder}: left out, as it is a link to a folder that it lies in")
             return
         for name in names:
             path = folder / name

@@ -1,4 +1,4 @@
-"""What a batch came to: counts, bytes, and the list of what failed."""
+"""The summary of a batch: counts, bytes, and what failed."""
 
 import os
 from dataclasses import dataclass, field
@@ -10,20 +10,20 @@ from dcacodec.batch.work import Outcome
 
 @dataclass
 class Report:
-    """Counts outcomes.
+    """Totals of a batch.
 
     Attributes:
-        skipped: files whose targets were there, and not older.
-        other_quality: how many of those are of another quality than asked for; 0 with a target, and when decoding.
-        above_target: how many of those are larger than a target size or rate allows; 0 without one.
-        left_out: files that were not taken for pictures, by their names.
-        done: files that were coded.
-        bytes_in: size of those.
-        bytes_out: size of what they became.
-        misses: of the files that were coded, those that do not keep to the target, and how near they come.
-        failures: what failed, and why.
-        waiting: files that are still to do; 0 unless the batch was stopped.
-        seconds: how long it took.
+        skipped: number of files whose targets were up to date.
+        other_quality: how many of those have another quality than requested; 0 with a target, and when decoding.
+        above_target: how many of those exceed the target size or rate; 0 without one.
+        left_out: number of files that were ignored because of their suffixes.
+        done: number of files that were coded.
+        bytes_in: their total size before coding.
+        bytes_out: their total size after coding.
+        misses: the coded files that do not meet the target, and how near they come.
+        failures: the files that failed, and why.
+        waiting: number of files that are still to do; 0 unless the batch was stopped.
+        seconds: wall-clock time.
     """
 
     skipped: int = 0
@@ -39,24 +39,24 @@ class Report:
     seconds: float = 0.0
 
     def add(self, outcome: Outcome) -> None:
-        """Count one of those that were waiting."""
+        """Add the outcome of a waiting file."""
         self.waiting -= 1
         if outcome.error is not None:
             self.failures.append((outcome.job.source, outcome.error))
             return
-        if not outcome.kept:
-            self.misses.append((outcome.job.source, outcome.taken))
+        if not outcome.target_met:
+            self.misses.append((outcome.job.source, outcome.search))
         self.done += 1
         self.bytes_in += outcome.bytes_in
         self.bytes_out += outcome.bytes_out
 
     @property
     def saved_percent(self) -> float | None:
-        """By how much the files became smaller, of the sources' bytes; None where none was coded."""
+        """The reduction in size in percent of the sources' bytes; None where no file was coded."""
         return 100 * (1 - self.bytes_out / self.bytes_in) if self.bytes_in else None
 
     def facts(self) -> dict[str, Any]:
-        """For JSON. Bytes of a name that are no UTF-8 are surrogates, as Python has them."""
+        """The summary for JSON. Bytes of a file name that are not UTF-8 become surrogates, as Python has them."""
         return {
             "done": self.done,
             "skipped": self.skipped,
@@ -70,29 +70,31 @@ class Report:
             "bytes_out": self.bytes_out,
             "saved_percent": None if self.saved_percent is None else round(self.saved_percent, 2),
             "seconds": round(self.seconds, 3),
-            "misses": [{"source": os.fspath(path), "taken": taken} for path, taken in self.misses],
+            "misses": [{"source": os.fspath(path), "result": text} for path, text in self.misses],
             "failures": [{"source": os.fspath(path), "error": error} for path, error in self.failures],
         }
 
     def line(self) -> str:
-        """For a person."""
+        """The summary as a line of text."""
         total = self.done + self.skipped + len(self.failures) + self.waiting
         parts = [f"{self.done} of {total} files coded"]
-        parts += [f"{len(self.misses)} of them off the target"] if self.misses else []
-        parts += [f"{self.skipped} skipped as up to date"] if self.skipped else []
+        parts += [f"{len(self.misses)} of them missed the target"] if self.misses else []
+        parts += [f"{self.skipped} skipped (up to date)"] if self.skipped else []
         parts += [f"{len(self.failures)} failed"] if self.failures else []
-        parts += [f"{self.waiting} still to do"] if self.waiting else []
+        parts += [f"{self.waiting} not yet coded"] if self.waiting else []
         text = ", ".join(parts)
         if self.saved_percent is not None:
             change = (
-                f"{self.saved_percent:.1f} % saved" if self.saved_percent >= 0 else f"{-self.saved_percent:.1f} % more"
+                f"{self.saved_percent:.1f} % saved"
+                if self.saved_percent >= 0
+                else f"{-self.saved_percent:.1f} % larger"
             )
             text += f"; {_size(self.bytes_in)} -> {_size(self.bytes_out)}, {change}"
         return f"{text}; {self.seconds:.1f} s"
 
 
 def _size(count: int) -> str:
-    """Bytes in the largest unit of which there is at least one: 999 B, 1.0 kB, 2.5 MB."""
+    """A number of bytes as text: 999 B, 1.0 kB, 2.5 MB."""
     size, unit = float(count), "B"
     for larger in ("kB", "MB", "GB", "TB"):
         if size < 1000:

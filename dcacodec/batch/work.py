@@ -1,4 +1,4 @@
-"""What a worker does: one file after the other, with a codec that is loaded once. torch comes with the codec."""
+"""The work of one process of a batch: it loads a codec once and converts one file after the other."""
 
 from __future__ import annotations
 
@@ -24,57 +24,57 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a job.
+    """The result of a job.
 
     Attributes:
-        job: which.
+        job: the job.
         bytes_in: size of the source.
         bytes_out: size of the target.
-        notices: about what was converted or left out, a line each.
-        error: why there is no new target; None where there is one.
-        taken: in encoding to a target: the quality that was taken and how near it comes, in half a line; else "".
-        kept: False where the file does not keep to the target.
-        full: whether the error is that no space is left.
+        warnings: about what was converted or left out, one line each.
+        error: why the target was not written; None where it was.
+        search: with a target size, rate or quality: the chosen quality and how near the file comes, as text; else "".
+        target_met: False where the file does not meet that target.
+        disk_full: whether the error is that no space is left.
     """
 
     job: Job
     bytes_in: int = 0
     bytes_out: int = 0
-    notices: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     error: str | None = None
-    taken: str = ""
-    kept: bool = True
-    full: bool = False
+    search: str = ""
+    target_met: bool = True
+    disk_full: bool = False
 
 
 Outcomes = Generator[Outcome, None, None]
-"""As they become ready, in any order. Closing it ends the workers."""
+"""Outcomes in the order in which they become ready. Closing the generator ends the workers."""
 
 
 class Worker(Protocol):
-    """Does jobs. Whatever is wrong with one of them is in its outcome."""
+    """Does jobs. An error of a job is in its outcome and is not raised."""
 
     def __call__(self, job: Job) -> Outcome:
         """Do a job."""
 
 
 MakeWorker = Callable[[], Worker]
-"""Runs once in each process of a worker, and can be sent there. A `DcaError` from it ends the batch."""
+"""A picklable function that makes the worker of a process, once. A `DcaError` from it ends the batch."""
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """How pictures are compressed.
+    """Settings of encoding; calling them makes a worker.
 
     Attributes:
-        quality: 1 to 100; not asked for where there is a target.
+        quality: 1 to 100; ignored if there is a target.
         effort: number of refinement iterations.
         tune: as for `Codec.load`.
         preset: of the published weights.
         device: as for `Codec.load`.
         max_pixels: None for no limit.
         strip: leave out ICC profiles, EXIF and XMP data.
-        target: what each file is to keep to; None for the quality.
+        target: size, rate or quality that each file should have; None for `quality`.
     """
 
     quality: int = defaults.QUALITY
@@ -87,13 +87,13 @@ class Encoding:
     target: Target | None = None
 
     def __call__(self) -> Encoder:
-        """A worker."""
+        """Make the worker of a process."""
         return Encoder(self)
 
 
 @dataclass(frozen=True)
 class Decoding:
-    """How `.dca` files are turned back.
+    """Settings of decoding; calling them makes a worker.
 
     Attributes:
         format: a key of `images.FORMATS`.
@@ -106,30 +106,30 @@ class Decoding:
     max_pixels: int | None = DEFAULT_MAX_PIXELS
 
     def __call__(self) -> Decoder:
-        """A worker."""
+        """Make the worker of a process."""
         return Decoder(self)
 
 
 @dataclass(frozen=True)
 class Converted:
-    """What becomes of a source.
+    """A source, converted but not yet written.
 
     Attributes:
-        write: writes it to a file.
-        taken, kept: as in `Outcome`.
+        write: writes it to an open file.
+        search, target_met: as in `Outcome`.
     """
 
     write: Callable[[BinaryIO], object]
-    taken: str = ""
-    kept: bool = True
+    search: str = ""
+    target_met: bool = True
 
 
 class FileWorker:
-    """What both directions do with files and errors. They differ in `convert`."""
+    """Files and errors of a job, which encoding and decoding have in common; they differ in `convert`."""
 
     def __call__(self, job: Job) -> Outcome:
-        """Make the target, unless it was made since the plan."""
-        taken, kept = "", True
+        """Write the target, unless a worker that has died since had already written it."""
+        search, target_met = "", True
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
@@ -137,19 +137,19 @@ class FileWorker:
                     converted = self.convert(job.source)
                     job.target.parent.mkdir(parents=True, exist_ok=True)
                     self.write(job, converted.write)
-                    taken, kept = converted.taken, converted.kept
+                    search, target_met = converted.search, converted.target_met
                 sizes = job.source.stat().st_size, job.target.stat().st_size
-            except Exception as error:  # also one that nobody foresaw must not end the batch
+            except Exception as error:  # an unexpected error must not end the batch either
                 why = reason(error, job.source)
-                return Outcome(job, notices=_notices(caught), error=why, full=no_space_left(error))
-        return Outcome(job, *sizes, notices=_notices(caught), taken=taken, kept=kept)
+                return Outcome(job, warnings=_own_warnings(caught), error=why, disk_full=no_space_left(error))
+        return Outcome(job, *sizes, warnings=_own_warnings(caught), search=search, target_met=target_met)
 
     def convert(self, source: Path) -> Converted:
-        """What becomes of `source`, not yet written."""
+        """Convert a source, without writing it."""
         raise NotImplementedError
 
     def write(self, job: Job, write: Callable[[BinaryIO], object]) -> None:
-        """Put the target into its place, whole."""
+        """Write the target, atomically."""
         write_atomically(job.target, write)
 
 
@@ -165,7 +165,7 @@ class Encoder(FileWorker):
 
         from dcacodec.codec.codec import Codec
 
-        Image.MAX_IMAGE_PIXELS = None  # Pillow has a limit of its own; here ours holds
+        Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit is replaced by max_pixels
         self.codec = Codec.load(self.settings.preset, tune=self.settings.tune, device=self.settings.device)
 
     def convert(self, source: Path) -> Converted:
@@ -184,13 +184,13 @@ class Encoder(FileWorker):
         from dcacodec.codec.targets import outcome
 
         result = encode_to(self.codec, picture, target, effort=effort)
-        taken = f"quality {result.quality}: {outcome(target, result, picture)}"
-        return Converted(lambda file: file.write(result.data), taken, result.kept)
+        search = f"quality {result.quality}: {outcome(target, result, picture)}"
+        return Converted(lambda file: file.write(result.data), search, result.target_met)
 
 
 @dataclass
 class Decoder(FileWorker):
-    """`.dca` files to pictures, with one codec for each of the weights that they were made with."""
+    """`.dca` files to pictures. Keeps a codec for each weights file that the inputs need."""
 
     settings: Decoding
     codecs: dict[bytes, Codec] = field(default_factory=dict)
@@ -198,7 +198,7 @@ class Decoder(FileWorker):
     def __post_init__(self) -> None:
         from dcacodec.network.device import choose_device
 
-        choose_device(self.settings.device)  # a GPU that is not there is an error of the batch, not of each file
+        choose_device(self.settings.device)  # a missing GPU is an error of the batch, not of each file
 
     def convert(self, source: Path) -> Converted:
         """See `FileWorker`."""
@@ -214,8 +214,8 @@ class Decoder(FileWorker):
         return Converted(lambda file: write_picture(picture, file, self.settings.format))
 
 
-def _notices(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:
-    """The package's own warnings, each once."""
+def _own_warnings(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:
+    """The texts of the package's own warnings, without duplicates."""
     return tuple(
         dict.fromkeys(str(each.message) for each in caught if each.category.__module__.startswith("dcacodec."))
     )

@@ -1,6 +1,6 @@
-"""The command `dcacodec`: the group of all commands, how it fails, and how signals end it.
+"""The command `dcacodec`: the group of its subcommands, exit codes, warnings and signals.
 
-Nothing heavy (torch, NumPy, Pillow) is imported before a command needs it, so that `--help` and `info` are instant.
+Heavy packages (torch, NumPy, Pillow) are imported only when a command needs them, so that `--help` and `info` are fast.
 """
 
 from __future__ import annotations
@@ -19,28 +19,25 @@ import click
 from click.shell_completion import CompletionItem
 
 from dcacodec._version import __version__
-from dcacodec.cli.console import note
+from dcacodec.cli.console import print_warning
 from dcacodec.cli.failures import failure_of
-from dcacodec.cli.options import (
-    QUIET,
-    VERBOSE,
-)
+from dcacodec.cli.options import QUIET, VERBOSE
 
 _COMMANDS: Final = {
     "encode": ("dcacodec.cli.encode:encode", "Compress the picture IN to the .dca file OUT."),
-    "decode": ("dcacodec.cli.decode:decode", "Turn the .dca file IN back into a picture, OUT."),
-    "info": ("dcacodec.cli.info:info", "Tell what is in a .dca file, without decoding it."),
+    "decode": ("dcacodec.cli.decode:decode", "Decode the .dca file IN to the picture OUT."),
+    "info": ("dcacodec.cli.info:info", "Show what a .dca file contains, without decoding it."),
     "completion": (
         "dcacodec.cli.completion:completion",
-        "Print the script that makes SHELL complete commands, options and the names of files.",
+        "Print a completion script for SHELL.",
     ),
-    "batch": ("dcacodec.cli.batch:batch", "Compress many pictures, or get them back."),
+    "batch": ("dcacodec.cli.batch:batch", "Encode or decode many pictures."),
     "train": ("dcacodec.cli.train:train", "Train a model on a folder of pictures."),
-    "publish": ("dcacodec.cli.publish:publish", "Turn a training checkpoint into a weights file."),
-    "bench": ("dcacodec.cli.bench:bench", "Measure rate, distortion, speed and memory beside other codecs."),
-    "selftest": ("dcacodec.cli.selftest:selftest", "Check that this machine decodes as every other does."),
+    "publish": ("dcacodec.cli.publish:publish", "Convert a training checkpoint to a weights file."),
+    "bench": ("dcacodec.cli.bench:bench", "Compare rate, distortion, speed and memory with other codecs."),
+    "selftest": ("dcacodec.cli.selftest:selftest", "Verify bit-exact decoding on this machine."),
 }
-"""Name -> ("module:attribute", line in the list of commands). A module is imported when its command is called."""
+"""Name -> ("module:attribute", summary in the list of commands). A module is imported when its command is called."""
 
 _EPILOG: Final = """\b
 Examples:
@@ -52,15 +49,15 @@ Examples:
 \b
 Exit codes:
   0    done
-  1    a file or picture is bad, or cannot be read or written
-  2    the command line is wrong
+  1    a file or picture is invalid, or cannot be read or written
+  2    invalid command line
   3    internal error: please report it
-  130  interrupted (129: hung up, 143: terminated); no part of a file is left behind
+  130  interrupted (129: hung up, 143: terminated); no partial file is left behind
 """
 
 
 class _Commands(click.Group):
-    """A group that imports a command when it is called, and turns every failure into a line and an exit code."""
+    """A group that imports commands on demand, and reports every failure as one line and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -78,7 +75,7 @@ class _Commands(click.Group):
             formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Names of commands and options, without importing commands for their help."""
+        """Complete the names of commands and options, without importing the commands for their help."""
         names = [
             CompletionItem(name, help=line) for name, (_, line) in _COMMANDS.items() if name.startswith(incomplete)
         ]
@@ -89,40 +86,40 @@ class _Commands(click.Group):
             return super().make_context(*arguments, **options)
         except BrokenPipeError:
             raise  # as below
-        except OSError as error:  # help or version, to a disk that is full
+        except OSError as error:  # --help or --version, written to a full disk
             raise failure_of(error) from error
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with _notices_on_stderr(everything=ctx.params["debug"]):
+            with _warnings_on_stderr(everything=ctx.params["debug"]):
                 result = super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
-            raise  # Click ends these well: a pipe that nobody reads any more is no news
+            raise  # Click handles these; a closed pipe is not reported
         except (Exception, KeyboardInterrupt) as error:
             if ctx.params["debug"]:
                 raise
-            _end_if_told(ctx)
+            _exit_if_signalled(ctx)
             raise failure_of(error) from error
-        _end_if_told(ctx)
+        _exit_if_signalled(ctx)
         return result
 
 
-def _end_if_told(context: click.Context) -> None:
-    """End the process where a signal wants that, and its exception was lost."""
-    ending = context.find_object(_Ending)
-    if ending is not None and ending.number:
-        raise SystemExit(128 + ending.number)
+def _exit_if_signalled(context: click.Context) -> None:
+    """Exit where a signal has come whose exception was lost."""
+    handler = context.find_object(_SignalHandler)
+    if handler is not None and handler.number:
+        raise SystemExit(128 + handler.number)
 
 
 @contextmanager
-def _notices_on_stderr(everything: bool) -> Iterator[None]:
-    """Print the package's own warnings as one line each; those of other packages only where `everything` is wanted."""
+def _warnings_on_stderr(everything: bool) -> Iterator[None]:
+    """Print the package's own warnings as one line each, and with `everything` those of other packages too."""
 
     def show(
         message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
     ) -> None:
         if everything or category.__module__.startswith("dcacodec."):
-            note(f"dcacodec: notice: {message}")
+            print_warning(str(message))
 
     with warnings.catch_warnings():
         warnings.showwarning = show
@@ -131,24 +128,24 @@ def _notices_on_stderr(everything: bool) -> Iterator[None]:
 
 @click.group(cls=_Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="dcacodec %(version)s")
-@click.option("--debug", is_flag=True, help="Show all warnings, and where an error came from.")
+@click.option("--debug", is_flag=True, help="Show all warnings, and the traceback of an error.")
 @QUIET
 @VERBOSE
 def cli(debug: bool) -> None:
-    """Compress pictures with a learned codec, and get them back.
+    """Encode and decode pictures with a learned codec.
 
-    IN and OUT are files, or '-' for standard input and output. An OUT that exists is replaced once the new content is
-    complete. Results go to standard output, all else to standard error. --quiet and --verbose may stand before the
-    command, and after it where it has them as well.
+    IN and OUT are files, or '-' for standard input and output. An existing OUT is replaced once the new content is
+    complete. Results go to standard output, everything else to standard error. --quiet and --verbose can be given
+    before the command, or after it where the command has them.
     """
 
 
-class _Ending:
-    """What a signal that ends the process calls: it becomes an exception, so that files are cleaned up.
+class _SignalHandler:
+    """Turns a terminating signal into `SystemExit`, so that temporary files are removed.
 
     Attributes:
-        number: of the signal, once it has come. The exception may have been lost: while a library is loaded, some of
-            its code catches all there is.
+        number: of the signal, 0 before one has come. It is kept because the exception can be lost: some libraries catch
+            every exception while they are imported.
     """
 
     def __init__(self) -> None:
@@ -161,13 +158,13 @@ class _Ending:
 
 def main() -> None:
     """Entry point of the command."""
-    ending = _Ending()
+    handler = _SignalHandler()
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, ending)
-    if sys.stderr is None:  # closed; what others write to it must reach neither standard output nor a file
+            signal.signal(number, handler)
+    if sys.stderr is None:  # closed: what libraries write to it must not reach a file that got its descriptor
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
-    # Threads that wait by spinning slow each other down tenfold on a machine that is busy with something else.
+    # Threads that spin while they wait slow each other down tenfold on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    cli.main(prog_name="dcacodec", obj=ending)
+    cli.main(prog_name="dcacodec", obj=handler)

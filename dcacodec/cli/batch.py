@@ -15,7 +15,15 @@ from click.core import ParameterSource
 from dcacodec.batch.plan import DCA_SUFFIX, Plan, larger_than, make_plan, of_other_quality, remove_leftovers
 from dcacodec.batch.report import Report
 from dcacodec.batch.work import Decoding, Encoding, MakeWorker, Outcome, Outcomes
-from dcacodec.cli.console import is_quiet, is_verbose, note, print_result, tell
+from dcacodec.cli.console import (
+    is_quiet,
+    is_verbose,
+    print_error,
+    print_line,
+    print_note,
+    print_result,
+    print_warning,
+)
 from dcacodec.cli.options import (
     DEVICE,
     EFFORT,
@@ -51,15 +59,15 @@ _ENCODING_ONLY: Final = (
     "strip",
     "keep_suffix",
 )
-NO_SPACE: Final = "stopped, as no space is left; the same command does the rest once there is some"
-_MOST_FULL: Final = 2
-"""So many files in a row for which there is no space end a batch. A single one may just be large."""
-_MOST_JOBS: Final = 8
-"""Without --jobs: each takes some 350 MB, and more for large pictures."""
-_DRIVERS: Final = ("/dev/nvidiactl", "/dev/nvhost-ctrl", "/dev/dxg", "/dev/kfd")
-"""Of these one is there where Linux can have a GPU for PyTorch."""
-_MOST_REFINING: Final = 2
-"""With --effort: each may take 3 GB."""
+NO_SPACE: Final = "stopped: no space left on the device; run the same command again to resume"
+_MAX_DISK_FULL: Final = 2
+"""Files in a row that fail for lack of space before the batch is stopped. A single one may just be large."""
+_MAX_JOBS: Final = 8
+"""Default limit of --jobs: each job takes about 350 MB, and more for large pictures."""
+_MAX_JOBS_REFINING: Final = 2
+"""The same with --effort, where each job may take 3 GB."""
+_GPU_DEVICE_FILES: Final = ("/dev/nvidiactl", "/dev/nvhost-ctrl", "/dev/dxg", "/dev/kfd")
+"""Linux has one of these wherever PyTorch can have a GPU."""
 
 
 @click.command(
@@ -74,16 +82,16 @@ Examples:
 
 \b
 Exit codes:
-  0    all files are done, now or before
-  1    some failed, a line for each; all others are done, but where no space is
-       left: then the same command does the rest
-  2    the command line is wrong
-  130  interrupted (143: terminated): the same command does the rest
+  0    all files are done, by this run or an earlier one
+  1    some files failed, each with a line on standard error; all others are
+       done, unless no space was left: then run the same command to resume
+  2    invalid command line
+  130  interrupted (143: terminated): run the same command to resume
 """
 )
 @click.argument("sources", metavar="SRC...", nargs=-1, required=True, type=click.Path())
 @click.argument("folder", metavar="DST", type=click.Path(path_type=Path))
-@click.option("--decode", "decoding", is_flag=True, help="From .dca files to pictures.")
+@click.option("--decode", "decoding", is_flag=True, help="Decode .dca files to pictures.")
 @QUALITY
 @EFFORT
 @TARGET_BPP
@@ -93,7 +101,11 @@ Exit codes:
 @TUNE
 @PRESET
 @STRIP
-@click.option("--keep-suffix", is_flag=True, help="a.png becomes a.png.dca, beside the a.jpg.dca of a.jpg.")
+@click.option(
+    "--keep-suffix",
+    is_flag=True,
+    help="Append .dca to names instead of replacing the suffix: a.png becomes a.png.dca.",
+)
 @click.option(
     "--format",
     "format_name",
@@ -106,17 +118,19 @@ Exit codes:
     "--jobs",
     type=click.IntRange(min=1),
     metavar="N",
-    help=f"How many processes code at a time. [default: the processors, {_MOST_JOBS} at most, "
-    f"{_MOST_REFINING} with --effort; 1 on a GPU]",
+    help=f"Number of worker processes. [default: the number of processors, at most {_MAX_JOBS}, "
+    f"{_MAX_JOBS_REFINING} with --effort; 1 on a GPU]",
 )
-@click.option("--force", is_flag=True, help="Code anew what is there already, for another quality or target, say.")
+@click.option(
+    "--force", is_flag=True, help="Overwrite targets that are up to date, for example for another quality or target."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as a JSON object on standard output.")
 @click.option(
     "--ray",
     "address",
     metavar="ADDRESS",
-    help="Let a Ray cluster do it: HOST:PORT, auto for the one that this machine is in, or local to start one here. "
-    "All its machines must have SRC and DST under the same names. Needs: pip install 'dcacodec[ray]'.",
+    help="Run on a Ray cluster: HOST:PORT, auto for the cluster of this machine, or local to start one here. All its "
+    "machines must have SRC and DST under the same paths. Requires: pip install 'dcacodec[ray]'.",
 )
 @DEVICE
 @MAX_PIXELS
@@ -146,19 +160,19 @@ def batch(
     device: str,
     max_pixels: int,
 ) -> None:
-    """Compress all pictures of SRC... into the folder DST, or with --decode get them back.
+    """Compress all pictures in SRC... into the folder DST, or decode them with --decode.
 
-    A SRC is a folder, a file, or a pattern in quotes (*, ?, [...], and ** for any number of folders). What lies in a
-    folder is looked for by the suffix of its name, in all folders below too, and the tree is mirrored in DST:
-    SRC/a/b.png becomes DST/a/b.dca. Of a pattern, what comes before the first * is the SRC. Hidden files are left out.
+    A SRC is a folder, a file, or a quoted pattern (*, ?, [...], and ** for any number of folders). Folders are searched
+    recursively for the suffixes of picture formats, and their tree is mirrored in DST: SRC/a/b.png becomes DST/a/b.dca.
+    The tree of a pattern starts at the last folder before its first wildcard. Hidden files are ignored.
 
-    What is there already and not older than its source is skipped, so that the same command goes on after a stop and
-    does what is new later. Files are written whole or not at all. Two pictures that would become one file, such as
-    a.png and a.jpg without --keep-suffix, are refused before anything is done.
+    Targets that exist and are not older than their sources are skipped. So the same command resumes an interrupted
+    batch, and later encodes only what is new. Files are written atomically. If two pictures would have the same
+    target, such as a.png and a.jpg without --keep-suffix, the batch is refused before anything is written.
 
-    With a target, each picture gets a quality of its own, found in seven to nine tries. Where none keeps to the target,
-    the file that comes nearest is written all the same, and told. Two files in a row for which no space is left stop
-    the batch.
+    With a target option, the quality of each picture is found by a search of seven to nine encodings. If no quality
+    meets the target, the nearest file is written, with a warning. If no space is left for two files in a row, the batch
+    stops.
     """
     from tqdm import tqdm
 
@@ -167,7 +181,7 @@ def batch(
     for name, other in (*((name, decoding) for name in _ENCODING_ONLY), ("format_name", not decoding)):
         if other and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             option = name.removesuffix("_name").replace("_", "-")
-            raise click.UsageError(f"--{option} goes {'without' if decoding else 'with'} --decode.")
+            raise click.UsageError(f"--{option} {'cannot be combined with' if decoding else 'requires'} --decode.")
     check_targets(context)
     chosen = format_name or "png"
     if chosen not in OUTPUT_FORMATS:
@@ -177,44 +191,44 @@ def batch(
     suffixes = {DCA_SUFFIX} if decoding else picture_suffixes()
     new_suffix = OUTPUT_FORMATS[chosen].suffixes[0] if decoding else DCA_SUFFIX
     plan = make_plan(sources, folder, suffixes, new_suffix, force, keep_suffix)
-    _tell_about(plan)
+    _report_plan(plan)
     report = Report(
         len(plan.skipped), left_out=len(plan.left_out), failures=list(plan.failures), waiting=len(plan.jobs)
     )
     aim = wanted_target(target_bpp, target_size, target_psnr, target_ssimulacra2)
-    already = (job.target for job in plan.skipped)
+    existing = (job.target for job in plan.skipped)
     if aim is not None:
         from dcacodec.codec.targets import QualityTarget, byte_limit
 
-        if not isinstance(aim, QualityTarget):  # it would have to be measured
-            report.above_target = larger_than(already, partial(byte_limit, aim))
+        if not isinstance(aim, QualityTarget):  # their quality would have to be measured
+            report.above_target = larger_than(existing, partial(byte_limit, aim))
     elif not decoding:
-        report.other_quality = of_other_quality(already, quality)
+        report.other_quality = of_other_quality(existing, quality)
     for count, what in (
         (report.above_target, "larger than the target"),
         (report.other_quality, f"of another quality than {quality}"),
     ):
         if count:
-            note(f"dcacodec: notice: {count} of the files that are skipped are {what}; --force codes them anew")
+            print_warning(f"{count} of the skipped files are {what}; --force encodes them again")
     if removed := remove_leftovers(plan.jobs):
-        note(f"dcacodec: notice: {removed} unfinished files of runs that were killed are removed")
+        print_warning(f"removed {removed} unfinished files of earlier runs that were killed")
 
     def outcomes() -> Outcomes:
-        # Each worker of a cluster finds out for itself.
-        place = _resolved(device) if plan.jobs and address is None else device
+        # Each worker of a cluster resolves "auto" for itself.
+        resolved = _resolved(device) if plan.jobs and address is None else device
         make: MakeWorker = (
-            Decoding(chosen, place, limit)
+            Decoding(chosen, resolved, limit)
             if decoding
-            else Encoding(quality, effort, tune, preset, place, limit, strip, aim)
+            else Encoding(quality, effort, tune, preset, resolved, limit, strip, aim)
         )
         if address is not None:
             from dcacodec.batch.cluster import run_on_ray
 
-            return run_on_ray(plan.jobs, make, address, jobs, gpus=1 if place == "cuda" else 0)
+            return run_on_ray(plan.jobs, make, address, jobs, gpus=1 if resolved == "cuda" else 0)
         from dcacodec.batch.local import run_in_processes
 
-        most = _MOST_REFINING if effort else _MOST_JOBS
-        processes = min(jobs or (1 if place == "cuda" else min(cores(), most)), len(plan.jobs))
+        most = _MAX_JOBS_REFINING if effort else _MAX_JOBS
+        processes = min(jobs or (1 if resolved == "cuda" else min(cores(), most)), len(plan.jobs))
         return run_in_processes(plan.jobs, make, processes, threads=max(1, cores() // max(1, processes)))
 
     try:
@@ -222,20 +236,20 @@ def batch(
             closing(outcomes()) as done,
             tqdm(total=len(plan.jobs), unit="file", disable=is_quiet() or None) as bar,
         ):
-            full = 0
+            disk_full = 0
             for outcome in done:
                 report.add(outcome)
                 bar.update()
                 if lines := _lines(outcome):
                     with tqdm.external_write_mode(file=sys.stderr):
                         for line in lines:
-                            tell(line)
-                full = full + 1 if outcome.full else 0
-                if full == _MOST_FULL and report.waiting:
+                            print_line(line)
+                disk_full = disk_full + 1 if outcome.disk_full else 0
+                if disk_full == _MAX_DISK_FULL and report.waiting:
                     raise BatchError(NO_SPACE)
-    finally:  # after a stop too
+    finally:  # also where the batch is stopped
         report.seconds = time.perf_counter() - start
-        note(report.line())
+        print_note(report.line())
         if as_json:
             print_result(json.dumps(report.facts()))
     if report.failures:
@@ -243,42 +257,39 @@ def batch(
 
 
 def _resolved(device: str) -> str:
-    """What "auto" stands for. PyTorch, which takes a second to load, is asked only where a driver is."""
-    if device != "auto" or (sys.platform == "linux" and not any(map(os.path.exists, _DRIVERS))):
+    """The device that "auto" stands for. PyTorch, which takes a second to import, is asked only if a driver exists."""
+    if device != "auto" or (sys.platform == "linux" and not any(map(os.path.exists, _GPU_DEVICE_FILES))):
         return device
     from dcacodec.network.device import choose_device
 
     return choose_device(device).type
 
 
-def _tell_about(plan: Plan) -> None:
-    """What there is to say of what is not done, before the rest is."""
-    for text in plan.notices:
-        note(f"dcacodec: notice: {text}")
+def _report_plan(plan: Plan) -> None:
+    """Print which sources will not be coded, and why."""
+    for text in plan.warnings:
+        print_warning(text)
     for path, why in plan.failures:
-        tell(f"dcacodec: error: {path}: {why}")
+        print_error(f"{path}: {why}")
     if len(plan.left_out) == 1:
-        note("dcacodec: notice: 1 file is left out, as its name does not end like that of a picture")
+        print_warning("1 file is ignored: its suffix is not that of a picture format")
     elif plan.left_out:
-        note(
-            f"dcacodec: notice: {len(plan.left_out)} files are left out, as their names do not end like those of "
-            "pictures"
-        )
+        print_warning(f"{len(plan.left_out)} files are ignored: their suffixes are not those of picture formats")
     if is_verbose():
         for path in plan.left_out:
-            tell(f"{path} left out")
+            print_line(f"{path} ignored")
         for job in plan.skipped:
-            tell(f"{job.source} skipped: {job.target} is up to date")
+            print_line(f"{job.source} skipped: {job.target} is up to date")
 
 
 def _lines(outcome: Outcome) -> list[str]:
-    """What there is to say about a file."""
+    """The lines to print about a file: warnings, and its error or, with --verbose, its size."""
     job = outcome.job
-    notices = outcome.notices if outcome.kept else (*outcome.notices, outcome.taken)
-    lines = [] if is_quiet() else [f"dcacodec: notice: {job.source}: {text}" for text in notices]
+    messages = outcome.warnings if outcome.target_met else (*outcome.warnings, outcome.search)
+    lines = [] if is_quiet() else [f"dcacodec: warning: {job.source}: {text}" for text in messages]
     if outcome.error is not None:
         lines.append(f"dcacodec: error: {job.source}: {outcome.error}")
     elif is_verbose():
-        taken = f"; {outcome.taken}" if outcome.taken and outcome.kept else ""
-        lines.append(f"{job.source} -> {job.target} {outcome.bytes_out} bytes{taken}")
+        search = f"; {outcome.search}" if outcome.search and outcome.target_met else ""
+        lines.append(f"{job.source} -> {job.target} {outcome.bytes_out} bytes{search}")
     return lines

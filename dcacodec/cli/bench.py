@@ -1,4 +1,4 @@
-"""The command `dcacodec bench`. Nothing heavy is imported before it runs."""
+"""The command `dcacodec bench`. Heavy packages are imported only when it runs."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ QUICK_SETTINGS: Final = 3
 
 
 def parse_qualities(text: str) -> tuple[int, ...]:
-    """``"1-100"``, ``"5,20,35"`` or both mixed, as sorted qualities.
+    """The sorted qualities of a list such as ``"1-100"``, ``"5,20,35"`` or ``"5,20-30"``.
 
     Raises:
-        ValueError: it says something else, or a quality outside 1..100.
+        ValueError: the text has another form, or a quality is outside 1..100.
     """
     qualities: set[int] = set()
     for part in text.split(","):
         first, dash, last = part.partition("-")
         qualities.update(range(int(first), int(last if dash else first) + 1))
     if not qualities or min(qualities) < 1 or max(qualities) > 100:
-        raise ValueError(f"{text!r} are not qualities from 1 to 100")
+        raise ValueError(f"{text!r} is not a list of qualities from 1 to 100")
     return tuple(sorted(qualities))
 
 
@@ -40,20 +40,21 @@ def _qualities(context: click.Context, parameter: click.Parameter, value: str) -
     try:
         return parse_qualities(value)
     except ValueError as error:
-        raise click.BadParameter(f"{value!r} are not qualities from 1 to 100.") from error
+        raise click.BadParameter(f"{value!r} is not a list of qualities from 1 to 100.") from error
 
 
 def _window(context: click.Context, parameter: click.Parameter, value: Any) -> tuple[float, float] | None:
     if value is not None and not 0 < value[0] < value[1]:
-        raise click.BadParameter("the first rate must be above 0 and below the second.")
+        raise click.BadParameter("LOW must be above 0 and below HIGH.")
     return value  # type: ignore[no-any-return]
 
 
-def _tell(line: str) -> None:
+def _warn(line: str) -> None:
+    """Print a warning above the progress bars, unless --quiet."""
     from tqdm import tqdm
 
     if not is_quiet():
-        tqdm.write(f"dcacodec: notice: {' '.join(line.split())}", file=sys.stderr)
+        tqdm.write(f"dcacodec: warning: {' '.join(line.split())}", file=sys.stderr)
 
 
 @click.command(
@@ -69,7 +70,7 @@ Codecs:
   avif-psnr, avif-iq  the same with tune=psnr and tune=iq
   jxl                 the package pillow-jxl-plugin
   jpegli              the package pyjpegli
-  compressai:MODEL    the package compressai, as compressai:mbt2018-mean
+  compressai:MODEL    the package compressai, e.g. compressai:mbt2018-mean
 
 \b
 Examples:
@@ -82,32 +83,33 @@ Examples:
 @click.option(
     "--dataset",
     metavar="NAME|FILE|FOLDER",
-    help="A dataset by name (kodak), by a manifest, or a folder; instead of PICTURES.  [default: kodak]",
+    help="Dataset to measure instead of PICTURES: its name (kodak), a manifest, or a folder.  [default: kodak]",
 )
 @click.option(
     "--data-dir",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="Where datasets are looked for, and published curves. Also: the environment variable DCACODEC_DATA.",
+    help="Folder that is searched for datasets and published curves, in addition to that of the environment variable "
+    "DCACODEC_DATA.",
 )
 @click.option(
     "--codecs",
     metavar="LIST",
     callback=parse_names,
-    help="What to measure, with commas; the first one is compared with the others.  "
-    "[default: all that are here but CompressAI's]",
+    help="Comma-separated codecs to measure; the first one is compared with the others.  "
+    "[default: all installed ones except CompressAI's]",
 )
 @click.option(
     "--qualities",
     metavar="LIST",
     default="5,20,35,50,65,80,95",
     callback=_qualities,
-    help="Of dcacodec: a list, a range like 1-100, or both.",
+    help="Qualities of dcacodec: a comma-separated list of numbers and ranges such as 1-100.",
 )
 @PRESET
 @click.option(
     "--weights",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="A weights file of dcacodec instead.",
+    help="Weights file of dcacodec, instead of --preset.",
 )
 @DEVICE
 @click.option(
@@ -115,19 +117,21 @@ Examples:
     "anchors",
     metavar="NAME|FILE|none",
     multiple=True,
-    help="A published curve to compare with, by name or from a file of CompressAI's format; "
-    "can be given several times.  [default for kodak: jpeg, webp, bpg and vtm, as far as they are not "
-    "measured and can be had]",
+    help="Published curve to compare with: its name, or a file in CompressAI's format; can be given several times.  "
+    "[default for kodak: those of jpeg, webp, bpg and vtm that are available and not measured]",
 )
 @click.option(
     "--metrics",
     metavar="LIST",
     callback=parse_names,
-    help="psnr, ms-ssim, ssimulacra2, butteraugli (with the program butteraugli_main), cvvdp (with the package), with "
-    "commas.  [default: all that are installed]",
+    help="Comma-separated metrics: psnr, ms-ssim, ssimulacra2, butteraugli (needs the program butteraugli_main), cvvdp "
+    "(needs the package).  [default: all that are installed]",
 )
 @click.option(
-    "--method", type=click.Choice(["akima", "pchip"]), default="akima", help="How curves are interpolated for BD-rates."
+    "--method",
+    type=click.Choice(["akima", "pchip"]),
+    default="akima",
+    help="Interpolation of rate-distortion curves for BD-rates.",
 )
 @click.option(
     "--window",
@@ -135,30 +139,36 @@ Examples:
     metavar="LOW HIGH",
     default=None,
     callback=_window,
-    help="Take BD-rates between these bits per pixel only: points outside are dropped, and where a curve "
-    "goes on beyond an end, a point interpolated at this end is put in.",
+    help="Compute BD-rates only between these rates in bits per pixel: points outside are dropped, and a point is "
+    "interpolated at each end that a curve extends beyond.",
 )
-@click.option("--repeat", type=click.IntRange(1), default=3, help="How often coding is timed; the median counts.")
+@click.option(
+    "--repeat", type=click.IntRange(1), default=3, help="Number of timed runs of each encoding; the median is reported."
+)
 @click.option(
     "--showcase",
     type=click.IntRange(0),
     default=2,
-    help="How many pictures the page shows side by side, at matched bytes: those where the first codec is furthest "
+    help="Number of pictures that the page shows side by side at equal size: those where the first codec is furthest "
     "behind.",
 )
-@click.option("--jobs", type=click.IntRange(1), default=1, help="Processes. More than one disturb each other's times.")
-@click.option("--threads", type=click.IntRange(1), help="Threads of each.  [default: all cores, shared out]")
+@click.option(
+    "--jobs", type=click.IntRange(1), default=1, help="Number of processes. With more than one, times are unreliable."
+)
+@click.option(
+    "--threads", type=click.IntRange(1), help="Threads of each process.  [default: the processors, divided by --jobs]"
+)
 @click.option(
     "--quick",
     is_flag=True,
-    help=f"For a minute's look: {QUICK_PICTURES} of the pictures, {QUICK_SETTINGS} settings of each codec, "
-    "each timed once, one picture to look at, PSNR and SSIMULACRA 2 only, no published curves.",
+    help=f"Take about a minute: {QUICK_PICTURES} of the pictures, {QUICK_SETTINGS} settings of each codec, each timed "
+    "once, one picture shown, only PSNR and SSIMULACRA 2, no published curves.",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("bench"),
-    help="Folder for the results. What an earlier run with the same options has measured there is not measured again.",
+    help="Folder for the results. Measurements of an earlier run there with the same options are reused.",
 )
 @QUIET
 def bench(
@@ -183,14 +193,14 @@ def bench(
 ) -> None:
     """Measure rate, distortion, speed and memory of dcacodec and other codecs on real files.
 
-    PICTURES are files and folders. Prints the results, and writes them to a folder: report.txt, index.html (the page to
-    look at), plots, curves (JSON in CompressAI's format), samples.csv (every picture), bd-rate.json, results.json (all
-    of it). Exits with 1 if a codec failed on a picture, after all that worked was measured and written.
+    PICTURES are files and folders. The results are printed and written to a folder: report.txt, index.html, plots,
+    curves (JSON in CompressAI's format), samples.csv (every picture), bd-rate.json and results.json (everything). The
+    exit code is 1 if a codec failed on a picture; all other results are still written.
     """
     if dataset is not None and pictures:
         raise click.UsageError("--dataset and PICTURES exclude each other.")
     if quick and set(anchors) - {"none"}:
-        raise click.UsageError("--quick measures a few of the pictures, and a published curve is about all of them.")
+        raise click.UsageError("--quick and --anchor exclude each other: a published curve needs all pictures.")
     _check_packages()
 
     from dcacodec.bench.codec import CodecOptions
@@ -206,7 +216,7 @@ def bench(
     if quick:
         settings = {name: tuple(each[i] for i in spaced(len(each), QUICK_SETTINGS)) for name, each in settings.items()}
         repeat, showcase = 1, min(showcase, 1)
-    for codec in opened:  # what is missing is to be known before any work
+    for codec in opened:  # so that missing files are reported before any work
         for setting in settings[codec.name]:
             codec.prepare(setting)
     folders = [folder for folder in (data_dir, os.environ.get("DCACODEC_DATA")) if folder]
@@ -221,8 +231,8 @@ def bench(
     out.mkdir(parents=True, exist_ok=True)
 
     plan = BenchPlan(measured, opened, settings, options, published, chosen_metrics, repeat, jobs, quiet)
-    results = run(plan, Journal(out / "journal.jsonl"), _tell)
-    exhibits = show(plan, results, showcase, _tell) if showcase else ()
+    results = run(plan, Journal(out / "journal.jsonl"), _warn)
+    exhibits = show(plan, results, showcase, _warn) if showcase else ()
     print_result(write_report(results, exhibits, out, method, window).removesuffix("\n"))
     if results.failures:
         raise click.exceptions.Exit(1)
@@ -234,7 +244,7 @@ def _check_packages() -> None:
     from dcacodec.errors import BenchError
 
     if missing := [name for name in ("bjontegaard", "jinja2", "matplotlib", "pooch") if find_spec(name) is None]:
-        raise BenchError(f"not installed: {', '.join(missing)}; the extra brings them: pip install 'dcacodec[bench]'")
+        raise BenchError(f"not installed: {', '.join(missing)}; install them with: pip install 'dcacodec[bench]'")
 
 
 def _metrics(names: tuple[str, ...] | None) -> tuple[str, ...]:
@@ -265,11 +275,11 @@ def _dataset(pictures: tuple[Path, ...], name: str | None, data_folders: list[Pa
         return files_dataset(title if len(pictures) == 1 else f"{len(pictures)} sources", pictures, quiet)
     if name is not None and name not in packaged() and Path(name).is_dir():  # such a folder is ./kodak
         return files_dataset(Path(name).resolve().name, [Path(name)], quiet)
-    return named_dataset(name or "kodak", data_folders, _tell, quiet)
+    return named_dataset(name or "kodak", data_folders, _warn, quiet)
 
 
 def _anchors(names: tuple[str, ...], dataset: str, codecs: list[str], data_folders: list[Path]) -> tuple[Anchor, ...]:
-    """The published curves. One that nobody asked for may be missing; one that was measured here is not needed."""
+    """The published curves that were asked for, or the default ones that are available and not measured here."""
     from dcacodec.bench.anchors import DEFAULTS, find_anchor
     from dcacodec.errors import DcaError
 
@@ -282,5 +292,5 @@ def _anchors(names: tuple[str, ...], dataset: str, codecs: list[str], data_folde
         try:
             found.append(find_anchor(name, dataset, data_folders))
         except (DcaError, OSError) as error:
-            _tell(f"without the published curve {name}: {error}")
+            _warn(f"the published curve {name} is not available: {error}")
     return tuple(found)

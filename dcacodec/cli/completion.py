@@ -19,7 +19,7 @@ Examples:
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print the script that makes SHELL complete commands, options and the names of files."""
+    """Print a script that completes commands, options and file names in SHELL."""
     kind = get_completion_class(shell)
     assert kind is not None  # Click has these three
     print_result(kind(context.find_root().command, {}, "dcacodec", "_DCACODEC_COMPLETE").source())

@@ -17,12 +17,12 @@ VERBOSE_KEY: Final = "dcacodec.verbose"
 
 
 def is_quiet() -> bool:
-    """Whether the running command was told --quiet."""
+    """Whether the running command was given --quiet."""
     return _is_set(QUIET_KEY)
 
 
 def is_verbose() -> bool:
-    """Whether the running command was told --verbose."""
+    """Whether the running command was given --verbose."""
     return _is_set(VERBOSE_KEY)
 
 
@@ -32,7 +32,7 @@ def _is_set(key: str) -> bool:
 
 
 def _reopened(stream: BinaryIO) -> AbstractContextManager[BinaryIO]:
-    """The same file with a buffer of its own; itself where it is not one of the system's."""
+    """The same file with a buffer of its own; the stream itself where it has no file descriptor."""
     try:
         return open(stream.fileno(), "wb", closefd=False)
     except io.UnsupportedOperation:
@@ -41,18 +41,18 @@ def _reopened(stream: BinaryIO) -> AbstractContextManager[BinaryIO]:
 
 @contextmanager
 def standard_output() -> Iterator[BinaryIO]:
-    """Standard output as a binary file, to which all is written by the end of the block.
+    """Standard output as a binary file, flushed at the end of the block.
 
     Raises:
-        BrokenPipeError: nobody reads it any more.
-        OSError: it is closed or full.
+        BrokenPipeError: the reader has closed the pipe.
+        OSError: standard output is closed or full.
     """
     if sys.stdout is None:
         raise OSError(errno.EBADF, "closed", "standard output")
     try:
         sys.stdout.flush()
-        # With PYTHONUNBUFFERED, that of `sys` would take a part of what is written where there is no room for all. And
-        # what it could not write it would try to write again at the end of the process.
+        # Not sys.stdout.buffer itself: with PYTHONUNBUFFERED it may write only a part where the disk is full, and what
+        # it could not write it would try to write again at the end of the process.
         with _reopened(sys.stdout.buffer) as file:
             yield file
             file.flush()
@@ -65,7 +65,7 @@ def standard_output() -> Iterator[BinaryIO]:
 
 
 def print_result(text: str) -> None:
-    r"""Print what was asked for on standard output. What its encoding lacks is escaped, as ``\xfc``.
+    r"""Print a result on standard output. Characters that its encoding lacks are escaped, as in ``\xfc``.
 
     Raises:
         OSError: see `standard_output`.
@@ -75,13 +75,10 @@ def print_result(text: str) -> None:
         file.write(f"{text}\n".encode(sys.stdout.encoding, errors))
 
 
-def tell(text: str) -> None:
-    """Print one line on standard error, whatever --quiet says: errors are told so.
-
-    That it cannot be printed spoils nothing: the work is done all the same.
-    """
+def print_line(text: str) -> None:
+    """Print one line on standard error, even with --quiet. A failure to print is ignored."""
     with suppress(OSError):
-        # A name can hold anything; a terminal obeys what comes after an escape character.
+        # File names can hold control characters, which a terminal would interpret.
         line = "".join(_escaped(each) if category(each) == "Cc" else each for each in " ".join(text.splitlines()))
         click.echo(line, file=sys.stderr)
 
@@ -90,7 +87,17 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
-def note(text: str) -> None:
+def print_error(text: str) -> None:
+    """Print an error as one line on standard error, even with --quiet."""
+    print_line(f"dcacodec: error: {text}")
+
+
+def print_note(text: str) -> None:
     """Print one line on standard error, unless --quiet."""
     if not is_quiet():
-        tell(text)
+        print_line(text)
+
+
+def print_warning(text: str) -> None:
+    """Print a warning as one line on standard error, unless --quiet."""
+    print_note(f"dcacodec: warning: {text}")

@@ -23,23 +23,23 @@ from dcacodec.cli.streams import (
     about,
     check_files,
     check_json,
-    introduce,
+    describe_codec,
     print_json,
+    print_summary,
     progress_bar,
     read_file,
-    say,
     write_file,
 )
 from dcacodec.errors import DcaError
 
 
 def _region(context: click.Context, option: click.Parameter, text: str | None) -> tuple[int, ...] | None:
-    """The four numbers of --region."""
+    """The four numbers of --region, None without it."""
     if text is None:
         return None
     numbers = text.split(",")
     if len(numbers) != 4 or not all(re.fullmatch("[0-9]{1,9}", number) for number in numbers):
-        raise click.BadParameter(f"{text!r} is not four whole numbers X,Y,W,H from 0 on.")
+        raise click.BadParameter(f"{text!r} is not X,Y,W,H, four whole numbers from 0 up.")
     return tuple(map(int, numbers))
 
 
@@ -62,20 +62,21 @@ Examples:
     "format_name",
     metavar="NAME",
     shell_complete=one_of(written_formats),
-    help="png, tiff, webp (lossless), ppm, pgm or bmp.  [default: by the suffix of OUT; png for '-']",
+    help="Format of OUT: png, tiff, webp (lossless), ppm, pgm or bmp.  [default: by the suffix of OUT; png for '-']",
 )
 @click.option(
     "--region",
     metavar="X,Y,W,H",
     callback=_region,
-    help="Decode only the rectangle of W x H pixels whose left upper pixel is X, Y. Takes as long as what it touches.",
+    help="Decode only the rectangle of W x H pixels whose top left pixel is X, Y. Only the slices that it touches are "
+    "decoded.",
 )
 @click.option(
     "--scale",
     type=click.Choice(list(_SCALES)),
     default="1",
     show_default=True,
-    help="Make the picture that much smaller, its sides rounded up.",
+    help="Decode at a reduced size, its sides rounded up.",
 )
 @JSON
 @DEVICE
@@ -92,13 +93,12 @@ def decode(
     device: str,
     max_pixels: int,
 ) -> None:
-    """Turn the .dca file IN back into a picture, OUT.
+    """Decode the .dca file IN to the picture OUT.
 
-    The suffix of OUT tells the format; none of them loses anything. A file that is damaged, cut off, or made with
-    weights that this installation does not have is an error, and OUT stays as it was.
+    The suffix of OUT gives the format; all of them are lossless. If IN is damaged, truncated, or needs weights that are
+    not installed, the command fails and OUT is left unchanged.
 
-    --json, for which OUT must be a file, has the keys source, target, width, height (of OUT), format and seconds (of
-    decoding).
+    --json needs a file as OUT. Its keys are source, target, width, height (of OUT), format and seconds (of decoding).
     """
     check_files(source, target)
     check_json(as_json, target)
@@ -113,7 +113,7 @@ def decode(
     if chosen not in OUTPUT_FORMATS:
         raise click.BadParameter(f"{chosen} is not one of {', '.join(OUTPUT_FORMATS)}.", param_hint="'--format'")
     limit = max_pixels or None
-    # A bad file is told before torch is loaded.
+    # The file is checked before torch is imported, which takes a second.
     container = read_file(source, limit)
     with about(source):
         if region is not None:
@@ -122,7 +122,7 @@ def decode(
         from dcacodec.codec.codec import Codec
 
         codec = Codec.for_container(container, device=device)
-        introduce(codec)
+        describe_codec(codec)
         start = time.perf_counter()
         with progress_bar() as progress:
             picture = codec.decode(container, region=region, scale=_SCALES[scale], progress=progress)
@@ -131,4 +131,4 @@ def decode(
         write_file(target, lambda file: write_picture(picture, file, chosen))
     if as_json:
         print_json(source, target, (picture.width, picture.height), seconds, format=chosen)
-    say(source, target, f"{picture.width}x{picture.height} pixels {seconds:.2f} s")
+    print_summary(source, target, f"{picture.width}x{picture.height} pixels {seconds:.2f} s")

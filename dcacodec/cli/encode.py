@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from dcacodec.cli.console import note
+from dcacodec.cli.console import print_note
 from dcacodec.cli.options import (
     DEVICE,
     EFFORT,
@@ -33,11 +33,11 @@ from dcacodec.cli.streams import (
     about,
     check_files,
     check_json,
-    introduce,
+    describe_codec,
     opened,
     print_json,
+    print_summary,
     progress_bar,
-    say,
     write_file,
 )
 from dcacodec.network.config import Tuning
@@ -90,15 +90,14 @@ def encode(
 ) -> None:
     """Compress the picture IN to the .dca file OUT.
 
-    Transparency is kept without loss, and so are the ICC profile, EXIF and XMP data, unless --strip. The picture is
-    turned upright. An OUT with the name of a picture, such as b.png, is refused.
+    The alpha channel is kept losslessly, and so are the ICC profile, EXIF and XMP data, unless --strip is given. The
+    EXIF orientation is applied. An OUT with the suffix of a picture format, such as b.png, is refused.
 
-    With a target, several qualities are tried, seven to nine, and standard error tells which was taken. Where none
-    keeps to the target, the file that comes nearest is written all the same.
+    With a target, the quality is found by a search of seven to nine encodings, and reported on standard error. If no
+    quality meets the target, the nearest file is written.
 
-    --json, for which OUT must be a file, has the keys source, target, width, height, quality, bytes, bpp and seconds
-    (of encoding); with a target also kept, whether it is kept to, tries, and psnr or ssimulacra2 where that is the
-    target.
+    --json needs a file as OUT. Its keys are source, target, width, height, quality, bytes, bpp and seconds (of
+    encoding); with a target also target_met (true or false), tries, and psnr or ssimulacra2 if that is the target.
     """
     check_files(source, target)
     check_json(as_json, target)
@@ -110,8 +109,8 @@ def encode(
     from dcacodec.images.silence import silent_libraries
 
     if target != "-" and has_picture_suffix(Path(target)):
-        raise click.UsageError(f"OUT, {target}, has the name of a picture; what is written is a .dca file.")
-    # Pillow has a limit of its own, for programs that set none. Here --max-pixels holds.
+        raise click.UsageError(f"OUT, {target}, has the suffix of a picture, but a .dca file would be written.")
+    # Pillow's own limit is replaced by --max-pixels.
     Image.MAX_IMAGE_PIXELS = None
     with about(source), opened(source) as file, silent_libraries(unless=context.find_root().params["debug"]):
         picture = read_picture(file, max_pixels or None)
@@ -124,7 +123,7 @@ def encode(
 
     aim = wanted_target(target_bpp, target_size, target_psnr, target_ssimulacra2)
     codec = Codec.load(preset, tune=tune, device=device)
-    introduce(codec)
+    describe_codec(codec)
     start = time.perf_counter()
     if aim is None:
         with progress_bar("iteration" if effort else "slice") as progress:
@@ -136,13 +135,13 @@ def encode(
     seconds = time.perf_counter() - start
     write_file(target, lambda file: file.write(data))
     if aim is not None:
-        note(f"quality {result.quality}: {outcome(aim, result, picture)}")
+        print_note(f"quality {result.quality}: {outcome(aim, result, picture)}")
     size, bpp = (picture.width, picture.height), len(data) * 8 / (picture.width * picture.height)
     if as_json:
-        taken = quality if aim is None else result.quality
-        search: dict[str, object] = {} if aim is None else {"kept": result.kept, "tries": result.tries}
+        chosen = quality if aim is None else result.quality
+        search: dict[str, object] = {} if aim is None else {"target_met": result.target_met, "tries": result.tries}
         if aim is not None and result.reached is not None:
             name = "psnr" if target_psnr is not None else "ssimulacra2"
             search[name] = result.reached if math.isfinite(result.reached) else None
-        print_json(source, target, size, seconds, quality=taken, bytes=len(data), bpp=bpp, **search)
-    say(source, target, f"{len(data)} bytes {bpp:.3f} bpp {seconds:.2f} s")
+        print_json(source, target, size, seconds, quality=chosen, bytes=len(data), bpp=bpp, **search)
+    print_summary(source, target, f"{len(data)} bytes {bpp:.3f} bpp {seconds:.2f} s")

@@ -7,9 +7,7 @@ import json
 import click
 
 from dcacodec.cli.console import print_result
-from dcacodec.cli.options import (
-    MAX_PIXELS,
-)
+from dcacodec.cli.options import MAX_PIXELS
 from dcacodec.cli.streams import published_weights, read_file
 from dcacodec.format.container import describe
 from dcacodec.format.writer import packed_size
@@ -23,14 +21,14 @@ Examples:
 """
 )
 @click.argument("source", metavar="FILE", type=click.Path(allow_dash=True, readable=False))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 @MAX_PIXELS
 def info(source: str, as_json: bool, max_pixels: int) -> None:
-    """Tell what is in a .dca file, without decoding it.
+    """Show what a .dca file contains, without decoding it.
 
-    That is: version, weights, size, colour mode, quality, slices, and the bytes of each part. --json has the same
-    under the keys version, fingerprint, weights and tune (null where they are not installed), width, height, mode,
-    alpha, quality, slices, slice_size, streams, chunks, overhead_bytes, file_bytes and bpp.
+    Shown are the format version, weights, size, colour mode, quality, slices, and the bytes of each part. --json has
+    the keys version, fingerprint, weights and tune (null if the weights are not installed), width, height, mode, alpha,
+    quality, slices, slice_size, streams, chunks, overhead_bytes, file_bytes and bpp.
     """
     limit = max_pixels or None
     container = read_file(source, limit)
@@ -46,7 +44,7 @@ def info(source: str, as_json: bool, max_pixels: int) -> None:
     slices = f"{facts['slices']} of up to {size}x{size} pixels" if size else "1, the whole picture"
     rows = [
         ("format", f"version {facts['version']}"),
-        ("weights", f"{facts['fingerprint']}, {facts['weights'] or 'which this installation does not have'}"),
+        ("weights", f"{facts['fingerprint']}, {facts['weights'] or 'not installed'}"),
         *([("tuning", published.tune)] if published else []),
         ("picture", f"{facts['width']}x{facts['height']} {facts['mode']}{alpha}, quality {facts['quality']}"),
         ("file", f"{facts['file_bytes']} bytes, {facts['bpp']:.3f} bpp"),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 from click.core import ParameterSource
 
+from dcacodec.cli.console import QUIET_KEY, VERBOSE_KEY
 from dcacodec.codec import defaults
 from dcacodec.format.container import DEFAULT_MAX_PIXELS
 from dcacodec.network.config import TUNINGS
@@ -20,13 +21,12 @@ from dcacodec.weights.registry import presets
 
 if TYPE_CHECKING:
     from dcacodec.codec.targets import Target
-from dcacodec.cli.console import QUIET_KEY, VERBOSE_KEY
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def _remember(context: click.Context, option: click.Parameter, chosen: bool) -> bool:
-    """Keep --quiet or --verbose where all contexts of this call see it: it may stand before or after the command."""
+    """Store --quiet or --verbose in `meta`, which all contexts of a call share: it works before and after a command."""
     if chosen:
         context.meta[f"dcacodec.{option.name}"] = True
         if context.meta.get(QUIET_KEY) and context.meta.get(VERBOSE_KEY):
@@ -38,30 +38,32 @@ def _flag(name: str, text: str) -> Callable[[_Command], _Command]:
     return click.option(name, is_flag=True, expose_value=False, callback=_remember, help=text)
 
 
-QUIET: Final = _flag("--quiet", "Nothing on standard error but errors.")
-VERBOSE: Final = _flag("--verbose", "Tell more on standard error: what codes, or a line for each file of a batch.")
+QUIET: Final = _flag("--quiet", "Print only errors on standard error.")
+VERBOSE: Final = _flag(
+    "--verbose", "Print more on standard error: weights, device and entropy coder, or a line for each file of a batch."
+)
 QUALITY: Final = click.option(
     "-q",
     "--quality",
     type=click.IntRange(1, 100),
     default=defaults.QUALITY,
     show_default=True,
-    help="1 for the smallest file, 100 for the best picture.",
+    help="Quality, from 1 (smallest file) to 100 (best picture).",
 )
-
 EFFORT: Final = click.option(
     "--effort",
     type=click.IntRange(min=0),
     metavar="N",
     default=defaults.EFFORT,
     show_default=True,
-    help="Number of refinement iterations, for a better picture in about as many bytes. Each takes rather longer than "
-    "encoding without, and needs 1 GB of memory a megapixel. Decoding takes no longer.",
+    help="Number of refinement iterations: they give a better picture at about the same size. Each takes somewhat "
+    "longer than an encoding without them. Refinement needs 1 GB of memory per megapixel; decoding is as fast as "
+    "without it.",
 )
 
 
 def one_of(names: Callable[[], Iterable[str]]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
-    """Completes the names that `names` gives, where they take something to find out."""
+    """A completion callback for the names that `names` returns when it is called."""
 
     def complete(context: click.Context, option: click.Parameter, incomplete: str) -> list[str]:
         return [name for name in names() if name.startswith(incomplete)]
@@ -70,17 +72,17 @@ def one_of(names: Callable[[], Iterable[str]]) -> Callable[[click.Context, click
 
 
 def written_formats() -> tuple[str, ...]:
-    """The names of formats that pictures are written in."""
+    """The names of the formats that pictures can be written in."""
     from dcacodec.images.formats import OUTPUT_FORMATS
 
     return tuple(OUTPUT_FORMATS)
 
 
 def _published(context: click.Context, option: click.Parameter, preset: str) -> str:
-    """A preset that there are weights for."""
+    """Refuse a preset without published weights."""
     known = presets()
     if preset not in known:
-        raise click.BadParameter(f"no weights are published for {preset!r}, but for {', '.join(known)}.")
+        raise click.BadParameter(f"no weights are published for {preset!r}, only for {', '.join(known)}.")
     return preset
 
 
@@ -90,24 +92,24 @@ PRESET: Final = click.option(
     show_default=True,
     callback=_published,
     shell_complete=one_of(presets),
-    help="Which of the published models codes.",
+    help="Published model to encode with.",
 )
 TUNE: Final = click.option(
     "--tune",
     type=click.Choice(TUNINGS),
-    help="visual for pictures that look right, psnr for the least squared error.  [default: visual]",
+    help="Tuning of the model: visual for perceived quality, psnr for the least squared error.  [default: visual]",
 )
 STRIP: Final = click.option(
     "--strip",
     is_flag=True,
-    help="Leave out the ICC profile, without which colours may look different, EXIF and XMP data.",
+    help="Drop the ICC profile, EXIF and XMP data. Without its profile a picture may show other colours.",
 )
 DEVICE: Final = click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda"]),
     default="auto",
     show_default=True,
-    help="Where the network runs; auto takes a GPU where there is one. Any device decodes what any other encoded.",
+    help="Device that runs the network; auto is a GPU if there is one. Files are decodable on any device.",
 )
 MAX_PIXELS: Final = click.option(
     "--max-pixels",
@@ -115,7 +117,7 @@ MAX_PIXELS: Final = click.option(
     metavar="N",
     default=DEFAULT_MAX_PIXELS,
     show_default=True,
-    help="Refuse pictures of more pixels; 0 for no limit.",
+    help="Refuse pictures with more pixels; 0 for no limit.",
 )
 
 
@@ -123,7 +125,7 @@ _UNITS: Final = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2*
 
 
 def parse_size(context: click.Context, option: click.Parameter, text: str | None) -> int | None:
-    """The bytes that an option asks for."""
+    """A size such as 200KB in bytes, None where the option is not given."""
     if text is None:
         return None
     parts = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,15})?) ?([a-z]*)", text.lower())
@@ -133,7 +135,7 @@ def parse_size(context: click.Context, option: click.Parameter, text: str | None
 
 
 def _positive(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
-    """A number that is finite and above 0."""
+    """Refuse numbers that are not positive and finite."""
     if value is not None and not 0 < value < math.inf:
         raise click.BadParameter(f"{value} is not a number above 0.")
     return value
@@ -150,33 +152,33 @@ TARGET_BPP: Final = click.option(
     type=float,
     metavar="BITS",
     callback=_positive,
-    help="Instead of --quality: the largest file of at most so many bits per pixel.",
+    help="Instead of --quality: the largest file of at most BITS bits per pixel.",
 )
 TARGET_SIZE: Final = click.option(
     "--target-size",
     metavar="SIZE",
     callback=parse_size,
-    help="Instead of --quality: the largest file of at most SIZE, as 200KB (1000 bytes each), 180KiB or 200000.",
+    help="Instead of --quality: the largest file of at most SIZE, such as 200KB (of 1000 bytes), 180KiB or 200000.",
 )
 TARGET_SSIMULACRA2: Final = click.option(
     "--target-ssimulacra2",
     type=click.FloatRange(max=100),
     metavar="SCORE",
     callback=_finite,
-    help="Instead of --quality: the smallest file whose picture has at least this SSIMULACRA 2. 90 is hard to tell "
-    "from the original, 70 is good, 50 fair.",
+    help="Instead of --quality: the smallest file with at least this SSIMULACRA 2 score: 90 is hard to tell from the "
+    "original, 70 is good, 50 fair.",
 )
 TARGET_PSNR: Final = click.option(
     "--target-psnr",
     type=float,
     metavar="DB",
     callback=_positive,
-    help="Instead of --quality: the smallest file whose picture has at least this PSNR.",
+    help="Instead of --quality: the smallest file with at least this PSNR, in dB.",
 )
 
 
 def check_targets(context: click.Context) -> None:
-    """Refuse more than one way to say how large or good a file is to be."""
+    """Refuse more than one of --quality and the target options."""
     names = [
         parameter.opts[-1]
         for parameter in context.command.params
@@ -188,7 +190,7 @@ def check_targets(context: click.Context) -> None:
 
 
 def wanted_target(bpp: float | None, size: int | None, psnr: float | None, ssimulacra2: float | None) -> Target | None:
-    """What the option that was given, of the four, asks for; None where none was."""
+    """The target of the one option of the four that was given; None if none was."""
     if bpp is None and size is None and psnr is None and ssimulacra2 is None:
         return None
     from dcacodec.codec.targets import MaxBpp, MaxBytes, MinPsnr, MinSsimulacra2
@@ -204,17 +206,17 @@ def wanted_target(bpp: float | None, size: int | None, psnr: float | None, ssimu
 
 
 def parse_names(context: click.Context, option: click.Parameter, text: str | None) -> tuple[str, ...] | None:
-    """A list with commas. What is there twice counts once."""
+    """The names in a comma-separated list, without duplicates; None where the option is not given."""
     if text is None:
         return None
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
     if not all(names):
-        raise click.BadParameter("an empty name in the list.")
+        raise click.BadParameter("the list contains an empty name.")
     return names
 
 
 def cores() -> int:
-    """How many processors this process may use."""
+    """The number of processors that this process may use."""
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from dcacodec.cli.console import is_quiet, note, print_result
+from dcacodec.cli.console import is_quiet, print_note, print_result
 from dcacodec.cli.options import QUIET
 from dcacodec.files.paths import models_dir
 
@@ -24,24 +24,24 @@ Examples:
     "--models",
     type=click.Path(path_type=Path, file_okay=False),
     required=True,
-    help="Folder of published weights; its index.json is brought up to date.",
+    help="Folder of published weights; its index.json is updated.",
 )
 @click.option(
     "--check",
     multiple=True,
     required=True,
-    help="Pictures to run in fixed point before publishing, to find activations out of range.",
+    help="Pictures to encode in fixed point before publishing, to detect activations out of range.",
 )
 @click.option(
     "--fit",
     multiple=True,
-    help="Pictures to fit the residuals' tables to, 64 of them at most; "
-    "training pictures will do. Without them the tables are Gaussian.",
+    help="Pictures to fit the probability tables of the residuals to, at most 64; training pictures are fine. Without "
+    "this option the tables are Gaussian.",
 )
-@click.option("--measure", multiple=True, help="Pictures for the card's rate-distortion table, coded as real files.")
-@click.option("--trained-on", default="not recorded", help="What it was trained on, in words, for the card.")
+@click.option("--measure", multiple=True, help="Pictures for the rate-distortion table of the model card.")
+@click.option("--trained-on", default="not recorded", help="Description of the training pictures, for the model card.")
 @click.option(
-    "--replace", is_flag=True, help="Remove the preset's previous weights file; only for one that no release has had."
+    "--replace", is_flag=True, help="Remove the preset's previous weights file, which must not have been released."
 )
 @QUIET
 def publish(
@@ -53,9 +53,10 @@ def publish(
     trained_on: str,
     replace: bool,
 ) -> None:
-    """Turn a training CHECKPOINT into a weights file with a model card.
+    """Convert a training CHECKPOINT to a weights file with a model card.
 
-    The moving average of the weights is quantised, its ranges are checked, integer tables are made.
+    Quantises the moving average of the weights, checks the ranges of activations, and makes the integer probability
+    tables.
     """
     from functools import partial
 
@@ -72,4 +73,4 @@ def publish(
     path = run(model, models, checked, fitted, replace, quiet, card, facts.provenance)
     print_result(f"{path}\n{path.with_suffix('.md')}")
     if models.resolve() != models_dir().resolve():
-        note(f"with DCACODEC_MODELS={models} in the environment, dcacodec codes with it")
+        print_note(f"set DCACODEC_MODELS={models} in the environment to use these weights")

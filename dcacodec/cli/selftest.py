@@ -21,11 +21,12 @@ Examples:
 @VERBOSE
 @click.pass_context
 def selftest(context: click.Context, device: str) -> None:
-    """Check that this machine decodes as every other does.
+    """Verify bit-exact decoding on this machine.
 
-    Files that came with this release are decoded with every entropy coder, on one thread and on many, and on a GPU
-    where there is one; their integers must be those recorded when they were written. Then files are made and read in
-    turn. Takes some seconds. A line on standard output tells of each check; the exit code is 1 if one failed.
+    The golden files of this release are decoded with every entropy coder, on one thread and on many, and on a GPU if
+    there is one; the decoded integers must equal those recorded when the files were written. Then every one of these
+    settings decodes files that every other one has encoded. Takes some seconds. Prints one line for each check; the
+    exit code is 1 if one failed.
     """
     failed = total = 0
     for check in checks(device):

@@ -1,4 +1,4 @@
-"""IN and OUT of a command, which may be files or standard streams; its progress bar and its JSON line."""
+"""IN and OUT of a command, which are files or standard streams; its progress bar and JSON output."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn
 
 import click
 
-from dcacodec.cli.console import is_quiet, is_verbose, note, print_result, standard_output, tell
+from dcacodec.cli.console import is_quiet, is_verbose, print_line, print_note, print_result, standard_output
+from dcacodec.cli.failures import Failure
 from dcacodec.errors import DcaError, UnknownModelError
 from dcacodec.format.container import Container
 from dcacodec.format.reader import read_container
@@ -21,12 +22,11 @@ from dcacodec.weights.registry import Published, by_fingerprint
 
 if TYPE_CHECKING:
     from dcacodec.codec.codec import Codec
-from dcacodec.cli.failures import Failure
 
 
 @contextmanager
 def about(name: str, stream: str = "standard input") -> Iterator[None]:
-    """Put the name of the file, or of the stream that '-' stands for, in front of an error that is about it."""
+    """Prefix errors of the block with the name of the file, or of the stream that '-' stands for."""
     try:
         yield
     except DcaError as error:
@@ -34,29 +34,31 @@ def about(name: str, stream: str = "standard input") -> Iterator[None]:
 
 
 def shown(name: str, stream: str) -> str:
-    """How messages call a file, or a standard stream."""
+    """The name of a file or standard stream in messages."""
     return stream if name == "-" else name
 
 
-# That a file cannot be read is told when it is opened: as an error about it, not about the command line.
+# readable=False: a file that cannot be read is an error of its own (exit code 1), not one of the command line.
 IN: Final = click.argument("source", metavar="IN", type=click.Path(allow_dash=True, readable=False))
 OUT: Final = click.argument("target", metavar="OUT", type=click.Path(allow_dash=True, readable=False))
 
 
 JSON: Final = click.option(
-    "--json", "as_json", is_flag=True, help="Print what was done as one JSON object on standard output."
+    "--json", "as_json", is_flag=True, help="Print a summary as one JSON object on standard output."
 )
 
 
-def introduce(codec: Codec) -> None:
-    """With --verbose: what codes."""
+def describe_codec(codec: Codec) -> None:
+    """Print weights, device and entropy coder, with --verbose."""
     if is_verbose():
         published = published_weights(codec.weights.fingerprint.hex())
-        tell(f"weights {published and published.path.name}, device {codec.device}, entropy coder {codec.coder.name}")
+        print_line(
+            f"weights {published and published.path.name}, device {codec.device}, entropy coder {codec.coder.name}"
+        )
 
 
 def published_weights(fingerprint: str) -> Published | None:
-    """The weights file of this fingerprint (8 hex digits), None where this installation has none."""
+    """The weights file of this fingerprint (8 hex digits), None if it is not installed."""
     try:
         return by_fingerprint(fingerprint)
     except UnknownModelError:
@@ -64,7 +66,12 @@ def published_weights(fingerprint: str) -> Published | None:
 
 
 def check_files(source: str, target: str) -> None:
-    """Refuse before any work what would fail, or do harm, after it."""
+    """Check IN and OUT before any work is done.
+
+    Raises:
+        Failure, OSError: OUT cannot be written.
+        click.UsageError: OUT is a terminal, or the same file as IN.
+    """
     from dcacodec.files.atomic import is_same_file
 
     if target == "-":
@@ -83,20 +90,20 @@ def check_files(source: str, target: str) -> None:
 
 
 def check_json(as_json: bool, target: str) -> None:
-    """Refuse to write a picture and an object to the same place."""
+    """Refuse --json where OUT is standard output."""
     if as_json and target == "-":
-        raise click.UsageError("with --json, OUT cannot be '-': standard output takes the object.")
+        raise click.UsageError("--json and OUT '-' exclude each other: both would be standard output.")
 
 
 def print_json(source: str, target: str, size: tuple[int, int], seconds: float, **facts: object) -> None:
-    """What was done, as an object on a line."""
+    """Print the summary of a command as one JSON object on one line."""
     row = {"source": source, "target": target, "width": size[0], "height": size[1], **facts, "seconds": seconds}
     print_result(json.dumps(row))
 
 
 @contextmanager
 def opened(source: str) -> Iterator[BinaryIO]:
-    """A file, or standard input, to read from."""
+    """IN, a file or standard input, open for reading."""
     if source == "-":
         if sys.stdin is None:
             raise Failure("standard input is closed")
@@ -107,13 +114,13 @@ def opened(source: str) -> Iterator[BinaryIO]:
 
 
 def read_file(source: str, max_pixels: int | None) -> Container:
-    """What a `.dca` file holds."""
+    """The container of the `.dca` file IN."""
     with about(source), opened(source) as file:
         return read_container(file, max_pixels)
 
 
 def write_file(target: str, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file, or to standard output, whole or not at all."""
+    """Write OUT. A file is written atomically: completely or not at all."""
     from dcacodec.files.atomic import write_atomically
 
     if target != "-":
@@ -125,7 +132,7 @@ def write_file(target: str, write: Callable[[BinaryIO], object]) -> None:
 
 @contextmanager
 def progress_bar(unit: str = "slice") -> Iterator[Callable[[int, int], None]]:
-    """Shows how far work of several steps has come, where standard error is a terminal."""
+    """A `Progress` callback that shows a bar if standard error is a terminal and there are several steps."""
     from tqdm import tqdm
 
     with ExitStack() as stack:
@@ -141,6 +148,6 @@ def progress_bar(unit: str = "slice") -> Iterator[Callable[[int, int], None]]:
         yield show
 
 
-def say(source: str, target: str, facts: str) -> None:
-    """Print a line about what was made of what."""
-    note(f"{shown(source, 'stdin')} -> {shown(target, 'stdout')} {facts}")
+def print_summary(source: str, target: str, facts: str) -> None:
+    """Print the line about IN and OUT on standard error, unless --quiet."""
+    print_note(f"{shown(source, 'stdin')} -> {shown(target, 'stdout')} {facts}")

@@ -1,1 +1,1 @@
-"""Pictures to bytes and back: network, coder and container brought together."""
+"""Encoding and decoding of pictures: combines network, entropy coder and container."""

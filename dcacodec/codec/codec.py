@@ -1,4 +1,4 @@
-"""Pictures to the bytes of `.dca` files and back: what brings network, entropy coder and container together.
+"""Encoding of pictures to the bytes of `.dca` files, and decoding: combines network, entropy coder and container.
 
 ::
 
@@ -6,8 +6,8 @@
     Picture <- crop, round <- f_s <- tiles of y_hat <-- entropy model, step by step, <--'                        |
                                      and halos         slice by slice                                         bytes
 
-A picture of up to about 2 megapixels is one slice. A larger one is cut into slices that are coded alone, but no seam
-shows: f_a reads the pixels around a slice, and f_s the latents around it, as far as they reach.
+A picture of up to about 2 megapixels is one slice. A larger one is split into slices that are coded independently, but
+without visible seams: f_a reads a halo of pixels around each slice, and f_s a halo of latents.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from dcacodec.codec import defaults
 from dcacodec.codec.decoder import SliceLatent, decode_view
 from dcacodec.codec.encoder import EncodedSlice, SliceEncoder, assemble, side_chunks
 from dcacodec.codec.operating_point import OperatingPoint
-from dcacodec.codec.parallel import InOrder, take_thread_count, workers
+from dcacodec.codec.parallel import OrderedMap, take_thread_count, workers
 from dcacodec.codec.progress import Progress, ProgressReporter
 from dcacodec.codec.slice_coder import SliceCoder
 from dcacodec.coding import Coder, best_coder
@@ -54,7 +54,7 @@ from dcacodec.weights.registry import Published, by_fingerprint, by_preset
 
 @dataclass(frozen=True, eq=False)
 class Codec:
-    """Weights on a device, ready for any number of calls from any number of threads."""
+    """An encoder and decoder with certain weights, on a device. May be used from several threads at once."""
 
     weights: Weights
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -64,7 +64,7 @@ class Codec:
         with memory_errors():
             weights = self.weights.on(self.device)
         object.__setattr__(self, "weights", weights)
-        # With its number: another thread may have another current GPU.
+        # With the index of the GPU: each thread has its own current one.
         object.__setattr__(self, "device", next(weights.network.parameters()).device)
 
     def __repr__(self) -> str:
@@ -77,25 +77,25 @@ class Codec:
         """The codec of a preset.
 
         Args:
-            preset: of the published weights, such as "small".
-            tune: "visual" or "psnr", what the weights were trained for; None for the first of them that there is.
-            device: "auto" for a GPU if there is one that works, "cpu", "cuda", "cuda:1" and so on, or a device of
-                PyTorch's.
+            preset: name of published weights, such as "small".
+            tune: "visual" or "psnr", the distortion that the weights were trained for; None for the first of these that
+                is published.
+            device: "auto" for a GPU if there is a working one, "cpu", "cuda", "cuda:1" and so on, or a `torch.device`.
 
         Raises:
-            WeightsError: the preset's weights are missing or damaged.
-            DcaError: a GPU is asked for and cannot be used.
-            ValueError: that is no device.
-            MemoryError: the GPU has no memory left for them.
+            WeightsError: the weights are missing or damaged.
+            DcaError: a GPU is requested and cannot be used.
+            ValueError: `device` is not a device.
+            MemoryError: the GPU has not enough memory.
         """
         return cls.from_published(by_preset(preset, tune), device=device)
 
     @classmethod
     def for_container(cls, container: Container, *, device: str | torch.device = "auto") -> Codec:
-        """The codec that a `.dca` file was made with.
+        """The codec with the weights that a `.dca` file was encoded with.
 
         Raises:
-            UnknownModelError: this installation does not have its weights.
+            UnknownModelError: these weights are not installed.
         """
         return cls.from_published(by_fingerprint(container.header.fingerprint.hex()), device=device)
 
@@ -114,21 +114,21 @@ class Codec:
         slice_log2: int | None = None,
         progress: Progress | None = None,
     ) -> bytes:
-        """A picture as the bytes of a `.dca` file.
+        """Encode a picture to the bytes of a `.dca` file.
 
         Args:
             picture: of any size from 1x1 up.
             quality: 1 (smallest) to 100 (best).
-            effort: number of refinement iterations (:mod:`dcacodec.codec.refinement`). They take time, and more memory,
-                for a better picture in about as many bytes.
-            slice_log2: the size of the slices as in `Header`; None chooses what suits the size of the picture.
-            progress: is told of every slice, and of every refinement iteration where the picture is one slice.
+            effort: number of refinement iterations (:mod:`dcacodec.codec.refinement`). They give a better picture at
+                about the same size, and take time and memory.
+            slice_log2: the size of the slices as in `Header`; None chooses one by the size of the picture.
+            progress: called after every slice, and after every refinement iteration if the picture is one slice.
 
         Raises:
-            ValueError: the quality is out of range, or the effort below 0.
-            TypeError: one of them is no whole number, or the picture no `Picture`.
+            ValueError: the quality is out of range, or the effort is negative.
+            TypeError: one of them is not an integer, or `picture` is not a `Picture`.
             BadDimensionsError: the picture is too wide or too high for the format.
-            MemoryError: the picture is too large for the memory there is.
+            MemoryError: there is not enough memory for the picture.
         """
         header = self.header_for(picture, quality=quality, slice_log2=slice_log2)
         slices = self.encode_slices(picture, header, effort=effort, progress=progress)
@@ -144,23 +144,24 @@ class Codec:
         max_pixels: int | None = DEFAULT_MAX_PIXELS,
         progress: Progress | None = None,
     ) -> Picture:
-        """The picture of a `.dca` file, or a part of it.
+        """Decode a `.dca` file, or a region of its picture.
 
         Args:
-            data: the whole file, or what `parse` made of it.
-            region: (left, top, width, height) in pixels of the picture: only this part is decoded, and of the slices
-                only those that it takes. It is exactly what the whole picture has there.
-            scale: 2, 4 or 8 for a picture that much smaller, its sides rounded up: each pixel is the mean of
-                scale x scale pixels (before they are rounded to 8 bits). Of a region, all such pixels that it touches.
-            max_pixels: refuse pictures of more pixels; None for no limit but that of the format. Of a `Container`,
-                whoever parsed it has decided.
-            progress: is told of every tile, which is a part of the picture as large as a slice.
+            data: the whole file, or its parsed container.
+            region: (left, top, width, height) in pixels of the picture: only this part is decoded, from the slices that
+                it needs. Its pixels are exactly those of the whole picture.
+            scale: 2, 4 or 8 to reduce the picture by that factor, its sides rounded up: each pixel is the mean of
+                scale x scale pixels (before these are rounded to 8 bits). With a region: all such pixels that it
+                touches.
+            max_pixels: refuse pictures with more pixels; None for no limit but that of the format. Ignored if `data` is
+                a `Container`.
+            progress: called after every tile, which is a part of the picture as large as a slice.
 
         Raises:
             FormatError: the file is malformed; TooLargeError: it has more than ``max_pixels`` pixels.
-            UnknownModelError: it was made with other weights.
-            BadRegionError: the region is not in the picture.
-            StreamError, SymbolMismatchError: its streams do not belong together.
+            UnknownModelError: it was encoded with other weights.
+            BadRegionError: the region is not inside the picture.
+            StreamError, SymbolMismatchError: its streams are inconsistent.
             ValueError: the scale is none of 1, 2, 4, 8, or the region is not four numbers.
         """
         if region is not None and len(region) != 4:
@@ -191,23 +192,23 @@ class Codec:
     # The steps of encoding and decoding, for rate control, tests and tools
 
     def at(self, quality: int) -> SliceCoder:
-        """What codes slices at a quality, 1..100."""
+        """The coder of slices at a quality, 1..100."""
         take_thread_count()  # before anything is computed
         return SliceCoder(OperatingPoint.of(self.weights, self.device, quality), self.coder)
 
     def encoder_at(self, quality: int, *, effort: int = defaults.EFFORT) -> SliceEncoder:
-        """What encodes slices at a quality, 1..100, with so many refinement iterations."""
+        """The encoder of slices at a quality, 1..100, with ``effort`` refinement iterations."""
         return SliceEncoder(self.at(quality), effort, lambda: self._smooth_network)
 
     def header_for(self, picture: Picture, *, quality: int = defaults.QUALITY, slice_log2: int | None = None) -> Header:
-        """The header of the file that a picture becomes.
+        """The header of the file for a picture.
 
         Raises:
-            As `encode`, but for what is about the effort.
+            As `encode`, except for errors about the effort.
         """
         if not isinstance(picture, Picture):
             kind = type(picture).__name__
-            raise TypeError(f"a Picture is needed, not {kind}: dcacodec.encode(..., codec=codec) takes other things")
+            raise TypeError(f"a Picture is needed, not {kind}: dcacodec.encode(..., codec=codec) takes other types")
         quality = _whole("quality", quality)
         if not 1 <= quality <= 100:
             raise ValueError(f"quality must be 1 to 100, not {quality}")
@@ -224,10 +225,10 @@ class Codec:
         effort: int = defaults.EFFORT,
         progress: Progress | None = None,
     ) -> Iterator[EncodedSlice]:
-        """The slices of a picture, in the order of the file, each as soon as it is encoded.
+        """Encode the slices of a picture, and yield them in the order of the file.
 
         Raises:
-            ValueError: the effort is below 0; TypeError: it is no whole number.
+            ValueError: the effort is negative; TypeError: it is not an integer.
         """
         effort = _whole("effort", effort)
         if effort < 0:
@@ -238,8 +239,8 @@ class Codec:
         def encode(index: int) -> EncodedSlice:
             return encoder.encode(picture.pixels, grid, index, reporter.tick)
 
-        with self._team(header) as each:
-            yield from reporter.all(each(encode, range(header.slice_count)))
+        with self._parallel_map(header) as ordered_map:
+            yield from reporter.all(ordered_map(encode, range(header.slice_count)))
 
     def pixels_of(
         self,
@@ -251,14 +252,14 @@ class Codec:
         progress: Progress | None = None,
     ) -> Pixels:
         """The pixels of a part of a picture from the latents of its slices, see `decode_view`."""
-        with self._team(grid.header) as each:
-            return decode_view(point, grid, view, scale, latent_of, each, progress)
+        with self._parallel_map(grid.header) as ordered_map:
+            return decode_view(point, grid, view, scale, latent_of, ordered_map, progress)
 
-    def _team(self, header: Header) -> AbstractContextManager[InOrder]:
-        """How the slices of a picture are worked through.
+    def _parallel_map(self, header: Header) -> AbstractContextManager[OrderedMap]:
+        """The `map` for the slices of a picture.
 
-        A single one has all of PyTorch's threads (`torch.set_num_threads`). Of several, as many are coded at a time, as
-        long as they do not take more memory than the largest slice of the format would.
+        A single slice uses all of PyTorch's threads (`torch.set_num_threads`). Several slices are coded in parallel on
+        as many threads, but on no more than take the memory of the largest slice of the format.
         """
         if header.slice_count == 1:
             return nullcontext(map)
@@ -267,7 +268,7 @@ class Codec:
 
     @cached_property
     def _smooth_network(self) -> DCA:
-        """The network without fixed point, which has no slopes."""
+        """The network in floating point, which has gradients, unlike fixed point."""
         with torch.inference_mode(False):
             network = copy.deepcopy(self.weights.network)
             network.entropy.float()

@@ -1,4 +1,4 @@
-"""Latents of slices to pixels, tile by tile, without lines where slices meet.
+"""Synthesis of pixels from the latents of slices, tile by tile, without visible seams between slices.
 
 ::
 
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from dcacodec.codec.operating_point import OperatingPoint
-from dcacodec.codec.parallel import InOrder
+from dcacodec.codec.parallel import OrderedMap
 from dcacodec.codec.progress import Progress, ProgressReporter
 from dcacodec.images.picture import Pixels
 from dcacodec.network.config import LATENT_STRIDE
@@ -28,7 +28,7 @@ from dcacodec.tiling.grid import Grid, Tile, tiles_for
 from dcacodec.tiling.seams import REACH, ROOM, smooth
 
 SliceLatent: TypeAlias = "tuple[Tensor, Tensor]"
-"""y_hat float32 (H, W, M) of a slice, and which elements are coded, bool (H, W, M)."""
+"""y_hat of a slice, float32 (H, W, M), and the mask of coded elements, bool (H, W, M)."""
 
 
 def decode_view(
@@ -37,7 +37,7 @@ def decode_view(
     view: Box,
     scale: int,
     latent_of: Callable[[int], SliceLatent],
-    each: InOrder,
+    ordered_map: OrderedMap,
     progress: Progress | None = None,
 ) -> Pixels:
     """The pixels (H, W, 3) of a part of a picture.
@@ -47,9 +47,9 @@ def decode_view(
         grid: of the picture.
         view: the part, in pixels of the picture at 1/scale of its size.
         scale: 1, 2, 4 or 8.
-        latent_of: gives the latent of a slice; called once for each that is needed.
-        each: how slices and tiles are worked through.
-        progress: is told of every tile.
+        latent_of: returns the latent of a slice; called once for each that is needed.
+        ordered_map: a `map` that may work in parallel, for slices and for tiles.
+        progress: called after every tile.
     """
     tiles = tiles_for(grid, view.times(scale), synthesis_halo(point.weights.config), REACH * LATENT_STRIDE)
 
@@ -60,7 +60,7 @@ def decode_view(
         return part, _grayed(pixels) if grid.header.mode == "L" else pixels
 
     whole = np.empty((view.height, view.width, 3), np.uint8)
-    made = each(make, _tile_latents(point, grid, tiles, latent_of, each))
+    made = ordered_map(make, _tile_latents(point, grid, tiles, latent_of, ordered_map))
     for part, pixels in ProgressReporter(progress, len(tiles)).all(made):
         whole[part.within(view)] = pixels
     return whole
@@ -71,18 +71,18 @@ def _tile_latents(
     grid: Grid,
     tiles: Sequence[Tile],
     latent_of: Callable[[int], SliceLatent],
-    each: InOrder,
+    ordered_map: OrderedMap,
 ) -> Iterator[tuple[Tile, Tensor]]:
     """Each tile with its y_hat, float32 (1, H/16, W/16, M).
 
-    Slices are asked for when the first tile needs them, and forgotten after the last. Those that a tile does not need
-    are zero in it.
+    A slice is read when the first tile needs it, and released after the last. Areas of slices that a tile does not need
+    are zero.
     """
 
     def read(index: int) -> tuple[int, SliceLatent]:
         return index, latent_of(index)
 
-    arriving = each(read, dict.fromkeys(chain.from_iterable(tile.slices for tile in tiles)))
+    arriving = ordered_map(read, dict.fromkeys(chain.from_iterable(tile.slices for tile in tiles)))
     known: dict[int, SliceLatent] = {}
     for tile in tiles:
         while not known.keys() >= set(tile.slices):
@@ -102,6 +102,6 @@ def _tile_latents(
 
 
 def _grayed(pixels: Pixels) -> Pixels:
-    """(H, W, 3), each pixel with the rounded mean of its samples in all three."""
+    """Pixels (H, W, 3) with all three samples set to their rounded mean."""
     mean = pixels.mean(-1, keepdims=True).round().astype(np.uint8)
     return np.repeat(mean, 3, -1)

@@ -1,4 +1,4 @@
-"""What encoding does where nothing else is asked for: the one place that says so. No torch here."""
+"""Default settings of encoding, for the command line and the Python interface. No torch here."""
 
 from typing import Final
 

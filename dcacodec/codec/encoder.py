@@ -1,4 +1,4 @@
-"""A picture to slices: analysis, refinement, and the choice between the ways to code a slice.
+"""Encoding of slices: analysis, refinement, and the choice of the cheapest candidate.
 
 ::
 
@@ -29,7 +29,7 @@ from dcacodec.tiling.seams import SKIPPED
 
 @dataclass(frozen=True, eq=False)
 class EncodedSlice:
-    """A slice as it goes into the file, and the integers in it."""
+    """A slice as written to the file, and the integers in it."""
 
     symbols: Symbols
     coded: Slice
@@ -42,7 +42,7 @@ class SliceEncoder:
     Attributes:
         coder: of the operating point.
         effort: number of refinement iterations.
-        smooth_network: the network in floating point throughout, which has slopes; asked for where `effort` is not 0.
+        smooth_network: returns the network in floating point throughout, which has gradients; called if `effort` > 0.
     """
 
     coder: SliceCoder
@@ -50,7 +50,7 @@ class SliceEncoder:
     smooth_network: Callable[[], DCA] | None = None
 
     def encode(self, pixels: Pixels, grid: Grid, index: int, tick: Callable[[], object] = lambda: None) -> EncodedSlice:
-        """Encode a slice of a picture (H, W, 3); `tick` is called after each iteration of refinement."""
+        """Encode a slice of a picture (H, W, 3); `tick` is called after each refinement iteration."""
         area = grid.area(index)
         shown = pixels[area.common(grid.picture).within(grid.picture)]
         return self._best(self._candidates(pixels, grid, index, tick), shown)
@@ -66,7 +66,7 @@ class SliceEncoder:
             y = point.latent_of_box(pixels, grid, area)
             return self.candidates(y, point.hyper_of(y))
         assert self.smooth_network is not None
-        # f_s makes pixels of this slice and of what is around it.
+        # f_s synthesises the pixels of this slice and of its halo.
         box = area.grown(synthesis_halo(point.weights.config)).common(grid.canvas)
         whole = point.latent_of_box(pixels, grid, box)
         inside = area.reduced(LATENT_STRIDE).within(box.reduced(LATENT_STRIDE))
@@ -81,17 +81,18 @@ class SliceEncoder:
     def candidates(self, y: Tensor, hyper: dict[str, Tensor]) -> list[Symbols]:
         """The symbols that a latent may be coded as.
 
-        What is skipped cannot be corrected. Where the network was sure of it and wrong, the second has all coded.
+        Skipped elements have no residual. If one of them is far from its predicted mean, a second candidate codes all
+        elements.
 
         Args:
             y: (1, H/16, W/16, M), H and W multiples of 64.
-            hyper: the hyper latents to go with it, rounded.
+            hyper: its hyper latents, rounded.
         """
-        symbols, missed = self.coder.quantise(y, hyper, full=False)
-        return [symbols] if missed <= SKIPPED else [symbols, self.coder.quantise(y, hyper, full=True)[0]]
+        symbols, worst_skipped = self.coder.quantise(y, hyper, full=False)
+        return [symbols] if worst_skipped <= SKIPPED else [symbols, self.coder.quantise(y, hyper, full=True)[0]]
 
     def _best(self, candidates: Sequence[Symbols], shown: Pixels) -> EncodedSlice:
-        """The cheapest of a slice that shows these pixels (H, W, 3), by what the network was trained to make small."""
+        """The candidate of the least rate-distortion cost for the pixels (H, W, 3) of a slice."""
         streams = [self.coder.streams_of(symbols) for symbols in candidates]
         if len(candidates) == 1:
             best = 0
@@ -112,12 +113,12 @@ class SliceEncoder:
 
 
 def side_chunks(picture: Picture) -> list[Chunk]:
-    """The chunks for what travels with a picture: its alpha plane, compressed, and metadata."""
+    """The chunks of a picture's alpha plane, compressed, and of its metadata."""
     chunks = [] if picture.alpha is None else [Chunk(ALPHA_CHUNK, encode_alpha(picture.alpha))]
     return chunks + [Chunk(tag, data) for tag, data in zip(METADATA_CHUNKS, picture.metadata, strict=True) if data]
 
 
 def assemble(header: Header, slices: Iterable[EncodedSlice], side: Sequence[Chunk]) -> Container:
-    """The container of slices and side chunks. Of the slices, only what goes into the file is kept."""
+    """The container of slices and side chunks. The slices' symbols are released as they arrive."""
     coded, full = zip(*((each.coded, each.symbols.full) for each in slices), strict=True)
     return Container(header, coded, (*([full_chunk(full)] if any(full) else []), *side))

@@ -1,4 +1,4 @@
-"""A network at one quality: pixels to latents and back, and all numbers that depend on the quality."""
+"""A network at one quality: the transforms, the entropy model, and all parameters that depend on the quality."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class OperatingPoint:
 
     Attributes:
         weights: on `device`.
-        device: where the network runs.
+        device: the device that the network runs on.
         quality: 1..100.
-        trade_off: lambda, of ``bits + lambda * distortion``.
-        position: between the anchors, (1,) on the device.
-        anchor: the nearest one, whose rows the priors of the hyper latents use.
+        trade_off: lambda in ``bits + lambda * distortion``.
+        position: position of the quality between the anchors, (1,) on the device.
+        anchor: index of the nearest anchor, whose rows the priors of the hyper latents use.
         scales: of the entropy model, in fixed point.
     """
 
@@ -46,7 +46,7 @@ class OperatingPoint:
 
     @classmethod
     def of(cls, weights: Weights, device: torch.device, quality: int) -> OperatingPoint:
-        """That of a quality, 1..100."""
+        """The operating point of a quality, 1..100."""
         config = weights.config
         place = config.anchor_position(quality)
         position = torch.full((1,), place, device=device)
@@ -54,9 +54,9 @@ class OperatingPoint:
         return cls(weights, device, quality, config.trade_off(quality), position, round(place), scales)
 
     def tensor_of(self, pixels: Pixels, box: Box | None = None) -> Tensor:
-        """(H, W, 3) -> (1, H', W', 3) float32 in 0..1, sides padded to multiples of 64 with the last row and column.
+        """Pixels (H, W, 3) -> (1, H', W', 3) float32 in 0..1, padded to multiples of 64 with the last row and column.
 
-        Of this, the part `box`, which begins inside the picture; all of it if None.
+        With `box`, which begins inside the picture, only that part of the padded picture.
         """
         height, width, _ = pixels.shape
         picture = Box(0, 0, width, height)
@@ -73,9 +73,9 @@ class OperatingPoint:
             return self.weights.network.latent(picture, self.position)
 
     def latent_of_box(self, pixels: Pixels, grid: Grid, part: Box) -> Tensor:
-        """y of a part of the canvas, its sides multiples of 16, as it is in that of the whole picture up to rounding.
+        """y of a part of the canvas: that of the whole picture, up to rounding.
 
-        (H, W, 3) -> (1, h/16, w/16, M) float32, where h and w are the sides of the part.
+        (H, W, 3) -> (1, h/16, w/16, M) float32, where h and w, multiples of 16, are the sides of the part.
         """
         box = part.grown(analysis_halo(self.weights.config)).common(grid.canvas)
         y = self.latent_of(self.tensor_of(pixels, box))
@@ -98,12 +98,12 @@ class OperatingPoint:
         return pixels
 
     def run_steps(self, latents: dict[str, Tensor], size: tuple[int, int], code: StepCoder) -> Tensor:
-        """The entropy model in fixed point: the one step iterator of encoder and decoder.
+        """Run the entropy model in fixed point. Encoder and decoder share this loop over the steps.
 
         Args:
             latents: hyper latents by letter, float64.
             size: (H, W) of y.
-            code: called once per step; gets scale levels as integers.
+            code: called once per step, with scale levels as integers.
 
         Returns:
             y_hat (1, H, W, M) float64.
@@ -115,5 +115,5 @@ class OperatingPoint:
         return self.weights.network.entropy(latents, size, self.scales, coded)
 
     def prior_rows(self, shape: tuple[int, ...]) -> NDArray[np.int64]:
-        """The row of the prior's table for each element of a hyper latent: its channel at the nearest anchor."""
+        """The row of the prior's table for each element of a hyper latent: its channel's row at the nearest anchor."""
         return np.broadcast_to(self.anchor * shape[-1] + np.arange(shape[-1]), shape).reshape(-1)

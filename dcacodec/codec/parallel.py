@@ -1,7 +1,7 @@
-"""Several slices at a time, on threads of this process.
+"""Parallel coding of slices, on threads of this process.
 
-PyTorch computes outside of Python's lock, so threads do as well as processes here, without a copy of the weights for
-each; and far better than one slice on several of PyTorch's own threads, which wait for each other many times a slice.
+PyTorch releases Python's global lock while it computes, so threads are as fast as processes and share the weights. They
+are much faster than one slice at a time on several of PyTorch's own threads, which synchronise many times per slice.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 
-class InOrder(Protocol):
-    """What the built-in `map` does: the results of a function, in the order of the tasks."""
+class OrderedMap(Protocol):
+    """The interface of the built-in `map`: the results of a function, in the order of the tasks."""
 
     def __call__(self, function: Callable[[Item], Made], tasks: Iterable[Item], /) -> Iterator[Made]:
-        """Call the function for each task."""
+        """Yield the result of the function for each task."""
 
 
 _STARTING = Lock()
@@ -44,7 +44,7 @@ def take_thread_count() -> None:
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """What PyTorch computes meanwhile takes so many of its threads."""
+    """Set PyTorch's number of threads for the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -54,7 +54,7 @@ def threads(count: int) -> Iterator[None]:
 
 
 @contextmanager
-def workers(count: int) -> Iterator[InOrder]:
+def workers(count: int) -> Iterator[OrderedMap]:
     """A `map` that works `count` tasks ahead, on as many threads, of which each has a single thread of PyTorch.
 
     So what a task computes does not depend on the count. Tasks may come from an iterator that itself waits for results

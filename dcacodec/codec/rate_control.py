@@ -1,14 +1,14 @@
-"""The quality that comes nearest to a wanted file size, PSNR or SSIMULACRA 2, found by trying.
+"""Rate control: a search for the quality that comes nearest to a target size, rate, PSNR or SSIMULACRA 2.
 
-Bytes and likeness rise with the quality, but for an exception here and there. So the last quality that keeps to the
-target is searched by bisection, and then its neighbours are looked at: the next but one, as the target may be kept to
-there again, and the one before, which may be nearer to it::
+File size and similarity rise with the quality, with a few exceptions. So the last quality that meets the target is
+found by bisection, and then its neighbours are tried: those after it, until two in a row do not meet the target, and
+the one before it, which may be nearer to the target::
 
-    quality     1 ...... 50 ...... 78 79 80 81 82 83 .... 100
-    kept to     +        +         +  +  +  -  +  -  -      -
+    quality      1 ...... 50 ...... 78 79 80 81 82 83 .... 100
+    target met   +        +         +  +  +  -  +  -  -      -
 
-Each try codes the whole picture; the alpha plane is compressed once, and likeness is measured on the latents at hand.
-What else the tries could share is little: the quality enters the network behind its first layer (see
+Each try encodes the whole picture; the alpha plane is compressed once, and similarity is measured on the encoder's own
+latents. The tries have little else in common: the quality enters the network after its first layer (see
 :mod:`dcacodec.network.transforms`).
 """
 
@@ -31,7 +31,7 @@ from dcacodec.network.device import memory_errors
 from dcacodec.tiling.grid import Grid
 
 USUAL_TRIES: Final = 9
-"""What a search takes, at most, unless exceptions lead it on."""
+"""The most tries of a search if size and similarity always rise with the quality."""
 
 
 def encode_to(
@@ -42,24 +42,24 @@ def encode_to(
     effort: int = defaults.EFFORT,
     progress: Progress | None = None,
 ) -> TargetedFile:
-    """Encode a picture to a target.
+    """Encode a picture to a target size, rate or quality.
 
     >>> from dcacodec import Codec, read_picture
     >>> from dcacodec.ratecontrol import MaxBytes, encode_to
     >>> result = encode_to(Codec.load(), read_picture("photo.png"), MaxBytes(1000))
-    >>> result.kept, len(result.data) <= 1000
+    >>> result.target_met, len(result.data) <= 1000
     (True, True)
 
     Args:
-        codec: what codes.
-        picture: what to encode.
-        target: what the file is to keep to.
-        effort: number of refinement iterations, at every try.
-        progress: is told of every try, and how many there are usually.
+        codec: the codec to encode with.
+        picture: the picture to encode.
+        target: what the file should meet.
+        effort: number of refinement iterations, in every try.
+        progress: called after every try, with the usual number of tries as the total.
 
     Returns:
-        Of the files tried that keep to the target, the largest for a size or rate, the smallest for a PSNR or
-        SSIMULACRA 2. Where none does: the smallest for a size or rate, that of the best picture otherwise.
+        Of the files that meet the target, the largest for a size or rate, the smallest for a PSNR or SSIMULACRA 2. If
+        none does: the smallest file for a size or rate, that of the best picture otherwise.
     """
     side = side_chunks(picture)
 
@@ -70,10 +70,10 @@ def encode_to(
 
 
 def search(target: Target, attempt: Callable[[int], TargetedFile], progress: Progress | None = None) -> TargetedFile:
-    """Of the files that some qualities give, the one that is wanted; see `encode_to`.
+    """Search for the file that `encode_to` returns.
 
     Args:
-        target: what the file is to keep to.
+        target: what the file should meet.
         attempt: encodes at a quality, 1..100; called once for each that is tried.
         progress: as in `encode_to`.
     """
@@ -88,7 +88,7 @@ def search(target: Target, attempt: Callable[[int], TargetedFile], progress: Pro
 
     if progress is not None:
         progress(0, USUAL_TRIES)
-    _walk(lambda place: tried(place).kept)
+    _walk(lambda place: tried(place).target_met)
     if progress is not None:
         progress(len(files), len(files))
     return replace(min(files.values(), key=lambda result: _distance(target, result)), tries=len(files))
@@ -117,34 +117,34 @@ def _encoded(
 
 
 def _quality(target: Target, place: int) -> int:
-    """The qualities in an order in which the first are the likeliest to keep to the target; places are 0 to 99."""
+    """The quality at a place, 0 to 99. The places are ordered so that the first ones are likeliest to meet the target."""
     return HIGHEST - place if isinstance(target, QualityTarget) else LOWEST + place
 
 
 def _distance(target: Target, result: TargetedFile) -> tuple[bool, float]:
-    """What is to be least of the result that is chosen: first of all it keeps to the target, if any does."""
+    """The sort key of results, of which the least is chosen: files that meet the target come first."""
     if isinstance(target, QualityTarget):
         assert result.reached is not None
-        return not result.kept, len(result.data) if result.kept else -result.reached
-    return not result.kept, -len(result.data) if result.kept else len(result.data)
+        return not result.target_met, len(result.data) if result.target_met else -result.reached
+    return not result.target_met, -len(result.data) if result.target_met else len(result.data)
 
 
-def _walk(kept: Callable[[int], bool]) -> None:
-    """Try places until the last that is kept is among them, and the one before it.
+def _walk(met: Callable[[int], bool]) -> None:
+    """Try places until the last one that meets the target is among them, and the one before it.
 
-    That is so if two in a row that are not kept are never followed by one that is.
+    This holds if two in a row that do not meet the target are never followed by one that does.
     """
     count = HIGHEST - LOWEST + 1
     low, high = -1, count
     while high - low > 1:
         middle = (low + high) // 2
-        if kept(middle):
+        if met(middle):
             low = middle
         else:
             high = middle
     failures, place = 1, high + 1
     while failures < 2 and place < count:
-        low, failures = (place, 0) if kept(place) else (low, failures + 1)
+        low, failures = (place, 0) if met(place) else (low, failures + 1)
         place += 1
     if low > 0:
-        kept(low - 1)
+        met(low - 1)

@@ -1,17 +1,16 @@
-"""Refinement: a better latent for one picture, at the expense of the encoder's time.
+"""Refinement: gradient descent on the latent of one picture, at the cost of encoding time.
 
-f_a gives a latent at once. From there this descends on what the network was trained to make small, for the picture in
-hand; the decoder knows nothing of it::
+It starts from the latent of f_a and minimises the training loss for this picture; the decoder is not affected::
 
     y --- y - mean, as if rounded, + mean --+--> f_s ---> lambda * distortion -----(+)---> gradient --- Adam ---> y
                 |                           |                                       ^
                 '---> bits -----------------|---------------------------------------'
                                             '---> contexts of later steps
 
-Rounding has no slope, so something softer stands for it: `soft_round` (Agustsson and Theis, 2020, "Universally
-quantized neural compression"), noise, and `soft_round` again (Kim et al., 2024, "C3"). From round to round it becomes
-harder and the noise less. That descending on the latent pays: Yang et al., 2020, "Improving inference for neural image
-compression".
+Rounding has no useful gradient. In its place come `soft_round` (Agustsson and Theis, 2020, "Universally quantized
+neural compression"), uniform noise, and `soft_round` again, as in C3 (Kim et al., 2024). Over the iterations the
+temperature falls, so that soft rounding approaches rounding, and the noise falls to zero. Descent on the latent itself
+is due to Yang et al., 2020, "Improving inference for neural image compression".
 """
 
 from __future__ import annotations
@@ -28,29 +27,29 @@ from dcacodec.network.dca import DCA
 from dcacodec.network.precision import fast_bfloat16, transform_precision
 from dcacodec.network.priors import SKIP_BELOW, gaussian_bits
 
-RATE = 0.02
-"""The first learning rate, in quantisation steps a round; it falls as a cosine."""
-FAR = 32
-"""More rounds than this go no further together: their rate is less."""
+LEARNING_RATE = 0.02
+"""The initial learning rate, in quantisation steps per iteration; it decays as a cosine."""
+FULL_RATE_ITERATIONS = 32
+"""With more iterations than this, the learning rate is lower: its sum over the iterations stays the same."""
 BETAS = (0.9, 0.99)
-HARDNESS = (1.5, 12.0)
-"""Of the soft rounding in the first and the last round."""
+INVERSE_TEMPERATURE = (1.5, 12.0)
+"""Of the soft rounding in the first and the last iteration; linear in between."""
 NOISE = 1.2
-"""What the width of the uniform noise in the first round tends to for many rounds; in the last there is none."""
-PATIENCE = 20
-"""At so many rounds it is half of that: few rounds go straighter."""
-WORTH = 1.2
-"""Lambda here, as a multiple of the quality's. What refinement saves for the same picture is best spent in part on a
-better one: the steps of y, and all that the network expects, are those of the quality."""
+"""Limit of the initial width of the uniform noise for many iterations; the width falls linearly to 0."""
+NOISE_HALF_ITERATIONS = 20
+"""With this many iterations the initial width is half of `NOISE`: short schedules work better with less noise."""
+LAMBDA_FACTOR = 1.2
+"""Lambda here, as a multiple of the quality's. It spends a part of the saved bits on a better picture, which is more
+efficient, since the quantisation steps of y and the entropy model are those of the quality."""
 
 
-def soft_round(x: Tensor, hardness: float) -> Tensor:
-    """A smooth step: x itself at every half of an integer, and nearer to the next integer in between.
+def soft_round(x: Tensor, inverse_temperature: float) -> Tensor:
+    """A smooth approximation of rounding. It keeps multiples of 1/2, and moves all else towards the nearest integer.
 
-    ``m + tanh(a (x - m)) / (2 tanh(a / 2))`` with ``m = floor(x) + 1/2`` and ``a = hardness`` > 0.
+    ``m + tanh(a (x - m)) / (2 tanh(a / 2))`` with ``m = floor(x) + 1/2`` and ``a = inverse_temperature`` > 0.
     """
     middle = x.detach().floor() + 0.5
-    return middle + torch.tanh(hardness * (x - middle)) / (2 * math.tanh(hardness / 2))
+    return middle + torch.tanh(inverse_temperature * (x - middle)) / (2 * math.tanh(inverse_temperature / 2))
 
 
 def refine(
@@ -61,22 +60,22 @@ def refine(
     picture: Tensor,
     quality: int,
     distortion: Distortion,
-    rounds: int,
+    iterations: int,
     tick: Callable[[], object] = lambda: None,
 ) -> Tensor:
-    """A slice's y after some rounds of descent.
+    """Refine y of a slice by gradient descent.
 
     Args:
         network: in floating point throughout; its parameters take no gradient.
-        latent: y (1, h, w, M) of the slice and of what f_s reads around it.
-        inside: rows and columns of it that are the slice, the only ones that change.
-        hyper: the slice's hyper latents, rounded.
-        picture: what f_s is to make of `latent`, (1, up to 16h, up to 16w, 3) in 0..1; of what it does not cover no
-            error counts.
+        latent: y (1, h, w, M) of the slice and its halo.
+        inside: rows and columns of `latent` that are the slice; only these change.
+        hyper: hyper latents of the slice, rounded.
+        picture: the pixels that f_s should make of `latent`, (1, up to 16h, up to 16w, 3) in 0..1; what lies outside of
+            it is not part of the loss.
         quality: 1..100.
-        distortion: that the network was trained for.
-        rounds: 1 or more.
-        tick: called after each.
+        distortion: the one that the network was trained for.
+        iterations: 1 or more.
+        tick: called after each iteration.
 
     Returns:
         y of the slice (1, H, W, M).
@@ -84,22 +83,24 @@ def refine(
     device = latent.device
     _, height, width, _ = picture.shape
     position = torch.full((1,), network.config.anchor_position(quality), device=device)
-    trade_off = WORTH * network.config.trade_off(quality) * height * width
-    random = torch.Generator(device).manual_seed(0)  # so that a picture always gives the same file
+    trade_off = LAMBDA_FACTOR * network.config.trade_off(quality) * height * width
+    random = torch.Generator(device).manual_seed(0)  # encoding is deterministic
     rows, columns = inside
     with torch.inference_mode(False), torch.enable_grad():
         around = latent.clone()
         y = around[:, rows, columns].clone().requires_grad_()
         latents = {letter: z.float() for letter, z in hyper.items()}
         optimiser = torch.optim.Adam([y], betas=BETAS)
-        rate, most = RATE * min(1, FAR / rounds), NOISE * rounds / (rounds + PATIENCE)
-        for done in range(rounds):
-            share = done / max(1, rounds - 1)
-            hardness, noise = HARDNESS[0] + (HARDNESS[1] - HARDNESS[0]) * share, most * (1 - share)
+        peak_rate = LEARNING_RATE * min(1, FULL_RATE_ITERATIONS / iterations)
+        initial_noise = NOISE * iterations / (iterations + NOISE_HALF_ITERATIONS)
+        first, last = INVERSE_TEMPERATURE
+        for iteration in range(iterations):
+            share = iteration / max(1, iterations - 1)
+            inverse_temperature, noise = first + (last - first) * share, initial_noise * (1 - share)
             for group in optimiser.param_groups:
-                group["lr"] = rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * share)))
+                group["lr"] = peak_rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * share)))
             with transform_precision(device, fast_bfloat16(device)):
-                bits, y_hat = _softly_coded(network, y, latents, position, hardness, noise, random)
+                bits, y_hat = _softly_coded(network, y, latents, position, inverse_temperature, noise, random)
                 whole = around.clone()
                 whole[:, rows, columns] = y_hat
                 made = network.synthesise(whole, position)[:, :height, :width]
@@ -115,17 +116,17 @@ def _softly_coded(
     y: Tensor,
     latents: Mapping[str, Tensor],
     position: Tensor,
-    hardness: float,
+    inverse_temperature: float,
     noise: float,
     random: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """The bits of y (a scalar), and y_hat, both as if it were rounded."""
+    """The bits of y (a scalar) and y_hat, with soft rounding in place of rounding."""
     bits: list[Tensor] = []
 
     def code(step: int, mean: Tensor, level: Tensor) -> Tensor:
-        residual = soft_round(take_step(y, step) - mean.float(), hardness)
+        residual = soft_round(take_step(y, step) - mean.float(), inverse_temperature)
         shift = torch.rand(residual.shape, generator=random, device=residual.device) - 0.5
-        residual = soft_round(residual + noise * shift, hardness)
+        residual = soft_round(residual + noise * shift, inverse_temperature)
         skipped = level.round() < SKIP_BELOW
         bits.append(gaussian_bits(residual, level.float()).masked_fill(skipped, 0.0).sum())
         return residual.masked_fill(skipped, 0.0) + mean

@@ -1,8 +1,8 @@
-"""The command `dcacodec selftest`: that this machine decodes the integers that every other one decodes.
+"""Verification of bit-exact decoding on this machine, for the command `dcacodec selftest`.
 
-The folder `golden` has files that were written once, with the integers that they hold as checksums. Here they are
-decoded with every coder and number of threads, and on a GPU where there is one. One wrong bit in the arithmetic on
-which the probabilities depend would make other integers of them.
+The folder `golden` holds files that were written once, and checksums of the integers in them. They are decoded with
+every entropy coder and number of threads, and on a GPU if there is one. A single wrong bit in the arithmetic that the
+probabilities depend on would give other integers.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 
 GOLDEN: Final = Path(__file__).resolve().parents[1] / "golden"
 TINY: Final = "tiny.safetensors"
-"""Weights of a small network with drawn parameters, which are no published ones: all its layers leave their zeros."""
+"""Weights of a small network with random parameters, none of them 0, so that every layer has an effect."""
 GRID: Final = 8
 _LEVELS: Final = 1.0
-"""By which the mean brightness of a part of a picture may differ from the recorded one, of 255."""
+"""Tolerance of the mean samples of a part of a picture, out of 255."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """What was compared, and how it came out."""
+    """The result of a check: a description, and whether it passed."""
 
     text: str
     passed: bool
@@ -45,7 +45,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Setting:
-    """How files are decoded."""
+    """A way to decode files: device, number of threads and entropy coder."""
 
     name: str
     device: str
@@ -55,15 +55,15 @@ class Setting:
 
 @dataclass(frozen=True)
 class Golden:
-    """A file that was written once.
+    """A golden file and what it must decode to.
 
     Attributes:
         name: of the file.
         data: its bytes.
-        weights: the fingerprint of the weights in hex.
-        integers: how many there are.
+        weights: fingerprint of the weights, in hex.
+        integers: number of integers in its streams.
         digest: of all integers, see `digest_of`.
-        means: the picture in short, see `means_of`.
+        means: mean samples of the picture by grid cell, see `means_of`.
     """
 
     name: str
@@ -98,7 +98,7 @@ def slices_of(codec: Codec, data: bytes, backwards: bool = False) -> list[Symbol
     """The integers of each slice of a file; `backwards` decodes the last slice first.
 
     Raises:
-        DcaError: it is not sound, or its integers are not those of the latent checksums in it.
+        DcaError: the file is malformed, or its integers do not match the latent checksums in it.
     """
     from dcacodec.errors import SymbolMismatchError
     from dcacodec.format.reader import parse
@@ -110,14 +110,15 @@ def slices_of(codec: Codec, data: bytes, backwards: bool = False) -> list[Symbol
     for index in reversed(order) if backwards else order:
         found[index] = coder.read_slice(container, index)
         if coder.streams_of(found[index]) != container.slices[index].streams:
-            raise SymbolMismatchError("the latents, coded again, do not give the same streams")
+            raise SymbolMismatchError("encoding the decoded latents again does not give the same streams")
     return [found[index] for index in order]
 
 
 def digest_of(slices: list[Symbols]) -> tuple[int, str]:
-    """How many integers there are, and the SHA-256 of all, as little-endian int32.
+    """The number of integers, and the SHA-256 of all of them as little-endian int32.
 
-    Of each slice the hyper latents, the residuals and scale levels of each step, and y_hat in units of 2**-9.
+    For each slice these are the hyper latents, the residuals and scale levels of each step, and y_hat in units of
+    2**-9.
     """
     from dcacodec.network.fixed_point import ACTIVATION_BITS
 
@@ -161,7 +162,7 @@ def _codec(golden: Golden, setting: Setting) -> Codec:
 
 
 def settings(device: str) -> Iterator[Setting | Check]:
-    """The ways to decode on this machine; a check for one that there is not, which is no fault."""
+    """The settings that this machine can decode with; a passed check for one that is not available."""
     from dcacodec.coding import CoderUnavailableError, PythonCoder, TorchacCoder
     from dcacodec.network.device import choose_device
 
@@ -170,7 +171,7 @@ def settings(device: str) -> Iterator[Setting | Check]:
     try:
         coders.insert(0, TorchacCoder())
     except CoderUnavailableError as error:
-        yield Check(f"the compiled coder is not there, files are coded by the slow one: {error}", True)
+        yield Check(f"the compiled coder is not available, the slow one is used: {error}", True)
     for coder in coders:
         for count in (1, many):
             name = f"{coder.name} coder, {count} thread{'s' * (count > 1)}"
@@ -180,13 +181,13 @@ def settings(device: str) -> Iterator[Setting | Check]:
 
 
 def checks(device: str = "auto") -> Iterator[Check]:
-    """Compare; each check when it is done.
+    """Run all checks; each is yielded when it is done.
 
     Args:
         device: "cpu", "cuda", or "auto" for a GPU too if there is one.
 
     Raises:
-        DcaError: the golden files are missing or damaged; "cuda" is asked for and not there.
+        DcaError: the golden files are missing or damaged; "cuda" is requested and not available.
     """
     files = golden_files()
     ways = []
@@ -197,18 +198,18 @@ def checks(device: str = "auto") -> Iterator[Check]:
             ways.append(each)
     for setting in ways:
         for golden in files:
-            yield _tried(f"{golden.name}, {setting.name}", lambda g=golden, s=setting: _integers(g, s))  # type: ignore[misc]
+            yield _run_check(f"{golden.name}, {setting.name}", lambda g=golden, s=setting: _integers(g, s))  # type: ignore[misc]
     for golden in files:
-        yield _tried(f"{golden.name}, picture", lambda g=golden: _picture(g, ways[0]))  # type: ignore[misc]
+        yield _run_check(f"{golden.name}, picture", lambda g=golden: _picture(g, ways[0]))  # type: ignore[misc]
     largest = max(files, key=lambda golden: golden.integers)
     for writer in ways:
         for reader in ways:
             if writer is not reader:
                 name = f"made here: {writer.name} -> {reader.name}"
-                yield _tried(name, lambda w=writer, r=reader: _round_trip(largest, w, r))  # type: ignore[misc]
+                yield _run_check(name, lambda w=writer, r=reader: _round_trip(largest, w, r))  # type: ignore[misc]
 
 
-def _tried(name: str, compare: Callable[[], tuple[str, bool]]) -> Check:
+def _run_check(name: str, compare: Callable[[], tuple[str, bool]]) -> Check:
     try:
         text, passed = compare()
     except (DcaError, MemoryError) as error:
@@ -217,27 +218,27 @@ def _tried(name: str, compare: Callable[[], tuple[str, bool]]) -> Check:
 
 
 def _integers(golden: Golden, setting: Setting) -> tuple[str, bool]:
-    """Those of a golden file."""
+    """Compare the integers of a golden file with the recorded ones."""
     from dcacodec.codec.parallel import threads
 
     with threads(setting.threads):
         found = digest_of(slices_of(_codec(golden, setting), golden.data))
     if found != (golden.integers, golden.digest):
-        return "other integers than those recorded", False
-    return f"{golden.integers} integers as recorded, and the same bytes of them again", True
+        return "the integers differ from those recorded", False
+    return f"{golden.integers} integers as recorded, and encoded to the same bytes", True
 
 
 def _picture(golden: Golden, setting: Setting) -> tuple[str, bool]:
-    """That of a golden file; its samples may differ a little between machines."""
+    """Compare the picture of a golden file; its samples may differ slightly between machines."""
     import numpy as np
 
     pixels = _codec(golden, setting).decode(golden.data).pixels
     worst = float(np.abs(np.array(means_of(pixels)) - np.array(golden.means)).max())
-    return f"means of its parts within {worst:.0f} of 255 of those recorded", worst <= _LEVELS
+    return f"mean samples within {worst:.0f} of 255 of those recorded", worst <= _LEVELS
 
 
 def _round_trip(golden: Golden, writer: Setting, reader: Setting) -> tuple[str, bool]:
-    """What one setting encodes another one decodes, to the same integers."""
+    """Check that one setting decodes the integers that another one has encoded."""
     from dcacodec.codec.parallel import threads
 
     source, again = _codec(golden, writer), _codec(golden, reader)
@@ -247,4 +248,4 @@ def _round_trip(golden: Golden, writer: Setting, reader: Setting) -> tuple[str, 
         expected = digest_of(slices_of(source, data))
     with threads(reader.threads):
         found = digest_of(slices_of(again, data))
-    return f"{expected[0]} integers equal" if found == expected else "other integers", found == expected
+    return f"{expected[0]} integers equal" if found == expected else "the integers differ", found == expected

@@ -1,4 +1,4 @@
-"""Latents of a slice to its seven streams, and back.
+"""Entropy coding of the latents of a slice to its seven streams, and decoding.
 
 ::
 
@@ -39,12 +39,12 @@ class Symbols:
 
     Attributes:
         hyper: by letter, int32: R (H/4, W/4, C), G (tokens, C), L (H, W, C).
-        steps: four times int32 (N,): the residuals of y that are coded, skipped elements left out, in the order
-            row, column, channel within the group.
-        rows: four times int64 (N,): the scale level of each.
-        latent: y_hat, float64 (1, H, W, M), a multiple of 2**-9.
-        coded: bool (1, H, W, M), which elements of y are.
-        full: whether all are; if not, those of a level below `SKIP_BELOW` are skipped.
+        steps: four arrays int32 (N,): the coded residuals of y, without skipped elements, in the order row, column,
+            channel within the group.
+        rows: four arrays int64 (N,): the scale level of each.
+        latent: y_hat, float64 (1, H, W, M), multiples of 2**-9.
+        coded: mask of the coded elements of y, bool (1, H, W, M).
+        full: whether all elements are coded; if not, those of a level below `SKIP_BELOW` are skipped.
     """
 
     hyper: dict[str, NDArray[np.int32]]
@@ -55,7 +55,7 @@ class Symbols:
     full: bool
 
     def checksum(self) -> int:
-        """CRC-32 over the hyper latents and y_hat in units of 2**-9, all as little-endian int32."""
+        """CRC-32 of the hyper latents and of y_hat in units of 2**-9, all as little-endian int32."""
         crc = 0
         for letter in HYPER_ORDER:
             if letter in self.hyper:
@@ -73,45 +73,48 @@ class SliceCoder:
 
     @torch.inference_mode()
     def quantise(self, y: Tensor, latents: dict[str, Tensor], full: bool) -> tuple[Symbols, float]:
-        """Symbols, and how far the worst of the skipped elements is from its mean, in quantisation steps.
+        """Quantise a latent to symbols.
 
         Args:
             y: (1, H/16, W/16, M), H and W multiples of 64.
-            latents: the hyper latents to go with it, rounded.
+            latents: its hyper latents, rounded.
             full: code all elements, skip none.
+
+        Returns:
+            The symbols, and the largest distance of a skipped element from its predicted mean, in quantisation steps.
         """
         y = y.double()
         first_coded = _first_coded(full)
         residuals: list[Tensor] = []
         rows: list[Tensor] = []
-        missed: list[Tensor] = []
+        skipped_errors: list[Tensor] = []
         coded: list[Tensor] = []
 
         def code(step: int, mean: Tensor, levels: Tensor) -> Tensor:
             coded.append(levels >= first_coded)
             skipped = ~coded[-1]
             distance = take_step(y, step) - mean
-            missed.append((distance.abs() * skipped).max())
+            skipped_errors.append((distance.abs() * skipped).max())
             residual = distance.round().clamp(-VALUE_LIMIT, VALUE_LIMIT).masked_fill(skipped, 0.0)
             residuals.append(_raster(residual).int())
             rows.append(_raster(levels).to(torch.uint8))
             return residual + mean
 
         latent = self.point.run_steps(latents, (y.shape[1], y.shape[2]), code)
-        # Only now, and all at once: until here a GPU was not waited for.
+        # One transfer for all arrays, here: until now the CPU has not waited for a GPU.
         integers = [z[0].int() for z in latents.values()]
-        (furthest, *arrays) = to_host(torch.stack(missed).max(), *integers, *residuals, *rows)
+        (worst_skipped, *arrays) = to_host(torch.stack(skipped_errors).max(), *integers, *residuals, *rows)
         hyper = dict(zip(latents, arrays, strict=False))
         coded_steps: list[NDArray[np.int32]] = []
         coded_rows: list[NDArray[np.int64]] = []
         for residual, row in zip(arrays[-2 * STEPS : -STEPS], arrays[-STEPS:], strict=True):
-            kept = row >= first_coded
-            coded_steps.append(residual[kept])
-            coded_rows.append(row[kept].astype(np.int64))
-        return Symbols(hyper, coded_steps, coded_rows, latent, join_steps(coded), full), float(furthest)
+            mask = row >= first_coded
+            coded_steps.append(residual[mask])
+            coded_rows.append(row[mask].astype(np.int64))
+        return Symbols(hyper, coded_steps, coded_rows, latent, join_steps(coded), full), float(worst_skipped)
 
     def streams_of(self, symbols: Symbols) -> tuple[bytes, ...]:
-        """The seven streams of a slice; a hyper latent that the model does not have makes an empty one."""
+        """Encode symbols to the seven streams of a slice; that of a hyper latent that the model lacks is empty."""
         weights, streams = self.point.weights, []
         for letter in HYPER_ORDER:
             if letter in symbols.hyper:
@@ -125,11 +128,11 @@ class SliceCoder:
         return tuple(streams)
 
     def read_slice(self, container: Container, index: int) -> Symbols:
-        """The symbols of a slice of a file that has the quality of this operating point.
+        """Decode the symbols of a slice of a file that has the quality of this operating point.
 
         Raises:
-            StreamError: a stream is not one that an encoder makes for the slice's dimensions.
-            SymbolMismatchError: its latents are not those that the file's checksum is of.
+            StreamError: a stream is not one that an encoder makes for the dimensions of the slice.
+            SymbolMismatchError: the latents do not match their checksum in the file.
         """
         coded, grid = container.slices[index], Grid(container.header)
         area = grid.area(index).common(grid.picture)
@@ -140,7 +143,7 @@ class SliceCoder:
 
     @torch.inference_mode()
     def read_streams(self, streams: Sequence[bytes], width: int, height: int, full: bool = False) -> Symbols:
-        """The symbols of a slice of ``width`` x ``height`` pixels. For ``full`` see `Symbols`.
+        """Decode the symbols of a slice of ``width`` x ``height`` pixels. For ``full`` see `Symbols`.
 
         Raises:
             StreamError: a stream is not one that an encoder makes for these dimensions.
@@ -172,11 +175,11 @@ class SliceCoder:
         def code(step: int, mean: Tensor, levels: Tensor) -> Tensor:
             coded.append(levels >= first_coded)
             (row,) = to_host(_raster(levels).to(torch.uint8))
-            kept = row >= first_coded
-            rows_of.append(row[kept].astype(np.int64))
+            mask = row >= first_coded
+            rows_of.append(row[mask].astype(np.int64))
             steps.append(decode_values(coded_steps[step], rows_of[-1], weights.y_table, self.coder))
             residual = np.zeros(row.shape, np.int32)
-            residual[kept] = steps[-1]
+            residual[mask] = steps[-1]
             return to_phases(to_device(residual, device).double()[None]) + mean
 
         latent = self.point.run_steps(latents, size, code)
@@ -189,5 +192,5 @@ def _raster(packed: Tensor) -> Tensor:
 
 
 def _first_coded(full: bool) -> int:
-    """The lowest scale level of which elements are coded."""
+    """The lowest scale level whose elements are coded."""
     return 0 if full else SKIP_BELOW

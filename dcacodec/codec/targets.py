@@ -1,4 +1,4 @@
-"""What a file is to keep to, a size, a rate or a PSNR, and how near it came. No torch here."""
+"""Targets of rate control: file size, rate, PSNR or SSIMULACRA 2. No torch here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HIGHEST: Final = 100
 
 @dataclass(frozen=True)
 class MaxBytes:
-    """A file of at most so many bytes, all that travels along included. The largest such file is wanted.
+    """The largest file of at most ``count`` bytes, alpha plane and metadata included.
 
     Raises:
         ValueError: not a positive number.
@@ -31,7 +31,7 @@ class MaxBytes:
 
 @dataclass(frozen=True)
 class MaxBpp:
-    """A file of at most so many bits per pixel. The largest such file is wanted.
+    """The largest file of at most ``bits`` bits per pixel.
 
     Raises:
         ValueError: not a positive number.
@@ -46,7 +46,7 @@ class MaxBpp:
 
 @dataclass(frozen=True)
 class MinPsnr:
-    """A picture of at least this PSNR in dB, over the 8-bit RGB samples. The smallest such file is wanted.
+    """The smallest file whose picture has at least this PSNR in dB, over the 8-bit RGB samples.
 
     Raises:
         ValueError: not a positive number.
@@ -60,23 +60,23 @@ class MinPsnr:
 
     @property
     def least(self) -> float:
-        """What `measure` is to reach."""
+        """The least value of `measure` that meets the target."""
         return self.decibels
 
     def measure(self, original: Pixels, decoded: Pixels) -> float:
-        """The PSNR of a decoded picture (H, W, 3), infinite where nothing was lost."""
+        """The PSNR of a decoded picture (H, W, 3), infinite if it equals the original."""
         from dcacodec.metrics.psnr import psnr
 
         return psnr(original, decoded)
 
     def text(self, reached: float) -> str:
-        """What was reached and what was wanted."""
+        """The value that was reached, and the target, as text."""
         return f"{reached:.2f} dB for a target of {self.decibels:g} dB"
 
 
 @dataclass(frozen=True)
 class MinSsimulacra2:
-    """A picture of at least this SSIMULACRA 2, 100 at most. The smallest such file is wanted.
+    """The smallest file whose picture has at least this SSIMULACRA 2 score, which is at most 100.
 
     Raises:
         ValueError: not a finite number, or above 100.
@@ -90,27 +90,27 @@ class MinSsimulacra2:
 
     @property
     def least(self) -> float:
-        """What `measure` is to reach."""
+        """The least value of `measure` that meets the target."""
         return self.score
 
     def measure(self, original: Pixels, decoded: Pixels) -> float:
         """The SSIMULACRA 2 of a decoded picture (H, W, 3).
 
         Raises:
-            ImageError: the picture is too small for it.
+            ImageError: the picture is too small for the metric.
         """
         import torch
 
         from dcacodec.metrics.ssimulacra2 import SMALLEST_SIDE, ssimulacra2
 
         if min(original.shape[:2]) < SMALLEST_SIDE:
-            raise ImageError(f"SSIMULACRA 2 needs {SMALLEST_SIDE} pixels at least to each side")
+            raise ImageError(f"SSIMULACRA 2 needs pictures of at least {SMALLEST_SIDE}x{SMALLEST_SIDE} pixels")
         pair = (torch.from_numpy(pixels)[None].float() / 255 for pixels in (original, decoded))
         with torch.inference_mode():
             return ssimulacra2(*pair).item()
 
     def text(self, reached: float) -> str:
-        """What was reached and what was wanted."""
+        """The value that was reached, and the target, as text."""
         return f"SSIMULACRA 2 {reached:.2f} for a target of {self.score:g}"
 
 
@@ -120,44 +120,44 @@ Target: TypeAlias = MaxBytes | MaxBpp | QualityTarget
 
 @dataclass(frozen=True)
 class TargetedFile:
-    """The file that was chosen.
+    """The file that a search has chosen.
 
     Attributes:
-        data: of the `.dca` file.
-        quality: that it has.
-        reached: what the target measures of its picture (dB of PSNR, infinite where nothing was lost; SSIMULACRA 2);
-            None where it is a size or a rate.
-        kept: whether it keeps to the target; if not, no quality was found that does, and this is the nearest.
-        tries: how often the picture was encoded.
+        data: bytes of the `.dca` file.
+        quality: its quality.
+        reached: the value of the target's metric (PSNR in dB, infinite for an exact picture; SSIMULACRA 2); None if the
+            target is a size or a rate.
+        target_met: whether the file meets the target; if not, it is the nearest that was found.
+        tries: number of encodings that the search took.
     """
 
     data: bytes
     quality: int
     reached: float | None
-    kept: bool
+    target_met: bool
     tries: int = 1
 
 
 def outcome(target: Target, result: TargetedFile, picture: Picture) -> str:
-    """How near a result came to its target, in half a line for people."""
+    """How near a result came to its target, as text."""
     if isinstance(target, QualityTarget):
         assert result.reached is not None
         text = target.text(result.reached)
-        excess = "no quality that was tried gives as much"
+        shortfall = "no quality that was tried reaches the target"
     else:
         count, limit = len(result.data), byte_limit(target, picture)
         text = f"{count} bytes for a target of {limit}"
         if limit:
             text += f" ({100 * count / limit:.1f} %)"
-        excess = "no quality that was tried gives as little"
-        beside = sum(len(each or b"") for each in picture.metadata)
-        if beside > limit / 2:
-            excess += f", as {beside} bytes are ICC profile, EXIF and XMP data (--strip)"
-    return f"{text}, {result.tries} tries" + ("" if result.kept else f"; {excess}")
+        shortfall = "no quality that was tried gives a file as small"
+        metadata = sum(len(each or b"") for each in picture.metadata)
+        if metadata > limit / 2:
+            shortfall += f": {metadata} bytes are ICC profile, EXIF and XMP data (--strip leaves them out)"
+    return f"{text}, {result.tries} tries" + ("" if result.target_met else f"; {shortfall}")
 
 
 def byte_limit(target: MaxBytes | MaxBpp, picture: Picture | Header) -> int:
-    """The largest file that keeps to a target, in bytes; of the picture only width and height count."""
+    """The largest file size in bytes that meets a target; it depends on the width and height of the picture only."""
     if isinstance(target, MaxBytes):
         return target.count
     return math.floor(min(target.bits * picture.width * picture.height / 8, 2.0**63))  # no file is as large
