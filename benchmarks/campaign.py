@@ -28,7 +28,7 @@ from dcacodec.bench.store import write_text
 from dcacodec.errors import BenchError, DcaError, TrainingError, reason
 from dcacodec.metrics.curves import Curve, bd_rate
 from dcacodec.metrics.psnr import psnr
-from dcacodec.training.curves import no_number, read_log
+from dcacodec.training.curves import reject_constant, read_log
 from dcacodec.training.data import load_pictures, require_blocks, whole_blocks
 
 PEERS: Final = ("jpeg", "webp")
@@ -95,7 +95,7 @@ def earlier_points(path: Path, peers: dict[str, Curve]) -> list[Point]:
         TrainingError: the file is not one of these, or one of other pictures than the peers' files.
     """
     try:
-        figures = json.loads(path.read_text("utf-8"), parse_constant=no_number)
+        figures = json.loads(path.read_text("utf-8"), parse_constant=reject_constant)
         if figures["peers"] != json.loads(json.dumps({name: asdict(peer) for name, peer in peers.items()})):
             raise TrainingError(f"{path}: of other pictures, or of other versions of JPEG and WebP")
         points = figures["points"]

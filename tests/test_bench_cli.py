@@ -298,10 +298,8 @@ def test_anchors_that_nobody_asked_for(empty_cache: None, monkeypatch: pytest.Mo
     monkeypatch.setattr(anchors_module, "ADDRESS", "http://127.0.0.1:9")
     found = cli_module._anchors((), "kodak", ["dcacodec", "jpeg", "webp"], [tmp_path])
     assert [anchor.curve.name for anchor in found] == ["bpg"]
-    assert lines == [
-        "the published curve vtm is not available: "
-        "http://127.0.0.1:9/kodak/vtm.json cannot be fetched: Connection refused"
-    ]
+    address = "http://127.0.0.1:9/kodak/vtm.json"
+    assert lines == [f"the published curve vtm is not available: {address} cannot be fetched: Connection refused"]
     assert cli_module._anchors((), "other", [], [tmp_path]) == ()
     assert cli_module._anchors(("none",), "kodak", [], [tmp_path]) == ()
 

@@ -207,7 +207,7 @@ def test_campaign_compares_with_files_of_the_same_pictures(tmp_path: Path) -> No
         return failed.stderr.removeprefix("Error: ").rstrip("\n")
 
     bad = str(tmp_path / "bad.jsonl")
-    assert refused(arguments[0], bad) == f"{bad} is no training log"
+    assert refused(arguments[0], bad) == f"{bad} is not a training log"
     sound = {"kind": "validation", "minutes": 1, "pixels": 1, "loss": 1, "qualities": rows}
     wrong: list[dict[str, Any]] = [{"minutes": "a"}, {"pixels": None}, {"pixels": math.inf}]
     for change in (*wrong, {"qualities": [{"bpp": 1}]}, {"qualities": [{"bpp": "a"}]}):
@@ -230,4 +230,4 @@ def test_campaign_compares_with_files_of_the_same_pictures(tmp_path: Path) -> No
     named = refused(*arguments, "--plot", str(tmp_path / "out.xyz"))
     assert named.startswith(f"{tmp_path / 'out.xyz'}: ")
     (tmp_path / "empty").mkdir()
-    assert refused(str(tmp_path / "empty"), str(log)) == f"{tmp_path / 'empty'}: no pictures in it"
+    assert refused(str(tmp_path / "empty"), str(log)) == f"{tmp_path / 'empty'}: contains no pictures"

@@ -226,7 +226,7 @@ def test_training_lowers_the_rate(frozen: DCA, latents: Latents) -> None:
         (row,) = measure(model, one, [photo(CACHED_CROP, CACHED_CROP)], CPU, quiet=True)
         return row["bpp"]
 
-    options = replace(OPTIONS, steps=100, crop=128, rate=5e-3, warm_up=5)
+    options = replace(OPTIONS, steps=100, crop=128, learning_rate=5e-3, warm_up=5)
     trained, facts = train_variant(frozen, Variant("RL"), one, options, CPU, quiet=True)
     assert [step for step, _ in facts["curve"]] == list(range(5, 101, 5))
     assert rate(trained) < 0.9 * rate(fresh_model(frozen, Variant("RL")))
@@ -558,7 +558,7 @@ def test_pictures_that_are_too_small(place: Path, tmp_path: Path) -> None:
     (tmp_path / "small").mkdir()
     Image.fromarray(photo(200, 63)).save(tmp_path / "small" / "a.png")
     result = call(place, tmp_path / "out", "--validation", str(tmp_path / "small"), "--validation-pictures", "9")
-    assert result.stderr == "dcacodec: error: pictures to measure on need 64 pixels at least to each side\n"
+    assert result.stderr == "dcacodec: error: validation pictures must have at least 64x64 pixels\n"
 
 
 def test_the_config_of_a_variant_differs_in_nothing_else(frozen: DCA) -> None:

@@ -193,12 +193,12 @@ def _missing_shard(folder: Path) -> tuple[Path, str]:
 
 def _empty_folder(folder: Path) -> tuple[Path, str]:
     (folder / "notes.txt").write_bytes(b"text")
-    return folder, f"{folder}: no pictures in it"
+    return folder, f"{folder}: contains no pictures"
 
 
 def _empty_shard(folder: Path) -> tuple[Path, str]:
     path = shard(folder / "empty.tar", {"notes.txt": b"text"})
-    return path, f"{path}: no pictures in it"
+    return path, f"{path}: contains no pictures"
 
 
 def _no_shard(folder: Path) -> tuple[Path, str]:
@@ -256,7 +256,7 @@ def test_a_bad_source_to_validate_on_is_found_before_training(pictures: Path, tm
     missing = tmp_path / "missing"
     assert_fails(call(*arguments, "--validation", missing), f"{missing}: No such file or directory")
     (tmp_path / "small.png").write_bytes(png(photo(200, 63)))
-    message = "pictures to measure on need 64 pixels at least to each side"
+    message = "validation pictures must have at least 64x64 pixels"
     assert_fails(call(*arguments, "--validation", tmp_path / "small.png"), message)
     assert not (tmp_path / "run").exists()
 
@@ -305,8 +305,8 @@ def test_crops_are_rectangles_of_pictures_in_all_eight_positions() -> None:
 def test_a_picture_is_drawn_in_proportion_to_its_area() -> None:
     pictures = [photo(8, 8), photo(8, 24), photo(7, 90), photo(16, 16)]
     sampler = CropSampler(pictures, (8, 16), CPU, np.random.default_rng(0))
-    assert sampler.chances[8].tolist() == [1 / 8, 3 / 8, 0, 1 / 2]
-    assert sampler.chances[16].tolist() == [0, 0, 0, 1]
+    assert sampler.probabilities[8].tolist() == [1 / 8, 3 / 8, 0, 1 / 2]
+    assert sampler.probabilities[16].tolist() == [0, 0, 0, 1]
     with pytest.raises(TrainingError, match=r"^no picture is as large as the crop, 17 pixels$"):
         CropSampler(pictures, (8, 17), CPU, np.random.default_rng(0))
 
@@ -413,8 +413,8 @@ def test_the_loss_by_hand() -> None:
 
 
 def test_the_learning_rate_by_steps() -> None:
-    options = replace(QUICK, steps=400, rate=0.5, warm_up=100)
-    rate = [options.learning_rate(step, 1e9) for step in range(402)]
+    options = replace(QUICK, steps=400, learning_rate=0.5, warm_up=100)
+    rate = [options.learning_rate_at(step, 1e9) for step in range(402)]
     assert rate[0] == pytest.approx(0.5 / 100)
     assert rate[49] == pytest.approx(0.25 * (0.01 + 0.99 * (1 + math.cos(math.pi * 49 / 400)) / 2))
     assert rate[99] == pytest.approx(0.5 * (0.01 + 0.99 * (1 + math.cos(math.pi * 99 / 400)) / 2))
@@ -425,8 +425,8 @@ def test_the_learning_rate_by_steps() -> None:
 
 
 def test_the_learning_rate_that_falls_late() -> None:
-    options = replace(QUICK, steps=400, rate=0.5, warm_up=100, decay_share=0.25)
-    rate = [options.learning_rate(step, 1e9) for step in range(402)]
+    options = replace(QUICK, steps=400, learning_rate=0.5, warm_up=100, decay_share=0.25)
+    rate = [options.learning_rate_at(step, 1e9) for step in range(402)]
     assert rate[49] == pytest.approx(0.25)
     assert rate[99:301] == [pytest.approx(0.5)] * 202
     assert rate[325] == pytest.approx(0.5 * (0.01 + 0.99 * (1 + math.cos(math.pi / 4)) / 2))
@@ -435,12 +435,14 @@ def test_the_learning_rate_that_falls_late() -> None:
 
 
 def test_the_learning_rate_by_minutes() -> None:
-    options = replace(QUICK, minutes=2.0, steps=400, rate=0.5, warm_up=100)  # minutes count where both are given
-    assert options.learning_rate(99, 0.0) == pytest.approx(0.5)
-    assert options.learning_rate(9, 60.0) == pytest.approx(0.05 * 0.505)
-    assert options.learning_rate(500, 30.0) == pytest.approx(0.5 * (0.01 + 0.99 * (1 + math.cos(math.pi / 4)) / 2))
-    assert options.learning_rate(500, 60.0) == pytest.approx(0.5 * 0.505)
-    assert options.learning_rate(500, 120.0) == options.learning_rate(500, 1e9) == pytest.approx(0.005)
+    options = replace(
+        QUICK, minutes=2.0, steps=400, learning_rate=0.5, warm_up=100
+    )  # minutes count where both are given
+    assert options.learning_rate_at(99, 0.0) == pytest.approx(0.5)
+    assert options.learning_rate_at(9, 60.0) == pytest.approx(0.05 * 0.505)
+    assert options.learning_rate_at(500, 30.0) == pytest.approx(0.5 * (0.01 + 0.99 * (1 + math.cos(math.pi / 4)) / 2))
+    assert options.learning_rate_at(500, 60.0) == pytest.approx(0.5 * 0.505)
+    assert options.learning_rate_at(500, 120.0) == options.learning_rate_at(500, 1e9) == pytest.approx(0.005)
     assert [options.progress(10**9, seconds) for seconds in (0, 30, 120, 999)] == [0, 0.25, 1, 1]
 
 
@@ -467,8 +469,8 @@ def test_crops_grow_at_the_end_and_a_step_keeps_its_pixels() -> None:
         ({"decay_share": 1.5}, "the decay share must be above 0 and at most 1, not 1.5"),
         ({"steps": 0}, "a run needs a length: minutes or steps"),
         ({"minutes": -1.0}, "a run needs a length: minutes or steps"),
-        ({"batch": 0}, "batch and warm-up must be 1 at least"),
-        ({"warm_up": 0}, "batch and warm-up must be 1 at least"),
+        ({"batch": 0}, "batch and warm-up must be at least 1"),
+        ({"warm_up": 0}, "batch and warm-up must be at least 1"),
         ({"precision": "half"}, "the precision must be auto, float32 or bfloat16, not 'half'"),
     ],
 )
@@ -511,10 +513,10 @@ def stop_at(step: int, stop: Callable[[], object], monkeypatch: pytest.MonkeyPat
     """Call `stop` when the optimiser step with this number is about to be done."""
     honest = Trainer.train_step
 
-    def watched(self: Trainer, picture: Tensor, position: Tensor, rate: float) -> dict[str, float]:
+    def watched(self: Trainer, picture: Tensor, position: Tensor, learning_rate: float) -> dict[str, float]:
         if self.step == step:
             stop()
-        return honest(self, picture, position, rate)
+        return honest(self, picture, position, learning_rate)
 
     monkeypatch.setattr(Trainer, "train_step", watched)
 
@@ -578,10 +580,10 @@ def test_a_run_whose_crops_grow_is_resumed_just_so(
     seen: list[tuple[int, ...]] = []
     honest = Trainer.train_step
 
-    def watched(self: Trainer, picture: Tensor, position: Tensor, rate: float) -> dict[str, float]:
+    def watched(self: Trainer, picture: Tensor, position: Tensor, learning_rate: float) -> dict[str, float]:
         seen.append(tuple(picture.shape))
         assert position.shape == (len(picture),)
-        return honest(self, picture, position, rate)
+        return honest(self, picture, position, learning_rate)
 
     monkeypatch.setattr(Trainer, "train_step", watched)
     train([str(pictures)], tmp_path / "one", options, quiet=True)
@@ -784,12 +786,19 @@ def test_curves_are_drawn_from_the_log(pictures: Path, tmp_path: Path) -> None:
     drawn = {line.get_gid(): line for axes in figure.axes for line in axes.get_lines()}
     (trained,) = (line for line in lines if line["kind"] == "train")
     (checked,) = (line for line in lines if line["kind"] == "validation")
-    for gid, value in (("training", trained["loss"]), ("rate", trained["rate"]), ("validation", checked["loss"])):
+    curves = {"training": trained["loss"], "learning-rate": trained["learning_rate"], "validation": checked["loss"]}
+    for gid, value in curves.items():
         assert np.asarray(drawn[gid].get_xydata()).tolist() == [[64 * 64 * 8 / 1e6, value]]
     for row in checked["qualities"]:
         for value in ("psnr", "bpp"):
             (point,) = np.asarray(drawn[f"{value}-{row['quality']}"].get_xydata()).tolist()
             assert point == [64 * 64 * 8 / 1e6, row[value]]
+
+
+def test_a_log_with_the_old_name_of_the_learning_rate_is_drawn() -> None:
+    old = [{"kind": "train", "pixels": 1e6, "loss": 1.0, "rate": 0.25}]
+    drawn = [line for axes in draw_curves(old).axes for line in axes.get_lines() if line.get_gid() == "learning-rate"]
+    assert [np.asarray(line.get_xydata()).tolist() for line in drawn] == [[[1.0, 0.25]]]
 
 
 @pytest.mark.slow
@@ -800,7 +809,9 @@ def test_curves_that_cannot_be_drawn_do_not_end_a_training(
     options = replace(QUICK, plot=True, validate_every=0.0)
     train([str(pictures)], tmp_path, options, [str(pictures)], validation_pictures=1, quiet=True)
     assert state_of(tmp_path)["step"] == 6
-    told = f"dcacodec: the curves are not drawn: {tmp_path / 'log.jsonl'}: a line lacks what is to be drawn\n"
+    told = (
+        f"dcacodec: warning: the curves cannot be drawn: {tmp_path / 'log.jsonl'}: a line lacks a value to be drawn\n"
+    )
     assert capsys.readouterr().err == 7 * told
     assert {each.name for each in tmp_path.iterdir()} == {"checkpoint.pt", "log.jsonl"}
 
@@ -817,13 +828,13 @@ def test_a_log_is_read_without_what_was_done_twice(tmp_path: Path) -> None:
     path.write_text(json.dumps(killed[0]) + '\n{"kind": "tr\n' + json.dumps(killed[1]) + "\n", "utf-8")
     assert read_log(path) == killed[:2]  # the line between was torn
     path.write_text(json.dumps(killed[0]) + "\n{}\n", "utf-8")
-    with pytest.raises(TrainingError, match=r"line 2 is not one of a training log$"):
+    with pytest.raises(TrainingError, match=r"line 2 does not belong to a training log$"):
         read_log(path)
     path.write_text(json.dumps(killed[0]) + '\n{"kind": "train", "loss": NaN}\n', "utf-8")
     assert read_log(path) == killed[:1]  # that is no JSON
     for content in (b'{"kind": "tr', b"", b"\xff\xfe{}", b"[" * 100_000):
         path.write_bytes(content)
-        with pytest.raises(TrainingError, match=r"log\.jsonl is no training log$"):
+        with pytest.raises(TrainingError, match=r"log\.jsonl is not a training log$"):
             read_log(path)
 
 
@@ -831,9 +842,9 @@ def test_a_log_is_read_without_what_was_done_twice(tmp_path: Path) -> None:
     ("log", "message"),
     [
         (None, "No such file or directory"),
-        ("", "log.jsonl is no training log"),
-        ('{"kind": "train", "pixels": 1}', "log.jsonl: a line lacks what is to be drawn"),
-        ('{"kind": "validation", "pixels": 1, "loss": 1, "qualities": [{}]}', "a line lacks what is to be drawn"),
+        ("", "log.jsonl is not a training log"),
+        ('{"kind": "train", "pixels": 1}', "log.jsonl: a line lacks a value to be drawn"),
+        ('{"kind": "validation", "pixels": 1, "loss": 1, "qualities": [{}]}', "a line lacks a value to be drawn"),
     ],
 )
 def test_curves_that_cannot_be_drawn(log: str | None, message: str, tmp_path: Path) -> None:
@@ -898,14 +909,14 @@ def test_another_runs_checkpoint_starts_a_fresh_schedule(
     first: dict[str, Any] = {}
     honest = Trainer.train_step
 
-    def watched(self: Trainer, picture: Tensor, position: Tensor, rate: float) -> dict[str, float]:
+    def watched(self: Trainer, picture: Tensor, position: Tensor, learning_rate: float) -> dict[str, float]:
         model = {name: value.clone() for name, value in self.model.state_dict().items()}
-        first.setdefault("seen", (self.step, self.seconds, self.pixels, rate, model))
-        return honest(self, picture, position, rate)
+        first.setdefault("seen", (self.step, self.seconds, self.pixels, learning_rate, model))
+        return honest(self, picture, position, learning_rate)
 
     monkeypatch.setattr(Trainer, "train_step", watched)
     train([str(pictures)], tmp_path / "run", QUICK, resume=tmp_path / "other.pt", quiet=True)
-    assert first["seen"][:4] == (0, 0.0, uninterrupted["pixels"], QUICK.rate / 2)
+    assert first["seen"][:4] == (0, 0.0, uninterrupted["pixels"], QUICK.learning_rate / 2)
     assert same(first["seen"][4], uninterrupted["model"])
     whole = state_of(tmp_path / "run")
     assert (whole["step"], whole["pixels"]) == (6, 2 * 6 * 2 * 64 * 64)
@@ -914,7 +925,7 @@ def test_another_runs_checkpoint_starts_a_fresh_schedule(
     run = tmp_path / "run"
     result = call("train", pictures, "--run", run, *ONE_STEP[:-1], "--resume", tmp_path / "other.pt")
     assert result.exit_code == 0
-    assert f"resuming {run / 'checkpoint.pt'}, not starting from {tmp_path / 'other.pt'}\n" in result.stderr
+    assert f"resuming from {run / 'checkpoint.pt'}, not starting from {tmp_path / 'other.pt'}\n" in result.stderr
     assert same(state_of(run)["model"], whole["model"])
 
 
@@ -926,12 +937,12 @@ def test_published_weights_are_gone_on_from(pictures: Path, tmp_path: Path, monk
     first: dict[str, Any] = {}
     honest = Trainer.train_step
 
-    def watched(self: Trainer, picture: Tensor, position: Tensor, rate: float) -> dict[str, float]:
+    def watched(self: Trainer, picture: Tensor, position: Tensor, learning_rate: float) -> dict[str, float]:
         model, average = (
             {name: value.clone() for name, value in each.state_dict().items()} for each in (self.model, self.average)
         )
         first.setdefault("seen", (self.step, self.pixels, len(self.optimiser.state), model, average))
-        return honest(self, picture, position, rate)
+        return honest(self, picture, position, learning_rate)
 
     monkeypatch.setattr(Trainer, "train_step", watched)
     train([str(pictures)], tmp_path / "run", QUICK, resume=path, quiet=True)
@@ -1100,7 +1111,7 @@ def test_weights_that_are_not_finite_spare_the_checkpoint(pictures: Path, tmp_pa
     train([str(pictures)], tmp_path, replace(QUICK, steps=2), quiet=True)
     before = (tmp_path / "checkpoint.pt").read_bytes()
     with pytest.raises(TrainingError, match=r"^the weights are not finite at step 3 and are not saved$"):
-        train([str(pictures)], tmp_path, replace(QUICK, steps=3, rate=1e300, warm_up=1), quiet=True)
+        train([str(pictures)], tmp_path, replace(QUICK, steps=3, learning_rate=1e300, warm_up=1), quiet=True)
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
 
 
@@ -1252,14 +1263,14 @@ def test_a_signal_to_a_process_of_its_own(pictures: Path, tmp_path: Path) -> Non
 def test_training_lowers_the_loss(tmp_path: Path) -> None:
     """Everything from a fixed seed, and measured without noise: at every quality fewer bits and a better picture."""
     goal = photo(64, 64, 3)
-    options = replace(QUICK, steps=80, batch=4, warm_up=10, rate=5e-3, ema=0.9)
+    options = replace(QUICK, steps=80, batch=4, warm_up=10, learning_rate=5e-3, ema=0.9)
     trainer = Trainer(options, tmp_path, TINY, CPU)
     trainer.start([photo(96, 128, number) for number in range(10, 16)])
     before = [trainer.validate([goal], quality) for quality in (5, 50, 95)]
     sampler = CropSampler([goal], (64,), CPU, trainer.random)
     for step in range(80):
         position = torch.from_numpy(draw_positions(TINY, 4, trainer.random))
-        trainer.train_step(sampler.batch(4, 64), position, options.learning_rate(step, 0))
+        trainer.train_step(sampler.batch(4, 64), position, options.learning_rate_at(step, 0))
     for old, quality in zip(before, (5, 50, 95), strict=True):
         new = trainer.validate([goal], quality)
         assert new["loss"] < 0.8 * old["loss"]
@@ -1403,7 +1414,7 @@ def test_the_log_and_a_quiet_run(pictures: Path, tmp_path: Path, monkeypatch: py
         5,
         "--batch",
         2,
-        "--rate",
+        "--learning-rate",
         0.004,
         "--precision",
         "float32",
@@ -1426,7 +1437,7 @@ def test_the_log_and_a_quiet_run(pictures: Path, tmp_path: Path, monkeypatch: py
     ]
     keys = {
         "start": {"options", "threads", "processes", "bfloat16"},
-        "train": {"rate", "loss", "bpp", "norm"},
+        "train": {"learning_rate", "loss", "bpp", "norm"},
         "validation": {"loss", "qualities"},
         "end": set(),
     }
@@ -1434,10 +1445,12 @@ def test_the_log_and_a_quiet_run(pictures: Path, tmp_path: Path, monkeypatch: py
         assert set(line) == {"kind", "step", "minutes", "pixels"} | keys[line["kind"]]
         assert line["pixels"] == line["step"] * 2 * 64 * 64
         assert math.isfinite(line.get("loss", 0.0))
-    expected = TrainingOptions(preset="tiny", steps=5, batch=2, crop=64, rate=0.004, precision="float32")
+    expected = TrainingOptions(preset="tiny", steps=5, batch=2, crop=64, learning_rate=0.004, precision="float32")
     assert TrainingOptions(**lines[0]["options"]) == expected
     assert (lines[0]["processes"], lines[0]["threads"], lines[0]["bfloat16"]) == (1, 1, False)
-    assert [line["rate"] for line in lines[1:4]] == [round(expected.learning_rate(step, 0), 7) for step in (1, 3, 4)]
+    assert [line["learning_rate"] for line in lines[1:4]] == [
+        round(expected.learning_rate_at(step, 0), 7) for step in (1, 3, 4)
+    ]
     rows = lines[4]["qualities"]
     assert [row["quality"] for row in rows] == list(loop.VALIDATION_QUALITIES)
     assert lines[4]["loss"] == pytest.approx(sum(row["loss"] for row in rows) / len(rows), abs=1e-5)
@@ -1470,8 +1483,8 @@ def test_progress_is_shown_on_stderr(pictures: Path, tmp_path: Path) -> None:
             "Error: Invalid value for '--seed': -1 is not in the range 0<=x<=4294967295.\n",
         ),
         (["--threads", 10**11], 2, "'--threads': 100000000000 is not in the range 1<=x<=1024.\n"),
-        (["--steps", 1, "--rate", "nan"], 2, "Error: rate must be a finite number, not nan.\n"),
-        (["--steps", 1, "--rate", "inf"], 2, "Error: rate must be a finite number, not inf.\n"),
+        (["--steps", 1, "--learning-rate", "nan"], 2, "Error: learning rate must be a finite number, not nan.\n"),
+        (["--steps", 1, "--learning-rate", "inf"], 2, "Error: learning rate must be a finite number, not inf.\n"),
         (["--steps", 1, "--ema", "nan"], 2, "Error: ema must be a finite number, not nan.\n"),
         (["--max-minutes", "nan"], 2, "Error: minutes must be a finite number, not nan.\n"),
         (["--steps", 1, "--save-every", "nan"], 2, "Error: save every must be a finite number, not nan.\n"),

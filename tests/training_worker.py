@@ -61,10 +61,10 @@ def steps(workers: Workers, folder: Path, part: slice) -> Trainer:
     """`STEPS` steps on a part of the whole batch."""
     trainer = Trainer(OPTIONS, folder, TINY, CPU, workers)
     trainer.start([photo(96, 128, n + workers.rank) for n in range(6)])  # as on machines that do not round alike
-    trainer.agree()
+    trainer.synchronise()
     for step in range(STEPS):
         picture, position = (whole[part] for whole in whole_batch(step))
-        trainer.train_step(picture, position, OPTIONS.rate)
+        trainer.train_step(picture, position, OPTIONS.learning_rate)
     return trainer
 
 
@@ -83,14 +83,14 @@ def main(folder: Path) -> None:
         def start(self, pictures: Sequence[NDArray[np.uint8]]) -> None:
             super().start([*pictures[self.workers.rank :]])  # again not the same
 
-        def train_step(self, picture: Tensor, position: Tensor, rate: float) -> dict[str, float]:
+        def train_step(self, picture: Tensor, position: Tensor, learning_rate: float) -> dict[str, float]:
             seen.setdefault("trainer", self)
             seen.setdefault("picture", picture)
             seen.setdefault("noise", torch.get_rng_state())
             seen.setdefault("shapes", []).append(tuple(picture.shape))
             if self.step == STEPS and self.workers.rank == self.workers.count - 1:
                 os.kill(os.getpid(), signal.SIGTERM)
-            return super().train_step(picture, position, rate)
+            return super().train_step(picture, position, learning_rate)
 
     with Workers.joined(CPU) as workers:
         mine = slice(workers.rank, None, workers.count)

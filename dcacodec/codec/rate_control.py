@@ -117,7 +117,7 @@ def _encoded(
 
 
 def _quality(target: Target, place: int) -> int:
-    """The quality at a place, 0 to 99. Places are ordered so that the first ones are the likeliest to meet the target."""
+    """The quality at a place, 0 to 99, of an order in which the first ones are the likeliest to meet the target."""
     return HIGHEST - place if isinstance(target, QualityTarget) else LOWEST + place
 
 

@@ -1,7 +1,7 @@
 """A figure, its style, and its files.
 
-Drawn with Matplotlib's objects, without pyplot, so nothing is left behind and no display is needed. The same data give
-the same bytes with the same Matplotlib: no dates are written, and the identifiers in SVG files are salted alike.
+Figures are made without pyplot, so there is no global state and no display is needed. The same data give the same bytes
+with the same version of Matplotlib: no dates are written, and the salt of identifiers in SVG files is fixed.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ INK: Final = "#1b1f24"
 MUTED: Final = "#5b6470"
 FAINT: Final = "#dde2e8"
 PAPER: Final = "#ffffff"
-"""The colours of everything that is no data. No series has one of them, so a page can put its own in their place."""
+"""The colours of everything but data. No series has one of them, so that a page can replace them."""
 
-STYLE: Final[Any] = {  # the names are no type that all versions of Matplotlib share
+STYLE: Final[Any] = {  # its type differs between versions of Matplotlib
     "font.family": "sans-serif",
     "font.size": 10,
     "text.color": INK,
@@ -60,10 +60,10 @@ class Plot:
     """A figure.
 
     Attributes:
-        name: of its files, without the ending.
-        title: what it shows, in a few words.
+        name: of its files, without the suffix.
+        title: of the figure.
         caption: how to read it, and what was left out.
-        figure: of Matplotlib. Each series is a group whose gid is told by what draws it.
+        figure: of Matplotlib. Each series is a group with a gid.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Plot:
     figure: Figure
 
     def render(self, form: Format) -> bytes:
-        """The content of a file of this format. SVG keeps its text as text."""
+        """The content of a file in this format. Text in SVG files stays text."""
         buffer = BytesIO()
         metadata = {"Software": None} if form == "png" else {"Date": None, "Creator": None}
         with rc_context(STYLE):
@@ -81,7 +81,7 @@ class Plot:
 
 
 def save(plots: Iterable[Plot], folder: Path) -> list[Path]:
-    """Write plots into a folder, each under its name in all of `FORMATS`.
+    """Write plots to a folder, each in all of `FORMATS`.
 
     Raises:
         OSError: a file cannot be written.

@@ -1,4 +1,4 @@
-"""The model card: what published weights are, how they were trained, what they achieve."""
+"""The model card of published weights: description, training, rate and distortion."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CARD_QUALITIES = (1, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
 
 
 def rate_distortion(codec: Codec, pictures: Sequence[NDArray[np.uint8]], quality: int) -> dict[str, float]:
-    """Means over the pictures of real files: bpp of the file, PSNR in dB, and bpp of each stream."""
+    """Means over real files of pictures: bpp of the file, PSNR in dB, and bpp of each stream."""
     rows = []
     for pixels in pictures:
         data = codec.encode(Picture(pixels), quality=quality)
@@ -38,14 +38,14 @@ def make_card(
     pictures: Sequence[NDArray[np.uint8]],
     quiet: bool = False,
 ) -> str:
-    """A weights file's card, in Markdown.
+    """The model card of a weights file, in Markdown.
 
     Args:
         weights: to be published.
         size: of their file, in bytes.
-        run: that they come from.
-        trained_on: the training pictures, in words.
-        pictures: for the rate-distortion table; none for a card without one.
+        run: the training run that they come from.
+        trained_on: description of the training pictures.
+        pictures: for the rate-distortion table; none for a card without it.
         quiet: no progress bar.
     """
     codec, config, fingerprint = Codec(weights), weights.config, weights.fingerprint.hex()

@@ -1,12 +1,12 @@
-"""Checkpoints: a training run's state in one file, or in parts of a given size.
+"""Checkpoints: the state of a training run in one file, or in parts of a given size.
 
-In parts, ``checkpoint.pt`` becomes ``checkpoint.pt.json``, the index, and the files that it names::
+In parts, ``checkpoint.pt`` becomes an index, ``checkpoint.pt.json``, and the files that it names::
 
     {"bytes": 30000000, "sha256": "...",
      "parts": [{"file": "checkpoint.pt.5e884898.000", "bytes": 15000000, "sha256": "..."}, ...]}
 
-The parts, joined, are the file. Their names hold the first digits of its SHA-256: a new checkpoint's parts lie beside
-those of the old one until the index, replaced in one go, names them.
+The checkpoint is the concatenation of its parts. Their names contain the first digits of its SHA-256, so that the parts
+of a new checkpoint can be written beside those of the old one before the index is replaced, atomically.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ MOST_PARTS = 1000
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What a checkpoint tells of the run that made it.
+    """Facts about a training run, from its checkpoint.
 
     Attributes:
-        minutes, steps: of its last schedule.
+        minutes, steps: length of its last schedule.
         batch: crops per step and process.
-        crop: their side in pixels.
-        provenance: pixels seen in all, those of earlier runs included, and what it was trained for.
+        crop: side of the crops in pixels.
+        provenance: pixels seen in total, including those of earlier runs, and the distortion trained for.
     """
 
     minutes: float
@@ -51,7 +51,7 @@ class RunFacts:
 
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> RunFacts:
-        """Those of a checkpoint's state."""
+        """The facts in the state of a checkpoint."""
         options = state["options"]
         batch, crop = (int(options[name]) for name in ("batch", "crop"))
         tune = options.get("tune", "psnr")
@@ -61,19 +61,19 @@ class RunFacts:
 
 
 def index_of(path: Path) -> Path:
-    """Where the index of a checkpoint's parts lies."""
+    """The path of the index of a checkpoint's parts."""
     return path.with_name(path.name + ".json")
 
 
 def newest_checkpoint(path: Path) -> Path | None:
     """The checkpoint file, or the index of its parts, whichever was written last; None where there is neither."""
-    # Both are there only if a process was killed as it changed from one to the other.
+    # Both exist only if a process was killed while it changed from one to the other.
     found = [each for each in (path, index_of(path)) if each.exists()]
     return max(found, key=lambda each: each.stat().st_mtime_ns, default=None)
 
 
 def write_checkpoint(path: Path, state: dict[str, Any], part_size: int = 0) -> Path:
-    """Put a state in place of the one before it; whatever goes wrong, one of the two is there, whole.
+    """Replace a checkpoint. Whatever goes wrong, either the old one or the new one is complete.
 
     Args:
         path: of the file, also where it is written in parts.
@@ -103,7 +103,7 @@ def write_checkpoint(path: Path, state: dict[str, Any], part_size: int = 0) -> P
         for begin in range(0, len(content), part_size):
             part = content[begin : begin + part_size]
             target = path.with_name(f"{path.name}.{digest[:8]}.{len(parts):03}")
-            if not target.exists():  # else it is part of the very same state, which may be the one to fall back on
+            if not target.exists():  # else it belongs to an identical checkpoint, which must survive an error
                 made.append(target)
             write_atomically(target, lambda file, part=part: file.write(part))  # type: ignore[misc]
             parts.append({"file": target.name, "bytes": len(part), "sha256": hashlib.sha256(part).hexdigest()})
@@ -119,7 +119,7 @@ def write_checkpoint(path: Path, state: dict[str, Any], part_size: int = 0) -> P
 
 
 def _remove_parts(path: Path, keep: set[str]) -> None:
-    """Remove parts of older checkpoints, and of such that were never finished."""
+    """Remove the parts of older and of incomplete checkpoints."""
     pattern = re.compile(re.escape(path.name) + r"\.[0-9a-f]{8}\.[0-9]{3}")
     for each in path.parent.iterdir():
         if pattern.fullmatch(each.name) and each.name not in keep:
@@ -127,7 +127,7 @@ def _remove_parts(path: Path, keep: set[str]) -> None:
 
 
 def _joined(index: Path) -> bytes:
-    """The parts that an index names, as one."""
+    """The concatenated parts of an index."""
     try:
         content = json.loads(index.read_text("utf-8"))
         parts = [(str(part["file"]), str(part["sha256"])) for part in content["parts"]]
@@ -152,14 +152,14 @@ def _joined(index: Path) -> bytes:
 
 @contextmanager
 def opened_checkpoint(path: Path) -> Iterator[dict[str, Any]]:
-    """The state in a checkpoint, on the processor, for a block that takes it over.
+    """The state in a checkpoint, on the CPU, for the block that loads it.
 
     Args:
         path: of the file, or of the index of its parts (``.json``).
 
     Raises:
-        WeightsError: the file is no checkpoint, a part is missing or damaged, or the block found that its content does
-            not fit.
+        WeightsError: the file is not a checkpoint, a part is missing or damaged, or its content does not fit (any other
+            exception of the block).
         OSError: it cannot be read.
     """
     try:
@@ -171,5 +171,5 @@ def opened_checkpoint(path: Path) -> Iterator[dict[str, Any]]:
             yield state
     except (DcaError, OSError, MemoryError):
         raise
-    except Exception as error:  # PyTorch raises nearly anything where bytes are wrong or tensors do not fit
+    except Exception as error:  # PyTorch raises many kinds of errors for damaged files and for tensors that do not fit
         raise WeightsError(f"{path}: not a checkpoint, or one of a network that this version does not have") from error

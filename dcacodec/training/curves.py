@@ -1,4 +1,4 @@
-"""A run's curves, drawn from its log alone: `dcacodec train --plot`, or scripts/training_curves.py."""
+"""Training curves, drawn from the log of a run: `dcacodec train --plot`, or scripts/training_curves.py."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ LOG_NAME = "log.jsonl"
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The lines of a log, in order; what a killed run logged after the checkpoint that it was gone on from is left out.
+    """The lines of a log, in order, without steps that a killed run logged after the checkpoint it later resumed from.
 
-    So is a line that is no JSON: it is torn where the run was killed while writing it.
+    Incomplete lines, which a killed run may leave, are skipped.
 
     Raises:
-        TrainingError: a line is none of a training log, or all are torn.
+        TrainingError: a line does not belong to a training log, or all lines are incomplete.
         OSError: the file cannot be read.
     """
     lines: list[dict[str, Any]] = []
     for number, text in enumerate(path.read_text("utf-8", "replace").splitlines(), 1):
         try:
-            line = json.loads(text, parse_constant=no_number)
+            line = json.loads(text, parse_constant=reject_constant)
         except (ValueError, RecursionError):
             continue
         try:
@@ -36,19 +36,19 @@ def read_log(path: Path) -> list[dict[str, Any]]:
                 lines = [each for each in lines if each["pixels"] <= line["pixels"]]
             lines.append(line)
         except (KeyError, TypeError) as error:
-            raise TrainingError(f"{path}: line {number} is not one of a training log") from error
+            raise TrainingError(f"{path}: line {number} does not belong to a training log") from error
     if not lines:
-        raise TrainingError(f"{path} is no training log")
+        raise TrainingError(f"{path} is not a training log")
     return lines
 
 
-def no_number(name: str) -> float:
-    """JSON has no NaN; Python's reader does."""
-    raise ValueError(f"{name} is no JSON")
+def reject_constant(name: str) -> float:
+    """Reject NaN and infinities, which JSON does not have but Python's reader accepts."""
+    raise ValueError(f"{name} is not JSON")
 
 
 def require_matplotlib() -> None:
-    """Find out early whether curves can be drawn.
+    """Check early that curves can be drawn.
 
     Raises:
         TrainingError: Matplotlib is not installed.
@@ -60,10 +60,10 @@ def require_matplotlib() -> None:
 
 
 def write_curves(folder: Path) -> list[Path]:
-    """Draw a run's log as curves.png and curves.svg beside it.
+    """Draw the log in a run's folder as curves.png and curves.svg.
 
     Returns:
-        The files' paths.
+        The paths of the files.
 
     Raises:
         TrainingError: the log is damaged, or Matplotlib is not installed.
@@ -76,7 +76,7 @@ def write_curves(folder: Path) -> list[Path]:
     try:
         figure = draw_curves(read_log(path))
     except (LookupError, TypeError, ValueError) as error:
-        raise TrainingError(f"{path}: a line lacks what is to be drawn") from error
+        raise TrainingError(f"{path}: a line lacks a value to be drawn") from error
     return save([Plot("curves", "Training", "", figure)], folder)
 
 
@@ -99,7 +99,8 @@ def draw_curves(lines: list[dict[str, Any]]) -> Figure:
     panels[0].plot(over(steps), [line["loss"] for line in steps], label="training", linewidth=0.8, gid="training")
     panels[0].plot(over(checks), [line["loss"] for line in checks], "o-", label="validation", gid="validation")
     panels[0].set(title="Loss", yscale="log")
-    panels[1].plot(over(steps), [line["rate"] for line in steps], gid="rate")
+    rates = [line["rate"] if "rate" in line else line["learning_rate"] for line in steps]  # old logs have "rate"
+    panels[1].plot(over(steps), rates, gid="learning-rate")
     panels[1].set(title="Learning rate")
     qualities = [row["quality"] for row in checks[-1]["qualities"]] if checks else []
     for i, quality in enumerate(qualities):

@@ -1,4 +1,4 @@
-"""Pictures for training: decoded once, kept in memory as uint8, crops and flips cut from there."""
+"""Training pictures: decoded once, kept in memory as uint8, and sampled as crops with flips."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dcacodec.network.config import REGIONAL_STRIDE
 
 
 def _encoded(source: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and content of the pictures of a folder (recursively), of a tar shard, or of a single picture."""
+    """Name and content of each picture file in a folder (recursively) or tar shard, or of a single picture."""
     if source.is_dir():
         for path in sorted(source.rglob("*")):
             if has_picture_name(path) and path.is_file():
@@ -41,10 +41,10 @@ def _encoded(source: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def digest_of(sources: Sequence[str | Path]) -> str:
-    """SHA-256 of the files that `load_pictures` would read.
+    """SHA-256 of the files that `load_pictures` reads.
 
     Raises:
-        ImageError: a shard is no tar file.
+        ImageError: a shard is not a tar file.
         OSError: a file cannot be read.
     """
     total = hashlib.sha256()
@@ -55,14 +55,14 @@ def digest_of(sources: Sequence[str | Path]) -> str:
 
 
 def load_pictures(sources: Sequence[str | Path], quiet: bool = False) -> list[NDArray[np.uint8]]:
-    """All pictures of tar shards, folders and files, each (H, W, 3) uint8, as the codec reads them.
+    """Read all pictures of tar shards, folders and files, each (H, W, 3) uint8, as the codec reads them.
 
-    Of folders and shards, files that are not named like a picture are left out.
+    Files in folders and shards are ignored unless their suffix is that of a picture format.
 
     Raises:
         ImageError: a picture or a shard cannot be read.
-        TrainingError: a folder or shard holds no picture.
-        OSError: a source is not there.
+        TrainingError: a folder or shard contains no pictures.
+        OSError: a source does not exist.
     """
     pictures: list[NDArray[np.uint8]] = []
     with tqdm(desc="reading pictures", unit="picture", disable=quiet) as bar:
@@ -75,33 +75,33 @@ def load_pictures(sources: Sequence[str | Path], quiet: bool = False) -> list[ND
                     raise ImageError(f"{name}: {error}") from error
                 bar.update()
             if len(pictures) == before:
-                raise TrainingError(f"{source}: no pictures in it")
+                raise TrainingError(f"{source}: contains no pictures")
     return pictures
 
 
 def whole_blocks(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(H, W, 3) without the last rows and columns beyond a multiple of 64, which is what the network takes."""
+    """A picture (H, W, 3) cropped to multiples of 64 pixels, which the network requires."""
     height, width = (side // REGIONAL_STRIDE * REGIONAL_STRIDE for side in picture.shape[:2])
     return picture[:height, :width]
 
 
 def require_blocks(pictures: Sequence[NDArray[np.uint8]]) -> None:
-    """Refuse pictures of which `whole_blocks` leaves nothing.
+    """Refuse pictures that `whole_blocks` would crop to nothing.
 
     Raises:
         TrainingError: one is too small.
     """
     if any(min(picture.shape[:2]) < REGIONAL_STRIDE for picture in pictures):
-        raise TrainingError(f"pictures to measure on need {REGIONAL_STRIDE} pixels at least to each side")
+        raise TrainingError(f"validation pictures must have at least {REGIONAL_STRIDE}x{REGIONAL_STRIDE} pixels")
 
 
 def to_input(picture: NDArray[np.uint8], device: torch.device) -> Tensor:
-    """(H, W, 3) -> (1, H', W', 3) float32 in 0..1, cut to multiples of 64 pixels."""
+    """(H, W, 3) -> (1, H', W', 3) float32 in 0..1, cropped to multiples of 64 pixels."""
     return torch.from_numpy(whole_blocks(picture)).to(device)[None].float() / 255
 
 
-def _chances(pictures: Sequence[NDArray[np.uint8]], crop: int) -> NDArray[np.float64]:
-    """How likely each picture is to be drawn for a crop: in proportion to its area, 0 where it is too small."""
+def _probabilities(pictures: Sequence[NDArray[np.uint8]], crop: int) -> NDArray[np.float64]:
+    """The probability of each picture to be drawn for a crop: proportional to its area, 0 if it is too small."""
     areas = np.array(
         [picture.shape[0] * picture.shape[1] if min(picture.shape[:2]) >= crop else 0 for picture in pictures],
         dtype=np.float64,
@@ -112,13 +112,13 @@ def _chances(pictures: Sequence[NDArray[np.uint8]], crop: int) -> NDArray[np.flo
 
 
 class CropSampler:
-    """Random square crops with flips and transposition, cut on the device that holds the pictures.
+    """Random square crops with flips and transposition, made on the device that holds the pictures.
 
-    Each pixel of the set is about equally likely: a picture is drawn in proportion to its area. Pictures that are
-    smaller than a crop are not drawn.
+    Pictures are drawn in proportion to their area, so that all pixels are about equally likely. Pictures that are
+    smaller than the crop are not drawn.
 
     Args:
-        crops: the sides in pixels that `batch` will be asked for.
+        crops: the sides in pixels that `batch` will be called with.
 
     Raises:
         TrainingError: all pictures are smaller than one of them.
@@ -131,14 +131,14 @@ class CropSampler:
         device: torch.device,
         random: np.random.Generator,
     ) -> None:
-        self.chances = {crop: _chances(pictures, crop) for crop in crops}
+        self.probabilities = {crop: _probabilities(pictures, crop) for crop in crops}
         self.pictures = [torch.from_numpy(picture).to(device) for picture in pictures]
         self.random = random
 
     def batch(self, count: int, size: int) -> Tensor:
         """(count, size, size, 3) float32 in 0..1, on the device of the pictures."""
         crops = []
-        for index in self.random.choice(len(self.pictures), count, p=self.chances[size]):
+        for index in self.random.choice(len(self.pictures), count, p=self.probabilities[size]):
             picture = self.pictures[index]
             top = int(self.random.integers(picture.shape[0] - size + 1))
             left = int(self.random.integers(picture.shape[1] - size + 1))

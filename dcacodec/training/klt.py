@@ -1,8 +1,8 @@
-"""The Karhunen-Loeve start: the transforms' linear skeleton is set to principal components, not to noise.
+"""Initialisation of the transforms' linear layers by the Karhunen-Loeve transform instead of random numbers.
 
 First the PCA of 8x8x3 patches, then that of 2x2 groups of their coefficients; the synthesis gets the transpose. Every
-residual block is the identity when made, so the fresh network is a working transform codec: its gain is the high-rate
-optimum of the loss, and the entropy model starts from each channel's measured spread.
+residual block is initially the identity, so a new network is a working transform codec: its gain is the high-rate
+optimum of the loss, and the entropy model starts from the measured standard deviation of each channel.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from dcacodec.network.layers import depth_to_space
 from dcacodec.network.transforms import CELL, split_channels
 
 GAIN = 50.0
-"""Gain per sqrt(lambda): at it the step 1/gain balances slope of rate and of distortion, D = step**2 / 12."""
+"""Gain per sqrt(lambda), at which the quantisation step 1/gain balances the slopes of rate and of distortion,
+D = step**2 / 12."""
 
 
 def _cells(x: NDArray[np.float64], side: int) -> NDArray[np.float64]:
@@ -31,14 +32,14 @@ def _cells(x: NDArray[np.float64], side: int) -> NDArray[np.float64]:
 
 
 def _components(samples: NDArray[np.float64], count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Principal directions (count, D) and variances, about 0 and not about the mean: no bias could carry that."""
+    """Principal directions (count, D) and variances, about 0 instead of the mean, as there is no bias to hold it."""
     values, vectors = np.linalg.eigh(samples.T @ samples / len(samples))
     order = np.argsort(values)[::-1][:count]
-    return vectors[:, order].T, values[order].clip(min=0.0)  # rounding makes what should be 0 negative at times
+    return vectors[:, order].T, values[order].clip(min=0.0)  # rounding errors can make a 0 negative
 
 
 def initialise(model: DCA, pictures: Iterable[NDArray[np.uint8]], patches: int = 200_000, seed: int = 0) -> None:
-    """Set the skeleton, gains and spreads of a fresh model from pictures (each H, W, 3)."""
+    """Set the linear layers, gains and spreads of a new model from pictures (each H, W, 3)."""
     config, random = model.config, np.random.default_rng(seed)
     grids = [_cells(picture.astype(np.float64) / 255 - 0.5, CELL) for picture in pictures]
     flat = np.concatenate([grid.reshape(-1, grid.shape[-1]) for grid in grids])
@@ -46,8 +47,8 @@ def initialise(model: DCA, pictures: Iterable[NDArray[np.uint8]], patches: int =
     pairs = [_cells(grid @ first.T, 2) for grid in grids]
     flat = np.concatenate([grid.reshape(-1, grid.shape[-1]) for grid in pairs])
     second, variances = _components(flat, config.latent)
-    # Strong and weak channels alike in every quadtree group: channel k of the ranking goes to group k mod 4. The last
-    # of a group, which are the linear ones, are the weakest.
+    # Every quadtree group gets strong and weak channels alike: channel k of the ranking goes to group k mod 4. The last
+    # channels of a group, the linear ones, are the weakest.
     spread = np.argsort(np.arange(config.latent) % STEPS, kind="stable")
     second, variances = second[spread], variances[spread]
 

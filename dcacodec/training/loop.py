@@ -1,16 +1,16 @@
 """The training loop: AdamW, warm-up and cosine, EMA, validation, checkpoints, a JSON-lines log.
 
-The log has one JSON object a line. All have "kind", "step", "minutes" (of training time) and "pixels" (seen in all);
-besides, by kind:
+The log has one JSON object per line. All have "kind", "step", "minutes" (of training time) and "pixels" (seen in
+total), and further fields by kind:
 
 * "start", at the beginning and whenever a run is resumed: "options" (`TrainingOptions`), "threads", "processes",
   "bfloat16".
-* "train", every 100 steps and for what is left at the end: "rate" (learning rate) and means of "loss", "bpp" and "norm"
+* "train", every 100 steps and at the end: "learning_rate" ("rate" in old logs), and means of "loss", "bpp" and "norm"
   (of the gradient, before clipping).
 * "validation": "loss" and "qualities", a row for each of `VALIDATION_QUALITIES`, see `Trainer.validate`.
 * "end", when the schedule is done, or "interrupted".
 
-A run that was killed is resumed from its checkpoint, so the steps after that are logged twice.
+A run that was killed resumes from its last checkpoint, so the steps after that checkpoint are logged twice.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from dcacodec.training.workers import Workers
 
 VALIDATION_QUALITIES = (5, 20, 35, 50, 65, 80, 95)
 LOG_EVERY = 100
-"""Steps that a line of the log sums up."""
+"""Steps per line of the log."""
 
 
 @memory_errors()
@@ -57,27 +57,28 @@ def train(
     against: Path | None = None,
     quiet: bool = False,
 ) -> None:
-    """Train until the schedule ends; state goes to ``folder`` (checkpoint.pt or its parts, log.jsonl, curves).
+    """Train until the schedule ends; checkpoint, log and curves are written to ``folder``.
 
-    A checkpoint in ``folder`` is resumed; otherwise ``resume`` names what to start from with a fresh schedule;
-    otherwise the run starts from the Karhunen-Loeve transform.
+    The run resumes from a checkpoint in ``folder`` if there is one. Otherwise it starts a new schedule, from ``resume``
+    if given, else from the Karhunen-Loeve transform.
 
     Args:
         sources, validation: folders of pictures, tar shards, single pictures; see `load_pictures`.
-        folder: of the run; made where there is none.
-        options: what to do.
+        folder: of the run; created if it does not exist.
+        options: of the run.
         resume: a checkpoint of another run (a file, or the index of its parts), or published weights.
-        validation_pictures: how many of ``validation``, from its start.
-        against: the log of another run with the same validation pictures; validations tell BD-rates against its last.
+        validation_pictures: number of pictures taken from the start of ``validation``.
+        against: log of another run with the same validation pictures; validations report BD-rates against its last one.
         quiet: no progress bars, and no lines about validations.
 
     Raises:
-        TrainingError: the pictures do not suffice, or the loss is not finite; the last checkpoint is as it was.
+        TrainingError: there are too few or too small pictures, or the loss is not finite; the last checkpoint is
+            unchanged.
         ImageError: a picture cannot be read.
         WeightsError: a checkpoint cannot be used.
         OSError: a file cannot be read or written.
-        MemoryError: the processor or the GPU has not enough for the batch.
-        Interrupted: SIGINT, SIGTERM or SIGHUP came. The state after the last whole step is saved.
+        MemoryError: there is not enough memory for the batch.
+        Interrupted: SIGINT, SIGTERM or SIGHUP was received. The state after the last complete step is saved.
     """
     if options.plot:
         require_matplotlib()
@@ -88,24 +89,24 @@ def train(
     with Workers.joined(device) as workers:
         quiet = quiet or workers.rank > 0
         trainer = Trainer(options, folder, PRESETS[options.preset], device, workers)
-        # Weights, their average and two moments, in float32: found too large now, and not when it is to be saved.
+        # Weights, their average and two moments, in float32: checked now, not when the first checkpoint is saved.
         expected = 16 * sum(parameter.numel() for parameter in trainer.model.parameters())
         if 0 < options.part_size * MOST_PARTS < expected:
             limit = f"{MOST_PARTS} parts of {options.part_size}"
-            raise TrainingError(f"a checkpoint has {expected} bytes: more than {limit}")
+            raise TrainingError(f"a checkpoint takes {expected} bytes, more than {limit}")
         pictures = load_pictures(sources, quiet)
         held_out = load_pictures(validation, quiet)[:validation_pictures] if validation and not workers.rank else []
         require_blocks(held_out)
         saved = newest_checkpoint(trainer.checkpoint)
         if saved:
             if resume and not quiet:
-                tqdm.write(f"resuming {saved}, not starting from {resume}", sys.stderr)
+                tqdm.write(f"resuming from {saved}, not starting from {resume}", sys.stderr)
             trainer.load(saved)
         elif resume:
             trainer.start_from(resume)
         else:
             trainer.start(pictures[:: max(1, len(pictures) // 200)])
-        trainer.agree()
+        trainer.synchronise()
         if workers.rank:
             # The noise of the rate estimate must differ between processes, the weights above must not.
             torch.manual_seed(hash((options.seed, trainer.step, workers.rank)))
@@ -121,17 +122,17 @@ def _run_schedule(
     before: Validation | None,
     quiet: bool,
 ) -> None:
-    """Steps to the end of the schedule, with all that is logged and saved on the way."""
+    """Train to the end of the schedule, with validations, checkpoints and the log."""
     options, workers = trainer.options, trainer.workers
     recent: list[dict[str, float]] = []
 
-    def tell(text: str) -> None:
+    def print_line(text: str) -> None:
         if not quiet:
             bar.write(text, sys.stderr)
 
     def log_recent() -> None:
         means = {name: round(float(np.mean([record[name] for record in recent])), 5) for name in recent[0]}
-        trainer.log("train", rate=round(rate, 7), **means)
+        trainer.log("train", learning_rate=round(learning_rate, 7), **means)
         bar.set_postfix(step=trainer.step, loss=means["loss"], bpp=means["bpp"])
         recent.clear()
 
@@ -144,12 +145,14 @@ def _run_schedule(
         if rows:
             found = Validation(rows)
             trainer.log("validation", loss=round(found.loss, 5), qualities=rows)
-            tell(f"validation at step {trainer.step:,}, {trainer.seconds / 60:.1f} minutes: {found.summary(before)}")
+            print_line(
+                f"validation at step {trainer.step:,}, {trainer.seconds / 60:.1f} minutes: {found.summary(before)}"
+            )
             if options.plot:
                 try:
                     write_curves(trainer.folder)
-                except (TrainingError, OSError) as error:  # no reason to lose what was trained
-                    bar.write(f"dcacodec: the curves are not drawn: {reason(error)}", sys.stderr)
+                except (TrainingError, OSError) as error:  # no reason to stop training
+                    bar.write(f"dcacodec: warning: the curves cannot be drawn: {reason(error)}", sys.stderr)
 
     facts = {"threads": torch.get_num_threads(), "processes": workers.count, "bfloat16": trainer.autocast}
     trainer.log("start", options=asdict(options), **facts)
@@ -158,11 +161,11 @@ def _run_schedule(
     with Signals() as signals, tqdm(total=1000, desc="training", unit="per mille", disable=quiet) as bar:
         while not stop and (progress := options.progress(trainer.step, trainer.seconds)) < 1:
             began = time.perf_counter()
-            rate = options.learning_rate(trainer.step, trainer.seconds)
+            learning_rate = options.learning_rate_at(trainer.step, trainer.seconds)
             batch, crop = options.batch_and_crop(progress)
             position = torch.from_numpy(draw_positions(trainer.config, batch, sampler.random))
-            recent.append(trainer.train_step(sampler.batch(batch, crop), position.to(trainer.device), rate))
-            # All processes must agree on where the schedule stands, and on whether to stop.
+            recent.append(trainer.train_step(sampler.batch(batch, crop), position.to(trainer.device), learning_rate))
+            # All processes must agree on the position in the schedule, and on whether to stop.
             shared = torch.tensor([time.perf_counter() - began, float(signals.number)], device=trainer.device)
             workers.mean([shared])
             trainer.seconds += shared[0].item()
@@ -188,5 +191,5 @@ def _run_schedule(
                 signals.number or signal.SIGTERM,  # where only another process got the signal
             )
         if checkpoint is not None:
-            tell(f"{checkpoint} holds the result of {trainer.step:,} steps; `dcacodec publish` makes weights of it")
+            print_line(f"{checkpoint} holds the result of {trainer.step:,} steps; publish it with `dcacodec publish`")
     trainer.log("end")

@@ -1,4 +1,4 @@
-"""The training loss ``R + lambda * D``, the draw of lambda per sample, and what validation reads off an estimate."""
+"""The training loss ``R + lambda * D``, the sampling of lambda, and the metrics of validation."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from dcacodec.network.config import DCAConfig
 from dcacodec.network.dca import Estimate
 
 BALANCE = 0.4
-"""The loss of a sample is divided by lambda**0.4, so that no end of the quality range drowns the other."""
+"""The loss of a sample is divided by lambda**0.4, so that no end of the quality range dominates."""
 
 TOKEN_AREA = 768 * 512
-"""Pixels that the global latent's rate is shared by: it is a fixed cost of a slice, and a crop is only part of one."""
+"""Pixels over which the rate of the global latent is spread: it is a fixed cost of a slice, of which a crop is a part."""
 
 DRAWN = (0.0, 0.07, 0.86, 1.0)
 DRAWN_AT = (0.0, 0.1, 0.76, 1.0)
-"""Share of the draws (first row) that falls below this share of the quality range (second row): the middle, where
-pictures are mostly coded, is drawn more often than the ends."""
+"""The cumulative distribution of training qualities: the share of samples (first row) below a share of the quality range
+(second row). The middle of the range, which is used most, is drawn more often than the ends."""
 
 
 def draw_positions(config: DCAConfig, count: int, random: np.random.Generator) -> NDArray[np.float32]:
-    """Anchor positions for a batch, stratified so that every batch covers the range."""
+    """Random anchor positions (count,) for a batch, stratified so that every batch covers the range."""
     shares = (random.permutation(count) + random.random(count)) / count
     return (np.interp(shares, DRAWN, DRAWN_AT) * (config.anchors - 1)).astype(np.float32)
 
@@ -43,17 +43,17 @@ def trade_offs(config: DCAConfig, position: Tensor) -> Tensor:
 def loss_terms(
     estimate: Estimate, picture: Tensor, distortion: Distortion, full_token_cost: bool
 ) -> tuple[Tensor, Tensor]:
-    """Bits per pixel (B,) and the distortion (B,), on the scale of ``255**2 * MSE``.
+    """Bits per pixel (B,) and distortion (B,), on the scale of ``255**2 * MSE``.
 
     Args:
-        full_token_cost: count z_g's bits as they are (validation) or shared by `TOKEN_AREA` pixels (training crops).
+        full_token_cost: count all bits of z_g (validation), or the picture's share by `TOKEN_AREA` (training crops).
     """
     bpp = bits_per_pixel(estimate.bits, picture.shape[1] * picture.shape[2], full_token_cost)
     return bpp, distortion(picture, estimate.picture)
 
 
 def bits_per_pixel(bits: Mapping[str, Tensor], pixels: int, full_token_cost: bool) -> Tensor:
-    """The sum over streams of bits (B,) for so many pixels; for ``full_token_cost`` see `loss_terms`."""
+    """The sum over streams of bits (B,), per pixel; for ``full_token_cost`` see `loss_terms`."""
     token_share = 1.0 if full_token_cost else min(1.0, pixels / TOKEN_AREA)
     total = sum(each * (token_share if name == "z_g" else 1.0) for name, each in bits.items())
     assert isinstance(total, Tensor)
@@ -66,12 +66,12 @@ def rate_distortion_loss(bpp: Tensor, distortion: Tensor, trade_off: Tensor) -> 
 
 
 def picture_values(estimate: Estimate, picture: Tensor) -> dict[str, float]:
-    """What an estimate (in evaluation mode) says of one picture (1, H, W, 3) in 0..1.
+    """The validation metrics of an estimate (in evaluation mode) for a picture (1, H, W, 3) in 0..1.
 
     Returns:
-        Bits per pixel by stream ("z_r", .., "y_4") and in all ("bpp"); of the 8-bit picture "psnr" in dB, over RGB,
-        "ssimulacra2" and, where it is large enough for it, "ms_ssim"; "surprise_1" to "surprise_4", the mean of
-        |y - mean| / sigma of each step.
+        Bits per pixel by stream ("z_r", .., "y_4") and in total ("bpp"); of the 8-bit picture, "psnr" in dB over RGB,
+        "ssimulacra2" and, if it is large enough, "ms_ssim"; "surprise_1" to "surprise_4", the mean of |y - mean| /
+        sigma of each step.
     """
     area = picture.shape[1] * picture.shape[2]
     values = {name: bits.item() / area for name, bits in estimate.bits.items()}

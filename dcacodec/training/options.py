@@ -1,4 +1,4 @@
-"""What a training run is asked to do."""
+"""The options of a training run, and the schedules that follow from them."""
 
 from __future__ import annotations
 
@@ -11,30 +11,32 @@ from dcacodec.network.config import REGIONAL_STRIDE, Tuning
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """What a run is asked to do.
+    """The options of a training run.
 
     Attributes:
-        preset: which network, see `PRESETS`.
-        minutes: length of the schedule in minutes of training time (all parts of a resumed run together); 0 = by steps.
-        steps: length of the schedule in steps, when minutes is 0.
-        tune: what the distortion is, see `DISTORTIONS`.
-        mse_share: the share of squared error in it, None for the tuning's.
+        preset: name of the network, see `PRESETS`.
+        minutes: length of the schedule in minutes of training time, summed over all parts of a resumed run; 0 = by
+            steps.
+        steps: length of the schedule in steps, used if minutes is 0.
+        tune: name of the distortion, see `DISTORTIONS`.
+        mse_share: share of squared error in the distortion, None for that of the tuning.
         batch: crops per step and process.
         crop: side of the crops, a multiple of 64.
-        final_crop: side of the crops in the last `final_share` of the schedule, None for no change. The batch
-            changes with it, so that a step has about as many pixels as before (and one crop at least).
+        final_crop: side of the crops in the last `final_share` of the schedule, None for no change. The batch is
+            adjusted so that a step has about as many pixels as before (and at least one crop).
         final_share: 0..1.
-        rate: peak learning rate of the entropy model.
-        decay_share: in this share of the schedule, its end, the learning rate falls as a cosine to a hundredth.
-        transform_share: the transforms' learning rate as a share of it; they start near their goal and dislike shaking.
-        warm_up: steps over which the learning rate rises.
-        ema: decay of the weights' moving average, which is what is validated and published.
-        clip: the gradient's norm is clipped to this.
+        learning_rate: peak learning rate of the entropy model.
+        decay_share: last share of the schedule, in which the learning rate decays to 1 % of its peak (half a cosine).
+        transform_share: learning rate of the transforms, as a fraction of `learning_rate`. They start close to their
+            optimum, and high rates move them away from it.
+        warm_up: steps over which the learning rate rises linearly.
+        ema: decay of the moving average of the weights, which is validated and published.
+        clip: maximum norm of the gradient.
         validate_every, save_every: minutes of training time between validations and between checkpoints.
-        precision: "float32", "bfloat16" or "auto" (bfloat16 where the processor or GPU multiplies it fast).
+        precision: "float32", "bfloat16" or "auto" (bfloat16 where its products are fast).
         seed: of weights, crops, qualities and noise.
-        part_size: bytes of a checkpoint's parts, or 0 for one file.
-        plot: draw the log's curves after each validation, see :mod:`dcacodec.training.curves`.
+        part_size: size of the parts of a checkpoint in bytes, 0 for one file.
+        plot: draw the curves of the log after each validation, see :mod:`dcacodec.training.curves`.
 
     Raises:
         ValueError: an option is out of range, or neither minutes nor steps are given.
@@ -49,7 +51,7 @@ class TrainingOptions:
     crop: int = 192
     final_crop: int | None = None
     final_share: float = 0.2
-    rate: float = 2e-3
+    learning_rate: float = 2e-3
     decay_share: float = 1.0
     transform_share: float = 0.4
     warm_up: int = 200
@@ -76,7 +78,7 @@ class TrainingOptions:
         if min(self.minutes, self.steps) < 0 or (not self.minutes and not self.steps):
             raise ValueError("a run needs a length: minutes or steps")
         if min(self.batch, self.warm_up) < 1:
-            raise ValueError("batch and warm-up must be 1 at least")
+            raise ValueError("batch and warm-up must be at least 1")
         if self.mse_share is not None:
             Distortion(self.mse_share)  # refuses what is out of range
         if self.precision not in ("auto", "float32", "bfloat16"):
@@ -84,30 +86,30 @@ class TrainingOptions:
 
     @property
     def distortion(self) -> Distortion:
-        """What is made small beside bits."""
+        """The distortion in the loss."""
         return DISTORTIONS[self.tune] if self.mse_share is None else Distortion(self.mse_share)
 
     @property
     def crops(self) -> tuple[int, ...]:
-        """The sides of all crops that the schedule has."""
+        """The sides of all crops in the schedule."""
         return (self.crop,) if self.final_crop is None else (self.crop, self.final_crop)
 
     def batch_and_crop(self, progress: float) -> tuple[int, int]:
-        """Crops per step and process, and their side, at a progress of 0..1."""
+        """The number of crops per step and process, and their side, at a progress of 0..1."""
         if self.final_crop is None or progress < 1 - self.final_share:
             return self.batch, self.crop
         return max(1, round(self.batch * self.crop**2 / self.final_crop**2)), self.final_crop
 
     def progress(self, step: int, seconds: float) -> float:
-        """How much of the schedule is done, 0..1."""
+        """The share of the schedule that is done, 0..1."""
         return min(1.0, seconds / (60 * self.minutes) if self.minutes else step / self.steps)
 
-    def learning_rate(self, step: int, seconds: float) -> float:
-        """Linear warm-up over steps; the peak; half a cosine over the last `decay_share` of the schedule."""
+    def learning_rate_at(self, step: int, seconds: float) -> float:
+        """The scheduled learning rate: linear warm-up, the peak, half a cosine over the last `decay_share`."""
         decayed = max(0.0, 1 - (1 - self.progress(step, seconds)) / self.decay_share)
         cosine = 0.5 * (1 + math.cos(math.pi * decayed))
-        return self.rate * min(1.0, (step + 1) / self.warm_up) * (0.01 + 0.99 * cosine)
+        return self.learning_rate * min(1.0, (step + 1) / self.warm_up) * (0.01 + 0.99 * cosine)
 
     def decay(self, step: int) -> float:
-        """Of the moving average at a step: young averages forget faster."""
+        """The decay of the moving average at a step; it is lower in the first steps."""
         return min(self.ema, (1 + step) / (10 + step))

@@ -1,4 +1,4 @@
-"""From a trained network to a weights file: quantise once, make integer tables once, check that nothing overflows."""
+"""Publishing of trained networks: quantised weights and integer tables are made once, and checked for overflow."""
 
 from __future__ import annotations
 
@@ -36,20 +36,19 @@ RANGE_QUALITIES = (1, 25, 50, 75, 100)
 FIT_QUALITIES = (5, 20, 35, 50, 65, 80, 95)
 FIT_PICTURES = 64
 FIT_STRENGTH = 1000
-"""How many counted residuals the Gaussian weighs as much as, in a fitted row."""
+"""Weight of the Gaussian in a fitted row, as a number of residuals."""
 
 
 def fitted_levels(weights: Weights, pictures: Sequence[NDArray[np.uint8]], quiet: bool = False) -> CdfTable:
-    """The table of y with every row fitted to the residuals that pictures have at it, over `FIT_QUALITIES`.
+    """The table of y, with every row fitted to the residuals of pictures at its scale level, over `FIT_QUALITIES`.
 
-    A level is the best Gaussian the network knows of; what it does not know makes the residuals' tails heavier than a
-    Gaussian's. Residuals count with both signs, as rows are to be symmetric, and the Gaussian row counts as
-    `FIT_STRENGTH` more of them, so that a level hardly ever met keeps it.
+    A level is the network's best Gaussian; the error of its scale makes the tails of the residuals heavier than those
+    of a Gaussian. Residuals are counted with both signs, since rows are symmetric, and the Gaussian is added with the
+    weight of `FIT_STRENGTH` residuals, so that rarely used levels keep it.
 
     Args:
         weights: with the table of Gaussians.
-        pictures: each (H, W, 3); the last rows and columns beyond a multiple of 64 are left out, and what is smaller
-            altogether.
+        pictures: each (H, W, 3); they are cropped to multiples of 64 pixels, and smaller ones are ignored.
         quiet: no progress bar.
     """
     table, codec = weights.y_table, Codec(weights)
@@ -64,35 +63,35 @@ def fitted_levels(weights: Weights, pictures: Sequence[NDArray[np.uint8]], quiet
 
 
 def activation_ranges(weights: Weights, pictures: Sequence[NDArray[np.uint8]]) -> dict[str, float]:
-    """Largest magnitudes in the entropy model in fixed point, over pictures and `RANGE_QUALITIES`.
+    """Largest magnitudes of activations of the entropy model in fixed point, over pictures and `RANGE_QUALITIES`.
 
     Returns:
-        For each module inside, by name, that of its input and output; under "mean" that of the predicted means.
+        For each submodule, by name, that of its inputs and output; under "mean" that of the predicted means.
 
     Raises:
         WeightsError: one reaches the clamp at `ACTIVATION_LIMIT`.
     """
     largest: dict[str, float] = {}
 
-    def note(name: str, *tensors: object) -> None:
+    def record(name: str, *tensors: object) -> None:
         for tensor in tensors:
             if isinstance(tensor, Tensor) and is_exact(tensor):
                 largest[name] = max(largest.get(name, 0.0), tensor.abs().max().item())
 
     def watch_module(name: str) -> Any:
-        return lambda module, arguments, output: note(name, *arguments, output)
+        return lambda module, arguments, output: record(name, *arguments, output)
 
     def watch_means(_module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
         code: StepCoder = arguments[-1]
 
-        def noted(step: int, mean: Tensor, level: Tensor) -> Tensor:
-            note("mean", mean)
+        def recording(step: int, mean: Tensor, level: Tensor) -> Tensor:
+            record("mean", mean)
             return code(step, mean, level)
 
-        return (*arguments[:-1], noted)
+        return (*arguments[:-1], recording)
 
     entropy = weights.network.entropy
-    # Not the whole: its result, y_hat, is not clamped.
+    # Not the entropy model itself: its output, y_hat, is not clamped.
     hooks = [module.register_forward_hook(watch_module(name)) for name, module in entropy.named_modules() if name]
     hooks.append(entropy.register_forward_pre_hook(watch_means))
     try:
@@ -110,10 +109,10 @@ def activation_ranges(weights: Weights, pictures: Sequence[NDArray[np.uint8]]) -
 
 
 def load_checkpoint(path: Path) -> tuple[DCA, RunFacts]:
-    """The averaged network of a training checkpoint, and what the checkpoint tells of the run.
+    """The averaged network of a training checkpoint, and facts about the run.
 
     Raises:
-        WeightsError: the file is no checkpoint, or one of networks that this version does not have.
+        WeightsError: the file is not a checkpoint, or one of a network that this version does not have.
         OSError: it cannot be read.
     """
     with opened_checkpoint(path) as state:
@@ -132,35 +131,34 @@ def publish(
     card: Callable[[Weights, int], str] | None = None,
     provenance: Provenance = Provenance(),
 ) -> Path:
-    """Write a model's weights into a folder of published weights and make them the newest of its preset and tuning.
+    """Publish a model's weights in a folder, as the current ones of its preset and tuning.
 
-    All that can be wrong with them is found before anything is written there, and the list names them last. Where
-    writing fails, what was there is as it was, and nothing else.
+    The weights are checked before anything is written, and the index is updated last. If writing fails, the folder is
+    unchanged.
 
     Args:
         model: the network.
-        folder: of the published weights; made where there is none.
-        pictures: to run the weights on, read back, in fixed point.
-        fit: pictures that y gets the table of `fitted_levels` from; none for that of Gaussians.
-        replace: remove the previous file and card of preset and tuning: right only for weights that no release has had.
+        folder: of the published weights; created if it does not exist.
+        pictures: to check the published weights on, in fixed point.
+        fit: pictures that the table of y is fitted to, see `fitted_levels`; none for a table of Gaussians.
+        replace: remove the previous file and card of preset and tuning, which must not have been released.
         quiet: no progress bar.
-        card: makes the text of the card beside the file, from the weights and the bytes of their file.
-        provenance: how it was trained.
+        card: makes the text of the model card, from the weights and the size of their file in bytes.
+        provenance: how the model was trained.
 
     Returns:
         The path of the weights file; that of the card has the suffix ".md".
 
     Raises:
-        WeightsError: a weight does not fit its format, an activation reaches its clamp, or the list of published
-            weights is damaged.
+        WeightsError: a weight does not fit its format, an activation reaches its clamp, or the index is damaged.
         OSError: a file cannot be written.
     """
     listing = folder / INDEX
 
-    def known() -> Index:
+    def current_index() -> Index:
         return read_index(folder) if listing.exists() else Index({}, {})
 
-    known()  # a damaged one is told before any work
+    current_index()  # a damaged index is reported before any work
     data = export(model, provenance=provenance)
     name = model.config.name
     with tempfile.TemporaryDirectory() as scratch:
@@ -171,28 +169,29 @@ def publish(
             candidate.write_bytes(data)
         weights = read_weights(candidate)
         activation_ranges(weights, pictures)
-        told = card(weights, len(data)) if card else None
+        card_text = card(weights, len(data)) if card else None
 
     identity = fingerprint(data).hex()
     folder.mkdir(parents=True, exist_ok=True)
     tune = provenance.tune
     path = folder / f"{name}-{tune}-{identity}.safetensors"
-    index = known()  # another run may have published while this one measured
+    index = current_index()  # another process may have published meanwhile
     files = {**index.files, identity: Published(path, hashlib.sha256(data).hexdigest(), tune)}
     tunings = index.presets.get(name, {})
     previous = tunings.get(tune, identity)
     old = files.pop(previous, None) if replace and previous != identity else None
     text = Index({**index.presets, name: {**tunings, tune: identity}}, files).text()
-    contents = {path: data, **({path.with_suffix(".md"): told.encode()} if told else {}), listing: text.encode()}
-    made = [each for each in contents if not os.path.lexists(each)]
+    cards = {path.with_suffix(".md"): card_text.encode()} if card_text else {}
+    contents = {path: data, **cards, listing: text.encode()}
+    created = [each for each in contents if not os.path.lexists(each)]
     try:
         for each, content in contents.items():
             write_atomically(each, lambda file, content=content: file.write(content))  # type: ignore[misc]
     except BaseException:
-        for each in made:
+        for each in created:
             each.unlink(missing_ok=True)
         raise
-    if old is not None and old.path != path:  # only now that nothing names it any more
+    if old is not None and old.path != path:  # only now that the index does not name it any more
         old.path.unlink(missing_ok=True)
         old.path.with_suffix(".md").unlink(missing_ok=True)
     return path

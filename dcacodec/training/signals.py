@@ -1,4 +1,4 @@
-"""Signals that end a run after a whole step, not within one."""
+"""Signals that end a training run after a complete step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal ended a run early. All that was done is in its checkpoint.
+    """A signal ended a run early. Its state is saved in the checkpoint.
 
     Attributes:
         number: of the signal.
@@ -21,12 +21,12 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Signals:
-    """Keeps signals that end a process until the loop looks, so that no step is torn.
+    """Defers terminating signals, so that the training loop can end after a complete step.
 
-    A second signal does not wait. Signals that the process was told to ignore stay ignored.
+    A second signal raises `KeyboardInterrupt` at once. Ignored signals stay ignored.
 
     Attributes:
-        number: of the signal that came; 0 before.
+        number: of the signal received, 0 if none.
     """
 
     NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
@@ -41,7 +41,7 @@ class Signals:
         self.number = number
 
     def __enter__(self) -> Signals:
-        if threading.current_thread() is threading.main_thread():  # Python allows it to no other
+        if threading.current_thread() is threading.main_thread():  # Python allows handlers in no other
             for number in (getattr(signal, name) for name in self.NAMES if hasattr(signal, name)):
                 if signal.getsignal(number) not in (signal.SIG_IGN, None):
                     self._before[number] = signal.signal(number, self._keep)

@@ -29,7 +29,7 @@ from dcacodec.weights.reader import read_weights
 
 
 class Trainer:
-    """One run: model, optimiser, moving average and where it is saved."""
+    """The state of a training run: model, optimiser, moving average, and the folder where they are saved."""
 
     def __init__(
         self,
@@ -45,8 +45,8 @@ class Trainer:
         torch.manual_seed(options.seed)
         self.model = DCA(config).to(device)
         self.average = DCA(config).to(device).eval()
-        movers = (self.model.analysis, self.model.synthesis, self.model.gain)
-        transforms = [parameter for module in movers for parameter in module.parameters()]
+        modules = (self.model.analysis, self.model.synthesis, self.model.gain)
+        transforms = [parameter for module in modules for parameter in module.parameters()]
         known = {id(parameter) for parameter in transforms}
         others = [parameter for parameter in self.model.parameters() if id(parameter) not in known]
         self._shares = (options.transform_share, 1.0)
@@ -54,7 +54,9 @@ class Trainer:
             {"params": parameters, "share": share}
             for parameters, share in zip((transforms, others), self._shares, strict=True)
         ]
-        self.optimiser = torch.optim.AdamW(groups, lr=options.rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
+        self.optimiser = torch.optim.AdamW(
+            groups, lr=options.learning_rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True
+        )
         self.step, self.seconds, self.pixels = 0, 0.0, 0
         precision = options.precision
         if precision == "auto":
@@ -65,7 +67,7 @@ class Trainer:
 
     @property
     def checkpoint(self) -> Path:
-        """Where the run's checkpoint is saved."""
+        """The path of the run's checkpoint."""
         return self.folder / "checkpoint.pt"
 
     def start(self, pictures: Sequence[NDArray[np.uint8]]) -> None:
@@ -73,19 +75,19 @@ class Trainer:
         initialise(self.model, pictures)
         self.average.load_state_dict(self.model.state_dict())
 
-    def agree(self) -> None:
-        """Take over the first process's weights: the start need not be the same on every machine."""
+    def synchronise(self) -> None:
+        """Copy the weights of the first process to the others: initialisation may differ between machines."""
         self.workers.take_first([*self.model.parameters(), *self.average.parameters()])
 
     def save(self) -> Path | None:
-        """Put the state in place of the old checkpoint. Only the first process does.
+        """Replace the checkpoint by the current state, in the first process only.
 
         Returns:
             The checkpoint file or the index of its parts; None in other processes.
 
         Raises:
-            OSError: it cannot be written; the old one is as it was.
-            TrainingError: the weights are not finite, which all processes find. The old one is as it was.
+            OSError: it cannot be written; the old checkpoint is unchanged.
+            TrainingError: the weights are not finite, which all processes detect. The old checkpoint is unchanged.
         """
         if not all(tensor.isfinite().all() for tensor in self.average.state_dict().values()):
             raise TrainingError(f"the weights are not finite at step {self.step} and are not saved")
@@ -106,13 +108,14 @@ class Trainer:
         return write_checkpoint(self.checkpoint, state, self.options.part_size)
 
     def load(self, path: Path) -> None:
-        """Go on from a checkpoint.
+        """Resume from a checkpoint.
 
-        On a processor a run by steps then ends just as if it had never been stopped. (Of several processes only the
-        first does: the others draw anew. So does one from a checkpoint that is older than "numpy_random".)
+        On a CPU, a resumed run by steps gives the same weights as an uninterrupted one. (With several processes this
+        holds for the random numbers of the first only; the others, and runs resumed from old checkpoints without
+        "numpy_random", draw new ones.)
 
         Raises:
-            WeightsError: the file is no checkpoint, or one of another network.
+            WeightsError: the file is not a checkpoint, or one of another network.
             OSError: it cannot be read.
         """
         with opened_checkpoint(path) as state:
@@ -122,9 +125,9 @@ class Trainer:
             self.average.load_state_dict(state["average"])
             self.optimiser.load_state_dict(state["optimiser"])
             for group, share in zip(self.optimiser.param_groups, self._shares, strict=True):
-                group["share"] = share  # as asked for now, and not when the checkpoint was made
+                group["share"] = share  # from the current options, not those of the checkpoint
             self.step, self.seconds, self.pixels = state["step"], state["seconds"], state["pixels"]
-            # Seeded by where the run stands, so that it does not see the same crops again.
+            # Seeded by the step, so that the run does not see the same crops again.
             self.random = np.random.default_rng((self.options.seed, self.step, self.workers.rank))
             if self.workers.rank == 0:
                 torch.set_rng_state(state["torch_random"])
@@ -132,11 +135,11 @@ class Trainer:
                     self.random.bit_generator.state = state["numpy_random"]
 
     def start_from(self, path: Path) -> None:
-        """Begin a schedule from what another run has come to.
+        """Start a new schedule from the weights of another run.
 
         Args:
-            path: its checkpoint, or published weights (``.safetensors``). The latter have no state of an optimiser, and
-                were rounded: see :mod:`dcacodec.weights.reader`.
+            path: its checkpoint, or published weights (``.safetensors``). The latter have no optimiser state, and are
+                quantised: see :mod:`dcacodec.weights.reader`.
 
         Raises:
             WeightsError: the file is neither, or one of another network.
@@ -152,11 +155,11 @@ class Trainer:
         else:
             self.load(path)
         self.step, self.seconds = 0, 0.0
-        # Not the crops that the run before began with.
+        # Other crops than those that the previous run began with.
         self.random = np.random.default_rng((self.options.seed, self.pixels, self.workers.rank))
 
     def log(self, kind: str, **record: object) -> None:
-        """Add a line to the log, see the module's docstring. Only the first process does."""
+        """Add a line to the log, in the first process only; see :mod:`dcacodec.training.loop` for its format."""
         if self.workers.rank:
             return
         minutes = round(self.seconds / 60, 2)
@@ -165,23 +168,23 @@ class Trainer:
 
     # Steps
 
-    def train_step(self, picture: Tensor, position: Tensor, rate: float) -> dict[str, float]:
+    def train_step(self, picture: Tensor, position: Tensor, learning_rate: float) -> dict[str, float]:
         """One optimiser step on a batch.
 
         Args:
             picture: (B, H, W, 3) in 0..1, H and W multiples of 64.
             position: (B,) anchor positions.
-            rate: learning rate of the entropy model.
+            learning_rate: that of the entropy model.
 
         Returns:
-            What is worth logging, see the module's docstring.
+            "loss", "bpp" and "norm" (of the gradient), for the log.
 
         Raises:
-            TrainingError: the gradient is not finite. The weights are as they were.
+            TrainingError: the gradient is not finite. The weights are unchanged.
         """
         options = self.options
         for group in self.optimiser.param_groups:
-            group["lr"] = rate * group["share"]
+            group["lr"] = learning_rate * group["share"]
         self.model.train()
         with transform_precision(self.device, self.autocast):
             estimate = self.model(picture, position)
@@ -204,15 +207,14 @@ class Trainer:
 
     @torch.no_grad()
     def validate(self, pictures: Sequence[NDArray[np.uint8]], quality: int) -> dict[str, Any]:
-        """Estimates of the moving average at a quality, means over the pictures.
+        """Evaluate the moving average at a quality.
 
         Args:
-            pictures: each (H, W, 3), 64 pixels at least to each side; of other sizes than multiples of 64 the last
-                rows and columns are left out.
+            pictures: each (H, W, 3) of at least 64x64 pixels; sides are cropped to multiples of 64.
             quality: 1..100.
 
         Returns:
-            "quality", "loss", and what `picture_values` returns of all of them.
+            "quality", and the means over the pictures of "loss" and of the values of `picture_values`.
         """
         position = torch.tensor([self.config.anchor_position(quality)], device=self.device)
         found: list[dict[str, float]] = []

@@ -1,4 +1,4 @@
-"""What a validation found: means by quality, as curves, and BD-rates against another run."""
+"""Results of a validation: means by quality, rate-distortion curves, and BD-rates against another run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SCALES: Final[Mapping[str, tuple[str, Callable[[float], float]]]] = {
     "ssimulacra2": ("SSIMULACRA 2", float),
     "ms_ssim": ("MS-SSIM", _decibels),
 }
-"""By the name in a row: the title, and the scale that curves take."""
+"""By the name in a row: the title, and the conversion to the scale of curves."""
 
 
 @dataclass(frozen=True)
@@ -37,28 +37,28 @@ class Validation:
 
     @classmethod
     def last_of(cls, log: Path) -> Validation:
-        """The last one in a run's log.
+        """The last validation in the log of a run.
 
         Raises:
-            TrainingError: there is none, or the file is no log.
+            TrainingError: there is none, or the file is not a log.
             OSError: it cannot be read.
         """
         try:
             lines = [json.loads(line) for line in log.read_text("utf-8").splitlines() if line.strip()]
             found = [line["qualities"] for line in lines if line["kind"] == "validation"]
         except (ValueError, KeyError, TypeError) as error:
-            raise TrainingError(f"{log}: not the log of a run") from error
+            raise TrainingError(f"{log}: not the log of a training run") from error
         if not found:
-            raise TrainingError(f"{log}: no validation in it")
+            raise TrainingError(f"{log}: contains no validation")
         return cls(found[-1])
 
     @property
     def loss(self) -> float:
-        """The mean over the qualities."""
+        """The mean of the loss over the qualities."""
         return math.fsum(row["loss"] for row in self.rows) / len(self.rows)
 
     def summary(self, before: Validation | None = None) -> str:
-        """One line: the loss, and of each metric the mean over the qualities, and the BD-rate against another run."""
+        """A line with the loss, the mean of each metric over the qualities, and BD-rates against another run."""
         parts = [f"loss {self.loss:.4f}"]
         for name, (title, scale) in _SCALES.items():
             if all(name in row for row in self.rows):

@@ -1,4 +1,4 @@
-"""Processes that train one model together."""
+"""Data-parallel training in several processes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Workers:
-    """The processes that train one model together, each on crops of its own; their gradients are averaged.
+    """The processes that train a model together, each on its own crops; their gradients are averaged.
 
-    `torchrun --nproc-per-node N` starts N of them; a process started otherwise is alone.
+    `torchrun --nproc-per-node N` starts N of them; otherwise there is a single one.
     """
 
     rank: int = 0
@@ -25,7 +25,7 @@ class Workers:
     @classmethod
     @contextmanager
     def joined(cls, device: torch.device) -> Iterator[Workers]:
-        """Meet the other processes, if `torchrun` started some, and part from them at the end of the block."""
+        """Join the process group for the block, if `torchrun` has started one."""
         if "WORLD_SIZE" not in os.environ:
             yield cls()
             return
@@ -49,4 +49,4 @@ class Workers:
         """Replace each tensor by that of the first process."""
         if self.count > 1:
             for tensor in tensors:
-                dist.broadcast(tensor.detach(), 0)  # it shares memory, and autograd need not know
+                dist.broadcast(tensor.detach(), 0)  # in place, outside of autograd

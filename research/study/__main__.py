@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from dcacodec.cli.console import is_quiet, note, print_result
+from dcacodec.cli.console import is_quiet, print_note, print_result
 from dcacodec.cli.failures import Failure
 from dcacodec.cli.options import QUIET, parse_names
 from dcacodec.errors import DcaError, reason
@@ -40,20 +40,22 @@ Examples:
     "--only",
     metavar="LIST",
     callback=parse_names,
-    help="Names of variants to train, with commas in between; all that are finished are reported.  [default: all]",
+    help="Comma-separated names of variants to train; all finished ones are reported.  [default: all]",
 )
 @click.option("--steps", type=click.IntRange(1), default=4000, help="Training steps of each variant.")
 @click.option("--batch", type=click.IntRange(1), default=8, help="Crops per step.")
 @click.option("--crop", type=click.IntRange(64), default=128, help="Side of the crops in pixels, a multiple of 64.")
-@click.option("--rate", type=click.FloatRange(0), default=2e-3, help="Peak learning rate.")
-@click.option("--cached", type=click.IntRange(1), default=3072, help="How many crops of 256 pixels to keep latents of.")
+@click.option("--learning-rate", type=click.FloatRange(0), default=2e-3, help="Peak learning rate.")
+@click.option(
+    "--cached", type=click.IntRange(1), default=3072, help="Number of crops of 256 pixels to cache latents of."
+)
 @click.option(
     "--rounds",
     type=click.IntRange(0),
     default=3,
-    help="Rounds of timing all variants together, anew with each that is added; 0 for none.",
+    help="Number of timing rounds over all variants, repeated when a variant is added; 0 for none.",
 )
-@click.option("--threads", type=click.IntRange(1, 1024), help="Processor threads.")
+@click.option("--threads", type=click.IntRange(1, 1024), help="Number of processor threads.")
 @QUIET
 def study(
     checkpoint: Path,
@@ -65,15 +67,15 @@ def study(
     steps: int,
     batch: int,
     crop: int,
-    rate: float,
+    learning_rate: float,
     cached: int,
     rounds: int,
     threads: int | None,
 ) -> None:
-    """Compare entropy models, the paper's study: R, G and L alone and together, in all orders, adaptive and merged.
+    """Compare entropy models as in the paper: R, G and L alone and together, in all orders, adaptive and merged.
 
-    The transforms of CHECKPOINT (or of a weights file) are frozen; latents of crops of SOURCES are kept, and each
-    variant is trained on them alike and from scratch. A table of bits against the baseline, R, goes to standard output.
+    The transforms of CHECKPOINT (or of a weights file) are frozen; latents of crops of SOURCES are cached, and each
+    variant is trained on them from scratch, all in the same way. Prints a table of bits against the baseline, R.
     """
     import torch
 
@@ -92,7 +94,7 @@ def study(
     if crop > CACHED_CROP:
         raise click.BadParameter(f"must be {CACHED_CROP} at most.", param_hint="'--crop'")
     try:
-        options = TrainingOptions(steps=steps, batch=batch, crop=crop, rate=rate, ema=EMA)
+        options = TrainingOptions(steps=steps, batch=batch, crop=crop, learning_rate=learning_rate, ema=EMA)
     except ValueError as error:
         raise click.UsageError(f"{error}.") from error
     try:
@@ -109,7 +111,7 @@ def study(
             is_quiet(),
         )
         for path in write_report(records, folder):
-            note(str(path))
+            print_note(str(path))
         print_result("\n".join(tables(records, summarise(records))[0]))
     except (DcaError, OSError) as error:
         raise Failure(reason(error)) from error

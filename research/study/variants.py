@@ -89,9 +89,9 @@ def fresh_model(frozen: DCA, variant: Variant) -> DCA:
 
 
 def used_options(options: TrainingOptions) -> dict[str, Any]:
-    """What `train_variant` takes from options. (Its learning rate falls from the first step to the last.)"""
-    names = ("steps", "batch", "crop", "rate", "warm_up", "ema", "clip", "precision", "seed")
-    return {name: getattr(options, name) for name in names}
+    """The options that `train_variant` uses, as they are recorded. (The learning rate decays over the whole schedule.)"""
+    names = ("steps", "batch", "crop", "warm_up", "ema", "clip", "precision", "seed")
+    return {"rate": options.learning_rate, **{name: getattr(options, name) for name in names}}
 
 
 def train_variant(
@@ -118,7 +118,7 @@ def train_variant(
     learnt = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     parameters = [model.get_parameter(name) for name in learnt]
     averages: list[Tensor] = [average.get_parameter(name) for name in learnt]
-    optimiser = torch.optim.AdamW(parameters, lr=options.rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
+    optimiser = torch.optim.AdamW(parameters, lr=options.learning_rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
     random = np.random.default_rng(variant.seed)
     side, whole = options.crop // LATENT_STRIDE, latents.train.shape[1]
     pixels = options.crop**2
@@ -136,7 +136,7 @@ def train_variant(
         bpp = bits_per_pixel(rate.bits, pixels, full_token_cost=False)
         loss = rate_distortion_loss(bpp, torch.zeros_like(bpp), trade_offs(model.config, position))
         for group in optimiser.param_groups:
-            group["lr"] = options.learning_rate(step, 0.0)
+            group["lr"] = options.learning_rate_at(step, 0.0)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(parameters, options.clip)
