@@ -1,15 +1,15 @@
 """dcacodec: a learned image codec for everyday use, after the paper DCA (arXiv 2411.05832).
 
-The names below are the public API. They are loaded when first used, so that `import dcacodec` costs nothing: NumPy and
-Pillow come with pictures, PyTorch with `Codec` and when something is first coded.
+The names below are the public API. They are loaded when first used, so that `import dcacodec` is fast: NumPy and Pillow
+are imported with `Picture`, PyTorch with `Codec` or at the first encoding or decoding.
 
 ::
 
     path, file, PIL image, array, tensor -- encode --> bytes of a .dca file -- decode --> PIL image
                                  Picture -- Codec.encode --> the same -- Codec.decode --> Picture
 
-`dcacodec.pillow_plugin` makes `.dca` a format of Pillow's, `dcacodec.ratecontrol` aims at a size or a PSNR, and
-`dcacodec.compressai_model` is a model for CompressAI's tools.
+`dcacodec.pillow_plugin` adds the format `.dca` to Pillow, `dcacodec.ratecontrol` encodes to a target size or quality,
+and `dcacodec.compressai_model` is a model for CompressAI's tools.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _HOMES: Final = {
     "read_picture": "dcacodec.images",
     "write_picture": "dcacodec.images",
 }
-"""Where the names come from that are loaded when first used (PEP 562)."""
+"""The module of each name that is loaded when first used (PEP 562)."""
 
 
 def __getattr__(name: str) -> Any:

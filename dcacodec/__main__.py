@@ -4,11 +4,11 @@ import sys
 
 
 def main() -> None:
-    """Run the command. A Ctrl-C is told in a line from the first moment on, while all else is still being loaded."""
+    """Run the command. Ctrl-C is reported as one line even while modules are being imported."""
     try:
         from dcacodec.cli.app import main as command
     except KeyboardInterrupt:
-        if sys.stderr is not None:  # else `print` would take standard output
+        if sys.stderr is not None:  # otherwise `print` would use standard output
             print("dcacodec: error: interrupted", file=sys.stderr)  # noqa: T201
         raise SystemExit(130) from None
     command()

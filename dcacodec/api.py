@@ -1,11 +1,11 @@
-"""Pictures of any kind to bytes and back: what `dcacodec.encode` and `dcacodec.decode` do.
+"""The functions of the package: `encode`, `decode` and their variants for files, arrays and tensors.
 
 ::
 
     path, file, PIL image, array, tensor -- picture_of --> Picture -- Codec.encode --> bytes
                      PIL image, array, tensor <-- Picture <-- Codec.decode -- path, file, bytes
 
-The codec is loaded at the first call and kept, for all threads. PyTorch comes with it, and no earlier.
+The codec is loaded at the first call and shared by all threads. PyTorch is imported only then.
 """
 
 from __future__ import annotations
@@ -60,14 +60,14 @@ def encode(
     (90, 70)
 
     Args:
-        image: a picture file (its path, its bytes, or the file open for reading), an image of Pillow's, a NumPy array
-            or a PyTorch tensor; `picture_of` tells which.
+        image: a picture file (its path, its bytes, or a file object open for reading), a Pillow image, a NumPy array
+            or a PyTorch tensor; see `picture_of` for details.
         quality: 1 (smallest) to 100 (best).
-        effort: number of refinement iterations: a better picture in about as many bytes, which takes longer.
-        tune: "visual" for pictures that look right, the default, or "psnr" for the least squared error.
-        max_pixels: refuse picture files of more pixels; None for no limit but Pillow's own.
-        progress: called with how much is done and how much there is: (0, n) first, (n, n) last.
-        codec: what codes, in the place of `tune`; None for the default one, which is loaded once and kept.
+        effort: number of refinement iterations: they give a better picture at about the same size, and take time.
+        tune: "visual" for perceived quality, the default, or "psnr" for the least squared error.
+        max_pixels: refuse picture files with more pixels; None for no limit but Pillow's own.
+        progress: called with the number of steps done and their total: (0, n) first, (n, n) last.
+        codec: the codec to use instead of `tune`; None for the default one, which is loaded once and cached.
 
     Returns:
         The bytes of a `.dca` file.
@@ -75,14 +75,14 @@ def encode(
     Raises:
         DcaError: the picture or the weights cannot be used.
         OSError: a file cannot be read.
-        TypeError: `image` is none of these.
-        ValueError: the quality is out of range, the effort below 0, or both a tuning and a codec are given.
+        TypeError: `image` has another type.
+        ValueError: the quality is out of range, the effort is negative, or both a tuning and a codec are given.
 
     Warns:
-        ImageWarning: something of the picture could not be kept, see `read_picture`.
+        ImageWarning: a property of the picture is lost, see `read_picture`.
     """
     if codec is not None and tune is not None:
-        raise ValueError("a codec has its tuning: give one of the two")
+        raise ValueError("tune and codec exclude each other: a codec has its own tuning")
     picture = picture_of(image, max_pixels=max_pixels)
     return (codec or default_codec(tune)).encode(picture, quality=quality, effort=effort, progress=progress)
 
@@ -96,7 +96,7 @@ def decode(
     progress: Progress | None = None,
     codec: Codec | None = None,
 ) -> Image.Image:
-    """The picture of a `.dca` file as an image of Pillow's.
+    """Decode a `.dca` file to a Pillow image.
 
     >>> import dcacodec
     >>> image = dcacodec.decode("photo.dca")
@@ -108,21 +108,21 @@ def decode(
     (23, 18)
 
     Args:
-        data: the file: its path, its bytes, or the file open for reading.
+        data: the file: its path, its bytes, or a file object open for reading.
         region: (left, top, width, height): decode only this part, in pixels of the whole picture.
-        scale: 2, 4 or 8 to make the picture that much smaller, its sides rounded up.
+        scale: 2, 4 or 8 to reduce the picture by that factor, its sides rounded up.
         max_pixels: refuse files of larger pictures; None for no limit.
         progress: as in `encode`.
-        codec: what decodes; it must have the weights that the file was made with. None for the right one, which is
-            loaded once and kept.
+        codec: the codec to use, with the weights that the file was encoded with; None for a suitable one, which is
+            loaded once and cached.
 
     Returns:
         An image of mode L, LA, RGB or RGBA, with ICC profile, EXIF data and XMP packet in `info`.
 
     Raises:
-        DcaError: the file is damaged, its weights are not known, or the region is not in the picture.
+        DcaError: the file is damaged, its weights are not installed, or the region is not inside the picture.
         OSError: the file cannot be read.
-        TypeError: `data` is no file.
+        TypeError: `data` is not a file.
         ValueError: the scale is none of 1, 2, 4, 8.
     """
     return to_pillow(_decoded(data, region, scale, max_pixels, progress, codec))
@@ -137,7 +137,9 @@ def decode_array(
     progress: Progress | None = None,
     codec: Codec | None = None,
 ) -> NDArray[np.uint8]:
-    """As `decode`, but a uint8 array: (height, width) for gray, (height, width, 3), or with alpha (height, width, 4).
+    """Decode to a uint8 array: (height, width) for gray, (height, width, 3), or with alpha (height, width, 4).
+
+    Arguments and errors are those of `decode`.
 
     >>> import dcacodec
     >>> dcacodec.decode_array("photo.dca").shape
@@ -158,7 +160,9 @@ def decode_tensor(
     progress: Progress | None = None,
     codec: Codec | None = None,
 ) -> Tensor:
-    """As `decode`, but a float32 tensor (3, height, width) in 0..1 on the CPU. An alpha plane is left out.
+    """Decode to a float32 tensor (3, height, width) in 0..1 on the CPU, without alpha plane.
+
+    Arguments and errors are those of `decode`.
 
     >>> import dcacodec
     >>> dcacodec.decode_tensor("photo.dca").shape
@@ -188,18 +192,18 @@ def encode_file(
 
     Args:
         source: a picture that `read_picture` reads.
-        target: the file to write. One that is there is replaced once the new one is complete.
+        target: the file to write. An existing one is replaced once the new one is complete.
         quality, effort, tune, max_pixels, progress, codec: as in `encode`.
 
     Raises:
         DcaError: the picture or the weights cannot be used.
         OSError: a file cannot be read or written.
-        ValueError: the quality is out of range, the effort below 0, or the target the source itself or named like a
-            picture.
+        ValueError: the quality is out of range, the effort is negative, or the target is the source itself or has the
+            suffix of a picture format.
     """
     _check_target(source, target)
     if has_picture_suffix(Path(target)):
-        raise ValueError(f"{os.fspath(target)} has the name of a picture; what is written is a .dca file")
+        raise ValueError(f"{os.fspath(target)} has the suffix of a picture, but a .dca file would be written")
     data = encode(
         Path(source), quality=quality, effort=effort, tune=tune, max_pixels=max_pixels, progress=progress, codec=codec
     )
@@ -216,20 +220,20 @@ def decode_file(
     progress: Progress | None = None,
     codec: Codec | None = None,
 ) -> None:
-    """Turn a `.dca` file back into a picture file.
+    """Decode a `.dca` file to a picture file.
 
     >>> import dcacodec
     >>> dcacodec.decode_file("photo.dca", "back.png")
 
     Args:
         source: the `.dca` file.
-        target: the picture to write; its suffix tells the format (all of them are lossless). One that is there is
+        target: the picture to write; its suffix gives the format (all of them are lossless). An existing file is
             replaced once the new one is complete.
         region, scale, max_pixels, progress, codec: as in `decode`.
 
     Raises:
-        DcaError: the file is damaged, its weights are not known, the region is not in the picture, or the format
-            cannot hold the picture.
+        DcaError: the file is damaged, its weights are not installed, the region is not inside the picture, or the
+            format cannot hold the picture.
         OSError: a file cannot be read or written.
         ValueError: the target is the source itself.
     """
@@ -240,7 +244,7 @@ def decode_file(
 
 
 def _check_target(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
-    """Refuse to replace a file by what it becomes, which is not the same."""
+    """Refuse to replace the source by the result."""
     if is_same_file(source, target):
         raise ValueError(f"{os.fspath(target)} is the source itself")
 
@@ -261,7 +265,7 @@ def _decoded(
 
 
 def default_codec(tune: Tuning | None = None) -> Codec:
-    """The codec of the preset "small" on the best device there is, loaded once.
+    """The codec of the default preset on the best available device, loaded once.
 
     Args:
         tune: as for `Codec.load`.
@@ -273,15 +277,15 @@ def default_codec(tune: Tuning | None = None) -> Codec:
 
 
 def codec_for(container: Container) -> Codec:
-    """The codec that a `.dca` file was made with, on the best device there is, loaded once.
+    """The codec with the weights of a `.dca` file, on the best available device, loaded once.
 
     Raises:
-        UnknownModelError: this installation does not have its weights.
+        UnknownModelError: these weights are not installed.
     """
     return _shared(by_fingerprint(container.header.fingerprint.hex()))
 
 
-_LOADING: Final = Lock()  # held while a codec is loaded, so that threads that start together load one
+_LOADING: Final = Lock()  # so that threads that start together load a codec only once
 
 
 def _shared(published: Published) -> Codec:

@@ -1,7 +1,7 @@
 """The named errors of dcacodec.
 
-Whatever a user can cause (a damaged file, a picture that cannot be read, missing weights) raises a subclass of
-`DcaError` whose text is one line, fit to be shown as it is. Mistakes of a programmer raise `ValueError` or `TypeError`.
+Errors that a user can cause (a damaged file, a picture that cannot be read, missing weights) are subclasses of
+`DcaError`; their text is one line, ready to be shown. Programming errors raise `ValueError` or `TypeError`.
 """
 
 import os
@@ -49,7 +49,7 @@ class DcaError(Exception):
 
 
 class FormatError(DcaError):
-    """The bytes are not a well-formed `.dca` file. Base of all errors that reading the container can raise."""
+    """The bytes are not a well-formed `.dca` file. Base of all errors of the container format."""
 
 
 class BadMagicError(FormatError):
@@ -57,7 +57,7 @@ class BadMagicError(FormatError):
 
 
 class NewerVersionError(FormatError):
-    """The file is of a container version that this release does not know yet."""
+    """The file has a container version that is newer than this release."""
 
 
 class BadVersionError(FormatError):
@@ -65,7 +65,7 @@ class BadVersionError(FormatError):
 
 
 class TruncatedError(FormatError):
-    """The file ends before its last byte: it was cut off, or a length inside was damaged."""
+    """The file ends too early: it was truncated, or a length in it is damaged."""
 
 
 class TrailingBytesError(FormatError):
@@ -73,11 +73,11 @@ class TrailingBytesError(FormatError):
 
 
 class BadChecksumError(FormatError):
-    """The CRC-32 at the end of the file differs from that of the bytes before it: the file is damaged."""
+    """The CRC-32 at the end of the file does not match its content: the file is damaged."""
 
 
 class BadLengthError(FormatError):
-    """A length in a file with a right checksum reaches past the end of the file, or is too long to be written."""
+    """A length in a file with a valid checksum exceeds the file, or a length is too large to be written."""
 
 
 class BadVarintError(BadLengthError):
@@ -85,15 +85,15 @@ class BadVarintError(BadLengthError):
 
 
 class BadHeaderError(FormatError):
-    """A field of the header holds a value that the format does not allow. Base of the errors that name the field."""
+    """A field of the header has an invalid value. Base of the errors about single fields."""
 
 
 class BadDimensionsError(BadHeaderError):
-    """Width or height is zero or above the limit of the format for one side."""
+    """Width or height is zero or above the limit of the format."""
 
 
 class BadModeError(BadHeaderError):
-    """The colour mode is none of those that the format knows."""
+    """The colour mode is not one of the format."""
 
 
 class BadQualityError(BadHeaderError):
@@ -101,11 +101,11 @@ class BadQualityError(BadHeaderError):
 
 
 class BadSliceSizeError(BadHeaderError):
-    """The binary logarithm of the slice size is not in 8..11, nor 0 (one slice) for a picture that is small enough."""
+    """The slice size code is neither in 8..11 nor 0 (one slice) for a picture that is small enough."""
 
 
 class BadSliceCountError(BadHeaderError):
-    """The number of slices is not the one that follows from the dimensions and the slice size."""
+    """The number of slices does not match the dimensions and the slice size."""
 
 
 class BadChunkTagError(FormatError):
@@ -117,7 +117,7 @@ class TooManyChunksError(FormatError):
 
 
 class UnknownChunkError(FormatError):
-    """The file holds a critical chunk (tag with an upper-case first letter) that this release does not know."""
+    """The file has a critical chunk (tag with an upper-case first letter) that this release does not know."""
 
 
 class DuplicateChunkError(FormatError):
@@ -125,7 +125,7 @@ class DuplicateChunkError(FormatError):
 
 
 class BadSliceBitsError(FormatError):
-    """The chunk "FULL" is not one bit for each slice, one of which is set, and zeros up to the next byte."""
+    """The chunk "FULL" is not one bit per slice, at least one of them set, padded with zeros to whole bytes."""
 
 
 class TooLargeError(DcaError):
@@ -133,47 +133,47 @@ class TooLargeError(DcaError):
 
 
 class UnknownModelError(DcaError):
-    """No known weights have the fingerprint that the file or the caller asks for."""
+    """No installed weights have the fingerprint in the file."""
 
 
 class BadRegionError(DcaError):
-    """The region to decode is empty, or not all of it lies in the picture."""
+    """The region to decode is empty, or not entirely inside the picture."""
 
 
 class StreamError(DcaError):
-    """A coded stream contradicts itself: it holds too few or too many bytes, or codes a value that cannot be."""
+    """A coded stream is inconsistent: it has too few or too many bytes, or codes an invalid value."""
 
 
 class SymbolMismatchError(DcaError):
-    """The decoded latents differ from those that were encoded (their checksum in the file tells)."""
+    """The decoded latents do not match their checksum in the file."""
 
 
 class ImageError(DcaError):
-    """A picture cannot be read or written, or is of a kind that is not supported."""
+    """A picture cannot be read or written, or is of an unsupported kind."""
 
 
 class TrainingError(DcaError):
-    """A training run cannot start or go on: its pictures do not suffice, or its loss is no finite number any more."""
+    """A training run cannot start or continue: there are too few pictures, or its loss is not finite."""
 
 
 class BatchError(DcaError):
-    """A batch of pictures cannot start or go on: no pictures, two that would be one file, no worker, no space left."""
+    """A batch cannot start or continue: no pictures, two with the same target, no worker, or no space left."""
 
 
 class WorkerError(DcaError):
-    """A process that was to do work cannot do any."""
+    """A worker process cannot be started, or died before its first job."""
 
 
 class BenchError(DcaError):
-    """A benchmark cannot be run: its pictures, a codec or a published curve cannot be had."""
+    """A benchmark cannot be run: its pictures, a codec or a published curve are not available."""
 
 
 class WeightsError(DcaError):
-    """A weights file is missing, damaged, or not the one it claims to be."""
+    """A weights file is missing, damaged, or not the published one."""
 
 
 class ImageWarning(UserWarning):
-    """Something about a picture was converted on reading or left out on writing. The text is one line."""
+    """A property of a picture was converted on reading or lost on writing. The text is one line."""
 
 
 class DeviceWarning(UserWarning):
@@ -181,9 +181,9 @@ class DeviceWarning(UserWarning):
 
 
 def reason(error: Exception, known: os.PathLike[str] | None = None) -> str:
-    """What an exception says in one line, for a user. One that nobody foresaw is called an internal error.
+    """The message of an exception in one line, for users. Unexpected exceptions are called internal errors.
 
-    The name of a file is left out where it is that of `known`, which the user is told anyway.
+    The file name of an `OSError` is left out if it is `known`, which the caller reports.
     """
     if isinstance(error, MemoryError):
         return "not enough memory"

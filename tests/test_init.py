@@ -119,7 +119,7 @@ def test_no_picture_is_replaced_by_what_it_becomes(picture_file: Path, codec: Co
     for target, message in (
         (picture_file, f"{picture_file} is the source itself"),
         (tmp_path / "link.dca", f"{tmp_path / 'link.dca'} is the source itself"),
-        (tmp_path / "new.JPG", f"{tmp_path / 'new.JPG'} has the name of a picture; what is written is a .dca file"),
+        (tmp_path / "new.JPG", f"{tmp_path / 'new.JPG'} has the suffix of a picture, but a .dca file would be written"),
     ):
         with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
             encode_file(picture_file, target, codec=codec)

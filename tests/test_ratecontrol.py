@@ -117,8 +117,8 @@ def test_outcomes_are_told() -> None:
 
     assert re.fullmatch(r"550 bytes for a target of 555 \(99\.1 %\), [6-9] tries", told(MaxBytes(555)))
     assert re.fullmatch(r"100 bytes for a target of 102 \(98\.0 %\), [6-9] tries", told(MaxBpp(4.1)))
-    assert re.fullmatch(r"10 bytes for a target of 4 \(250\.0 %\), \d tries; no quality .* little", told(MaxBytes(4)))
-    assert re.fullmatch(r"10 bytes for a target of 0, \d tries; no quality .* little", told(MaxBpp(0.001)))
+    assert re.fullmatch(r"10 bytes for a target of 4 \(250\.0 %\), \d tries; no quality .* as small", told(MaxBytes(4)))
+    assert re.fullmatch(r"10 bytes for a target of 0, \d tries; no quality .* as small", told(MaxBpp(0.001)))
     assert re.fullmatch(r"1000 bytes for a target of 9\d{18} \(0.0 %\), \d tries", told(MaxBpp(1e308)))
     assert re.fullmatch(r"5\d\.\d\d dB for a target of 50 dB, [6-9] tries", told(MinPsnr(50)))
     expected = r"75.91 dB for a target of 99 dB, \d tries; no quality that was tried reaches the target"

@@ -109,11 +109,11 @@ def test_latents_are_kept(latents: Latents, tmp_path: Path) -> None:
     assert same(kept, latents)
     for other in ({"source": "1" * 64}, {"sources": "2" * 64}, {"crops": 6}, {"pictures": "1" * 64}, {"seed": 1}):
         assert read_latents(path, replace(KEY, **other), len(VALID)) is None
-    with pytest.raises(WeightsError, match=r"damaged; without it the latents are made anew$"):
+    with pytest.raises(WeightsError, match=r"damaged; delete it to have the latents made again$"):
         read_latents(path, KEY, len(VALID) + 1)
     for content in (path.read_bytes()[:-10], b"", b"text" * 50):
         path.write_bytes(content)
-        with pytest.raises(WeightsError, match=r"damaged; without it the latents are made anew$"):
+        with pytest.raises(WeightsError, match=r"damaged; delete it to have the latents made again$"):
             read_latents(path, KEY, len(VALID))
     path.unlink()
     path.mkdir()

@@ -20,12 +20,12 @@ BALANCE = 0.4
 """The loss of a sample is divided by lambda**0.4, so that no end of the quality range dominates."""
 
 TOKEN_AREA = 768 * 512
-"""Pixels over which the rate of the global latent is spread: it is a fixed cost of a slice, of which a crop is a part."""
+"""Pixels over which the rate of the global latent is spread: it is a fixed cost of a slice, and crops are smaller."""
 
 DRAWN = (0.0, 0.07, 0.86, 1.0)
 DRAWN_AT = (0.0, 0.1, 0.76, 1.0)
-"""The cumulative distribution of training qualities: the share of samples (first row) below a share of the quality range
-(second row). The middle of the range, which is used most, is drawn more often than the ends."""
+"""The cumulative distribution of training qualities: the share of samples (first row) below a share of the quality
+range (second row). The middle of the range, which is used most, is drawn more often than the ends."""
 
 
 def draw_positions(config: DCAConfig, count: int, random: np.random.Generator) -> NDArray[np.float32]:

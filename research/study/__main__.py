@@ -30,12 +30,12 @@ Examples:
     "folder",
     type=click.Path(path_type=Path, file_okay=False),
     required=True,
-    help="Folder for all results; what is finished there is not done again.",
+    help="Folder for all results; results that it already has are reused.",
 )
 @click.option(
     "--validation", multiple=True, required=True, help="Pictures to measure on: folders, tar shards or files."
 )
-@click.option("--validation-pictures", type=click.IntRange(1), default=12, help="How many of them.")
+@click.option("--validation-pictures", type=click.IntRange(1), default=12, help="Number of validation pictures used.")
 @click.option(
     "--only",
     metavar="LIST",

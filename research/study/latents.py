@@ -1,4 +1,4 @@
-"""Latents of a frozen analysis transform, made once and kept: what all variants are trained and measured on."""
+"""A cache of latents of a frozen analysis transform, on which all variants are trained and measured."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from dcacodec.training.publish import load_checkpoint
 from dcacodec.weights.reader import read_weights
 
 CACHED_CROP = 256
-"""Side in pixels of the training crops whose latents are kept."""
+"""Side in pixels of the training crops whose latents are cached."""
 BATCH = 8
-"""Crops that are analysed together."""
+"""Crops per batch of the analysis."""
 
 
 @dataclass(frozen=True)
 class CacheKey:
-    """What a cache of latents was made from; two caches of one key hold the same.
+    """The inputs that a cache of latents was made from. Caches with equal keys have equal content.
 
     Attributes:
         source: SHA-256 of the checkpoint or weights file.
         sources: SHA-256 of the files of training pictures.
-        crops: how many training crops.
-        pictures: SHA-256 of the validation pictures' samples.
-        seed: of the draw of crops and qualities.
+        crops: number of training crops.
+        pictures: SHA-256 of the samples of the validation pictures.
+        seed: of the random crops and qualities.
     """
 
     source: str
@@ -53,12 +53,12 @@ class CacheKey:
 
 @dataclass(frozen=True, eq=False)
 class Latents:
-    """y before rounding, float16.
+    """Latents y before rounding, float16.
 
     Attributes:
-        train: (N, h, w, M), of crops.
-        position: (N,) the anchor position of each crop's quality.
-        valid: by quality, those of the validation pictures: each (H/16, W/16, M).
+        train: of the crops, (N, h, w, M).
+        position: anchor position of each crop's quality, (N,).
+        valid: by quality, of each validation picture, (H/16, W/16, M).
     """
 
     train: Tensor
@@ -67,9 +67,7 @@ class Latents:
 
 
 def load_frozen(path: Path) -> DCA:
-    """The network whose transforms are to be frozen: of a checkpoint (its moving average), or of a weights file.
-
-    All of it is in float32; of a weights file the entropy model is as it was rounded.
+    """The network, in float32, of a checkpoint (its moving average) or of a weights file (with its rounded values).
 
     Raises:
         WeightsError: the file is neither.
@@ -80,7 +78,7 @@ def load_frozen(path: Path) -> DCA:
 
 
 def digest(pictures: Sequence[NDArray[np.uint8]]) -> str:
-    """SHA-256 of shapes and samples."""
+    """SHA-256 of the shapes and samples of pictures."""
     total = hashlib.sha256()
     for picture in pictures:
         total.update(repr(picture.shape).encode() + picture.tobytes())
@@ -127,7 +125,7 @@ def make_latents(
 
 
 def save_latents(path: Path, latents: Latents, key: CacheKey) -> None:
-    """Keep latents in a safetensors file.
+    """Write latents to a safetensors file.
 
     Raises:
         OSError: it cannot be written.
@@ -140,10 +138,10 @@ def save_latents(path: Path, latents: Latents, key: CacheKey) -> None:
 
 
 def read_latents(path: Path, key: CacheKey, pictures: int) -> Latents | None:
-    """The latents that were kept, or None where there are none, or those of another key.
+    """Read cached latents; None if there are none, or only with another key.
 
     Args:
-        pictures: how many validation pictures they are of.
+        pictures: number of validation pictures.
 
     Raises:
         WeightsError: the file is damaged.
@@ -163,4 +161,4 @@ def read_latents(path: Path, key: CacheKey, pictures: int) -> Latents | None:
             valid[quality] = [tensors[f"valid.{quality}.{number}"] for number in range(pictures)]
         return Latents(tensors["train"], tensors["position"], valid)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"{path}: damaged; without it the latents are made anew") from error
+        raise WeightsError(f"{path}: damaged; delete it to have the latents made again") from error

@@ -1,4 +1,4 @@
-"""The study's records: JSON files, each with what it was made from."""
+"""The records of the study: JSON files, each with the inputs it was made from."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SURPRISES = [f"surprise_{step + 1}" for step in range(len(STEP_NAMES))]
 
 
 def write_json(path: Path, content: object) -> None:
-    """Put JSON in place of what is there.
+    """Write a JSON file, atomically.
 
     Raises:
         OSError: it cannot be written.
@@ -30,16 +30,16 @@ def write_json(path: Path, content: object) -> None:
 
 
 def read_record(path: Path, made_from: Record, known: Record) -> Record | None:
-    """A record of measures, or None where there is none.
+    """Read a record; None if there is none.
 
     Args:
         path: of the JSON file.
-        made_from: what "made_from" in it must be.
-        known: what else is known of it: "name", and of a variant what `describe` tells.
+        made_from: the value that "made_from" must have in it.
+        known: other fields that it must have: "name", and for a variant the values of `describe`.
 
     Raises:
-        TrainingError: it is damaged, or was made in another way: from another checkpoint, on other latents, with other
-            options. Such records say nothing about each other.
+        TrainingError: it is damaged, or was made from another checkpoint or other latents, or with other options, and
+            so cannot be compared.
         OSError: it cannot be read.
     """
     try:
@@ -51,16 +51,16 @@ def read_record(path: Path, made_from: Record, known: Record) -> Record | None:
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
         sound = same = False
     if not sound:
-        raise TrainingError(f"{path}: damaged; without it, what it told is done anew")
+        raise TrainingError(f"{path}: damaged; delete it to have its measurements made again")
     if not same:
         raise TrainingError(
-            f"{path} was made from another checkpoint, other pictures or with other options; name another folder"
+            f"{path} was made from another checkpoint, other pictures or with other options; choose another folder"
         )
     return record
 
 
 def _is_whole(record: Record) -> bool:
-    """Whether a record, or what `json` made of a damaged one, has all that tables and figures show.
+    """Whether a record, which may be damaged, has all values that tables and figures show.
 
     Raises:
         LookupError, TypeError, ValueError, ArithmeticError: it does not.

@@ -1,4 +1,4 @@
-"""The study's records as tables and figures, beside what the paper claims."""
+"""Tables and figures of the study, with the results of the paper for comparison."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def curve_of(record: Record) -> Curve:
 
 
 def compare(record: Record, base: Record) -> dict[str, Any]:
-    """Bits of a record against those of another.
+    """Compare the bits of a record with those of another.
 
     Returns:
-        "bd_rate": in percent, at equal PSNR, see `bd_rate`, None where a curve does not rise; "bits": the mean (of
-        logarithms) over qualities of bits at equal quality, in percent; "by_quality": these bits at each.
+        "bd_rate": in percent, at equal PSNR, None if a curve does not rise; "bits": the geometric mean over qualities
+        of the bits at equal quality, in percent; "by_quality": the bits at each quality, in percent.
     """
     qualities = [str(row["quality"]) for row in record["qualities"]]
     try:
@@ -43,16 +43,16 @@ def compare(record: Record, base: Record) -> dict[str, Any]:
 
 
 def baseline_of(record: Record, records: Sequence[Record]) -> Record | None:
-    """The baseline of the same seed, else the one of seed 0; None where there is none."""
+    """The baseline with the same seed, else that with seed 0; None if there is none."""
     bases = {each["seed"]: each for each in records if each.get("label") == BASELINE}
     return bases.get(record.get("seed", 0), bases.get(0))
 
 
 def summarise(records: Sequence[Record]) -> Record:
-    """All that tables and figures show, as plain data by name.
+    """The values of tables and figures, as plain data by name.
 
-    That is `compare` with the baseline of the same seed, means over the qualities of bits by stream and of surprise by
-    step, parameters, times.
+    These are `compare` with the baseline of the same seed, means over the qualities of bits by stream and of surprise
+    by step, parameters and times.
     """
     rows: Record = {}
     for record in records:
@@ -158,12 +158,12 @@ def tables(records: Sequence[Record], summary: Record) -> list[list[str]]:
 
 
 def _dashes() -> Iterator[str]:
-    """Matplotlib has ten colours; with these, as many lines as there are can be told apart."""
+    """Line styles that distinguish any number of lines: each is used with all of Matplotlib's ten colours."""
     return chain.from_iterable(repeat(dashes, 10) for dashes in cycle(("-", "--", ":")))
 
 
 def draw(records: Sequence[Record], summary: Record) -> list[Plot]:
-    """The figures: bits against the baseline by quality; the same over all as bars; surprise by step; training."""
+    """Draw the figures: bits against the baseline by quality; their BD-rates as bars; surprise by step; training."""
     from matplotlib.figure import Figure
 
     variants = [record for record in records if "seed" in record]

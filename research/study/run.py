@@ -1,11 +1,11 @@
-"""The study from end to end: everything that was done is kept in a folder, and not done again.
+"""The study from end to end. Finished parts are kept in a folder, and reused when the study is resumed.
 
 ::
 
     OUT/latents.safetensors             the cache; can be deleted
-    OUT/own.json                        how the checkpoint's own entropy model does on the same latents
+    OUT/own.json                        a record for the checkpoint's own entropy model on the same latents
     OUT/variants/NAME-SEED.json         a record for each variant, see `run_variant`
-    OUT/variants/NAME-SEED.safetensors  its weights, as published ones are
+    OUT/variants/NAME-SEED.safetensors  its weights, in the published format
     OUT/timing.json                     decode times of these weights
     OUT/report.json, report.md, *.svg   see :mod:`research.study.report`
 """
@@ -34,7 +34,7 @@ from research.study.timing import decode_times
 from research.study.variants import VARIANTS, Variant, describe, measure, sizes, train_variant, used_options
 
 TIMED_SIDES = (512, 1024, 2048)
-"""Of the square pictures that decoding is timed on, in pixels."""
+"""Sides of the square pictures that decoding is timed on, in pixels."""
 
 
 @memory_errors()
@@ -52,23 +52,24 @@ def study(
 ) -> list[Record]:
     """Train, measure and time the variants.
 
-    What a run before has finished is taken from its folder, be it asked for or not.
+    Results of earlier runs are taken from the folder, also those of variants that are not requested.
 
     Args:
         checkpoint: a training checkpoint or a weights file; its transforms are frozen.
         sources, validation: pictures, see `load_pictures`.
-        folder: for all results; made where there is none.
+        folder: for all results; created if it does not exist.
         options: see `train_variant`.
-        crops: how many latents are trained on.
-        validation_pictures: how many of ``validation``, from its start.
-        rounds: of timing all that is finished, together, where this was not done before; 0 for none, and what is
-            known stays.
+        crops: number of training crops.
+        validation_pictures: number of pictures taken from the start of ``validation``.
+        rounds: timing rounds over all finished variants, if they have not been timed together yet; 0 for none, and
+            earlier times are kept.
 
     Returns:
         The records: the checkpoint's own, then those of all finished variants in the order of `VARIANTS`.
 
     Raises:
-        TrainingError: pictures do not suffice, the folder holds results of another study, or a loss is not finite.
+        TrainingError: there are too few or too small pictures, the folder holds results of another study, or a loss is
+            not finite.
         ImageError, WeightsError, OSError: a file cannot be read, or written.
     """
     device = choose_device("auto")
@@ -86,18 +87,18 @@ def study(
         )
         for variant in dict.fromkeys([*VARIANTS, *variants])
     }
-    # All that is there, before anything is made: what was made in another way must not be mixed up with it.
-    kept = {place: place.read() for place in (own, *places.values())}
+    # All records are read before anything is made, since records of another study must not be mixed with these.
+    existing = {place: place.read() for place in (own, *places.values())}
     latents = read_latents(folder / "latents.safetensors", key, len(pictures))
     if latents is None:
         latents = make_latents(frozen, load_pictures(sources, quiet), pictures, key, device, quiet)
         (folder / "variants").mkdir(parents=True, exist_ok=True)
         save_latents(folder / "latents.safetensors", latents, key)
 
-    records = [kept[own] or _own(frozen, latents, pictures, own, device, quiet)]
+    records = [existing[own] or _own(frozen, latents, pictures, own, device, quiet)]
     weights: dict[str, Path] = {}
     for variant, place in places.items():
-        record = kept[place] if place.weights.exists() else None  # which are timed
+        record = existing[place] if place.weights.exists() else None  # the weights are needed for timing
         if record is None and variant in variants:
             record = _variant(variant, frozen, latents, pictures, place, options, device, quiet)
         if record is not None:
@@ -109,7 +110,7 @@ def study(
 
 @dataclass(frozen=True, eq=False)
 class _Place:
-    """Where a record is kept, what it is made from, and what is known of it before."""
+    """The path of a record, its inputs, and fields that are known in advance."""
 
     path: Path
     made_from: Record
@@ -117,14 +118,14 @@ class _Place:
 
     @property
     def weights(self) -> Path:
-        """Of a variant."""
+        """The path of the weights of a variant."""
         return self.path.with_suffix(".safetensors")
 
     def read(self) -> Record | None:
         return read_record(self.path, self.made_from, self.known)
 
     def keep(self, **measured: object) -> Record:
-        """Write what was measured, and return the record that this makes."""
+        """Write a record with these measurements, and return it."""
         record = {"made_from": self.made_from, **self.known, **measured}
         write_json(self.path, record)
         return record
@@ -152,10 +153,10 @@ def _variant(
     device: torch.device,
     quiet: bool,
 ) -> Record:
-    """Train a variant.
+    """Train and measure a variant.
 
-    Its record has "name", "label", the fields of `Variant`, "made_from", "parameters" (`sizes`),
-    "training" (what `train_variant` tells), "qualities" (`measure`).
+    Its record has "name", "label", the fields of `Variant`, "made_from", "parameters" (`sizes`), "training"
+    (`train_variant`) and "qualities" (`measure`).
     """
     model, training = train_variant(frozen, variant, latents, options, device, quiet)
     qualities = measure(model, latents, pictures, device, quiet)
@@ -169,7 +170,7 @@ def _timing(
 ) -> dict[str, dict[str, float]]:
     """Decode times of all the weights, measured together.
 
-    They are measured anew where the set or a file has changed. Without rounds, what is known of these very files.
+    They are measured again if a file or the set of files has changed. Without rounds, only known times are returned.
     """
     digests = {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in weights.items()}
     made_from = {"rounds": rounds, "sides": list(TIMED_SIDES), "threads": torch.get_num_threads(), "weights": digests}
@@ -182,7 +183,7 @@ def _timing(
 
 
 def _known_times(path: Path) -> tuple[Record, dict[str, dict[str, float]]]:
-    """What decode times were made from, and these; of nothing where there are none, or none that can be read."""
+    """The inputs of recorded decode times, and the times; both empty if there is no readable record."""
     try:
         record = json.loads(path.read_text("utf-8"))
         before: Record = record["made_from"]

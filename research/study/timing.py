@@ -1,4 +1,4 @@
-"""How long the entropy models of the study take to decode, in fixed point, as a `.dca` file is decoded."""
+"""Decode times of the entropy models of the study, in fixed point, as for `.dca` files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TIMED_QUALITY = 50
 
 
 def square_of(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """A picture of ``side`` x ``side`` pixels: this one, mirrored at its borders as often as need be, or cut."""
+    """A picture of ``side`` x ``side`` pixels: this one, cropped, or extended by mirroring at its borders."""
     down, right = (max(0, side - each) for each in picture.shape[:2])
     return np.ascontiguousarray(np.pad(picture, ((0, down), (0, right), (0, 0)), mode="symmetric")[:side, :side])
 
@@ -25,10 +25,10 @@ def square_of(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 def decode_times(
     weights: Mapping[str, Path], picture: NDArray[np.uint8], sides: Sequence[int], rounds: int, quiet: bool = False
 ) -> dict[str, dict[str, float]]:
-    """Milliseconds of processor time from streams to y_hat, the least of all rounds: by name of the weights, by side.
+    """Milliseconds of CPU time from streams to y_hat, the least of all rounds, by name of the weights and by side.
 
-    Processor time over all threads, so that what else the machine does counts little; in turns, so that what is left of
-    it hits all alike. Entropy coder and checks of the streams are in it, f_s, the same for all, is not.
+    CPU time over all threads depends little on other load of the machine, and turns distribute the rest evenly. It
+    includes the entropy coder and the checks of the streams, but not f_s, which is the same for all variants.
 
     Raises:
         WeightsError: a file is damaged.

@@ -1,4 +1,4 @@
-"""Which entropy models are compared, and how one of them is trained and measured on given latents."""
+"""The entropy models that are compared, and their training and measurement on given latents."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from research.study.latents import Latents
 FROZEN = ("analysis", "gain", "spread", "synthesis")
 TRAINED = ("hyper_analysis", "priors", "entropy")
 CURVE_POINTS = 20
-"""Points of the training curve that a record keeps."""
+"""Number of points of the training curve in a record."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Variant:
 
     Attributes:
         order: its hyper latents, in the order in which their features enter.
-        adaptive: whether they enter anew at every step, see `DCAConfig`.
-        seed: of its weights, of the draw of crops, and of the noise.
+        adaptive: whether the features enter again at every step, see `DCAConfig`.
+        seed: of its weights, crops and noise.
     """
 
     order: str
@@ -46,19 +46,19 @@ class Variant:
 
     @property
     def label(self) -> str:
-        """As in tables: "RGL" or "RGL merged"; the seed is not in it."""
+        """The name in tables: "RGL" or "RGL merged", without the seed."""
         return self.order if self.adaptive else f"{self.order} merged"
 
     @property
     def name(self) -> str:
-        """As in file names: "RGL-0", "RGL-merged-0"."""
+        """The name in file names: "RGL-0", "RGL-merged-0"."""
         return f"{self.label.replace(' ', '-')}-{self.seed}"
 
 
 BASELINE = "R"
-"""The paper's: the regional hyper latent alone."""
+"""The paper's baseline: the regional hyper latent alone."""
 PROPOSED = "RGL"
-"""The paper's: all three, in this order."""
+"""The paper's proposal: all three, in this order."""
 VARIANTS = (
     Variant(BASELINE),
     Variant(PROPOSED),
@@ -74,7 +74,7 @@ VARIANTS = (
     Variant("GLR"),
     Variant("LRG"),
 )
-"""In the order of training: what matters most comes first. Of two hyper latents the order is that of the paper's."""
+"""In the order of training, the most important first. Pairs of hyper latents are in the paper's order."""
 
 
 def fresh_model(frozen: DCA, variant: Variant) -> DCA:
@@ -89,7 +89,7 @@ def fresh_model(frozen: DCA, variant: Variant) -> DCA:
 
 
 def used_options(options: TrainingOptions) -> dict[str, Any]:
-    """The options that `train_variant` uses, as they are recorded. (The learning rate decays over the whole schedule.)"""
+    """The options that `train_variant` uses, as recorded. (The learning rate decays over the whole schedule.)"""
     names = ("steps", "batch", "crop", "warm_up", "ema", "clip", "precision", "seed")
     return {"rate": options.learning_rate, **{name: getattr(options, name) for name in names}}
 
