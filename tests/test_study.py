@@ -449,7 +449,7 @@ def test_the_command_and_that_nothing_is_done_twice(
     # Results of other options are not mixed in.
     before = (tmp_path / "variants" / "R-0.json").read_bytes()
     other = call(place, tmp_path, "--only", "R-0", "--batch", 1)
-    message = "was made from another checkpoint, other pictures or with other options; name another folder"
+    message = "was made from another checkpoint, other pictures or with other options; choose another folder"
     assert (other.exit_code, other.stdout) == (1, "")
     assert other.stderr == f"dcacodec: error: {tmp_path / 'variants' / 'R-0.json'} {message}\n"
     assert (tmp_path / "variants" / "R-0.json").read_bytes() == before
