@@ -272,7 +272,7 @@ def test_links(tmp_path: Path) -> None:
         ("in/file.txt", "out/file.dca"),
         ("in/x/a.txt", "out/x/a.dca"),
     ]
-    inside = "left out, as it is a link to a folder that it lies in"
+    inside = "ignored, as it is a link to a folder that contains it"
     assert plan.warnings == (f"{tmp_path}/in/x/self: {inside}", f"{tmp_path}/in/x/up: {inside}")
     assert plan.failures == ((tmp_path / "in/gone.txt", "No such file or directory"),)
     starred = planned(tmp_path, "in/**/*.txt")  # follows no link to a folder
@@ -323,7 +323,7 @@ def test_a_file_that_goes_on_for_ever(tmp_path: Path, monkeypatch: pytest.Monkey
     path = tmp_path / "in.dca"
     path.write_bytes(MAGIC + bytes(1100))
     outcome = Decoding("png", "cpu", 10)()(Job(path, tmp_path / "out.png", None))
-    assert outcome.error == "more than 1080 bytes, which no file of a picture of 10 pixels has"
+    assert outcome.error == "more than 1080 bytes, the limit for pictures of 10 pixels"
 
 
 def test_the_suffixes_of_pictures() -> None:

@@ -55,7 +55,7 @@ def test_fetched_once_and_cited(site: Site) -> None:
 
 
 def test_what_is_fetched_is_checked(site: Site, tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match=r"hm\.json: .* is not a file of results"):
+    with pytest.raises(BenchError, match=r"hm\.json: .* is not a results file"):
         find_anchor("hm", "kodak", [])
     with pytest.raises(BenchError, match=r"bpg_444_x265_ycbcr\.json: the server says 404 Not Found$"):
         find_anchor("bpg", "kodak", [])
@@ -69,7 +69,7 @@ def test_a_file_by_its_path(tmp_path: Path) -> None:
     assert found.curve.name == "My Codec"
     assert found.source == "mine.json"
     path.write_text("{}", "utf-8")
-    with pytest.raises(BenchError, match=r"^mine\.json is not a file of results"):
+    with pytest.raises(BenchError, match=r"^mine\.json is not a results file"):
         find_anchor(str(path), "anything", [])
     with pytest.raises(FileNotFoundError):
         find_anchor(str(tmp_path / "missing.json"), "anything", [])

@@ -295,7 +295,7 @@ def test_the_limit_of_pixels_holds_for_info() -> None:
     ("data", "message"),
     [
         (b"GIF89a", "not a .dca file: it does not start with the bytes 89 44 43 41"),
-        (FILE[:-5], f"the file is cut off or damaged: more than its {len(FILE) - 5} bytes are needed"),
+        (FILE[:-5], f"the file is truncated or damaged: it has only {len(FILE) - 5} bytes"),
         (FILE + b"x", "1 bytes after the end of the picture"),
         (FILE[:5] + b"\0" + FILE[6:], "the file is damaged: its checksum does not match its content"),
     ],
@@ -719,7 +719,7 @@ def test_a_line_stays_one_whatever_the_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda data: data[:-7], "the file is cut off or damaged: more than its"),
+        (lambda data: data[:-7], "the file is truncated or damaged: it has only"),
         (lambda data: data[:40] + bytes([data[40] ^ 1]) + data[41:], "the file is damaged: its checksum"),
     ],
 )

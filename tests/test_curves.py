@@ -170,12 +170,12 @@ def test_anchors_are_read_and_sorted(tmp_path: Path) -> None:
     ],
 )
 def test_other_files_are_no_anchors(tmp_path: Path, content: object) -> None:
-    with pytest.raises(ValueError, match=r"^(results.json is not a file of results|codec: the PSNR does not rise)"):
+    with pytest.raises(ValueError, match=r"^(results.json is not a results file|codec: the PSNR does not rise)"):
         load_anchor(written(tmp_path, content))
 
 
 def test_a_file_that_is_no_json_is_no_anchor(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     path.write_bytes(b"\xff\xfe not JSON")
-    with pytest.raises(ValueError, match=r"^results.json is not a file of results"):
+    with pytest.raises(ValueError, match=r"^results.json is not a results file"):
         load_anchor(path)

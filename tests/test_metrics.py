@@ -153,7 +153,7 @@ def test_sizes(measure: Measure, side: int) -> None:
         (picture[:, :, 1:], picture[:, :, 1:]),
         (picture, picture.repeat(1, 2, 1, 1)),
     ):
-        with pytest.raises(ValueError, match=f"compares pictures of one size, {side} pixels at least to each side"):
+        with pytest.raises(ValueError, match=f"needs two pictures of the same size, at least {side}x{side}"):
             measure(one, other)
 
 

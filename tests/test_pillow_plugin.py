@@ -311,7 +311,7 @@ def test_a_truncated_file_is_an_os_error(data: bytes, length: int, tmp_path: Pat
     path.write_bytes(data[:length])
     with warnings.catch_warnings():
         warnings.simplefilter("error", ResourceWarning)
-        with pytest.raises(OSError, match="cut off or damaged"):
+        with pytest.raises(OSError, match="truncated or damaged"):
             Image.open(path)
 
 

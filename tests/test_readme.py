@@ -60,7 +60,7 @@ def test_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert np.array_equal(np.array(Image.open("back.png")), codec.decode(data).pixels)
     better = codec.decode(codec.encode(Picture(original), quality=80))
     assert np.array_equal(np.array(Image.open("again.png")), better.pixels)
-    line = r"the file is cut off or damaged: more than its \d+ bytes are needed\n"
+    line = r"the file is truncated or damaged: it has only \d+ bytes\n"
     assert re.fullmatch(line, capsys.readouterr().out)
 
 

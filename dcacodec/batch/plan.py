@@ -1,4 +1,4 @@
-"""From sources and a folder to the list of pictures to code, all of it before any work. No torch here."""
+"""The plan of a batch: the sources and targets of all files, found before any work starts. No torch here."""
 
 import errno
 import glob
@@ -18,14 +18,14 @@ from dcacodec.format.reader import GLANCE, glance
 DCA_SUFFIX: Final = ".dca"
 
 LEFTOVER_SECONDS: Final = 3600
-"""A temporary file of this age is no longer being written: that takes seconds."""
+"""Age from which a temporary file is regarded as abandoned: writing takes seconds."""
 
 _LEFTOVER: Final = re.compile(r"\.dcacodec-[0-9a-f]{16}\.tmp")
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """Which content a file has: one that is written anew gets another. Times and numbers are the file system's."""
+    """Identifies the content of a file: rewriting the file changes it. Values are those of the file system."""
 
     inode: int
     modified: int
@@ -33,7 +33,7 @@ class Stamp:
 
     @classmethod
     def of(cls, path: Path) -> "Stamp | None":
-        """Of the file that `path` leads to; None where there is none."""
+        """The stamp of a file, symbolic links followed; None if it does not exist."""
         try:
             found = path.stat()
         except FileNotFoundError:
@@ -43,13 +43,13 @@ class Stamp:
 
 @dataclass(frozen=True)
 class Job:
-    """A file to make from another.
+    """A file to convert.
 
     Attributes:
-        source: what is read.
-        target: what is written.
-        before: the stamp of the target when the plan was made. A target with another one has been written since, by
-            a worker that ended before it could tell: the job is done.
+        source: the file to read.
+        target: the file to write.
+        before: the stamp of the target when the plan was made. If the target has another one now, a worker has written
+            it and died before it could report that: the job is done.
     """
 
     source: Path
@@ -59,14 +59,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that there is to do.
+    """The jobs of a batch.
 
     Attributes:
-        jobs: in the order of the sources, the files of a folder sorted by name.
-        skipped: those whose targets are there already, not older than their sources.
+        jobs: to do, in the order of the sources, the files of a folder sorted by name.
+        skipped: those whose targets exist and are not older than their sources.
         failures: folders that cannot be read, and why.
-        warnings: about sources that nothing is in, and links that are left out.
-        left_out: files that are not taken for pictures, by their names; none when decoding.
+        warnings: about sources without files, and links that are left out.
+        left_out: files that are ignored because of their suffixes; none when decoding.
     """
 
     jobs: tuple[Job, ...]
@@ -78,7 +78,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Found:
-    """A file to code, and where it lies under its source: that is where its target lies under the target folder."""
+    """A file to convert, and its path relative to its source, which its target has relative to the target folder."""
 
     path: Path
     place: Path
@@ -92,25 +92,25 @@ def make_plan(
     force: bool = False,
     keep_suffix: bool = False,
 ) -> Plan:
-    """What to make in `folder`.
+    """Find all sources and their targets.
 
     A source is a file, a folder, or a pattern with ``*``, ``?``, ``[...]`` and ``**`` for any number of folders. The
-    tree of a folder is mirrored in `folder`, that of a pattern from its last folder before the first such sign. Names
-    that start with a dot are left out, and so is `folder` itself where it lies inside a source. Links are followed,
-    unless they lead back to a folder that they are in.
+    tree of a folder is mirrored in `folder`; that of a pattern starts at the last folder before its first wildcard.
+    Names that start with a dot are ignored, and so is `folder` itself if it lies inside a source. Links are followed,
+    unless they lead back to a folder that contains them.
 
     Args:
-        sources: as the user gave them.
-        folder: of the targets. It need not be there.
-        suffixes: of the files to take from folders and patterns. A file that is named itself is taken in any case.
-        new_suffix: of the targets. That of `.dca` files stands for encoding.
-        force: also what is there already, and not older than its source.
-        keep_suffix: the new suffix comes after that of the source, not in its place.
+        sources: as given by the user.
+        folder: of the targets. It need not exist.
+        suffixes: of the files to take from folders and patterns. Files that are sources themselves are always taken.
+        new_suffix: of the targets; ".dca" means encoding.
+        force: include jobs whose targets are up to date.
+        keep_suffix: append the new suffix instead of replacing that of the source.
 
     Raises:
-        BatchError: a source is not there, nothing was found, or a target would be one of the sources, come from two of
-            them, be a folder, or be a picture beside the file that it was coded to.
-        OSError: `folder` cannot be one.
+        BatchError: a source does not exist, no file was found, or a target would be one of the sources, have two
+            sources, be a folder, or be a decoded picture beside its `.dca` file.
+        OSError: `folder` exists and is not a folder.
     """
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
@@ -118,13 +118,13 @@ def make_plan(
     warnings: list[str] = []
     left_out: list[Path] = []
     walk = _Walk(folder, suffixes, new_suffix == DCA_SUFFIX, failures, warnings, left_out)
-    found: dict[Path, _Found] = {}  # by path: what two patterns find is one
+    found: dict[Path, _Found] = {}  # by path, since two patterns may find the same file
     for source in sources:
         before = len(found)
         for each in walk.source(source):
             found.setdefault(each.path, each)
         if len(found) == before and not failures:
-            warnings.append(f"{source}: nothing to do in it")
+            warnings.append(f"{source}: no files to code in it")
     if not found and not failures:
         raise BatchError(f"nothing to do: no file in {', '.join(sources)} ends in {_listed(suffixes)}")
 
@@ -139,17 +139,17 @@ def make_plan(
 
 
 def of_other_quality(files: Iterable[Path], quality: int) -> int:
-    """How many of the `.dca` files tell of another quality. What is none, or cannot be read, does not count."""
+    """The number of `.dca` files with another quality; other and unreadable files are not counted."""
     return sum(header.quality != quality for header, _ in _glances(files))
 
 
 def larger_than(files: Iterable[Path], limit: Callable[[Header], int]) -> int:
-    """How many of the `.dca` files have more bytes than `limit` gives for them. What is none does not count."""
+    """The number of `.dca` files with more bytes than their `limit`; other and unreadable files are not counted."""
     return sum(size > limit(header) for header, size in _glances(files))
 
 
 def _glances(files: Iterable[Path]) -> Iterator[tuple[Header, int]]:
-    """The headers of those that are `.dca` files and can be read, and how many bytes they have."""
+    """Header and size of each readable `.dca` file."""
     for path in files:
         try:
             with path.open("rb") as file:
@@ -160,26 +160,26 @@ def _glances(files: Iterable[Path]) -> Iterator[tuple[Header, int]]:
 
 
 def remove_leftovers(jobs: Sequence[Job], now: float | None = None) -> int:
-    """Remove what killed runs left in the folders of the targets: temporary files that nobody writes any more.
+    """Remove abandoned temporary files of killed runs from the folders of the targets.
 
     Args:
-        jobs: whose targets' folders are looked at.
-        now: seconds since 1970; None for the clock.
+        jobs: the jobs with these targets.
+        now: seconds since 1970; None for the current time.
 
     Returns:
-        How many were removed.
+        The number of files removed.
     """
     removed = 0
     for folder in {job.target.parent for job in jobs}:
         try:
             with os.scandir(folder) as entries:
                 old = [entry.path for entry in entries if _is_leftover(entry, now or time.time())]
-        except OSError:  # not there yet, or not to be read: what is to be written there will tell
+        except OSError:  # missing or not readable: an error is reported when a target is written there
             continue
         for path in old:
             try:
                 os.unlink(path)
-            except OSError:  # somebody else's: it harms nobody
+            except OSError:  # not ours to remove
                 continue
             removed += 1
     return removed
@@ -198,7 +198,7 @@ def _listed(suffixes: Collection[str]) -> str:
 
 @dataclass(frozen=True)
 class _Walk:
-    """Finds the files of sources; what goes wrong on the way is written down, not raised."""
+    """Finds the files of sources. Problems are collected, not raised."""
 
     folder: Path
     suffixes: Collection[str]
@@ -211,7 +211,7 @@ class _Walk:
         """The files of one source, sorted.
 
         Raises:
-            BatchError: it is not there, or nothing a picture could be in.
+            BatchError: it does not exist, or is neither a file nor a folder.
         """
         path = Path(source)
         if path.is_dir():
@@ -230,7 +230,7 @@ class _Walk:
         start = next(place for place, part in enumerate(parts) if glob.has_magic(part))
         base = Path(*parts[:start])
         try:
-            # pathlib's, as `**` there does not follow links, which could lead round in circles.
+            # pathlib's glob, because its `**` does not follow links, which could form a cycle.
             matches = sorted(base.glob(str(Path(*parts[start:]))))
         except ValueError as error:
             raise BatchError(f"{pattern}: {error}") from error
@@ -250,9 +250,9 @@ class _Walk:
         """The files below a folder.
 
         Args:
-            folder: to look into.
-            place: of the folder under the source.
-            above: device and inode of the folders on the way here.
+            folder: to search.
+            place: its path relative to the source.
+            above: device and inode of the folders that contain it.
         """
         try:
             here = _identity(folder)
@@ -262,7 +262,7 @@ class _Walk:
             self.failures.append((folder, reason(error, folder)))
             return
         if here in above:
-            self.warnings.append(f"{folder}: left out, as it is a link to a folder that it lies in")
+            self.warnings.append(f"{folder}: ignored, as it is a link to a folder that contains it")
             return
         for name in names:
             path = folder / name
@@ -276,15 +276,15 @@ class _Walk:
         return os.path.isdir(folder) and self.folder.is_dir() and os.path.samefile(folder, self.folder)
 
     def _wanted(self, path: Path) -> bool:
-        """Whether to take a file that nobody named. One that is left out by its suffix is written down in encoding."""
+        """Whether to take a file found in a folder. When encoding, files ignored for their suffix are collected."""
         suffix = path.suffix.lower()
         known = suffix in self.suffixes
         if path.name.startswith(".") or (not known and (suffix == DCA_SUFFIX or not self.encoding)):
             return False
         try:
-            regular = stat.S_ISREG(path.stat().st_mode)  # pipes and devices would keep a worker waiting for ever
+            regular = stat.S_ISREG(path.stat().st_mode)  # reading a pipe or device could block a worker forever
         except OSError:
-            return known  # a link that leads nowhere, say: it shall be told
+            return known  # for example a broken link, which is then reported as an error
         if regular and not known:
             self.left_out.append(path)
         return regular and known
@@ -298,7 +298,7 @@ def _identity(path: Path) -> tuple[int, int]:
 def _targets(
     found: Collection[_Found], folder: Path, new_suffix: str, keep_suffix: bool, failures: list[tuple[Path, str]]
 ) -> Iterator[tuple[Job, int]]:
-    """The jobs, each with the time of its source, after all of them were looked at.
+    """Yield the jobs, each with the modification time of its source, after checking all of them.
 
     Raises:
         BatchError: as `make_plan`.
@@ -325,7 +325,7 @@ def _targets(
             failures.append((each.path, reason(error, each.path)))
     if clashes:
         more = f" (and {len(clashes) - 1} more)" if len(clashes) > 1 else ""
-        # Two files of one name, from two sources, would clash still.
+        # --keep-suffix does not help where two sources contain files of the same name.
         helps = new_suffix == DCA_SUFFIX and len({each.place for each in found}) == len(found)
         raise BatchError(clashes[0] + more + ("; --keep-suffix keeps them apart" if helps else ""))
     for target, source in sources.items():

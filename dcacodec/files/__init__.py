@@ -1,1 +1,1 @@
-"""Files: where they lie, and how they are read and written."""
+"""Locations of files, bounded reading and atomic writing."""

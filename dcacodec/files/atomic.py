@@ -1,4 +1,4 @@
-"""Writing files so that nothing ever finds half of one."""
+"""Atomic writing of files."""
 
 import errno
 import os
@@ -11,24 +11,24 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 Write = Callable[[BinaryIO], object]
-"""Gets a file, open for writing, and writes the content. It may be called again, with another file."""
+"""Writes the content to an open file. It may be called again, with another file."""
 
 _OPEN_FILES: Final = "/proc/self/fd"
 _DESCRIPTOR_FOLDERS: Final = (Path("/dev"), Path("/dev/fd"), Path(_OPEN_FILES))
 
 
 def write_atomically(path: str | Path, write: Write) -> None:
-    """Write a file so that the path holds either what it held before or all of the new content, never a part.
+    """Write a file atomically: the path holds either its old content or all of the new content, never a part.
 
-    The content goes to a file in the same folder, to the disk, and then to its name, with the permissions of the file
-    that was there. Any exception (Ctrl-C too) leaves all as it was.
+    The content is written to a temporary file in the same folder, flushed to the disk, and then moved to the path, with
+    the permissions of the old file. After any exception (Ctrl-C too) the old file is unchanged.
 
-    On Linux, that file has no name until it is whole, so a process that is killed leaves nothing behind, but for the
-    microseconds in which a whole file has a temporary name, to take the place of another. Where files without a name
-    cannot be had, it has one from the start. Such names are ``.dcacodec-*.tmp``.
+    On Linux the temporary file has no name until it is complete, so a killed process leaves nothing behind, except
+    within the microseconds in which a complete file has a temporary name before it replaces another. Where the file
+    system does not support files without a name, it has one from the start. Such names are ``.dcacodec-*.tmp``.
 
-    Symbolic links are followed; a path that ends in a slash is one of a folder. What is not a regular file (a terminal,
-    a pipe, /dev/null) is written to directly.
+    Symbolic links are followed; a path that ends in a slash is a folder, and refused. What is not a regular file (a
+    terminal, a pipe, /dev/null) is written to directly.
 
     Args:
         path: of the file to write.
@@ -37,12 +37,12 @@ def write_atomically(path: str | Path, write: Write) -> None:
     Raises:
         OSError: the file cannot be written; whatever `write` raises is passed on.
     """
-    if str(path).endswith(("/", os.sep)):  # which `Path` would leave out
+    if str(path).endswith(("/", os.sep)):  # `Path` would drop the slash
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path = Path(path)
-    with _told_as(path):
+    with _errors_about(path):
         old_mode = _mode(path)
-        # Replacing what /dev/stdout stands for would take the file away under the one who redirected to it.
+        # /dev/stdout may be a regular file that somebody redirects to; replacing it would not write to that file.
         if (old_mode is not None and not stat.S_ISREG(old_mode)) or path.parent in _DESCRIPTOR_FOLDERS:
             with open(path, "wb") as file:
                 write(file)
@@ -50,29 +50,29 @@ def write_atomically(path: str | Path, write: Write) -> None:
         final = Path(os.path.realpath(path))
         temporary = final.with_name(f".dcacodec-{secrets.token_hex(8)}.tmp")
         try:
-            # The name is known before the file is there, so that no interrupt falls between its creation and this.
+            # The name is chosen before the file is created, so that no interrupt falls in between.
             if not _write_nameless(final, temporary, old_mode, write):
                 with open(temporary, "xb") as file:
                     _fill(file, temporary, old_mode, write)
                 os.replace(temporary, final)
         except BaseException:
-            with suppress(OSError):  # not there, or nothing can be removed from the folder: the first error says more
+            with suppress(OSError):  # missing, or the folder is read-only: the first error says more
                 temporary.unlink()
             raise
 
 
 def is_same_file(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
-    """Whether both are there and lead to the same file."""
+    """Whether both paths exist and lead to the same file."""
     return os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)
 
 
 def no_space_left(error: Exception) -> bool:
-    """Whether an error says that a disk is full, or the share of it that one may have."""
+    """Whether an error means that the disk is full or a quota is exceeded."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add a line to a text file, on a line of its own even where the last one was torn when its writer was killed.
+    """Append a line to a text file, on a new line even if the last line is incomplete because its writer was killed.
 
     Raises:
         OSError: it cannot be written.
@@ -86,8 +86,8 @@ def append_line(path: Path, line: str) -> None:
 
 
 @contextmanager
-def _told_as(path: Path) -> Iterator[None]:
-    """Errors about a file that is not named, or called as we call it, name the path that the user knows."""
+def _errors_about(path: Path) -> Iterator[None]:
+    """Make errors about temporary files name the path that the user knows."""
     try:
         yield
     except OSError as error:
@@ -99,10 +99,10 @@ def _told_as(path: Path) -> Iterator[None]:
 
 
 def _mode(path: Path) -> int | None:
-    """Kind and permissions of a file; None where there is none.
+    """Type and permissions of a file; None if it does not exist.
 
     Raises:
-        OSError: it may not be written.
+        OSError: it is not writable.
     """
     try:
         mode = path.stat().st_mode
@@ -114,7 +114,7 @@ def _mode(path: Path) -> int | None:
 
 
 def _fill(file: BinaryIO, name: Path, old_mode: int | None, write: Write) -> None:
-    """Write the content to a new file, and that to the disk."""
+    """Write the content to a new file, and flush it to the disk."""
     if old_mode is not None:
         os.chmod(file.fileno() if os.chmod in os.supports_fd else name, stat.S_IMODE(old_mode))
     write(file)
@@ -123,25 +123,25 @@ def _fill(file: BinaryIO, name: Path, old_mode: int | None, write: Write) -> Non
 
 
 def _open_nameless(folder: Path) -> BinaryIO | None:
-    """A new file on the file system of a folder; None where that does not have it."""
+    """A new file without a name in the file system of a folder; None if that is not supported."""
     kind = getattr(os, "O_TMPFILE", None)
     if kind is None:
         return None
     try:
         return open(folder, "wb", opener=lambda name, _: os.open(name, kind | os.O_WRONLY | os.O_CLOEXEC, 0o666))
-    except OSError:  # if it is not about O_TMPFILE, creating one with a name fails as well, and the user is told
+    except OSError:  # any other cause than O_TMPFILE makes the creation of a named file fail too, and is reported then
         return None
 
 
 def _write_nameless(final: Path, temporary: Path, old_mode: int | None, write: Write) -> bool:
-    """Write a file that gets its name last; False where the system does not have that, or does not allow it."""
+    """Write a file that gets its name last; False if the system does not support or allow that."""
     nameless = _open_nameless(final.parent)
     if nameless is None:
         return False
     with nameless as file:
         _fill(file, final, old_mode, write)
         folder = os.open(final.parent, os.O_PATH | os.O_DIRECTORY)
-        # With a folder's descriptor, the link in /proc is followed to the file on every version of Python.
+        # With dir_fd, every version of Python follows the link in /proc to the file.
         link = partial(os.link, f"{_OPEN_FILES}/{file.fileno()}", dst_dir_fd=folder, follow_symlinks=True)
         try:
             try:

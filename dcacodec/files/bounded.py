@@ -1,4 +1,4 @@
-"""Reading what may have no end."""
+"""Reading from pipes and files that may be endless."""
 
 from typing import IO, Final
 
@@ -10,24 +10,24 @@ _BLOCK: Final = 1 << 20
 
 
 def read_bounded(file: IO[bytes], max_pixels: int | None, start: bytes = b"") -> bytes:
-    """All that is left of a file or pipe, after `start`, which was read of it before.
+    """Read the rest of a file or pipe, and prepend `start`, which was read from it before.
 
-    No file of a picture of so many pixels need be longer than 8 bytes for each (four samples of 16 bits) and 64 MiB for
-    what travels with it. No more than that is ever held in memory.
+    The limit is 8 bytes per pixel (four samples of 16 bits) and 64 MiB for metadata. No more than that is held in
+    memory.
 
     Args:
-        max_pixels: the limit of pixels that will be asked of the picture; None for no limit.
+        max_pixels: the limit of pixels for the picture; None for no limit.
 
     Raises:
-        TooLargeError: there is more.
+        TooLargeError: there are more bytes than the limit.
     """
     if max_pixels is None:
         return start + file.read()
     limit = _BYTES_PER_PIXEL * max_pixels + _BYTES_BESIDES
     parts, length = [start], len(start)
-    while block := file.read(_BLOCK):  # not all at once: Python takes the memory for what it is asked to read at most
+    while block := file.read(_BLOCK):  # in blocks: Python allocates the memory for the number of bytes requested
         parts.append(block)
         length += len(block)
         if length > limit:
-            raise TooLargeError(f"more than {limit} bytes, which no file of a picture of {max_pixels} pixels has")
+            raise TooLargeError(f"more than {limit} bytes, the limit for pictures of {max_pixels} pixels")
     return b"".join(parts)

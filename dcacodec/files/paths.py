@@ -1,4 +1,4 @@
-"""Where the files that belong to the package lie, and those that it keeps for itself."""
+"""Paths of the package's own files and of its cache."""
 
 import os
 from importlib import resources
@@ -10,8 +10,8 @@ from platformdirs import user_cache_path
 def models_dir() -> Path:
     """The folder of the published weights and their cards.
 
-    Installed, it is the package `dcacodec.models`; in a source checkout (so in an editable install too) it is `models/`
-    beside the package, where the same files are kept in the repository.
+    In an installation it is the package `dcacodec.models`; in a source checkout, and so in an editable installation, it
+    is the folder `models/` of the repository.
     """
     package = Path(str(resources.files("dcacodec")))
     installed = package / "models"
@@ -19,26 +19,23 @@ def models_dir() -> Path:
 
 
 def own_models_dir() -> Path | None:
-    """The folder of the user's own weights, such as `dcacodec publish` makes.
-
-    It is the one that the environment variable DCACODEC_MODELS names. None where there is no such variable.
-    """
+    """The folder of the user's own weights, as made by `dcacodec publish`: the value of DCACODEC_MODELS, or None."""
     own = os.environ.get("DCACODEC_MODELS")
     return Path(own).absolute() if own else None
 
 
 def cache_dir() -> Path:
-    """The folder of what can be made or fetched again. It need not be there yet.
+    """The folder of files that can be made or fetched again; it need not exist.
 
-    It is the one that the environment variable DCACODEC_CACHE names, else `dcacodec` in the user's cache folder.
+    It is the value of the environment variable DCACODEC_CACHE, else `dcacodec` in the user's cache folder.
 
     Raises:
-        RuntimeError: there is no home folder, and no variable says what to take instead.
+        RuntimeError: there is no home folder, and the variable is not set.
     """
-    # Absolute, as some of the work is done in other folders.
+    # Absolute, because compilation runs in another working directory.
     if own := os.environ.get("DCACODEC_CACHE"):
         return Path(own).absolute()
     folder = user_cache_path("dcacodec", appauthor=False)
-    if not folder.is_absolute():  # "~" stays where nothing says whose home it is
+    if not folder.is_absolute():  # "~" is not expanded if the home folder is unknown
         raise RuntimeError("there is no home folder")
     return folder

@@ -1,10 +1,10 @@
-"""The `.dca` container: coded streams and metadata as bytes, and back (docs/format.md is the specification).
+"""The contents of a `.dca` file: header, slices and chunks (docs/format.md is the specification).
 
-Bytes only: nothing here knows how streams are coded or what a network is, and nothing needs torch or NumPy, so that
-looking into a file is instant.
+Nothing here depends on how streams are coded or on the network, and nothing needs torch or NumPy, so that inspecting a
+file is fast.
 
-A value of one of the classes below is valid once it exists, because its constructor checks it. So `pack` cannot write
-a malformed file, and what `parse` accepts packs to the very same bytes again.
+The constructors of the classes below check their values, so every instance is valid: `pack` cannot write a malformed
+file, and a file that `parse` accepts is packed to the same bytes again.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ from dcacodec.format.varint import MAX_U32
 MAGIC: Final = b"\x89DCA"
 VERSION: Final = 1
 STREAMS: Final = ("z_r", "z_g", "z_l", "y_1", "y_2", "y_3", "y_4")
-"""Names of the streams of a slice, in file order."""
+"""Names of the streams of a slice, in the order of the file."""
 MODES: Final = ("RGB", "L")
 """Colour modes; the file stores the index."""
 FINGERPRINT_BYTES: Final = 4
 MAX_SIDE: Final = 1 << 20
-"""The widest and tallest a picture of this format can be, in pixels."""
+"""The largest width and height of a picture in this format, in pixels."""
 DEFAULT_MAX_PIXELS: Final = 178_956_970
-"""Pictures of more pixels are refused unless the caller says otherwise: the count at which Pillow refuses too."""
+"""The default limit for the number of pixels of a picture, equal to Pillow's."""
 SLICE_LOG2_CODES: Final = (0, *range(8, 12))
 """Allowed values of `Header.slice_log2`."""
 LARGEST_SLICE: Final = 1 << 22
-"""Pixels of the largest slice, each side rounded up by `padded`: what a decoder must have memory for at once."""
+"""Pixels of the largest slice, sides rounded up by `padded`. It bounds the memory of a decoder."""
 MAX_CHUNKS: Final = 1000
-"""As many chunks a file may have; each is an object, and the shortest takes 5 bytes of a file."""
+"""Maximum number of chunks in a file. It bounds the number of objects that a malicious file can create."""
 ALPHA_CHUNK: Final = "ALPH"
 ICC_CHUNK: Final = "icCP"
 EXIF_CHUNK: Final = "exIF"
@@ -61,19 +61,19 @@ END_OF_CHUNKS: Final = 0
 
 @dataclass(frozen=True)
 class Header:
-    """What a decoder must know before it reads a stream.
+    """The header of a file.
 
     Attributes:
-        fingerprint: four bytes that name the weights the streams were coded with.
+        fingerprint: four bytes that identify the weights that the streams were coded with.
         width, height: of the picture in pixels, 1..2^20 each.
-        mode: "RGB" or "L" (gray). Alpha is no mode: it is told by the chunk "ALPH".
-        quality: 1..100, what the encoder was asked for; the decoder needs it to undo the gains of the latents.
-        slice_log2: 0 where the whole picture is one slice, which only those of up to `LARGEST_SLICE` may be; else 8..11
-            for square slices of 2^slice_log2 pixels a side.
+        mode: "RGB" or "L" (gray). An alpha plane is not part of the mode, but stored in the chunk "ALPH".
+        quality: 1..100, as chosen for encoding; the decoder needs it to invert the gains of the latents.
+        slice_log2: 0 if the whole picture is one slice of up to `LARGEST_SLICE` pixels; else 8..11 for square slices
+            with sides of 2^slice_log2 pixels.
 
     Raises:
-        BadDimensionsError, BadModeError, BadQualityError, BadSliceSizeError: a field that can come from a file is out
-            of range.
+        BadDimensionsError, BadModeError, BadQualityError, BadSliceSizeError: a field that is read from files is out of
+            range.
         ValueError: the fingerprint is not four bytes long.
     """
 
@@ -102,25 +102,25 @@ class Header:
 
     @property
     def slice_grid(self) -> tuple[int, int]:
-        """(columns, rows) of slices. Those of the last column and row may be smaller than the others."""
+        """(columns, rows) of slices. Those in the last column and row may be smaller than the others."""
         if self.slice_log2 == 0:
             return 1, 1
         return -(-self.width >> self.slice_log2), -(-self.height >> self.slice_log2)
 
     @property
     def slice_count(self) -> int:
-        """How many slices the picture has."""
+        """The number of slices."""
         columns, rows = self.slice_grid
         return columns * rows
 
 
 @dataclass(frozen=True)
 class Slice:
-    """The coded part of a picture that can be decoded on its own.
+    """A coded part of a picture that can be decoded independently.
 
     Attributes:
         streams: the seven coded streams, in the order of `STREAMS`; any of them may be empty.
-        latent_crc: CRC-32 of the latents that the streams decode to, 0..2^32-1.
+        latent_crc: CRC-32 of the decoded latents, 0..2^32-1.
 
     Raises:
         ValueError: not seven streams, or a checksum out of range.
@@ -138,11 +138,11 @@ class Slice:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Something that travels with the picture: alpha, ICC profile, EXIF data, XMP, or what later releases think of.
+    """Additional data of the picture: alpha plane, ICC profile, EXIF data, XMP packet, or extensions of later releases.
 
     Attributes:
         tag: four ASCII letters. An upper-case first letter makes the chunk critical: a decoder that does not know it
-            must refuse the file. Any other chunk may be skipped.
+            must refuse the file. Other unknown chunks may be skipped.
         data: the content.
 
     Raises:
@@ -164,20 +164,20 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Container:
-    """All that a `.dca` file holds.
+    """The contents of a `.dca` file.
 
     Attributes:
         header: see `Header`.
         slices: in raster order, `header.slice_count` of them.
-        chunks: in file order, no tag twice. Unknown ones that are not critical are kept as they are.
+        chunks: in the order of the file, with different tags. Unknown chunks that are not critical are preserved.
 
     Raises:
-        BadSliceCountError: not as many slices as the header asks for.
+        BadSliceCountError: the number of slices does not match the header.
         TooManyChunksError: more than `MAX_CHUNKS`.
-        UnknownChunkError: a critical chunk is not one that this release knows.
+        UnknownChunkError: this release does not know a critical chunk.
         DuplicateChunkError: two chunks have the same tag.
-        BadSliceBitsError: the chunk "FULL" is not one bit for each slice, one of which is set, and zeros up to a whole
-            byte.
+        BadSliceBitsError: the chunk "FULL" is not one bit per slice, at least one of them set, padded with zeros to
+            whole bytes.
     """
 
     header: Header
@@ -201,37 +201,37 @@ class Container:
             )
 
     def chunk(self, tag: str) -> bytes | None:
-        """Data of the chunk with this tag, or None where there is none."""
+        """Data of the chunk with this tag, None if there is none."""
         return next((chunk.data for chunk in self.chunks if chunk.tag == tag), None)
 
     def is_full(self, index: int) -> bool:
-        """Whether all elements of y of a slice are coded; if not, those that the network is sure of are skipped."""
+        """Whether all elements of y of a slice are coded; if not, those of small predicted scale are skipped."""
         return bool(self._full >> index & 1)
 
     @cached_property
     def _full(self) -> int:
-        """A bit for each slice, the first the least significant."""
+        """A bit for each slice, starting with the least significant."""
         return int.from_bytes(self.chunk(FULL_CHUNK) or b"", "little")
 
 
 def full_chunk(full: Sequence[bool]) -> Chunk:
-    """The chunk that tells of each slice whether it is full, see `Container.is_full`; one of them is."""
+    """The chunk "FULL" with a bit for each slice, see `Container.is_full`; at least one slice must be full."""
     bits = sum(each << index for index, each in enumerate(full))
     return Chunk(FULL_CHUNK, bits.to_bytes(-(-len(full) // 8), "little"))
 
 
 def describe(container: Container, file_size: int) -> dict[str, Any]:
-    """What `dcacodec info --json` prints: plain values, ready for `json.dumps`.
+    """The values of `dcacodec info --json`, ready for `json.dumps`.
 
     Args:
         container: a parsed file.
-        file_size: its bytes on disk.
+        file_size: its size in bytes.
 
     Returns:
         version; fingerprint (hexadecimal); width, height (pixels); mode; alpha (whether there is an alpha plane);
-        quality; slices (their count); slice_size (pixels a side, 0 where the picture is one slice); streams (bytes of
-        each kind, over all slices); chunks (tag and bytes of each, in file order); overhead_bytes (what is neither
-        in a stream nor the data of a chunk); file_bytes; bpp (file bits per pixel).
+        quality; slices (their number); slice_size (side in pixels, 0 if the picture is one slice); streams (bytes of
+        each stream, summed over slices); chunks (tag and bytes of each, in the order of the file); overhead_bytes
+        (everything but streams and chunk data); file_bytes; bpp (bits of the file per pixel).
     """
     header = container.header
     streams = {name: sum(len(part.streams[index]) for part in container.slices) for index, name in enumerate(STREAMS)}
@@ -256,18 +256,18 @@ def describe(container: Container, file_size: int) -> dict[str, Any]:
 
 
 def check_chunk_count(count: int) -> None:
-    """Raise an error where a file has too many chunks."""
+    """Check that a file does not have too many chunks."""
     if count > MAX_CHUNKS:
         raise TooManyChunksError(f"more than {MAX_CHUNKS} chunks")
 
 
 def check_slice_count(header: Header, count: int) -> None:
-    """Raise an error where there are not as many slices as the header wants."""
+    """Check that the number of slices matches the header."""
     if count != header.slice_count:
         columns, rows = header.slice_grid
         raise BadSliceCountError(f"{count} slices where the picture has {columns}x{rows}")
 
 
 def padded(side: int) -> int:
-    """A side of a picture or slice as the network works on it: rounded up to a multiple of 64 pixels."""
+    """A side of a picture or slice rounded up to a multiple of 64 pixels, which the network requires."""
     return -(-side // 64) * 64

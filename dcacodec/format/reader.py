@@ -1,4 +1,4 @@
-"""The bytes of a `.dca` file to a `Container`: every check that needs no network (docs/format.md)."""
+"""Parsing of `.dca` files, with all checks that do not need a network (docs/format.md)."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ from dcacodec.format.container import (
 from dcacodec.format.varint import read_varint
 
 GLANCE: Final = 64
-"""More bytes than any header has."""
+"""An upper bound of the size of a header in bytes."""
 
 
 def parse(data: bytes, max_pixels: int | None = DEFAULT_MAX_PIXELS) -> Container:
-    """Read the bytes of a `.dca` file. Memory is bounded by the length of `data`, whatever the file claims.
+    """Parse the bytes of a `.dca` file. Memory is bounded by the length of `data`, whatever the file claims.
 
-    The order of checks: magic, version, checksum of the whole, then the fields in file order. So whatever is said about
-    a field is said about a file that is as its writer left it. Where the checksum is wrong, the file is followed
-    along its lengths to tell why: one that ends early is `TruncatedError`, one with a whole container at its start
-    has `TrailingBytesError`, any other has a `BadChecksumError`.
+    The order of checks is magic, version, checksum of the whole file, then the fields in the order of the file. So an
+    error about a field means that the file was written with it. If the checksum is wrong, the lengths in the file show
+    the cause: a file that ends too early raises `TruncatedError`, one that starts with a complete container raises
+    `TrailingBytesError`, any other `BadChecksumError`.
 
     Args:
         data: the whole file.
-        max_pixels: refuse pictures of more pixels; None for no limit but that of the format.
+        max_pixels: refuse pictures with more pixels; None for no limit but that of the format.
 
     Raises:
         FormatError: one of its subclasses, see dcacodec/errors.py.
@@ -63,7 +63,7 @@ def parse(data: bytes, max_pixels: int | None = DEFAULT_MAX_PIXELS) -> Container
     try:
         container = _read_body(reader, max_pixels)
     except TruncatedError:
-        # The checksum is right, so nothing was cut off.
+        # The checksum is right, so the file is not truncated.
         raise BadLengthError("a length inside the file reaches past its end") from None
     if reader.position != end:
         raise TrailingBytesError(f"{end - reader.position} bytes between the last chunk and the checksum")
@@ -71,7 +71,7 @@ def parse(data: bytes, max_pixels: int | None = DEFAULT_MAX_PIXELS) -> Container
 
 
 def read_container(file: IO[bytes], max_pixels: int | None = DEFAULT_MAX_PIXELS) -> Container:
-    """Read a `.dca` file to its end, and parse it. What is none, however large, is read no further than its start.
+    """Read and parse a `.dca` file. Of other files, only the first bytes are read.
 
     Raises:
         As `parse`.
@@ -81,7 +81,7 @@ def read_container(file: IO[bytes], max_pixels: int | None = DEFAULT_MAX_PIXELS)
 
 
 def glance(data: bytes) -> Header:
-    """The header of a `.dca` file, from its first `GLANCE` bytes or more. Nothing tells whether the rest is sound.
+    """The header of a `.dca` file, from its first `GLANCE` bytes or more. The rest of the file is not checked.
 
     Raises:
         FormatError: one of its subclasses, see dcacodec/errors.py.
@@ -90,7 +90,7 @@ def glance(data: bytes) -> Header:
 
 
 def _after_version(data: bytes) -> int:
-    """Check magic and version; where the bytes after them begin."""
+    """Check magic and version, and return the position after them."""
     if data[: len(MAGIC)] != MAGIC[: len(data)]:
         raise BadMagicError("not a .dca file: it does not start with the bytes 89 44 43 41")
     if len(data) <= len(MAGIC):
@@ -104,7 +104,7 @@ def _after_version(data: bytes) -> int:
 
 
 class Reader:
-    """Reads numbers and bytes from front to back; raises `TruncatedError` where `end` comes too early."""
+    """Reads numbers and bytes sequentially; raises `TruncatedError` at `end`."""
 
     def __init__(self, data: bytes, position: int, end: int) -> None:
         self._data = data
@@ -112,7 +112,7 @@ class Reader:
         self.position = position
 
     def skip(self, count: int) -> None:
-        """Pass over the next `count` bytes."""
+        """Skip the next `count` bytes."""
         if count > self._end - self.position:
             raise _truncated(len(self._data))
         self.position += count
@@ -127,7 +127,7 @@ class Reader:
         return self.take(1)[0]
 
     def u32(self) -> int:
-        """Four bytes, the least significant first."""
+        """Four bytes as a little-endian number."""
         return int.from_bytes(self.take(U32.size), "little")
 
     def varint(self) -> int:
@@ -138,14 +138,14 @@ class Reader:
 def _read_body(reader: Reader, max_pixels: int | None) -> Container:
     """Read from the fingerprint to the end of the chunks."""
     header = _read_header(reader, max_pixels)
-    # A table that is too long for the file ends the loop at the end of the file, so the count can do no harm.
+    # A table that is longer than the file ends the loop with an error, so the number of slices needs no other check.
     table = [([reader.varint() for _ in STREAMS], reader.u32()) for _ in range(header.slice_count)]
     slices = tuple(Slice(tuple(reader.take(length) for length in lengths), crc) for lengths, crc in table)
     return Container(header, slices, tuple(_read_chunks(reader)))
 
 
 def _pass_body(reader: Reader) -> None:
-    """Pass over what `_read_body` reads, whatever its size, and keep nothing of it."""
+    """Skip what `_read_body` reads, without storing it."""
     header = _read_header(reader, max_pixels=None)
     length = 0
     for _ in range(header.slice_count):
@@ -153,7 +153,7 @@ def _pass_body(reader: Reader) -> None:
         reader.u32()
     reader.skip(length)
     while (first := reader.byte()) != END_OF_CHUNKS:
-        Chunk(_read_tag(reader, first), b"")  # refuses what is none
+        Chunk(_read_tag(reader, first), b"")  # checks the tag
         reader.skip(reader.varint())
 
 
@@ -179,7 +179,7 @@ def _read_chunks(reader: Reader) -> Sequence[Chunk]:
 
 
 def _read_tag(reader: Reader, first: int) -> str:
-    # Latin-1 gives every byte a character, so that a bad tag reaches the check of Chunk.
+    # Latin-1 maps every byte to a character, so that an invalid tag is rejected by Chunk.
     return (bytes([first]) + reader.take(3)).decode("latin-1")
 
 
@@ -200,4 +200,4 @@ def _damage(data: bytes, start: int) -> FormatError:
 
 
 def _truncated(size: int) -> TruncatedError:
-    return TruncatedError(f"the file is cut off or damaged: more than its {size} bytes are needed")
+    return TruncatedError(f"the file is truncated or damaged: it has only {size} bytes")

@@ -1,4 +1,4 @@
-"""Numbers of one to five bytes (LEB128)."""
+"""Variable-length numbers of one to five bytes (LEB128)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ VARINT_BYTES: Final = 5
 
 
 def varint(value: int) -> bytes:
-    """The shortest LEB128 form of a number: seven bits per byte, the least significant first.
+    """Encode a number as its shortest LEB128 form: seven bits per byte, the least significant first.
 
     Raises:
         BadLengthError: the number is above 2^32 - 1.
@@ -28,11 +28,11 @@ def varint(value: int) -> bytes:
 
 
 def read_varint(next_byte: Callable[[], int]) -> int:
-    """The number whose bytes `next_byte` gives, one after the other; the top bit of a byte says that more follow.
+    """Decode a number from the bytes that `next_byte` returns; the top bit of each byte says whether another follows.
 
     Raises:
         BadVarintError: the number is above 2^32 - 1 or not in its shortest form.
-        Exception: whatever `next_byte` raises.
+        Exception: any exception of `next_byte`.
     """
     value = 0
     for index in range(VARINT_BYTES):

@@ -1,4 +1,4 @@
-"""A `Container` to the bytes of a `.dca` file."""
+"""Writing of `.dca` files."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def pack(container: Container) -> bytes:
 
 
 def packed_size(container: Container) -> int:
-    """How many bytes `pack` makes of a container."""
+    """The size in bytes of a packed container."""
     return sum(map(len, _parts(container))) + U32.size
 
 
 def _parts(container: Container) -> list[bytes]:
-    """All but the checksum."""
+    """Everything but the checksum."""
     header = container.header
     parts = [
         MAGIC,

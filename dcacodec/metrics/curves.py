@@ -1,7 +1,7 @@
 """Rate-distortion curves and BD-rates.
 
-Conventions, which are CompressAI's: the rate of a picture is the size of its file in bits per pixel; a point of a curve
-is the mean of the pictures' rates and of their qualities, at one setting.
+The conventions are CompressAI's: the rate of a picture is the size of its file in bits per pixel; a point of a curve is
+the mean rate and the mean quality of the pictures at one setting.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from typing import Any, Final, Literal
 
 Method = Literal["akima", "pchip"]
 METHODS: Final[tuple[Method, ...]] = ("akima", "pchip")
-"""How curves are interpolated: Akima's splines or PCHIP, both piecewise cubic."""
+"""Methods of interpolation: Akima splines or PCHIP, both piecewise cubic."""
 
 
 def falls(values: Sequence[float]) -> list[int]:
-    """The positions i at which ``values[i + 1]`` is not above ``values[i]``; none for values that rise."""
+    """The positions i at which ``values[i + 1]`` is not above ``values[i]``; none if the values rise strictly."""
     return [i for i in range(len(values) - 1) if not values[i + 1] > values[i]]
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A rate-distortion curve: at least two points, rising strictly in both.
+    """A rate-distortion curve: at least two points, with strictly rising rate and quality.
 
     Attributes:
         name: of the codec.
         bpp: bits per pixel, above 0.
-        quality: on any scale that rises with it.
-        metric: what the quality is: "PSNR".
+        quality: on any scale on which higher is better.
+        metric: name of the quality metric, such as "PSNR".
 
     Raises:
         ValueError: too few points, rates that are not above 0, values that are not finite, or a curve that does not
@@ -56,11 +56,11 @@ class Curve:
     def within(self, low: float, high: float, method: Method) -> Curve:
         """The part of the curve with rates from ``low`` to ``high`` bits per pixel.
 
-        Points outside are dropped. Where the curve goes on beyond an end of the window, a point at exactly this end is
-        put in, its quality interpolated over the logarithm of the rate on the whole curve. Nothing is extrapolated.
+        Points outside are dropped. At each end of the window that the curve extends beyond, a point is interpolated,
+        over the logarithm of the rate on the whole curve. Nothing is extrapolated.
 
         Raises:
-            ValueError: fewer than two points would be left.
+            ValueError: fewer than two points remain.
         """
         inside = [(bpp, value) for bpp, value in zip(self.bpp, self.quality, strict=True) if low < bpp < high]
         ends = [end for end in (low, high) if self.bpp[0] <= end <= self.bpp[-1]]
@@ -74,12 +74,12 @@ class Curve:
 
 
 def load_anchor(path: str | Path) -> Curve:
-    """A curve by PSNR from a file of CompressAI's results format.
+    """Read a PSNR curve in CompressAI's results format.
 
-    It is ``{"name": ..., "results": {"bpp": [...], "psnr": [...]}}``.
+    The format is ``{"name": ..., "results": {"bpp": [...], "psnr": [...]}}``.
 
     Raises:
-        ValueError: the file has another form, or its curve does not rise (see `Curve`).
+        ValueError: the file has another format, or its curve does not rise (see `Curve`).
         OSError: it cannot be read.
     """
     path = Path(path)
@@ -89,18 +89,18 @@ def load_anchor(path: str | Path) -> Curve:
         points = sorted((float(bpp), float(value)) for bpp, value in zip(results["bpp"], results["psnr"], strict=True))
         name = str(content["name"])
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path.name} is not a file of results: {error!r}") from error
+        raise ValueError(f"{path.name} is not a results file: {error!r}") from error
     return Curve(name, tuple(bpp for bpp, _ in points), tuple(value for _, value in points))
 
 
 @dataclass(frozen=True)
 class BdRate:
-    """A BD-rate and what it was taken over.
+    """A BD-rate and the ranges it was computed over.
 
     Attributes:
-        percent: mean difference in rate at equal quality; negative where the tested codec needs fewer bits.
+        percent: mean difference in rate at equal quality; negative if the tested codec needs fewer bits.
         method: of interpolation.
-        quality: lowest and highest that both curves have.
+        quality: lowest and highest quality that both curves cover.
         anchor_bpp, test_bpp: lowest and highest rate of each curve, cut to the window if there is one.
     """
 
@@ -114,15 +114,15 @@ class BdRate:
 def bd_rate(anchor: Curve, test: Curve, method: Method = "akima", window: tuple[float, float] | None = None) -> BdRate:
     """The Bjontegaard delta rate of ``test`` against ``anchor`` (with the package `bjontegaard`).
 
-    The logarithm of the rate is interpolated over the quality; its mean difference is taken over the qualities that
-    both curves have.
+    The logarithm of the rate is interpolated over the quality; the result is its mean difference over the qualities
+    that both curves cover.
 
     Args:
         method: of interpolation.
-        window: bits per pixel from and to; both curves are cut to it first, see `Curve.within`.
+        window: lowest and highest rate in bits per pixel; both curves are cut to it first, see `Curve.within`.
 
     Raises:
-        ValueError: the curves are of different metrics, or have no quality in common.
+        ValueError: the curves have different metrics, or no quality in common.
     """
     if anchor.metric != test.metric:
         raise ValueError(f"{anchor.name} is measured in {anchor.metric}, {test.name} in {test.metric}")
@@ -138,7 +138,7 @@ def bd_rate(anchor: Curve, test: Curve, method: Method = "akima", window: tuple[
 
 
 def _bjontegaard() -> Any:
-    """The package. It has no types, and takes a second to import because it brings Matplotlib with it."""
+    """The package `bjontegaard`. It has no types, and its import takes a second because it imports Matplotlib."""
     import bjontegaard  # type: ignore[import-untyped]
 
     return bjontegaard

@@ -1,4 +1,4 @@
-"""The distortion that a tuning makes small, in training and in refinement alike."""
+"""The distortion that a tuning minimises, in training and in refinement."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from dcacodec.metrics.ssimulacra2 import SMALLEST_SIDE, distance
 from dcacodec.network.config import Tuning
 
 VISUAL_SCALE: Final = 10.0
-"""Makes SSIMULACRA 2's distance balance bits as ``255**2 * MSE`` does, so that a lambda keeps its meaning: along the
-rate-distortion curve of weights trained for squared error, its slope is -1/(12 lambda) to -1/(7.5 lambda)."""
+"""Scales the SSIMULACRA 2 distance like ``255**2 * MSE``, so that lambda keeps its meaning: along the rate-distortion
+curve of weights trained for squared error, its slope is -1/(12 lambda) to -1/(7.5 lambda)."""
 _EPSILON: Final = 1e-8
 
 
 @dataclass(frozen=True)
 class Distortion:
-    """``w * 255**2 * MSE + (1 - w) * 10 * S`` of pictures, where S is SSIMULACRA 2's distance.
+    """``w * 255**2 * MSE + (1 - w) * 10 * S`` of pictures, where S is the SSIMULACRA 2 distance.
 
-    Of pictures that are too small for S it is ``255**2 * MSE``.
+    For pictures that are too small for S it is ``255**2 * MSE``.
 
     Attributes:
-        mse_share: w, 0..1. Some is needed: S hardly sees slow drift of colour.
+        mse_share: w, 0..1. It should not be 0, because S is hardly sensitive to slow drifts of colour.
     """
 
     mse_share: float = 1.0
@@ -34,7 +34,7 @@ class Distortion:
             raise ValueError(f"the share of squared error must be 0 to 1, not {self.mse_share}")
 
     def __call__(self, reference: Tensor, picture: Tensor) -> Tensor:
-        """(B,) of pictures (B, H, W, 3), sRGB in 0..1; `picture` may leave the range a little, as networks' do."""
+        """(B,) of pictures (B, H, W, 3), sRGB in 0..1; `picture`, the output of a network, may exceed that range."""
         squared = 255**2 * (picture.float() - reference).square().flatten(1).mean(1)
         if self.mse_share == 1 or min(reference.shape[1:3]) < SMALLEST_SIDE:
             return squared
@@ -43,4 +43,4 @@ class Distortion:
 
 
 DISTORTIONS: Final[Mapping[Tuning, Distortion]] = {"visual": Distortion(mse_share=0.25), "psnr": Distortion()}
-"""Those that training takes unless told otherwise."""
+"""The default distortion of each tuning in training."""

@@ -10,16 +10,16 @@ from torch import Tensor
 RADIUS: Final = 5
 _SIGMA: Final = 1.5
 _BLOCK: Final = 128
-"""Rows that one product blurs: a band of this side wastes little, and products are large enough to be fast."""
+"""Rows per matrix product: small enough that the band matrix has few zeros, large enough to be fast."""
 
 
 def blurred(x: Tensor) -> Tensor:
-    """A Gaussian over the last two dimensions, borders replicated, by products with banded matrices."""
+    """Blur the last two dimensions with a Gaussian, borders replicated, by products with banded matrices."""
     return _blurred_rows(_blurred_rows(x).mT).mT
 
 
 def _blurred_rows(x: Tensor) -> Tensor:
-    """A Gaussian over the second to last dimension, the first and last rows repeated outwards."""
+    """Blur the second to last dimension, with the first and last rows replicated outwards."""
     rows = x.shape[-2]
     blocks = []
     for top in range(0, rows, _BLOCK):
@@ -30,7 +30,7 @@ def _blurred_rows(x: Tensor) -> Tensor:
 
 
 def _band(top: int, bottom: int, first: int, last: int, rows: int, device: torch.device) -> Tensor:
-    """The matrix (bottom - top, last - first) that makes blurred rows top..bottom from rows first..last of so many."""
+    """The matrix (bottom - top, last - first) that maps rows first..last of `rows` rows to blurred rows top..bottom."""
     offsets = torch.arange(-RADIUS, RADIUS + 1, device=device)
     taps = torch.exp(-(offsets**2) / (2 * _SIGMA**2))
     taps = taps / taps.sum()

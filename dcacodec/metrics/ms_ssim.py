@@ -1,7 +1,7 @@
 """MS-SSIM, the multi-scale structural similarity (Wang, Simoncelli and Bovik 2003), over RGB.
 
-The constants are the paper's. Windows lie inside the picture; the next scale has means of 2x2 pixels, odd sides being
-padded with zeros first, as in the package pytorch-msssim, whose values these are.
+The constants are the paper's. Windows lie inside the picture; the next scale has means of 2x2 pixels, after odd sides
+are padded with zeros. Values agree with those of the package pytorch-msssim.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from torch import Tensor
 from dcacodec.metrics.gaussian import RADIUS, blurred
 
 SMALLEST_SIDE: Final = 2 * RADIUS * 2**4 + 1
-"""Pixels: in a shorter side, the last scale has no room for a window."""
+"""Pixels. With shorter sides, the last scale would be smaller than a window."""
 
 _EXPONENTS: Final = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-"""Of the scales, from the finest to the coarsest."""
+"""Exponents of the scales, from the finest to the coarsest."""
 _C1: Final = 0.01**2
 _C2: Final = 0.03**2
 
 
 def ms_ssim(reference: Tensor, picture: Tensor) -> Tensor:
-    """The similarity (B,) of pictures (B, H, W, 3) in 0..1: 1 for equal ones, 0 for unlike ones.
+    """The similarity (B,) of pictures (B, H, W, 3) in 0..1: 1 for equal pictures, 0 for dissimilar ones.
 
     Raises:
         ValueError: the shapes differ, or a side is less than `SMALLEST_SIDE`.
     """
     if reference.shape != picture.shape or min(picture.shape[1:3]) < SMALLEST_SIDE:
         raise ValueError(
-            f"MS-SSIM compares pictures of one size, {SMALLEST_SIDE} pixels at least to each side, "
+            f"MS-SSIM needs two pictures of the same size, at least {SMALLEST_SIDE}x{SMALLEST_SIDE}, "
             f"not {tuple(reference.shape)} and {tuple(picture.shape)}"
         )
     with torch.autocast(picture.device.type, enabled=False):
@@ -45,7 +45,7 @@ def ms_ssim(reference: Tensor, picture: Tensor) -> Tensor:
 
 
 def _structure(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Means (B, C) of SSIM, and of its part for contrast and structure, of planes (B, C, H, W)."""
+    """Means (B, C) of SSIM and of its contrast-structure term, for planes (B, C, H, W)."""
     mean_x, mean_y, square_x, square_y, product = (_windowed(each) for each in (x, y, x * x, y * y, x * y))
     covariance = product - mean_x * mean_y
     variances = (square_x - mean_x * mean_x) + (square_y - mean_y * mean_y)
@@ -55,11 +55,11 @@ def _structure(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _windowed(x: Tensor) -> Tensor:
-    """Weighted means over the windows that lie inside of the planes."""
+    """Weighted means over the windows that lie inside the planes."""
     return blurred(x)[..., RADIUS:-RADIUS, RADIUS:-RADIUS]
 
 
 def _power(x: Tensor, exponent: float) -> Tensor:
-    """``x ** exponent``, and 0 where x is not above 0, with a gradient of 0 there."""
+    """``x ** exponent`` for x > 0, else 0 with gradient 0."""
     positive = x > 0
     return torch.where(positive, torch.where(positive, x, 1) ** exponent, 0)

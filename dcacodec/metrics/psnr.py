@@ -1,4 +1,4 @@
-"""Peak signal-to-noise ratio of 8-bit pictures, exactly. No torch here."""
+"""Peak signal-to-noise ratio of 8-bit pictures, in exact arithmetic. No torch here."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ Pixels = NDArray[np.uint8]
 
 
 _ROWS: Final = 64
-"""Taken together when squares are summed."""
+"""Rows per block when squares are summed."""
 
 
 def psnr(original: Pixels, decoded: Pixels) -> float:
-    """Peak signal-to-noise ratio in dB of two 8-bit arrays of one shape; infinite where they are equal.
+    """Peak signal-to-noise ratio in dB of two 8-bit arrays of the same shape; infinite if they are equal.
 
     Raises:
         ValueError: the arrays are not uint8, empty, or differ in shape.
     """
     check_pair(original, decoded)
     squares = 0
-    for start in range(0, len(original), _ROWS):  # of the whole at once, the differences would take 16 times its bytes
+    for start in range(0, len(original), _ROWS):  # in blocks: differences take 16 times the memory of the samples
         rows = slice(start, start + _ROWS)
         difference = original[rows].astype(np.int64) - decoded[rows]
         squares += int((difference * difference).sum())
@@ -31,7 +31,11 @@ def psnr(original: Pixels, decoded: Pixels) -> float:
 
 
 def check_pair(original: Pixels, decoded: Pixels) -> None:
-    """Raise ValueError where the two cannot be compared."""
+    """Check that two arrays can be compared.
+
+    Raises:
+        ValueError: they cannot.
+    """
     if original.dtype != np.uint8 or decoded.dtype != np.uint8:
         raise ValueError(f"samples must be uint8, not {original.dtype} and {decoded.dtype}")
     if original.shape != decoded.shape or not original.size:

@@ -1,4 +1,4 @@
-"""SSIMULACRA 2, a metric of visual quality, and the distance inside of it that networks are trained with.
+"""SSIMULACRA 2, a metric of visual quality, and the distance inside it, which serves as a training loss.
 
 The algorithm, its constants and its 108 weights are those published with the reference program (Jon Sneyers,
 Cloudinary, version 2.1, https://github.com/cloudinary/ssimulacra2)::
@@ -9,9 +9,9 @@ Cloudinary, version 2.1, https://github.com/cloudinary/ssimulacra2)::
                           '--> means of 2x2 pixels: the next scale                                            |
                                                                                    score <-- polynomial -- distance
 
-Here the blur is a Gaussian of eleven taps whose borders are replicated. The reference program blurs with a recursive
-filter that takes the picture for black beyond its border, which matters for small pictures only. Maps that have
-practically no weight are not computed, see `_CHANNELS`.
+Here the blur is a Gaussian of eleven taps with replicated borders. The reference program uses a recursive filter that
+treats the picture as black outside its border, which only matters for small pictures. Maps of negligible weight are not
+computed, see `_CHANNELS`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch import Tensor
 from dcacodec.metrics.gaussian import blurred
 
 SMALLEST_SIDE: Final = 8
-"""Pixels. Scales with a shorter side are left out; pictures with one are refused."""
+"""Pixels. Scales with a shorter side are skipped; pictures with one are refused."""
 
 _OPSIN: Final = (
     (0.30, 0.622, 0.078),
@@ -36,7 +36,7 @@ _BIAS: Final = 0.0037930732552754493
 _C2: Final = 0.0009
 """Stabilises the quotient of SSIM."""
 _CHANNELS: Final = (slice(1, 2), slice(0, 2), slice(0, 2), slice(0, 3), slice(0, 3))
-"""By scale, the channels of XYB that are compared. Those left out, and the sixth scale, have weights below 0.002 (the
+"""By scale, the channels of XYB that are compared. The omitted ones, and the sixth scale, have weights below 0.002 (the
 others reach 225), and change scores by less than 0.001."""
 
 # By channel (X, Y, B), then scale, then norm (mean, 4-norm), then map (SSIM, artifacts, lost details).
@@ -69,7 +69,7 @@ _WEIGHTS: Final = (
 
 
 def ssimulacra2(reference: Tensor, picture: Tensor) -> Tensor:
-    """The score of pictures (B, H, W, 3) in 0..1: 100 for equal ones, 90 hard to tell apart, 30 poor, no lower end.
+    """The scores (B,) of pictures (B, H, W, 3) in 0..1: 100 equal, 90 hard to distinguish, 30 poor, no lower bound.
 
     Raises:
         ValueError: the shapes differ, or a side is less than `SMALLEST_SIDE`.
@@ -78,7 +78,7 @@ def ssimulacra2(reference: Tensor, picture: Tensor) -> Tensor:
 
 
 def score(distance: Tensor) -> Tensor:
-    """SSIMULACRA 2 of a distance (B,): the reference program's last polynomial and power, which fit it to opinions."""
+    """The scores of distances (B,): the final polynomial of the reference program, fitted to opinion scores."""
     x = distance * 0.9562382616834844
     x = x * (2.326765642916932 + x * (-0.020884521182843837 + x * 6.248496625763138e-05))
     return 100 - 10 * x.clamp(min=0) ** 0.6276336467831387
@@ -88,15 +88,15 @@ def distance(reference: Tensor, picture: Tensor, epsilon: float = 0.0) -> Tensor
     """The weighted sum of norms inside SSIMULACRA 2: (B,), 0 for equal pictures, about 1 at a score of 83, 20 at -14.
 
     Args:
-        reference, picture: (B, H, W, 3) sRGB in 0..1; what is outside is clipped.
-        epsilon: added under the 4-norms' root, whose slope at 0 is infinite. 1e-8 suits training.
+        reference, picture: (B, H, W, 3) sRGB in 0..1; values outside are clipped.
+        epsilon: added under the root of the 4-norms, whose gradient at 0 is infinite. 1e-8 is suitable for training.
 
     Raises:
         ValueError: the shapes differ, or a side is less than `SMALLEST_SIDE`.
     """
     if reference.shape != picture.shape or min(picture.shape[1:3]) < SMALLEST_SIDE:
         raise ValueError(
-            f"SSIMULACRA 2 compares pictures of one size, {SMALLEST_SIDE} pixels at least to each side, "
+            f"SSIMULACRA 2 needs two pictures of the same size, at least {SMALLEST_SIDE}x{SMALLEST_SIDE}, "
             f"not {tuple(reference.shape)} and {tuple(picture.shape)}"
         )
     weights = torch.tensor(_WEIGHTS, device=picture.device).view(3, -1, 2, 3)
@@ -116,7 +116,7 @@ def distance(reference: Tensor, picture: Tensor, epsilon: float = 0.0) -> Tensor
 
 def _linear(x: Tensor) -> Tensor:
     """sRGB (B, 3, H, W) -> linear light."""
-    # The lower bound keeps the slope of the branch that is not taken finite.
+    # The lower bound keeps the gradient of the unused branch finite.
     return torch.where(x <= 0.04045, x / 12.92, ((x.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4)
 
 
@@ -130,7 +130,7 @@ def _positive_xyb(linear: Tensor) -> Tensor:
 
 
 def _halved(x: Tensor) -> Tensor:
-    """Means of 2x2 pixels of (B, 3, H, W); of an odd last row or column those that are there."""
+    """Means of 2x2 pixels of (B, 3, H, W); at an odd border, of the existing pixels."""
     return torch.nn.functional.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
 
 
