@@ -137,9 +137,7 @@ def decode_array(
     progress: Progress | None = None,
     codec: Codec | None = None,
 ) -> NDArray[np.uint8]:
-    """Decode to a uint8 array: (height, width) for gray, (height, width, 3), or with alpha (height, width, 4).
-
-    Arguments and errors are those of `decode`.
+    """As `decode`, to a uint8 array: (height, width) for gray, (height, width, 3), or with alpha (height, width, 4).
 
     >>> import dcacodec
     >>> dcacodec.decode_array("photo.dca").shape
@@ -160,9 +158,7 @@ def decode_tensor(
     progress: Progress | None = None,
     codec: Codec | None = None,
 ) -> Tensor:
-    """Decode to a float32 tensor (3, height, width) in 0..1 on the CPU, without alpha plane.
-
-    Arguments and errors are those of `decode`.
+    """As `decode`, to a float32 tensor (3, height, width) in 0..1 on the CPU, without alpha plane.
 
     >>> import dcacodec
     >>> dcacodec.decode_tensor("photo.dca").shape

@@ -1,4 +1,4 @@
-"""The codec as a model of the kind that CompressAI's tools work with (https://github.com/InterDigitalInc/CompressAI).
+"""The codec as a model with the interface of CompressAI (https://github.com/InterDigitalInc/CompressAI).
 
 ::
 
@@ -6,8 +6,8 @@
                            -- compress --> {"strings": [[file, ...]], "shape": (H/64, W/64)}
     strings, shape -- decompress --> {"x_hat": (B, 3, H, W)}
 
-CompressAI itself is not needed. What its own models count as strings are bare streams; here a string is a whole `.dca`
-file, which any decoder of this project reads, so that rates include its header and checksums, about 45 bytes.
+CompressAI itself is not needed. The strings of its own models are bare streams; here a string is a complete `.dca`
+file, so rates include its header and checksums, about 45 bytes.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from dcacodec.weights.registry import by_preset
 class CompressionModel(nn.Module):
     """A network with the interface of CompressAI's models, at one quality at a time.
 
-    `forward` estimates with the network in floating point, and can be trained; `compress` and `decompress` code with
-    its fixed-point form, which `update` makes. Files are mostly a little smaller than estimated: what is hardly worth a
-    bit is left out, and the tables of published weights are fitted.
+    `forward` runs the network in floating point, and can be trained; `compress` and `decompress` use its fixed-point
+    form, which `update` makes. Files are usually slightly smaller than estimated, because elements of small scale are
+    skipped and the tables of published weights are fitted to data.
 
     >>> import torch
     >>> from dcacodec.compressai_model import CompressionModel
@@ -51,18 +51,18 @@ class CompressionModel(nn.Module):
     torch.Size([1, 3, 64, 128])
 
     Attributes:
-        network: what `forward` runs.
+        network: the network in floating point.
         quality: 1 to 100; may be changed at any time.
-        bottleneck: holds one parameter, "quantiles", as CompressAI's trainer wants a second optimiser for parameters of
-            this name; nothing depends on it.
+        bottleneck: has one parameter, "quantiles", because CompressAI's trainer needs a second optimiser for parameters
+            of this name; nothing depends on it.
     """
 
     def __init__(self, network: DCA, quality: int = 50) -> None:
-        """A model of a network in floating point. Before it can compress, it wants `update`.
+        """A model of a network in floating point. Call `update` before `compress`.
 
         Raises:
             ValueError: the quality is out of range.
-            TypeError: it is no whole number.
+            TypeError: it is not an integer.
         """
         super().__init__()
         self.network = network
@@ -81,14 +81,14 @@ class CompressionModel(nn.Module):
         Raises:
             WeightsError: its weights are missing or damaged.
             ValueError: the quality is out of range.
-            TypeError: it is no whole number.
+            TypeError: it is not an integer.
         """
         published = by_preset(preset, tune)
         return cls.of_weights(read_weights(published.path, published.digest), quality)
 
     @classmethod
     def of_weights(cls, weights: Weights, quality: int = 50) -> CompressionModel:
-        """The model of published weights; what it compresses is what `Codec` does with them."""
+        """The model of published weights; it compresses to the same files as `Codec`."""
         model = cls(copy.deepcopy(weights.network).float().requires_grad_(True), quality)
         model._take(weights)
         return model
@@ -98,12 +98,12 @@ class CompressionModel(nn.Module):
         self._coded_state = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
 
     def update(self, *arguments: object, **options: object) -> bool:
-        """Make `compress` and `decompress` use the network as it is now; what was compressed before, is lost to them.
+        """Make `compress` and `decompress` use the current network. They cannot decompress earlier files afterwards.
 
-        Arguments that CompressAI's models take (a table of scales, `force`) are taken, and say nothing here.
+        The arguments of CompressAI's models (a table of scales, `force`) are accepted and ignored.
 
         Returns:
-            Whether there was something to do: the network has changed, or never been compressed with.
+            Whether an update was necessary: the network has changed, or this is the first call.
 
         Raises:
             WeightsError: a weight does not fit its fixed-point format.
@@ -125,14 +125,14 @@ class CompressionModel(nn.Module):
     # What CompressAI's tools call
 
     def forward(self, x: Tensor) -> dict[str, Any]:
-        """Estimate.
+        """Estimate rate and reconstruction.
 
         Args:
             x: (B, 3, H, W) in 0..1, sides multiples of 64.
 
         Returns:
             "x_hat": the reconstruction (B, 3, H, W), not clipped. "likelihoods": by stream ("z_r", "z_g", "z_l", "y_1"
-            to "y_4"), (B, ...): of each element, 2**-24 at least. In training mode at noisy values, with gradients.
+            to "y_4"), those of its elements (B, ...), at least 2**-24. In training mode, those of noisy values.
 
         Raises:
             ValueError: x has another shape.
@@ -146,13 +146,13 @@ class CompressionModel(nn.Module):
 
     @torch.no_grad()
     def compress(self, x: Tensor) -> dict[str, Any]:
-        """Encode.
+        """Encode pictures.
 
         Args:
             x: (B, 3, H, W) in 0..1, sides multiples of 64. It is rounded to 8 bits.
 
         Returns:
-            "strings": a list of one list, of a `.dca` file for each picture. "shape": (H/64, W/64).
+            "strings": a list of one list, with a `.dca` file for each picture. "shape": (H/64, W/64).
 
         Raises:
             ValueError: x has another shape or other values, or `update` has to be called first.
@@ -167,7 +167,7 @@ class CompressionModel(nn.Module):
 
     @torch.no_grad()
     def decompress(self, strings: Sequence[Sequence[bytes]], shape: Sequence[int]) -> dict[str, Tensor]:
-        """Decode.
+        """Decode pictures.
 
         Args:
             strings, shape: as from `compress`.
@@ -177,7 +177,7 @@ class CompressionModel(nn.Module):
 
         Raises:
             ValueError: not one list of strings, pictures of another shape, or `update` has to be called first.
-            DcaError: a string is no sound `.dca` file of this model.
+            DcaError: a string is not a valid `.dca` file of this model.
         """
         if len(strings) != 1 or not strings[0]:
             raise ValueError("the strings must be one list of at least one file")
@@ -190,7 +190,7 @@ class CompressionModel(nn.Module):
         return {"x_hat": torch.stack(pictures).permute(0, 3, 1, 2).to(device).float() / 255}
 
     def aux_loss(self) -> Tensor:
-        """What CompressAI trains quantiles with. It has its least value, 0, from the start."""
+        """The loss of CompressAI's second optimiser. It is always 0 here, its minimum."""
         quantiles: Tensor = self.bottleneck["quantiles"]
         return quantiles.square().sum()
 
@@ -203,7 +203,7 @@ class CompressionModel(nn.Module):
 
     def _codec(self, device: torch.device) -> Codec:
         if self._weights is None:
-            raise ValueError("the network has not been compressed with yet: call update() first")
+            raise ValueError("the model is not ready for compression: call update() first")
         return Codec(self._weights, device)
 
     def _check(self, x: Tensor) -> None:

@@ -38,14 +38,14 @@ _DECODER: Final = "dca"
 
 
 class DcaImageFile(ImageFile.ImageFile):
-    """A `.dca` file that Pillow opened. What is wrong with it is an `OSError`, as with Pillow's own formats."""
+    """A `.dca` file opened by Pillow. Errors in it are raised as `OSError`, as for Pillow's own formats."""
 
     format = FORMAT
     format_description = "dcacodec, learned image codec"
 
     def _open(self) -> None:
         assert self.fp is not None
-        # Pillow warns from its limit on and refuses from twice that on, but only after this.
+        # Pillow warns above its limit and refuses above twice that, but checks only after `_open`.
         limit = Image.MAX_IMAGE_PIXELS and math.ceil(2 * Image.MAX_IMAGE_PIXELS)
         try:
             container = read_container(self.fp, limit)
@@ -64,15 +64,15 @@ class DcaImageFile(ImageFile.ImageFile):
         self._take(1)
 
     def _take(self, scale: int) -> None:
-        """Let `load` make the picture at 1/scale of its size."""
+        """Make `load` decode the picture at 1/scale of its size."""
         width, height = (-(-side // scale) for side in self._whole)
         self._size = (width, height)
         self.tile = [ImageFile._Tile(_DECODER, (0, 0, width, height), 0, (scale, self._whole, self._mode))]
 
     def verify(self) -> None:
-        """Check the file, without decoding its pixels: what `open` has not checked is the alpha plane.
+        """Check the alpha plane, which `open` does not check, without decoding the pixels.
 
-        As with other formats, the image has to be opened anew afterwards.
+        As with other formats, the image must be opened again afterwards.
 
         Raises:
             OSError: the alpha plane is damaged.
@@ -85,11 +85,11 @@ class DcaImageFile(ImageFile.ImageFile):
         super().verify()
 
     def draft(self, mode: str | None, size: tuple[int, int] | None) -> tuple[str, tuple[int, int, float, float]] | None:
-        """Choose the smallest of the sizes 1, 1/2, 1/4, 1/8 that has no side below that of `size`; `mode` is ignored.
+        """Choose the smallest of the scales 1, 1/2, 1/4, 1/8 at which no side is below that of `size`; ignores `mode`.
 
         Returns:
-            The mode, and where the picture lies in the image that will be loaded: its sides are rounded up. None where
-            the picture is loaded already, or no size is given.
+            The mode, and the box of the picture in the image that will be loaded, whose sides are rounded up. None if
+            the picture is already loaded, or no size is given.
         """
         if not self.tile or size is None:
             return None
@@ -115,7 +115,7 @@ class _Decoder(ImageFile.PyDecoder):
             raise OSError(str(error)) from error
         image = to_pillow(picture)
         if (image.size, image.mode) != ((-(-width // scale), -(-height // scale)), mode):
-            raise OSError("the file is not the one that was opened")
+            raise OSError("the file has changed since it was opened")
         self.set_as_raw(image.tobytes())
         return -1, 0
 
@@ -125,11 +125,11 @@ def _accept(prefix: bytes) -> bool:
 
 
 def _save(image: Image.Image, file: IO[bytes], _filename: str | bytes) -> None:
-    """What `Image.save` calls.
+    """Encode an image, for `Image.save`.
 
-    Its options: `quality` (1 to 100), `effort` (0 or more), `tune` ("visual" or "psnr"), and `icc_profile`, `exif`
-    (bytes, `Image.Exif` or None) and `xmp` (bytes or None), which replace those of the image. What orientation `exif`
-    tells holds; without one, that of the image.
+    The options are `quality` (1 to 100), `effort` (0 or more), `tune` ("visual" or "psnr"), and `icc_profile`, `exif`
+    (bytes, `Image.Exif` or None) and `xmp` (bytes or None), which replace those of the image. The orientation is that
+    of `exif`, or of the image without that option.
     """
     options = image.encoderinfo
     try:

@@ -164,7 +164,7 @@ class PretendGpu(TorchFunctionMode):
 @contextmanager
 def pretended() -> Iterator[PretendGpu]:
     """Within, `torch.cuda.is_available()` and "cuda" is the pretended GPU."""
-    gpu, submit, trouble = PretendGpu(), ThreadPoolExecutor.submit, device._trouble
+    gpu, submit, trouble = PretendGpu(), ThreadPoolExecutor.submit, device._device_problem
 
     def submit_with_it(pool: ThreadPoolExecutor, function: Callable[..., Any], *args: Any) -> Future[Any]:
         def run() -> Any:

@@ -552,7 +552,8 @@ def test_there_and_back(pictures: Path, codec: Codec) -> None:
     root, options = pictures, ("--jobs", "1", "--device", "cpu")
     result = call("--json", "--quality", "30", *options, root / "in", root / "out")
     facts = json.loads(result.stdout)
-    why = "not a picture in one of the formats PNG, JPEG, TIFF, WEBP, AVIF, PPM, BMP, GIF, QOI, or damaged at its start"
+    formats = "PNG, JPEG, TIFF, WEBP, AVIF, PPM, BMP, GIF, QOI"
+    why = f"not a picture in one of the formats {formats}, or its beginning is damaged"
     assert result.exit_code == 1
     error, notice, summary = result.stderr.splitlines()
     assert error == f"dcacodec: error: {root}/in/bad.png: {why}"
@@ -848,7 +849,7 @@ def test_a_gpu_has_one_process_if_no_number_is_asked_for(
     monkeypatch.setattr("dcacodec.cli.batch.cores", lambda: 3)
     fill(tmp_path, *(f"in/{number}.png" for number in range(5)))
     with pretended():
-        monkeypatch.setattr("dcacodec.network.device._trouble", lambda index: "" if works else "no")
+        monkeypatch.setattr("dcacodec.network.device._device_problem", lambda index: "" if works else "no")
         result = call(*options, tmp_path / "in", tmp_path / "out")
     assert result.exit_code == 0, result.output
     assert asked == [(device, processes)]

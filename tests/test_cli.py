@@ -396,7 +396,7 @@ def test_an_output_format_that_is_not_one(tmp_path: Path) -> None:
     result = call("decode", source, target)
     assert (result.exit_code, result.stdout) == (2, "")
     known = ".png, .tif, .tiff, .webp, .ppm, .pgm, .bmp"
-    assert f"\nError: {target}: .jpg is lossy: pictures are written without loss, as {known}\n" in result.stderr
+    assert f"\nError: {target}: .jpg is lossy; pictures are written losslessly, as {known}\n" in result.stderr
 
 
 @pytest.mark.parametrize("name", ["other.png", "other.JPG", "other.tiff", ".hidden.png"])
@@ -766,7 +766,7 @@ def test_a_region_and_a_smaller_picture(coded: Path, tmp_path: Path) -> None:
 
 
 def test_a_region_outside_of_the_picture(coded: Path, tmp_path: Path) -> None:
-    message = f"{coded}: the region 100,10,31,5 does not lie in a picture of 130x90 pixels"
+    message = f"{coded}: the region 100,10,31,5 is not inside the picture of 130x90 pixels"
     assert_fails(call("decode", "--region", "100,10,31,5", coded, tmp_path / "out.png"), 1, message)
     assert list(tmp_path.iterdir()) == []
 

@@ -328,13 +328,13 @@ def escaped(raw: str) -> bytes:
         (escaped("0" * 40), "codes a value that is too large"),
         (b"\x80\0", "ends before its last raw bit"),  # the raw bits run into the code: 15 zeros and a one
         (b"\x80\0\0", "ends in an escape code"),
-        (escaped("1"), "bytes missing, left over or out of place"),  # an escape for 0, which has a symbol
-        (escaped("010" + "00001"), "bytes missing, left over or out of place"),  # padding that is not zero
-        (escaped("010" + "0" * 13), "bytes missing, left over or out of place"),  # a byte too many
-        (b"", "bytes missing, left over or out of place"),  # past the end come zeros: a value of 0
-        (b"\0\0", "bytes missing, left over or out of place"),
-        (b"\0\0\x41", "bytes missing, left over or out of place"),  # padding of the code that is not zero
-        (b"\0\0\x40\0", "bytes missing, left over or out of place"),
+        (escaped("1"), "missing, extra or wrong bytes"),  # an escape for 0, which has a symbol
+        (escaped("010" + "00001"), "missing, extra or wrong bytes"),  # padding that is not zero
+        (escaped("010" + "0" * 13), "missing, extra or wrong bytes"),  # a byte too many
+        (b"", "missing, extra or wrong bytes"),  # past the end come zeros: a value of 0
+        (b"\0\0", "missing, extra or wrong bytes"),
+        (b"\0\0\x41", "missing, extra or wrong bytes"),  # padding of the code that is not zero
+        (b"\0\0\x40\0", "missing, extra or wrong bytes"),
         (bytes(23), "a chunk of 23 bytes is too long for 1 values"),
         (bytes(1 << 24), "a chunk of 16777216 bytes is too long for 1 values"),
     ],
@@ -427,16 +427,16 @@ def test_lengths_of_chunks_that_lie(torchac: TorchacCoder) -> None:
         with pytest.raises(StreamError, match=message):
             decode_values(data, rows, sure, torchac)
 
-    refused(b"", "the length of a chunk is cut off, too large or not in its shortest")
-    refused(b"\x81", "the length of a chunk is cut off, too large or not in its shortest")
-    refused(b"\x81\x80\x80\x00" + first + b"\x40", "the length of a chunk is cut off, too large or not in its shortest")
-    refused(b"\x81\x00" + first + b"\x40", "the length of a chunk is cut off, too large or not in its shortest")
+    refused(b"", "the length of a chunk is truncated, too large or not in its shortest")
+    refused(b"\x81", "the length of a chunk is truncated, too large or not in its shortest")
+    refused(b"\x81\x80\x80\x00" + first + b"\x40", "the length of a chunk is truncated, too large or not in its")
+    refused(b"\x81\x00" + first + b"\x40", "the length of a chunk is truncated, too large or not in its shortest")
     refused(b"\x02" + first, "a stream ends before its last chunk")
     refused(b"\xff\xff\x7f" + first + b"\x40", "a stream ends before its last chunk")
-    refused(b"\x00" + first + b"\x40", "bytes missing, left over or out of place")
-    refused(b"\x02" + first + b"\x40", "bytes missing, left over or out of place")
-    refused(good + b"\0", "bytes missing, left over or out of place")
-    refused(b"\x01" + first, "bytes missing, left over or out of place")
+    refused(b"\x00" + first + b"\x40", "missing, extra or wrong bytes")
+    refused(b"\x02" + first + b"\x40", "missing, extra or wrong bytes")
+    refused(good + b"\0", "missing, extra or wrong bytes")
+    refused(b"\x01" + first, "missing, extra or wrong bytes")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -639,7 +639,7 @@ def test_compiler_that_fails(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     result = run(USE, CXX=str(compiler), DCACODEC_CACHE=str(cache))
     first, second = result.stderr.splitlines()[:2]
-    assert first == "dcacodec: compiling the entropy coder, once; this takes a minute or two"
+    assert first == "dcacodec: compiling the entropy coder, which is done once and takes a minute or two"
     assert second == f"{SLOW}compiling it failed (a.cpp:1: error: no)"
     assert result.stdout == ""
     assert [path.name for path in cache.rglob("*") if path.is_file()] == ["lock"]
@@ -679,7 +679,7 @@ def test_damaged_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 
     monkeypatch.setenv("DCACODEC_CACHE", str(tmp_path))
     monkeypatch.setattr(compiled, "_build", build)
-    with pytest.raises(CoderUnavailableError, match=r"cannot be loaded .* delete it to have it built anew"):
+    with pytest.raises(CoderUnavailableError, match=r"cannot be loaded .* delete it to have it rebuilt"):
         TorchacCoder()
 
 
@@ -688,7 +688,7 @@ def test_compiled_coder_of_another_bitstream(monkeypatch: pytest.MonkeyPatch, to
     other.encode_cdf = lambda cdf, symbols: b"\0" + torchac._backend.encode_cdf(cdf, symbols)  # type: ignore[attr-defined]
     other.decode_cdf = torchac._backend.decode_cdf  # type: ignore[attr-defined]
     monkeypatch.setattr(compiled, "_backend", lambda: other)
-    with pytest.raises(CoderUnavailableError, match="does not make the bitstream of this format"):
+    with pytest.raises(CoderUnavailableError, match="does not have the bitstream of this format"):
         TorchacCoder()
 
 

@@ -37,7 +37,7 @@ def test_a_gpu_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", ["gpu", "CUDA", "mps", "", "cuda:x", None, 0, torch.device("meta")])
 def test_what_is_no_device(name: Any) -> None:
-    with pytest.raises(ValueError, match=r"^a device is auto, cpu, cuda, or cuda:0 and so on, not "):
+    with pytest.raises(ValueError, match=r"^a device must be auto, cpu, cuda, cuda:0 and so on, not "):
         Codec.load(device=name)
 
 

@@ -457,7 +457,7 @@ def test_only_the_orientation_of_an_xmp_packet_is_changed() -> None:
 def test_that_the_rest_of_a_long_xmp_packet_is_lost_is_told() -> None:
     assert read_silently(saved_with_xmp("JPEG", XMP + b"ExtendedXMP")).xmp == XMP + b"ExtendedXMP"
     packet = XMP + b'xmpNote:HasExtendedXMP="0123"'
-    picture = read_with_notice(saved_with_xmp("JPEG", packet), "of the XMP data only the first part is kept")
+    picture = read_with_notice(saved_with_xmp("JPEG", packet), "only the first part of the XMP data is kept")
     assert picture.xmp == packet
 
 
@@ -514,7 +514,7 @@ def test_an_xmp_packet_that_is_no_itxt_of_a_png() -> None:
     texts = PngInfo()
     texts.add_text("Raw profile type xmp", "\nxmp\n       4\n3c782f3e\n")
     file = saved(Image.fromarray(COLOUR), "PNG", pnginfo=texts)
-    assert read_with_notice(file, "the XMP data are in a form that is not read, and left out").xmp is None
+    assert read_with_notice(file, "the XMP data are in an unsupported form and left out").xmp is None
 
 
 @pytest.mark.parametrize("exif", [None, 1])
@@ -553,7 +553,7 @@ def test_a_missing_file_is_an_os_error(tmp_path: Path) -> None:
 
 
 NOT_A_PICTURE = (
-    "not a picture in one of the formats PNG, JPEG, TIFF, WEBP, AVIF, PPM, BMP, GIF, QOI, or damaged at its start"
+    "not a picture in one of the formats PNG, JPEG, TIFF, WEBP, AVIF, PPM, BMP, GIF, QOI, or its beginning is damaged"
 )
 
 
@@ -973,7 +973,7 @@ def test_a_suffix_that_is_no_output_format(path: str, start: str) -> None:
     with pytest.raises(ImageError) as caught:
         format_for(path)
     assert str(caught.value) == (
-        f"{start}: pictures are written without loss, as .png, .tif, .tiff, .webp, .ppm, .pgm, .bmp"
+        f"{start}; pictures are written losslessly, as .png, .tif, .tiff, .webp, .ppm, .pgm, .bmp"
     )
 
 

@@ -72,7 +72,7 @@ MESSAGES: list[tuple[Action, type[Exception], str]] = [
     (
         lambda _: by_fingerprint(OTHER.hex()),
         UnknownModelError,
-        "the file was made with weights 01020304, which this installation does not have",
+        "the file needs the weights 01020304, which are not installed",
     ),
     (lambda _: by_preset("huge"), WeightsError, "no weights are published for the preset 'huge'"),
     (
@@ -94,7 +94,7 @@ MESSAGES: list[tuple[Action, type[Exception], str]] = [
     (
         lambda _: format_for("x.jpg"),
         ImageError,
-        ".jpg is lossy: pictures are written without loss, as .png, .tif, .tiff, .webp, .ppm, .pgm, .bmp",
+        ".jpg is lossy; pictures are written losslessly, as .png, .tif, .tiff, .webp, .ppm, .pgm, .bmp",
     ),
     # Settings.
     (
@@ -106,7 +106,7 @@ MESSAGES: list[tuple[Action, type[Exception], str]] = [
     (
         lambda _: choose_device("gpu"),
         ValueError,
-        "a device is auto, cpu, cuda, or cuda:0 and so on, not 'gpu'",
+        "a device must be auto, cpu, cuda, cuda:0 and so on, not 'gpu'",
     ),
 ]
 

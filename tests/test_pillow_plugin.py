@@ -336,7 +336,7 @@ def test_unknown_weights_fail_when_loaded(data: bytes) -> None:
     header = Header(b"\x01\x02\x03\x04", 70, 50, "RGB", 60)
     image = opened(pack(Container(header, whole.slices)))
     assert (image.size, image.mode) == ((70, 50), "RGB")
-    with pytest.raises(OSError, match="weights 01020304, which this installation does not have"):
+    with pytest.raises(OSError, match="weights 01020304, which are not installed"):
         image.load()
 
 
@@ -398,7 +398,7 @@ def test_a_file_that_changes_after_it_was_opened(other: tuple[int, int]) -> None
     file.seek(0)
     file.write(saved(IMAGES["RGB"].resize(other)))
     file.truncate()
-    with pytest.raises(OSError, match=r"above the limit of 256 pixels|not the one that was opened"):
+    with pytest.raises(OSError, match=r"above the limit of 256 pixels|has changed since it was opened"):
         image.load()
 
 

@@ -50,7 +50,7 @@ from dcacodec.weights.registry import by_fingerprint, by_preset, read_index
 Floats = NDArray[np.floating[Any]]
 
 PICTURES = [photo(64, 64, 1), photo(50, 70, 2)]
-TOO_MUCH = "the weights of an output do not add up to less than 2048"
+TOO_MUCH = "the sum of the weights of an output is not below 2048"
 LOUD = 6.0
 """A loudness at which activations reach their clamp."""
 

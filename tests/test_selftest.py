@@ -190,7 +190,7 @@ def test_missing_weights_fail(published: None, folder: Path, python_only: None) 
     result = call()
     assert result.exit_code == 1
     assert len(failing(result.stdout)) == 8  # every check but the line about the coder
-    assert "which this installation does not have" in result.stdout
+    assert "which are not installed" in result.stdout
 
 
 def test_settings_are_every_coder_with_one_thread_and_with_many() -> None:

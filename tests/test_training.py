@@ -876,7 +876,7 @@ def test_shares_of_the_rate_are_those_asked_for_now(tmp_path: Path) -> None:
 def test_too_many_parts_are_refused_before_training(pictures: Path, tmp_path: Path) -> None:
     result = call("train", pictures, "--run", tmp_path / "run", *ONE_STEP, "--part-size", "10")
     expected = 16 * sum(parameter.numel() for parameter in DCA(TINY).parameters())
-    assert_fails(result, f"a checkpoint has {expected} bytes: more than 1000 parts of 10")
+    assert_fails(result, f"a checkpoint takes {expected} bytes, more than 1000 parts of 10")
     assert not (tmp_path / "run").exists()
 
 

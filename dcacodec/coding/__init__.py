@@ -1,7 +1,7 @@
-r"""Integers to bytes and back: CDF tables, two arithmetic coders of one bitstream, and the streams made with them.
+r"""Entropy coding of integers: CDF tables, two arithmetic coders of the same bitstream, and streams.
 
-Everything here is exact integer arithmetic, so that what one machine encodes every machine decodes. The only floats are
-in the functions that make tables, which run when weights are published, and in the estimate `ideal_bits`.
+Everything here is exact integer arithmetic, so that every machine decodes what any other encoded. Floating point occurs
+only in the functions that make tables, which run when weights are published, and in the estimate `ideal_bits`.
 
     values, row per value --(CdfTable)--> symbols --(Coder)--> arithmetic-coded bytes --\
                                     \---> raw bits -------------------------------------- > stream

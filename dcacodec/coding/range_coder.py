@@ -1,18 +1,17 @@
-"""The arithmetic coder in pure Python: the reference of the bitstream, and what runs where nothing can be compiled.
+"""The arithmetic coder in pure Python: the reference of the bitstream, and the fallback where no compiler is available.
 
-The coder keeps an interval [low, high] of 32-bit numbers. A symbol narrows it to the part that the CDF gives to the
-symbol:
+The coder keeps an interval [low, high] of 32-bit numbers. A symbol narrows it to its share of the CDF:
 
     span = high - low + 1
     high = low + (span * cdf[symbol + 1] >> 16) - 1
     low  = low + (span * cdf[symbol] >> 16)
 
-Then leading bits that low and high share go out, and both shift left by one bit each, a one coming in to high, a zero
-to low. Where they straddle the middle closely (low = 01..., high = 10...) the second bit is dropped from both, and the
-next bit to go out will be followed by one more bit, its opposite (Witten, Neal and Cleary, CACM 1987). At the end two
-bits go out, 01 where low is below a quarter of 2^32 and else 10, with the opposites still owed after the first of the
-two, and zeros to the next full byte: whatever bits follow then, they decode to the same symbols. Reading past the end
-of the data gives zeros.
+Then the leading bits that low and high have in common are output, and both are shifted left by as many bits, with ones
+shifted into high and zeros into low. If they straddle the middle closely (low = 01..., high = 10...), the second bit is
+removed from both, and the next output bit will be followed by one pending bit, its complement (Witten, Neal and Cleary,
+CACM 1987). At the end two bits are output, 01 if low is below a quarter of 2^32 and else 10, with the pending
+complements after the first of the two, and zeros up to the next full byte: whatever bits follow, they decode to the
+same symbols. Reading past the end of the data gives zeros.
 """
 
 from bisect import bisect_right
@@ -33,13 +32,13 @@ _WORD_BITS: Final = 512
 
 
 class Coder(Protocol):
-    """An arithmetic coder. All coders make and read the very same bytes."""
+    """An arithmetic coder. All coders have the same bitstream."""
 
     name: str
-    """For messages."""
+    """Name in messages."""
 
     def encode(self, cdf: Integers, rows: Integers, symbols: Integers) -> bytes:
-        """Code symbols into bytes that need no end mark: any bytes may follow.
+        """Encode symbols to bytes without an end marker: any bytes may follow.
 
         Args:
             cdf: (R, A+1), see `CdfTable.cdf`.
@@ -51,11 +50,11 @@ class Coder(Protocol):
         """
 
     def decode(self, cdf: Integers, rows: Integers, data: bytes) -> NDArray[np.int64]:
-        """The N symbols (0..A-1) at the start of `data`. Any data give some symbols; past the end come zeros."""
+        """Decode N symbols (0..A-1) from the start of `data`. Any data decode to some symbols; zeros follow its end."""
 
 
 class PythonCoder:
-    """The coder in pure Python, about a million symbols a second."""
+    """The coder in pure Python, at about a million symbols per second."""
 
     name = "python"
 
@@ -64,8 +63,8 @@ class PythonCoder:
         check_indices(cdf, rows, symbols)
         starts, ends = cdf[rows, symbols].tolist(), cdf[rows, symbols + 1].tolist()
         low, high = 0, _MAX
-        # What went out, as a number that overlaps low by one bit, its last. That bit is 1 while bits are owed, and
-        # adding the first bit of low to it settles what they are: 0 leaves 01..1, 1 carries and makes it 10..0.
+        # The output as a number whose last bit overlaps low. That bit is 1 while bits are pending, and adding the first
+        # bit of low resolves them: 0 leaves 01..1, 1 carries to 10..0.
         out, out_bits = 0, 1
         words: list[tuple[int, int]] = []
         for start, end in zip(starts, ends, strict=True):
@@ -79,7 +78,7 @@ class PythonCoder:
                 out_bits += shift
                 low &= _MAX >> 1
                 high = (high << shift | (1 << shift) - 1) & _MAX | _HALF
-                if out_bits >= _WORD_BITS:  # long numbers are slow: set this one aside
+                if out_bits >= _WORD_BITS:  # long numbers are slow: start a new one
                     words.append((out, out_bits))
                     out, out_bits = 0, 0
         out = 2 * out + (1 if low < _QUARTER else 2)
@@ -93,7 +92,7 @@ class PythonCoder:
         table: list[list[int]] = cdf.tolist()
         words = iter(np.frombuffer(data + bytes(-len(data) % 4), ">u4").tolist())
         low, high = 0, _MAX
-        offset = next(words, 0)  # of the number that was read, from low
+        offset = next(words, 0)  # of the input number, relative to low
         pool, pool_bits = 0, 0
         symbols = []
         for row in rows.tolist():
@@ -119,7 +118,7 @@ class PythonCoder:
 
 
 def check_indices(cdf: Integers, rows: Integers, symbols: Integers | None = None) -> None:
-    """Make sure that no coder reads outside of the table.
+    """Check that no coder reads outside the table.
 
     Raises:
         ValueError: a row or symbol is not an integer or out of range, or the shapes are not both (N,).
@@ -134,16 +133,16 @@ def check_indices(cdf: Integers, rows: Integers, symbols: Integers | None = None
 
 
 def _settled_bits(low: int, high: int) -> int:
-    """By how many bits to shift: the leading bits that both share, then those of a close straddle of the middle.
+    """The number of bits to shift: the leading bits in common, and those of a close straddle of the middle.
 
-    Below the first bit that differs, which is 0 in low and 1 in high, a straddle bit is 1 in low and 0 in high.
+    After the first different bit, which is 0 in low and 1 in high, a straddle bit is 1 in low and 0 in high.
     """
     below = (low ^ high).bit_length() - 1
     return 31 - ((high | ~low) & (1 << below) - 1).bit_length()
 
 
 def _join(words: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """Append numbers, given with their numbers of bits, to one number; each may carry into the one before."""
+    """Concatenate numbers, given with their lengths in bits; each may carry into the one before."""
     while len(words) > 1:  # in pairs, so that the time stays near-linear
         pairs = zip(words[::2], words[1::2], strict=False)
         joined = [((first << bits) + second, first_bits + bits) for (first, first_bits), (second, bits) in pairs]

@@ -1,8 +1,8 @@
-"""Streams: many integers, each with a row of a CDF table, as bytes, and back (docs/format.md is the specification).
+"""Streams: integers, each coded with a row of a CDF table, as bytes (docs/format.md is the specification).
 
-A stream is made of chunks of at most `CHUNK_SYMBOLS` values. Before each chunk but the last comes its length in bytes;
-the last one takes the rest. No values make an empty stream. In a chunk, arithmetic-coded bytes run from the front, and
-raw bits from the end backwards, so that neither needs a length:
+A stream consists of chunks of at most `CHUNK_SYMBOLS` values. Each chunk but the last is preceded by its length in
+bytes; the last one takes the rest. A stream of no values is empty. In a chunk, arithmetic-coded bytes run forwards from
+the front, and raw bits backwards from the end, so that neither needs a length:
 
     [length] [arithmetic-coded bytes --> <-- raw bits] [length] [... --> <-- ...] [... --> <-- ...]
 """
@@ -19,19 +19,19 @@ from dcacodec.errors import BadVarintError, StreamError
 from dcacodec.format.varint import VARINT_BYTES, read_varint, varint
 
 CHUNK_SYMBOLS: Final = 1 << 18
-"""Values per chunk. Part of the format; bounds the memory for one row of the table per symbol."""
+"""Values per chunk. Part of the format; it bounds the memory for one row of the table per symbol."""
 
 _LARGEST_EXPONENT: Final = 15
-"""Of the escape code; ends it at `VALUE_LIMIT` by itself."""
+"""Largest exponent of the escape code, which corresponds to `VALUE_LIMIT`."""
 
 
 def encode_values(values: Integers, rows: Integers, table: CdfTable, coder: Coder) -> bytes:
-    """Code values into a stream. Every coder makes the same bytes.
+    """Encode values to a stream. All coders give the same bytes.
 
     Args:
         values: (N,), -`VALUE_LIMIT`..`VALUE_LIMIT`.
-        rows: (N,), 0..R-1, the row of the table for each value. They are not in the stream: the decoder must know them.
-        table: the models.
+        rows: (N,), 0..R-1, the row of the table for each value. They are not coded: the decoder must know them.
+        table: the probability models.
         coder: see `best_coder`.
 
     Raises:
@@ -48,23 +48,23 @@ def encode_values(values: Integers, rows: Integers, table: CdfTable, coder: Code
 
 
 def decode_values(data: bytes, rows: Integers, table: CdfTable, coder: Coder) -> NDArray[np.int32]:
-    """The values of a stream.
+    """Decode the values of a stream.
 
-    A stream is accepted only if it is, to the last bit, the one that `encode_values` makes of the values returned.
-    (They are encoded again and compared. The compiled coder cannot tell how many bytes it has read, and no cheaper
-    check would find every inconsistency.) Damage can still turn a stream into that of other values: detecting this
-    takes a checksum.
+    A stream is accepted only if it is, to the last bit, the one that `encode_values` makes from the returned values.
+    (They are encoded again and compared. The compiled coder does not report how many bytes it has read, and no cheaper
+    check would detect every inconsistency.) Damage can still turn a stream into a valid one of other values; only a
+    checksum detects that.
 
     Args:
-        data: the whole stream. Time and memory are bounded by its length and that of `rows`, whatever it holds.
-        rows, table: as they were for the encoder.
-        coder: any, not necessarily the encoder's.
+        data: the whole stream. Time and memory are bounded by its length and that of `rows`, whatever its content.
+        rows, table: the same as for encoding.
+        coder: any coder.
 
     Returns:
         (N,), -`VALUE_LIMIT`..`VALUE_LIMIT`.
 
     Raises:
-        StreamError: no encoder makes this stream with these rows.
+        StreamError: the stream is not one that an encoder makes with these rows.
         ValueError: a row is out of range.
     """
     rows = _checked_rows(rows, table)
@@ -86,9 +86,9 @@ def decode_values(data: bytes, rows: Integers, table: CdfTable, coder: Coder) ->
 
 
 def ideal_bits(values: Integers, rows: Integers, table: CdfTable) -> float:
-    """What the values cost by the probabilities of the table, in bits, raw bits included.
+    """The ideal code length of values by the probabilities of the table, in bits, raw bits included.
 
-    Args and errors: see `encode_values`. The stream comes to this but for rounding: some 5 bytes per chunk.
+    Args and errors: see `encode_values`. A stream exceeds it by about 5 bytes per chunk.
     """
     rows = _checked_rows(rows, table)
     values = _checked_values(values, rows.size)
@@ -98,7 +98,7 @@ def ideal_bits(values: Integers, rows: Integers, table: CdfTable) -> float:
 
 
 def symbol_counts(values: Integers, rows: Integers, table: CdfTable) -> NDArray[np.int64]:
-    """How often each symbol of each row of the table occurs: (R, A).
+    """The number of occurrences of each symbol in each row of the table, (R, A).
 
     Args and errors: see `encode_values`.
     """
@@ -131,19 +131,19 @@ def _decode_chunk(chunk: bytes, rows: NDArray[np.int64], table: CdfTable, coder:
         raise StreamError(f"a chunk of {len(chunk)} bytes is too long for {rows.size} values")
     values = _merge(coder.decode(table.cdf, rows, chunk), rows, table, chunk)
     if _encode_chunk(values, rows, table, coder) != chunk:
-        raise StreamError("a chunk has bytes missing, left over or out of place")
+        raise StreamError("a chunk has missing, extra or wrong bytes")
     return values
 
 
 def _most_bytes(count: int) -> int:
-    """A bound on the size of a chunk: per value little more than 16 arithmetic-coded bits, and 31 raw bits."""
+    """An upper bound of the size of a chunk: per value little more than 16 arithmetic-coded bits, and 31 raw bits."""
     return 6 * count + 16
 
 
 def _split(
     values: NDArray[np.int32], rows: NDArray[np.int64], table: CdfTable
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
-    """The symbol of each value, and its raw bits: a number, and how many bits of it, the least significant first.
+    """The symbol of each value, and its raw bits: a number and its width in bits, the least significant bit first.
 
     The raw bits of an escape are the Exp-Golomb code of order 0 of u = 2v - 1 (v > 0) or -2v: with e the exponent of
     the highest one bit of u + 1, e zeros, a one, and the e bits of u + 1 below the highest.
@@ -183,11 +183,11 @@ def _merge(symbols: NDArray[np.int64], rows: NDArray[np.int64], table: CdfTable,
 
 
 def _exponents(bits: NDArray[np.uint8], starts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many zeros each escape code starts with.
+    """The number of leading zeros of each escape code.
 
     Args:
         bits: the raw bits, one per element.
-        starts: where each code would start if those before it had no bits.
+        starts: the positions of the codes without the bits of earlier codes.
     """
     text = bits.tobytes()
     behind = 0
@@ -227,9 +227,9 @@ def _take_bits(bits: NDArray[np.uint8], starts: NDArray[np.int64], widths: NDArr
 
 
 def _read_length(data: bytes, position: int) -> tuple[int, int]:
-    """The length of the chunk that begins after it, and where that is."""
+    """The length of the next chunk, and the position after the length."""
     try:
         length = read_varint(partial(next, iter(data[position : position + VARINT_BYTES])))
     except (StopIteration, BadVarintError) as error:
-        raise StreamError("the length of a chunk is cut off, too large or not in its shortest form") from error
+        raise StreamError("the length of a chunk is truncated, too large or not in its shortest form") from error
     return length, position + len(varint(length))

@@ -1,7 +1,7 @@
-"""Integer CDF tables: what a symbol costs, and which value it stands for.
+"""Integer CDF tables: the probabilities of symbols, and the values that they represent.
 
-A table is part of the weights. It is made once, when weights are published, and read as integers ever after: nothing
-that a decoder needs is computed from floats.
+Tables are part of the weights. They are made once, when weights are published, and read as integers afterwards: nothing
+that a decoder needs is computed in floating point.
 """
 
 import math
@@ -15,23 +15,23 @@ from dcacodec.errors import WeightsError
 
 PRECISION_BITS: Final = 16
 TOTAL: Final = 1 << PRECISION_BITS
-"""The counts of a row add up to this."""
+"""The sum of the counts of a row."""
 VALUE_LIMIT: Final = 32767
-"""The largest magnitude that can be coded. The escape code is as long as this asks for, and no longer."""
+"""The largest magnitude that can be coded. It determines the maximum length of the escape code."""
 MAX_ALPHABET: Final = 512
-"""Symbols per row. Bounds the memory that a compiled decoder takes for one row per symbol."""
+"""Maximum number of symbols per row. It bounds the memory of the compiled decoder, which needs a row per symbol."""
 MAX_SHIFT: Final = 15
 
 
 @dataclass(frozen=True, eq=False)
 class CdfTable:
-    """R probability models ("rows") over A symbols each, and the values that the symbols stand for.
+    """R probability models ("rows") over A symbols each, and the values that the symbols represent.
 
-    Symbols 0..A-2 of row r are regular: symbol t stands for the 2^k values v, k = `shift[r]`, for which
-    `(v >> k) - low[r] == t`; which of them it is say k raw bits. The last symbol, A-1, is the escape: it stands for
-    all other values, which are written with an escape code.
+    Symbols 0..A-2 of row r are regular: symbol t represents the 2^k values v, k = `shift[r]`, for which
+    `(v >> k) - low[r] == t`; k raw bits distinguish these. The last symbol, A-1, is the escape: it represents all other
+    values, which are written with an escape code.
 
-    The arrays are copied and made read-only, so that a table stays what its constructor has checked.
+    The arrays are copied and made read-only, so that a table remains valid.
 
     Attributes:
         cdf: int32 (R, A+1), 2 <= A <= `MAX_ALPHABET`; each row rises strictly from 0 to 65536. Symbol t of row r has
@@ -40,7 +40,7 @@ class CdfTable:
         shift: uint8 (R,), 0..15, the number k of raw bits of each regular symbol.
 
     Raises:
-        WeightsError: an array is not as described, or a regular symbol stands for a value beyond `VALUE_LIMIT`.
+        WeightsError: an array is not as described, or a regular symbol represents a value beyond `VALUE_LIMIT`.
     """
 
     cdf: NDArray[np.int32]
@@ -85,12 +85,12 @@ class CdfTable:
 
 
 def table_from_probabilities(probabilities: ArrayLike, escape: ArrayLike, low: ArrayLike, shift: ArrayLike) -> CdfTable:
-    """The table of the given models, with the counts that make the expected code length as short as it can be.
+    """The table for given probabilities, with the counts that minimise the expected code length.
 
-    Every symbol gets a count of at least 1, however improbable it is.
+    Every symbol gets a count of at least 1.
 
     Args:
-        probabilities: (R, A-1), of the regular symbols; not negative. Each row is normalised together with its escape.
+        probabilities: (R, A-1), of the regular symbols, non-negative. Each row is normalised together with its escape.
         escape: (R,), of the escape symbol.
         low, shift: see `CdfTable`.
 
@@ -111,18 +111,18 @@ def table_from_probabilities(probabilities: ArrayLike, escape: ArrayLike, low: A
 
 
 def gaussian_table(sigmas: ArrayLike, alphabet: int = 33) -> CdfTable:
-    """One row per standard deviation, for integers from a normal distribution of mean 0.
+    """A table with one row per standard deviation, for integers from a normal distribution with mean 0.
 
-    A regular symbol of row r covers 2^k integers, with k the smallest for which the regular symbols, (A-1)/2 to each
-    side of zero, reach 4 standard deviations far; that is sigma / 2^k <= 4 where A is 33.
+    A regular symbol of row r covers 2^k integers, where k is the smallest for which the regular symbols, (A-1)/2 on
+    each side of zero, cover 4 standard deviations; for A = 33 this means sigma / 2^k <= 4.
 
     Args:
-        sigmas: (R,), above 0, in units of one quantisation step.
-        alphabet: A, odd, the number of symbols with the escape.
+        sigmas: (R,), above 0, in quantisation steps.
+        alphabet: A, the number of symbols including the escape, odd.
 
     Raises:
         ValueError: a sigma is not a positive number, or A is even or below 3.
-        WeightsError: a sigma is so large (above 4096 where A is 33) that its row would reach beyond `VALUE_LIMIT`.
+        WeightsError: a sigma is so large (above 4096 for A = 33) that its row would exceed `VALUE_LIMIT`.
     """
     sigma = np.asarray(sigmas, np.float64)
     if sigma.ndim != 1 or not (np.isfinite(sigma).all() and (sigma > 0).all()):
@@ -130,12 +130,12 @@ def gaussian_table(sigmas: ArrayLike, alphabet: int = 33) -> CdfTable:
     if alphabet < 3 or alphabet % 2 == 0:
         raise ValueError(f"an alphabet of {alphabet} symbols: an odd number from 3 on is needed")
     half = (alphabet - 1) // 2
-    # The binary logarithm of an exact power of two is exact, so a sigma on the limit falls on the right side of it.
+    # The binary logarithm of a power of two is exact, so a sigma exactly at the limit is treated correctly.
     shift = np.maximum(np.ceil(np.log2(sigma / (half / 4))), 0).astype(np.int64)
     edges = np.arange(-half, half + 1) * 2.0 ** shift[:, None] - 0.5
     scaled = edges / (sigma[:, None] * math.sqrt(2))
     left, right = scaled[:, :-1], scaled[:, 1:]
-    # The tail to the right of both edges, on the side of zero where it is small: differences of it are accurate.
+    # Differences of upper tails are accurate only far from zero, so intervals below zero are mirrored.
     mirrored = left + right < 0
     near, far = np.where(mirrored, -right, left), np.where(mirrored, -left, right)
     erfc = np.vectorize(math.erfc, otypes=[np.float64])
@@ -152,10 +152,10 @@ def _integers(name: str, array: Any) -> NDArray[np.int64]:
 
 
 def _optimal_counts(probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Positive counts (R, A), each row adding up to 65536, of the least expected code length.
+    """The positive counts (R, A) with row sums of 65536 that minimise the expected code length.
 
-    The code length -sum(p log c) is a sum of convex functions of one count each. So it is at its minimum where no
-    single count can be moved from one symbol to another with gain, and moving counts one by one leads there.
+    The code length -sum(p log c) is a sum of convex functions of single counts. So it is minimal when moving one count
+    from a symbol to another gives no gain, and moving counts one by one reaches the minimum.
     """
     counts = np.maximum(np.floor(probabilities * TOTAL), 1).astype(np.int64)
     open_rows = np.arange(len(counts))
@@ -166,7 +166,7 @@ def _optimal_counts(probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
         taker, giver = gain.argmax(axis=1), loss.argmin(axis=1)
         each = np.arange(len(open_rows))
         missing = TOTAL - c.sum(axis=1)
-        # The margin is above the rounding errors of the logarithms: no count moves to and fro for ever.
+        # The margin exceeds the rounding errors of the logarithms, so that no count moves back and forth forever.
         worth = (missing == 0) & (gain[each, taker] > loss[each, giver] * (1 + 1e-9))
         counts[open_rows, taker] += (missing > 0) | worth
         counts[open_rows, giver] -= (missing < 0) | worth

@@ -1,9 +1,9 @@
-"""The compiled coder: the C++ part of the torchac package, built once and kept.
+"""The compiled coder: the C++ part of the package torchac, compiled once and cached.
 
-`import torchac` compiles its C++ part, or checks it with ninja, at every import, writes about it to stdout, and lets
-all environments of a user share one build folder in turn. So that package is never imported. Its C++ file is compiled
-here with PyTorch's own builder, with optimisation (torchac does without, which makes it half as fast), into a cache
-folder of our own, and what comes out is loaded from there from then on.
+`import torchac` compiles its C++ part, or checks it with ninja, at every import, prints messages to stdout, and uses
+the same build folder for all environments of a user. So that package is never imported. Its C++ file is compiled here
+with PyTorch's builder, with optimisation (without which torchac is half as fast), into the cache folder of this
+package, and loaded from there afterwards.
 """
 
 import functools
@@ -38,7 +38,7 @@ _MODULE: Final = "torchac_backend"
 _LIBRARY: Final = _MODULE + (".pyd" if sys.platform == "win32" else ".so")
 _FLAGS: Final = ("/O2",) if sys.platform == "win32" else ("-O2",)
 _BUILD_SECONDS: Final = 600.0
-"""A build that takes longer is given up; so is waiting for that of another process."""
+"""Time limit for a build, and for waiting for the build of another process."""
 _BUILD_SCRIPT: Final = """
 import sys
 from torch.utils.cpp_extension import load
@@ -48,39 +48,38 @@ load(name, [source], extra_cflags=flags, build_directory=folder)
 
 
 class CoderUnavailableError(DcaError):
-    """The compiled coder cannot be had on this machine; the text says why."""
+    """The compiled coder is not available on this machine; the text gives the reason."""
 
 
 class TorchacCoder:
-    """torchac's compiled coder, some twenty times as fast as `PythonCoder`.
+    """torchac's compiled coder, about twenty times as fast as `PythonCoder`.
 
-    The first one ever made in an environment compiles it: half a minute to two, and a line on stderr. The result is
-    kept in the folder that the environment variable DCACODEC_CACHE names, else in the user's cache folder. Nothing is
-    ever written to stdout.
+    The first instance in an environment compiles it, which takes half a minute to two minutes and prints a line on
+    stderr. The result is cached, see `cache_dir`. Nothing is written to stdout.
 
     Raises:
-        CoderUnavailableError: torch, torchac, ninja or a C++ compiler is missing, or what they make does not work.
+        CoderUnavailableError: torch, torchac, ninja or a C++ compiler is missing, or the compiled coder does not work.
     """
 
     name = "torchac"
 
     def __init__(self) -> None:
         self._backend = _backend()
-        # A wrong coder would write files that only this machine can read.
+        # Checked, as a wrong coder would write files that no other machine can read.
         cdf, rows = np.array([[0, 1, 40000, 65535, 65536], [0, 65533, 65534, 65535, 65536]]), np.arange(64) % 2
         symbols = np.arange(64) // 2 % 4
         expected = PythonCoder().encode(cdf, rows, symbols)
         if self.encode(cdf, rows, symbols) != expected or (self.decode(cdf, rows, expected) != symbols).any():
-            raise CoderUnavailableError("the compiled torchac does not make the bitstream of this format")
+            raise CoderUnavailableError("the compiled torchac does not have the bitstream of this format")
 
     def __reduce__(self) -> "tuple[type[TorchacCoder], tuple[()]]":
-        return TorchacCoder, ()  # a process that it is sent to loads its own
+        return TorchacCoder, ()  # another process loads its own
 
     def encode(self, cdf: Integers, rows: Integers, symbols: Integers) -> bytes:
         """See `Coder.encode`."""
         import torch
 
-        check_indices(cdf, rows, symbols)  # the C++ code does not, and would read any memory
+        check_indices(cdf, rows, symbols)  # the C++ code does not check, and would read outside the table
         gathered = torch.from_numpy(_gather(cdf, rows))
         return bytes(self._backend.encode_cdf(gathered, torch.from_numpy(symbols.astype(np.int16))))
 
@@ -95,9 +94,9 @@ class TorchacCoder:
 
 @functools.cache
 def best_coder() -> Coder:
-    """The compiled coder, or else, with a line on stderr that says why, the Python one.
+    """The compiled coder if available, else the Python coder, with a line on stderr that gives the reason.
 
-    The first call in a process takes time, and the first one in an environment long, see `TorchacCoder`.
+    The first call in an environment compiles the coder, see `TorchacCoder`.
     """
     try:
         return TorchacCoder()
@@ -107,18 +106,18 @@ def best_coder() -> Coder:
 
 
 def _gather(cdf: Integers, rows: Integers) -> NDArray[np.int16]:
-    """A row for each symbol, as the unsigned 16-bit numbers that the C++ code takes in the guise of signed ones.
+    """The row of each symbol, as unsigned 16-bit numbers, which the C++ code takes as signed ones.
 
-    The last column wraps from 65536 to 0; the C++ code knows its value and does not read it.
+    The last column wraps from 65536 to 0; the C++ code does not read it.
     """
     if rows.size * cdf.shape[1] >= 1 << 31:
-        raise ValueError(f"{rows.size} symbols at once are more than torchac can count")
-    # The C++ code takes for granted that rows lie one after the other; NumPy promises no order for what it gathers.
+        raise ValueError(f"{rows.size} symbols at once are too many for torchac")
+    # The C++ code needs contiguous rows; NumPy does not guarantee the memory order of indexed arrays.
     return np.ascontiguousarray((cdf & 0xFFFF).astype(np.uint16).view(np.int16)[rows])
 
 
 def _backend() -> ModuleType:
-    """The loaded C++ module, which is compiled where there is none yet."""
+    """The loaded C++ module, which is compiled if it is not in the cache."""
     try:
         import torch
     except ImportError as error:
@@ -129,7 +128,7 @@ def _backend() -> ModuleType:
     source = Path(package.submodule_search_locations[0]) / "backend" / f"{_MODULE}.cpp"
     try:
         content = source.read_bytes()
-        # Whatever a library may depend on that was built from this source.
+        # Everything that a library compiled from this source may depend on.
         key = (content, _FLAGS, torch.__version__, torch.__file__, sys.prefix, sysconfig.get_config_var("EXT_SUFFIX"))
         place = (sys.platform, platform.machine(), platform.libc_ver())
         library = _cache_folder() / "torchac" / hashlib.sha256(repr((key, place)).encode()).hexdigest()[:16] / _LIBRARY
@@ -139,11 +138,11 @@ def _backend() -> ModuleType:
         raise CoderUnavailableError(str(error)) from error
     try:
         spec = importlib.util.spec_from_file_location(_MODULE, library)
-        assert spec is not None and spec.loader is not None  # as the file ends like an extension module
+        assert spec is not None and spec.loader is not None  # as the suffix is that of an extension module
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
     except ImportError as error:
-        raise CoderUnavailableError(f"{library} cannot be loaded ({error}); delete it to have it built anew") from error
+        raise CoderUnavailableError(f"{library} cannot be loaded ({error}); delete it to have it rebuilt") from error
     return module
 
 
@@ -151,25 +150,25 @@ def _cache_folder() -> Path:
     try:
         return cache_dir()
     except RuntimeError as error:
-        raise CoderUnavailableError("there is no home folder to keep it in; set DCACODEC_CACHE to a folder") from error
+        raise CoderUnavailableError("there is no home folder for the cache; set DCACODEC_CACHE to a folder") from error
 
 
 def _build(source: Path, library: Path) -> None:
-    """Compile `source` to `library`, unless another process has done so by then.
+    """Compile `source` to `library`, unless another process does so meanwhile.
 
-    A process of its own does it, so that whatever the tools print can be caught. It works in a folder of its own, and
-    the library appears under its name only when complete: a build that is killed does no harm, and what it left behind
-    goes with the next one.
+    A subprocess compiles, so that the output of the tools can be captured. It works in a temporary folder, and the
+    library is moved to its place when it is complete: a killed build does no harm, and its files are removed by the
+    next one.
     """
     environment = {
         **os.environ,
-        # The ninja of this Python environment, which may not be activated, and the very torch of this process.
+        # The ninja of this Python environment, even if it is not activated, and the torch of this process.
         "PATH": os.pathsep.join(filter(None, [sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])),
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
     }
     _check_tools(environment["PATH"])
     library.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _notify("compiling the entropy coder, once; this takes a minute or two")
+    _notify("compiling the entropy coder, which is done once and takes a minute or two")
     with _alone(library.parent / "lock") as alone:
         if library.exists():
             return
@@ -185,7 +184,7 @@ def _compile(source: Path, library: Path, environment: Mapping[str, str]) -> Non
         try:
             result = subprocess.run(
                 command,
-                cwd=folder,  # Python looks for modules there first: it is empty
+                cwd=folder,  # an empty folder, as Python first searches it for modules
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -203,8 +202,12 @@ def _compile(source: Path, library: Path, environment: Mapping[str, str]) -> Non
 
 
 def _check_tools(path: str) -> None:
-    """Name what is missing, where that can be told without a build of many seconds that fails in the end."""
-    if sys.platform != "win32":  # where PyTorch itself finds the compiler
+    """Check for required tools before a build, which would fail only after many seconds.
+
+    Raises:
+        CoderUnavailableError: one is missing.
+    """
+    if sys.platform != "win32":  # there PyTorch finds the compiler
         compiler = os.environ.get("CXX") or "c++"
         if shutil.which(compiler.split()[0], path=path) is None:
             raise CoderUnavailableError(f"there is no C++ compiler ({compiler})")
@@ -217,10 +220,10 @@ def _check_tools(path: str) -> None:
 
 @contextmanager
 def _alone(lock: Path) -> Iterator[bool]:
-    """Wait while another process holds the lock. It goes when that process ends, however it ends: none is ever stale.
+    """Hold a lock in the block, after waiting for other processes. Locks end with their process, so none is ever stale.
 
-    Yields whether we hold it. We do not where the system has no such locks, or after too long a wait. Then two may
-    build the same at once, and it does not matter whose library stays.
+    Yields whether the lock is held. It is not if the system has no such locks, or after the time limit. Then two
+    processes may build at once, and it does not matter whose library remains.
     """
     with open(lock, "ab") as file:
         yield _lock(file.fileno(), time.monotonic() + _BUILD_SECONDS)
@@ -240,12 +243,12 @@ def _lock(file: int, deadline: float) -> bool:
 
 
 def _failure(output: str) -> str:
-    """The line of a failed build that tells most."""
+    """The most informative line in the output of a failed build."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     return next((line for line in lines if re.search(r"\berror: ", line)), lines[-1] if lines else "no message")
 
 
 def _notify(message: str) -> None:
-    if sys.stderr is not None:  # else print would take stdout, which is for results
+    if sys.stderr is not None:  # otherwise print would use stdout, which is for results
         with suppress(OSError):
             print(f"dcacodec: {message}", file=sys.stderr, flush=True)  # noqa: T201

@@ -1,9 +1,9 @@
-"""Pictures: what Pillow reads as 8-bit arrays, and arrays as lossless picture files.
+"""Reading of picture files to 8-bit arrays, and writing of lossless picture files, with Pillow.
 
 ::
 
     file -- reading --> Pillow's image -- pillow, metadata --> Picture -- pillow, metadata --> writing --> file
-                                                                 alpha: a PNG inside of a .dca file
+                                                                 alpha: a PNG inside a .dca file
 """
 
 from dcacodec.errors import ImageWarning

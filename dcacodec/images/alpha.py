@@ -1,4 +1,4 @@
-"""The alpha plane as a PNG of its own, and back."""
+"""Encoding of the alpha plane as a PNG, and decoding."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from dcacodec.images.png import PNG_HEADER, PNG_SIGNATURE
 
 
 def encode_alpha(alpha: Plane) -> bytes:
-    """A (height, width) alpha plane as a PNG of 8-bit gray: lossless, and readable by anything."""
+    """Encode an alpha plane (height, width) losslessly, as an 8-bit grayscale PNG."""
     buffer = io.BytesIO()
     Image.fromarray(alpha).save(buffer, "PNG", compress_level=9)
     return buffer.getvalue()
 
 
 def decode_alpha(data: bytes, width: int, height: int) -> Plane:
-    """The inverse of `encode_alpha`, for a plane whose size is known beforehand; no other is unpacked.
+    """Decode an alpha plane of known size. A PNG of another size is refused before it is decompressed.
 
     Raises:
-        ImageError: not a sound PNG of 8-bit gray, or not of this size.
+        ImageError: not a valid 8-bit grayscale PNG, or not of this size.
     """
     if not data.startswith(PNG_SIGNATURE) or len(data) < len(PNG_SIGNATURE) + PNG_HEADER.size:
         raise ImageError("the alpha plane is not a PNG")
@@ -36,10 +36,10 @@ def decode_alpha(data: bytes, width: int, height: int) -> Plane:
     if (bits, colour_type) != (8, 0):
         raise ImageError("the alpha plane is not 8-bit gray")
     try:
-        # Not Image.open, which has a limit of pixels of its own.
+        # Not Image.open, which has its own limit of pixels.
         with PngImagePlugin.PngImageFile(io.BytesIO(data)) as image:
             if image.size != (width, height) or image.mode != "L":
-                raise ImageError("the alpha plane has a second header, unlike the first")
+                raise ImageError("the alpha plane has a second header that differs from the first")
             return np.array(image)
     except (ImageError, MemoryError):
         raise
@@ -48,5 +48,5 @@ def decode_alpha(data: bytes, width: int, height: int) -> Plane:
 
 
 def shrink_alpha(alpha: Plane, shrink: int) -> Plane:
-    """The rounded means of shrink x shrink samples; at the right and lower border of those that there are."""
+    """The rounded means of shrink x shrink samples; at the right and lower border, of the existing samples."""
     return alpha if shrink == 1 else np.array(Image.fromarray(alpha).reduce(shrink))

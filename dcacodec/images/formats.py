@@ -1,4 +1,4 @@
-"""The picture formats that are read and written, and the file names that stand for them."""
+"""The picture formats that are read and written, and their file name suffixes."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from PIL import Image
 
 from dcacodec.errors import ImageError
 
-# Raster formats that start with a signature. Left out on purpose: formats that run other programs (EPS), that are
-# recognised by guessing (TGA), and those whose 16-bit samples Pillow drops without a trace (JPEG 2000, SGI).
+# Raster formats with a signature. Excluded are formats that run other programs (EPS), that have no signature (TGA), and
+# those whose 16-bit samples Pillow silently reduces to 8 (JPEG 2000, SGI).
 READABLE: Final = ("PNG", "JPEG", "TIFF", "WEBP", "AVIF", "PPM", "BMP", "GIF", "QOI")
 
 _FLOATS: Final = ".pfm"
-"""Of Pillow's format PPM, which is readable, but this kind of it has samples that are not."""
+"""A suffix of Pillow's format PPM whose floating-point samples are not supported."""
 
 
 @cache
 def picture_suffixes() -> frozenset[str]:
-    """Of the names of the pictures that can be read, in lower case, with the dot."""
+    """The suffixes of readable picture files, in lower case, with the dot."""
     known = (suffix for suffix, name in Image.registered_extensions().items() if name in READABLE)
     return frozenset(known) - {_FLOATS}
 
 
 def has_picture_suffix(path: PurePath) -> bool:
-    """Whether a name ends like that of a picture that can be read."""
+    """Whether a name has the suffix of a readable picture format."""
     return path.suffix.lower() in picture_suffixes()
 
 
 def has_picture_name(path: PurePath) -> bool:
-    """Whether a file that nobody named, one of a folder or archive, is taken for a picture. Hidden ones are not."""
+    """Whether a file in a folder or archive is taken as a picture, by its suffix. Hidden files are not."""
     return has_picture_suffix(path) and not path.name.startswith(".")
 
 
@@ -42,11 +42,11 @@ class OutputFormat:
     """A lossless picture format.
 
     Attributes:
-        pillow: Pillow's name of it.
+        pillow: Pillow's name of the format.
         suffixes: of file names, in lower case.
-        gray, colour, alpha, icc: what it can hold.
-        texts: whether it can hold EXIF data and an XMP packet.
-        max_side: the widest and tallest picture it can hold, in pixels; None for no limit worth a check.
+        gray, colour, alpha, icc: whether it supports these.
+        texts: whether it supports EXIF data and XMP packets.
+        max_side: the largest width and height in pixels; None for no relevant limit.
         options: for Pillow's writer.
     """
 
@@ -68,17 +68,17 @@ OUTPUT_FORMATS: Final[Mapping[str, OutputFormat]] = {
     "webp": OutputFormat("WEBP", (".webp",), gray=False, max_side=16383, options={"lossless": True, "exact": True}),
     "ppm": OutputFormat("PPM", (".ppm",), gray=False, alpha=False, icc=False, texts=False),
     "pgm": OutputFormat("PPM", (".pgm",), colour=False, alpha=False, icc=False, texts=False),
-    # Pillow writes alpha into BMP, but most programs do not read it there.
+    # Pillow can write alpha to BMP, but most programs do not read it.
     "bmp": OutputFormat("BMP", (".bmp",), alpha=False, icc=False, texts=False),
 }
-"""The formats that `write_picture` knows, by name."""
+"""The formats that `write_picture` can write, by name."""
 
 
 def format_for(path: str | Path) -> str:
-    """The name of the output format that the suffix of a file name stands for.
+    """The name of the output format for the suffix of a file name.
 
     Raises:
-        ImageError: the suffix stands for none; the text lists those that do.
+        ImageError: there is no output format for the suffix; the message lists the supported suffixes.
     """
     suffix = Path(path).suffix.lower()
     for name, output in OUTPUT_FORMATS.items():
@@ -86,4 +86,4 @@ def format_for(path: str | Path) -> str:
             return name
     known = ", ".join(suffix for output in OUTPUT_FORMATS.values() for suffix in output.suffixes)
     why = "is lossy" if suffix in (".jpg", ".jpeg", ".jpe", ".avif", ".heic") else "is not an output format"
-    raise ImageError(f"{suffix or 'a name without suffix'} {why}: pictures are written without loss, as {known}")
+    raise ImageError(f"{suffix or 'a name without suffix'} {why}; pictures are written losslessly, as {known}")

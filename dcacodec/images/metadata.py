@@ -1,4 +1,4 @@
-"""EXIF data and XMP packets: made upright on reading, fitted to the format on writing."""
+"""EXIF data and XMP packets: the orientation is applied on reading, and the data are adapted to formats on writing."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from dcacodec.images.picture import warn_of_change
 EXIF_PREFIX: Final = b"Exif\0\0"
 _SHORT: Final = 3
 _XMP_KEY: Final = "XML:com.adobe.xmp"
-"""Of the text of a PNG file that is an XMP packet."""
+"""Keyword of the text in a PNG file that is an XMP packet."""
 _XMP_TAG: Final = 700
-"""Of a TIFF file."""
+"""Tag of the XMP packet in a TIFF file."""
 _LARGEST_PNG_TEXT: Final = 8_000_000
-"""Bytes. What is longer, libpng leaves out unless it is told otherwise, and Pillow refuses far above."""
-# With blanks and either kind of quotes, as XML has it.
+"""Bytes. By default libpng ignores longer texts; Pillow's limit is far higher."""
+# XML allows white space and both kinds of quotes.
 _XMP_ATTRIBUTE: Final = re.compile(rb"""tiff:Orientation\s*=\s*["']\s*([0-9])\s*["']""")
 _XMP_ELEMENT: Final = re.compile(rb"<tiff:Orientation\s*>\s*([0-9])\s*<")
 _XMP_ORIENTATION: Final = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)[0-9]")
-# The tags of a TIFF file that tell about the picture; the others tell how that file was laid out.
+# The tags of a TIFF file that describe the picture; the others describe the layout of that file.
 _DESCRIPTIVE_TAGS: Final = (
     ExifTags.Base.ImageDescription,
     ExifTags.Base.Make,
@@ -47,9 +47,9 @@ _DESCRIPTIVE_TAGS: Final = (
 
 
 def turn_upright(image: Image.Image, original: Image.Image | None = None) -> bytes | None:
-    """Apply the orientation to a loaded image, in place, and give its EXIF data with an upright orientation.
+    """Apply the orientation to a loaded image, in place, and return its EXIF data with orientation 1.
 
-    Of an image that is a copy, the tags of a TIFF file are only to be had from the `original`.
+    If the image is a copy, `original` provides the tags of a TIFF file.
     """
     stored = image.im
     stored = image.im
@@ -60,19 +60,19 @@ def turn_upright(image: Image.Image, original: Image.Image | None = None) -> byt
         ImageOps.exif_transpose(image, in_place=True)
     except MemoryError:
         raise
-    except Exception as error:  # as in _read: metadata are as damaged as their writers are many
+    except Exception as error:  # as in `_read`, any exception can mean damaged metadata
         warn_of_change(f"the EXIF data are damaged and left out: {error}")
         for key in ("exif", "Raw profile type exif"):
             image.info.pop(key, None)
-        image._exif = None  # what Pillow has read of them
-        if image.im is stored and image.format != "TIFF":  # which Pillow has turned when it was loaded
-            ImageOps.exif_transpose(image, in_place=True)  # as the XMP packet says
+        image._exif = None  # Pillow's cache
+        if image.im is stored and image.format != "TIFF":  # Pillow has already transposed TIFF images on loading
+            ImageOps.exif_transpose(image, in_place=True)  # by the orientation in the XMP packet
         return None
     return kept
 
 
 def _upright(exif: bytes) -> bytes:
-    """The same data with orientation 1. All else stays byte by byte: other offsets, maker's notes, the thumbnail."""
+    """The same data with orientation 1. All other bytes are unchanged: offsets, maker notes, the thumbnail."""
     order = {b"II": "<", b"MM": ">"}[exif[:2]]
     (start,) = struct.unpack_from(order + "I", exif, 4)
     (count,) = struct.unpack_from(order + "H", exif, start)
@@ -85,12 +85,10 @@ def _upright(exif: bytes) -> bytes:
 
 
 def normalise_xmp(image: Image.Image) -> None:
-    """Let the XMP packet in `info` be bytes, or not be there, and its orientation be as Pillow looks for it."""
-    if image.info.pop("Raw profile type xmp", None):
-        warn_of_change(
-            "the XMP data are in a form that is not read, and left out"
-        )  # as ImageMagick writes them into a PNG
-    packet = image.info.get("xmp") or image.info.get(_XMP_KEY)  # the latter alone where a PNG has it as another text
+    """Make the XMP packet in `info` bytes, or remove it, and write its orientation in the form that Pillow expects."""
+    if image.info.pop("Raw profile type xmp", None):  # written by ImageMagick into PNG files
+        warn_of_change("the XMP data are in an unsupported form and left out")
+    packet = image.info.get("xmp") or image.info.get(_XMP_KEY)  # the latter if a PNG has it in another kind of text
     if isinstance(packet, str):
         packet = packet.encode()
     image.info.pop(_XMP_KEY, None)
@@ -107,22 +105,20 @@ def xmp_of(image: Image.Image) -> bytes | None:
     packet: bytes | None = image.info.get("xmp")
     if not packet:
         return None
-    if b"HasExtendedXMP" in packet:
-        warn_of_change(
-            "of the XMP data only the first part is kept"
-        )  # those of a JPEG file that are longer than a segment
+    if b"HasExtendedXMP" in packet:  # in JPEG files, XMP data may be longer than a segment
+        warn_of_change("only the first part of the XMP data is kept")
     return upright_xmp(packet)
 
 
 def upright_xmp(packet: bytes) -> bytes:
-    """The same XMP packet; where it tells an orientation, that is upright."""
+    """The same XMP packet with orientation 1, if it has an orientation."""
     return _XMP_ORIENTATION.sub(rb"\g<1>1", packet)
 
 
 def _descriptive_exif(tags: Image.Exif, xmp: bytes | None = None) -> bytes | None:
-    """EXIF data with what `tags` say about the picture, without what they say about the layout of a TIFF file.
+    """EXIF data with those of `tags` that describe the picture, without those about the layout of a TIFF file.
 
-    Besides, an XMP packet, as such a file has it.
+    An XMP packet is added as in TIFF files.
     """
     kept = Image.Exif()
     for tag in _DESCRIPTIVE_TAGS:
@@ -131,7 +127,7 @@ def _descriptive_exif(tags: Image.Exif, xmp: bytes | None = None) -> bytes | Non
     for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
         entries = tags.get_ifd(directory)
         if entries:
-            # The number of this one is an offset in the old file, and Pillow would read what is there.
+            # Interop is an offset in the old file, from which Pillow would read.
             kept[directory] = {tag: value for tag, value in entries.items() if tag != ExifTags.IFD.Interop}
     if xmp is not None:
         kept[_XMP_TAG] = xmp
@@ -145,24 +141,27 @@ def info_of(icc: bytes | None, exif: bytes | None, xmp: bytes | None) -> dict[st
 
 
 def exif_for_tiff(exif: bytes, xmp: bytes | None = None) -> bytes | None:
-    """A TIFF file is itself EXIF data, so foreign tags about a layout must not get there. None where nothing fits."""
+    """The EXIF data that can be written to a TIFF file, None if there are none.
+
+    A TIFF file consists of EXIF tags itself, so tags about the layout of another file must not be copied to it.
+    """
     tags = Image.Exif()
     try:
         tags.load(EXIF_PREFIX + exif)
         return _descriptive_exif(tags, xmp)
     except MemoryError:
         raise
-    except Exception:  # as in turn_upright; the data come from a file that anyone may have written
+    except Exception:  # as in `turn_upright`; the data come from an untrusted file
         return None
 
 
 def xmp_for(format: str, xmp: bytes, exif: bytes | None) -> dict[str, Any] | None:
-    """Options of Pillow's writer for an XMP packet. None where the format cannot hold it.
+    """Options of Pillow's writer for an XMP packet, None if the format cannot hold it.
 
     Args:
-        format: a key of `OUTPUT_FORMATS` that holds texts.
+        format: a key of `OUTPUT_FORMATS` that supports texts.
         xmp: the packet.
-        exif: the EXIF data to be written with it, which a TIFF file has among the same tags; None for none.
+        exif: the EXIF data that are written with it (TIFF files have both among the same tags), None for none.
     """
     if format == "webp":
         return {"xmp": xmp}
@@ -179,7 +178,7 @@ def xmp_for(format: str, xmp: bytes, exif: bytes | None) -> dict[str, Any] | Non
 
 
 def has_directories(exif: bytes) -> bool:
-    """Whether sound EXIF data have more than their first directory."""
+    """Whether valid EXIF data have more than one directory."""
     tags = Image.Exif()
     tags.load(EXIF_PREFIX + exif)
     return ExifTags.IFD.Exif in tags or ExifTags.IFD.GPSInfo in tags

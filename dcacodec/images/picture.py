@@ -1,7 +1,7 @@
-"""What a picture is to this package: 8-bit samples, and what travels with them.
+"""The picture type of this package: 8-bit samples with metadata.
 
-Nothing is changed behind the user's back. What a `Picture` cannot hold (16-bit samples, further frames, CMYK) is
-either refused with an `ImageError` or converted with an `ImageWarning` of one line.
+No change is silent: properties that a `Picture` cannot hold (16-bit samples, further frames, CMYK) are either refused
+with an `ImageError`, or converted with an `ImageWarning`.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A still picture of 8-bit samples, and what travels with it.
+    """A still picture of 8-bit samples, with metadata.
 
     Attributes:
-        pixels: (height, width, 3), red, green and blue, not premultiplied. The three are equal where `gray`.
-        gray: whether this is a picture without colour.
-        alpha: (height, width), 0 transparent to 255 opaque; None for a picture that has no alpha plane.
-        icc: ICC profile that the samples are meant in; None for unknown, which is taken as sRGB.
-        exif: EXIF data as in the `eXIf` chunk of a PNG (without the prefix "Exif"), its orientation upright.
-        xmp: the XMP packet, which is XML; where it tells an orientation, that is upright.
+        pixels: (height, width, 3), red, green and blue, not premultiplied. The three are equal if `gray`.
+        gray: whether the picture is grayscale.
+        alpha: (height, width), 0 transparent to 255 opaque; None without an alpha plane.
+        icc: ICC profile of the samples; None if unknown, which is interpreted as sRGB.
+        exif: EXIF data as in the `eXIf` chunk of a PNG (without the prefix "Exif"), with orientation 1.
+        xmp: XMP packet (XML), with orientation 1 if it has an orientation.
 
     Raises:
-        ValueError: arrays of another type or shape, no pixels, colour in a picture that is said to be gray, or metadata
-            that are not bytes.
+        ValueError: arrays of another type or shape, no pixels, unequal bands in a gray picture, or metadata that are
+            not bytes.
     """
 
     pixels: Plane
@@ -59,12 +59,12 @@ class Picture:
 
     @property
     def width(self) -> int:
-        """Pixels a row."""
+        """Width in pixels."""
         return int(self.pixels.shape[1])
 
     @property
     def height(self) -> int:
-        """Rows."""
+        """Height in pixels."""
         return int(self.pixels.shape[0])
 
     @property
@@ -73,10 +73,10 @@ class Picture:
         return self.icc, self.exif, self.xmp
 
     def stripped(self) -> Picture:
-        """The same without ICC profile, EXIF data and XMP packet."""
+        """The same picture without ICC profile, EXIF data and XMP packet."""
         return replace(self, icc=None, exif=None, xmp=None)
 
 
 def warn_of_change(text: str) -> None:
-    """Warn the caller that a picture is not kept as it is."""
+    """Issue an `ImageWarning` about a change of a picture."""
     warnings.warn(" ".join(text.split()), ImageWarning, stacklevel=2)

@@ -1,4 +1,4 @@
-"""Pillow's images as `Picture`s, and back."""
+"""Conversion between Pillow images and `Picture`s."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from dcacodec.images.png import PNG_HEADER, PNG_SIGNATURE
 
 _SIXTEEN_BIT_MODES: Final = ("I;16", "I;16L", "I;16B", "I;16N")
 _WHITE_IS_ZERO: Final = 0
-# How Pillow calls the samples of a PNG, as in "L;4" and "RGB;16B".
+# Pillow's raw modes of PNG samples, such as "L;4" and "RGB;16B".
 _PNG_SAMPLES: Final = re.compile(r"\w+;(\d+)")
 
 
 def one_line(error: Exception) -> str:
-    """What an error of Pillow says, in one line; its name where it says nothing."""
+    """The message of a Pillow error in one line; its type if it has no message."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def bits_per_sample(image: Image.Image, head: bytes) -> int:
-    """Bits of a sample in the file, which Pillow's mode does not tell: it drops the lower half of 16-bit colour."""
+    """Bits per sample in the file. Pillow's mode does not show them: 16-bit colour is reduced to 8 bits."""
     if image.format == "PNG":
         return PNG_HEADER.unpack_from(head, len(PNG_SIGNATURE))[4]  # type: ignore[no-any-return]
     if image.format == "TIFF":
@@ -44,12 +44,12 @@ def bits_per_sample(image: Image.Image, head: bytes) -> int:
 
 
 def to_picture(image: Image.Image, original: Image.Image, bits: int, exif: bytes | None) -> Picture:
-    """An upright image as a `Picture`. If it is a copy, it does not know its format any more; the `original` does."""
+    """Convert an upright image to a `Picture`. If it is a copy, `original` provides the format."""
     icc = image.info.get("icc_profile") or None
     key = image.info.get("transparency")
     alpha: Plane | None = None
     if image.mode in _SIXTEEN_BIT_MODES or (image.mode == "I" and original.format == "PPM"):
-        # Pillow scales the gray of a PPM file to 16 bits whatever its maximum, so that its mode "I" is known to fit.
+        # Pillow scales gray samples of PPM files to 16 bits, so values of mode "I" fit.
         samples = np.asarray(image).astype(np.uint16)
         alpha = _keyed_alpha(samples[..., np.newaxis], key)
         if original.format == "TIFF" and original.tag_v2.get(262) == _WHITE_IS_ZERO:  # type: ignore[attr-defined]
@@ -58,7 +58,7 @@ def to_picture(image: Image.Image, original: Image.Image, bits: int, exif: bytes
     elif image.mode in ("1", "L"):
         colour = _samples(image, "L")
         if key is not None and (image.mode == "1" or bits < 8):
-            # The key is in units of the file, the samples are spread to 0..255.
+            # The transparent value is in units of the file, while the samples are scaled to 0..255.
             key = (255 if key else 0) if image.mode == "1" else key * 255 // ((1 << bits) - 1)
         alpha = _keyed_alpha(colour[..., np.newaxis], key)
     elif image.mode in ("LA", "La"):
@@ -88,19 +88,19 @@ def to_picture(image: Image.Image, original: Image.Image, bits: int, exif: bytes
 
 
 def _samples(image: Image.Image, mode: str) -> Plane:
-    """(height, width[, bands]) in a Pillow mode of 8-bit samples. What has that mode already is not copied first."""
+    """Samples (height, width[, bands]) in a Pillow mode of 8 bits, without a conversion if the image has that mode."""
     return np.array(image if image.mode == mode else image.convert(mode))
 
 
 def _keyed_alpha(samples: NDArray[Any], key: int | tuple[int, int, int] | None) -> Plane | None:
-    """Transparent where all bands of `samples` (height, width, bands) equal the key; None where there is no key."""
+    """Alpha plane that is 0 where all bands of `samples` (height, width, bands) equal the key; None without a key."""
     if key is None:
         return None
     return np.where((samples == key).all(axis=-1), 0, 255).astype(np.uint8)
 
 
 def _cmyk_to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
-    """Through the embedded profile where it is a sound one for CMYK, else by Pillow's rule of thumb."""
+    """Convert CMYK to sRGB, with the embedded profile if it is valid for CMYK, else with Pillow's approximation."""
     if icc is not None:
         try:
             profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
@@ -108,7 +108,7 @@ def _cmyk_to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
         except (ImageCms.PyCMSError, OSError):
             pass
         else:
-            assert converted is not None  # it is only with inPlace
+            assert converted is not None  # it is None only with inPlace
             warn_of_change("CMYK is converted to sRGB")
             return converted
     warn_of_change("CMYK without a usable colour profile is converted to sRGB: colours are approximate")
@@ -116,15 +116,15 @@ def _cmyk_to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
 
 
 def from_pillow(image: Image.Image, exif: bytes | None = None) -> Picture:
-    """An image that Pillow has, as `read_picture` would give it from a file. The image stays as it is.
+    """Convert a Pillow image to a `Picture`, like `read_picture` does for a file. The image is not changed.
 
-    Of the samples' bits in a PNG file, Pillow knows nothing any more once the image is loaded. If they are not 8, a
-    transparent colour is then not found.
+    Once an image is loaded, Pillow does not know the number of bits of its PNG samples. If it is not 8, a transparent
+    colour is then not recognised.
 
     Args:
-        image: of a mode with samples of 8 bits or fewer, or 16 bits of gray, which are reduced to their upper 8. Of
-            several frames, the one it is at. Its ICC profile and EXIF data are those in its `info`.
-        exif: EXIF data to take instead of the image's own.
+        image: of a mode with samples of 8 bits or fewer, or 16 bits of gray, which are reduced to their upper 8. If
+            there are several frames, the current one is used. ICC profile and EXIF data are those in its `info`.
+        exif: EXIF data to use instead of the image's own.
 
     Raises:
         ImageError: the image has another mode, no pixels, or cannot be loaded.
@@ -148,7 +148,7 @@ def from_pillow(image: Image.Image, exif: bytes | None = None) -> Picture:
 
 
 def _bits_in_memory(image: Image.Image) -> int:
-    """Bits of a sample, as far as they matter and the image knows them."""
+    """Bits per sample, as far as they are known and relevant."""
     if image.format == "TIFF":
         return bits_per_sample(image, b"")
     if image.format == "PNG" and getattr(image, "tile", None):  # not loaded yet
@@ -158,14 +158,14 @@ def _bits_in_memory(image: Image.Image) -> int:
 
 
 def to_pillow(picture: Picture) -> Image.Image:
-    """A picture as an image of mode L, LA, RGB or RGBA; ICC profile, EXIF data and XMP packet in `info`."""
+    """Convert to a Pillow image of mode L, LA, RGB or RGBA, with ICC profile, EXIF data and XMP packet in `info`."""
     image = image_of(picture, picture.gray)
     image.info.update(info_of(*picture.metadata))
     return image
 
 
 def image_of(picture: Picture, gray: bool) -> Image.Image:
-    """The pixels as an image, with one band or three for the colour, and one for alpha where there is that."""
+    """The pixels as a Pillow image, with one or three bands of colour, and one for alpha if there is an alpha plane."""
     bands = picture.pixels[..., :1] if gray else picture.pixels
     if picture.alpha is not None:
         bands = np.dstack((bands, picture.alpha))

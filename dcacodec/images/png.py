@@ -1,4 +1,4 @@
-"""What is read of a PNG file's bytes without Pillow."""
+"""Parsing of PNG files without Pillow."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import struct
 import zlib
 from typing import BinaryIO, Final
 
-# Enough of a file to find how many bits its samples have (an AVIF tells it within its first boxes).
+# Enough of a file to find the number of bits of its samples (in AVIF, in the first boxes).
 HEAD_BYTES: Final = 1 << 16
 PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 # Length and name of the chunk, width, height, bit depth, colour type, compression, filter, interlace.
@@ -16,9 +16,9 @@ _PNG_CHUNK: Final = struct.Struct(">I4s")
 
 
 def check_png_samples(file: BinaryIO) -> None:
-    """Compare the checksums of the coded samples. Pillow skips these alone, and many a flipped bit shows nowhere else.
+    """Verify the checksums of the coded samples. Pillow does not, and many flipped bits are not detected otherwise.
 
-    A file that ends early is left to Pillow.
+    Truncated files are left to Pillow.
     """
     file.seek(len(PNG_SIGNATURE))
     while len(start := file.read(_PNG_CHUNK.size)) == _PNG_CHUNK.size:

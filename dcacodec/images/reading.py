@@ -1,4 +1,4 @@
-"""Picture files to `Picture`s."""
+"""Reading of picture files."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from dcacodec.images.png import HEAD_BYTES, PNG_SIGNATURE, check_png_samples
 
 
 def read_picture(source: str | Path | BinaryIO, max_pixels: int | None = DEFAULT_MAX_PIXELS) -> Picture:
-    """Read a picture file: its first frame, turned upright as its EXIF orientation says.
+    """Read the first frame of a picture file, with its EXIF orientation applied.
 
-    Colour is kept as it is, with the ICC profile; only CMYK is converted to sRGB. Samples of 9 to 16 bits are reduced
-    to their upper 8. A transparent colour or palette entry becomes an alpha plane.
+    Colours are kept, with the ICC profile; only CMYK is converted to sRGB. Samples of 9 to 16 bits are reduced to their
+    upper 8. A transparent colour or palette entry becomes an alpha plane.
 
     Args:
-        source: a path, or a file open for reading, which is read from its start if it can seek.
-        max_pixels: refuse larger pictures before they are unpacked; None for no limit but Pillow's own
-            (`PIL.Image.MAX_IMAGE_PIXELS`), which holds in any case.
+        source: a path, or a file open for reading, which is read from its start if it is seekable.
+        max_pixels: refuse larger pictures before they are decoded; None for no limit but Pillow's own
+            (`PIL.Image.MAX_IMAGE_PIXELS`), which always applies.
 
     Raises:
         ImageError: not one of the `READABLE` formats, damaged, or of a kind that cannot become a `Picture`.
-        TooLargeError: more pixels than allowed, or what cannot seek has more bytes than a file of so many pixels needs.
+        TooLargeError: more pixels than allowed, or a pipe with more bytes than such a picture needs.
         OSError: the file cannot be opened.
 
     Warns:
@@ -59,16 +59,16 @@ def _read(file: BinaryIO, max_pixels: int | None) -> Picture:
         raise
     except UnidentifiedImageError:
         raise ImageError(
-            f"not a picture in one of the formats {', '.join(READABLE)}, or damaged at its start"
+            f"not a picture in one of the formats {', '.join(READABLE)}, or its beginning is damaged"
         ) from None
     except Image.DecompressionBombError as error:
         raise TooLargeError(str(error)) from None
-    except Exception as error:  # Pillow's readers raise nearly anything when the bytes are wrong
+    except Exception as error:  # Pillow's readers raise many kinds of exceptions for damaged files
         raise ImageError(f"the picture is damaged or of an unknown kind: {one_line(error)}") from error
 
 
 def _unpack(image: Image.Image, bits: int) -> Picture:
-    """The first frame of an opened file as a `Picture`."""
+    """Load the first frame of an opened file."""
     if getattr(image, "is_animated", False):
         warn_of_change("the file holds several pictures: only the first is used")
     normalise_xmp(image)

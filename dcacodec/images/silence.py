@@ -1,4 +1,4 @@
-"""Keeps what C libraries print by themselves off standard error."""
+"""Suppression of messages that C libraries print on standard error."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from contextlib import contextmanager, suppress
 
 @contextmanager
 def silent_libraries(unless: bool = False) -> Iterator[None]:
-    """Keep the lines that libraries in C (libtiff) write to standard error by themselves off it.
+    """Suppress what C libraries (libtiff) write to file descriptor 2 in the block.
 
-    Ours take another way there meanwhile.
+    `sys.stderr` is redirected to a copy of the descriptor, so that our own messages still appear.
     """
     theirs = sys.stderr
     try:

@@ -1,4 +1,4 @@
-"""Pictures to lossless picture files."""
+"""Writing of lossless picture files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dcacodec.images.pillow import image_of
 
 
 def write_picture(picture: Picture, target: BinaryIO, format: str) -> None:
-    """Write a picture without loss. `target` need not be able to seek.
+    """Write a picture losslessly. `target` need not be seekable.
 
     Args:
         picture: what to write.
@@ -41,7 +41,7 @@ def write_picture(picture: Picture, target: BinaryIO, format: str) -> None:
     metadata: dict[str, Any] = {}
     gray = picture.gray and output.gray
     if picture.icc is not None:
-        # A profile for gray says nothing about the three bands that gray becomes where a format has only those.
+        # A gray profile does not apply to the three bands that gray is written as in formats without gray.
         if output.icc and gray == picture.gray:
             metadata["icc_profile"] = picture.icc
         else:
@@ -62,6 +62,6 @@ def write_picture(picture: Picture, target: BinaryIO, format: str) -> None:
     buffer = io.BytesIO()
     options = output.options
     if format == "tiff" and "exif" in metadata and has_directories(metadata["exif"]):
-        options = {}  # Pillow compresses by libtiff, which fails on directories; without, it writes all by itself
+        options = {}  # uncompressed, as Pillow then writes by itself: libtiff, which compresses, fails on directories
     image.save(buffer, output.pillow, **options, **metadata)
     target.write(buffer.getbuffer())

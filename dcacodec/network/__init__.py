@@ -1,1 +1,1 @@
-"""The network of the paper, in floating point and in fixed point."""
+"""The DCA network, in floating point and in fixed point."""

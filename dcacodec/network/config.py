@@ -1,4 +1,4 @@
-"""The frozen description of a network; no torch here, so that `info` and the command line can read it."""
+"""The configuration of a network. No torch here, so that the command line starts fast."""
 
 from __future__ import annotations
 
@@ -24,21 +24,23 @@ class DCAConfig:
         name: the preset's name.
         width: N, channels of the transforms at 1/8 resolution.
         latent: M, channels of y at 1/16 resolution; a multiple of 4 (quadtree groups).
-        latent_linear: how many of them, the last ones of each group, the synthesis takes as they are: coefficients of a
-            linear transform of 16x16 pixels, which high qualities and detailed pictures need. A multiple of 4.
+        latent_linear: L, number of them (the last ones of each group) that bypass the blocks of the transforms: they
+            are coefficients of a linear transform of 16x16 pixels, which improves high qualities and detailed pictures.
+            A multiple of 4.
         context: C, channels of the features and of the contextualisation network.
-        context_hidden: channels inside the feed-forward of its blocks. They run four times in double precision, and are
-            most of what coding costs.
+        context_hidden: hidden channels of the feed-forward layers of its blocks. These run four times in double
+            precision, and take most of the coding time.
         analysis_blocks, synthesis_blocks: depth-conv blocks at 1/8 resolution.
         latent_blocks: depth-conv blocks at 1/16 resolution, in the analysis and in the synthesis transform each.
         regional: channels of z_r at 1/64 resolution.
-        local, local_width: channels of z_l at 1/16 resolution, and of the Swin blocks around it.
+        local, local_width: channels of z_l at 1/16 resolution, and of the Swin blocks before and after it.
         tokens, token_width: z_g is `tokens` vectors of `token_width` channels per slice.
-        window: side of the attention windows of the Swin blocks; a divisor of 4 keeps any padded picture whole.
-        order: which hyper latents there are (R regional, G global, L local) and in which order their features enter
-            the contextualisation. The paper's is "RGL"; its baseline is "R" (section 3.1, ablations).
-        adaptive: features enter anew at every step (the paper's step-adaptive contextualisation); if False they
-            are merged once and the steps share the bundle (the ablation).
+        window: side of the attention windows of the Swin blocks; a divisor of 4, so that windows divide any padded
+            picture.
+        order: the hyper latents (R regional, G global, L local), in the order in which their features enter the
+            contextualisation. The paper's is "RGL"; its baseline is "R" (section 3.1, ablations).
+        adaptive: whether the features enter again at every step (the paper's step-adaptive contextualisation); if False
+            they are merged once for all steps (the ablation).
         anchors: number of quality anchors; gains between them are interpolated in the log domain.
         lambda_min, lambda_max: trade-off at quality 1 and 100, loss ``bpp + lambda * 255**2 * MSE``.
     """
@@ -66,7 +68,7 @@ class DCAConfig:
 
     def __post_init__(self) -> None:
         if not re.fullmatch("[a-z0-9-]+", self.name):
-            raise ValueError(f"a network's name has small letters, digits and hyphens, unlike {self.name!r}")
+            raise ValueError(f"a name must consist of lower-case letters, digits and hyphens, not {self.name!r}")
         if not 0 < self.lambda_min < self.lambda_max < math.inf:
             raise ValueError(f"lambda must rise from above 0, not from {self.lambda_min} to {self.lambda_max}")
         if self.latent % STEPS or self.latent_linear % STEPS:
@@ -80,7 +82,7 @@ class DCAConfig:
 
     @property
     def latent_curved(self) -> int:
-        """How many channels of y are not linear."""
+        """The number of channels of y that are not linear."""
         return self.latent - self.latent_linear
 
     def trade_off(self, quality: float) -> float:
@@ -88,7 +90,7 @@ class DCAConfig:
         return self.lambda_min * (self.lambda_max / self.lambda_min) ** ((quality - 1) / 99)
 
     def anchor_position(self, quality: float) -> float:
-        """Where a quality in 1..100 lies between the anchors: 0..anchors-1."""
+        """The position of a quality in 1..100 between the anchors, 0..anchors-1."""
         return (quality - 1) / 99 * (self.anchors - 1)
 
     def to_dict(self) -> dict[str, Any]:
@@ -98,7 +100,7 @@ class DCAConfig:
 
 Tuning = Literal["visual", "psnr"]
 TUNINGS: Final[tuple[Tuning, ...]] = ("visual", "psnr")
-"""What weights are trained to make small beside bits; the first is what encoding takes unless told otherwise."""
+"""Names of the distortions that weights are trained for; the first is the default of encoding."""
 
 PRESETS: dict[str, DCAConfig] = {"small": DCAConfig(latent=512, latent_linear=192)}
-"""The networks that weights are published for, by the name of the configuration."""
+"""The networks with published weights, by the name of the configuration."""

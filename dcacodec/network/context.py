@@ -10,8 +10,8 @@
                                                              |
                                                            head (1x1) --> mean, scale level of step i
 
-The stages stand in the order of the config ("RGL") and are shared by the four steps. Everything in this module also
-runs in fixed point; what it computes is all that a decoder computes before the last symbol is decoded.
+The stages are in the order of the config ("RGL") and shared by the four steps. Everything in this module also runs in
+fixed point; it is all that a decoder computes before the last symbol is decoded.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ and group g at position p is coded in step STEP_XOR[p XOR g].
 
 
 def to_phases(x: Tensor) -> Tensor:
-    """(B, H, W, C) -> (4, B, H/2, W/2, C): the four positions of the 2x2 cells, apart."""
+    """(B, H, W, C) -> (4, B, H/2, W/2, C): separate the four positions of the 2x2 cells."""
     batch, height, width, channels = x.shape
     cells = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
     return cells.permute(2, 4, 0, 1, 3, 5).reshape(4, batch, height // 2, width // 2, channels)
@@ -63,14 +63,14 @@ def join_steps(parts: list[Tensor]) -> Tensor:
 
 
 class Scales(NamedTuple):
-    """Per-quality, per-channel numbers that bring every channel to unit size for the network and back.
+    """Per-quality, per-channel factors that scale every channel to unit variance for the network, and back.
 
     Each is (B, 1, 1, M).
 
     Attributes:
         inward: factor on y_hat before the network reads it. X.16
         outward: factor on the network's mean. X.16
-        level: scale level that a network output of 0 stands for. X.9
+        level: scale level for a network output of 0. X.9
     """
 
     inward: Tensor
@@ -81,8 +81,8 @@ class Scales(NamedTuple):
 class SpatialStage(nn.Module):
     """Stage R or L: features of the same resolution are added, then a depth-conv block.
 
-    `carry` of the state plus `bring` of the features is a 1x1 convolution of both, split so that the features' part is
-    computed once for the four steps.
+    `carry` of the state plus `bring` of the features is a 1x1 convolution of both, split so that the part of the
+    features is computed only once for the four steps.
     """
 
     def __init__(self, config: DCAConfig) -> None:
@@ -93,7 +93,7 @@ class SpatialStage(nn.Module):
         self.block = DepthConvBlock(channels, config.context_hidden)
 
     def prepare(self, feature: Tensor) -> Tensor:
-        """phi (B, H, W, C) -> what `forward` takes, once for all steps."""
+        """phi (B, H, W, C) -> the prepared features for `forward`, once for all steps."""
         return self.bring(feature)
 
     def forward(self, state: Tensor, prepared: Tensor) -> Tensor:
@@ -110,7 +110,7 @@ class GlobalStage(nn.Module):
         self.read = CrossAttention(channels, channels, max(1, channels // 32))
 
     def prepare(self, feature: Tensor) -> Tensor:
-        """phi_g (B, tokens, C) as it is."""
+        """phi_g (B, tokens, C), unchanged."""
         return feature
 
     def forward(self, state: Tensor, prepared: Tensor) -> Tensor:
@@ -121,11 +121,11 @@ class GlobalStage(nn.Module):
 STAGES: dict[str, type[SpatialStage | GlobalStage]] = {"R": SpatialStage, "G": GlobalStage, "L": SpatialStage}
 
 StepCoder = Callable[[int, Tensor, Tensor], Tensor]
-"""(step, mean, level) -> y_hat of the step; each (4, B, H/2, W/2, M/4). Estimates, encodes or decodes."""
+"""(step, mean, level) -> y_hat of the step, each (4, B, H/2, W/2, M/4): estimation, encoding or decoding of a step."""
 
 
 class EntropyModel(nn.Module):
-    """All of the network that must agree to the bit between encoder and decoder."""
+    """The part of the network that must be bit-exact between encoder and decoder."""
 
     def __init__(self, config: DCAConfig) -> None:
         super().__init__()
@@ -140,13 +140,13 @@ class EntropyModel(nn.Module):
         self.head = Linear(c, 2 * m).zero()
 
     def forward(self, latents: Mapping[str, Tensor], size: tuple[int, int], scales: Scales, code: StepCoder) -> Tensor:
-        """Run the four steps: the one iterator of estimation, encoding and decoding.
+        """Run the four steps. Estimation, encoding and decoding share this loop.
 
         Args:
             latents: quantised hyper latents by letter.
             size: (H, W) of y, both even.
             scales: of the picture's quality.
-            code: called once per step in order; turns mean and level into the step's y_hat.
+            code: called once per step in order; returns y_hat of the step for its mean and level.
 
         Returns:
             y_hat (B, H, W, M).
@@ -171,7 +171,7 @@ class EntropyModel(nn.Module):
         return join_steps(parts)
 
     def _prepare(self, latents: Mapping[str, Tensor], shape: tuple[int, int, int]) -> list[tuple[nn.Module, Tensor]]:
-        """The stages that every step runs through, each with its prepared features."""
+        """The stages of every step, each with its prepared features."""
         stages: list[tuple[nn.Module, Tensor]] = []
         for letter in self.config.order:
             stage = self.stages[letter]
@@ -184,12 +184,12 @@ class EntropyModel(nn.Module):
         return [(stage, stage.prepare(state)) for stage in self.merged]  # type: ignore[operator]
 
     def _start(self, step: int, inputs: list[Tensor], shape: tuple[int, int, int]) -> Tensor:
-        """The step's own 1x1 convolution of y_hat, zero where nothing is coded yet: (B, H, W, C)."""
+        """The 1x1 convolution of a step, of y_hat with zeros for elements not yet coded: (B, H, W, C)."""
         start = self.starts[step]
         assert isinstance(start, Linear)
         if not inputs:
             return start.bias.expand(*shape, -1)
-        # Zeros need no multiplication: of each position only the groups that are known enter.
+        # Zeros need no multiplication: at each position, only the known groups are used.
         groups = start.weight.unflatten(1, (STEPS, -1))
         weight = torch.stack(
             [torch.cat([groups[:, p ^ STEP_XOR[earlier]] for earlier in range(step)], -1) for p in range(4)]

@@ -1,4 +1,4 @@
-"""DCA, put together.
+"""The complete DCA network.
 
 ::
 
@@ -26,19 +26,20 @@ from dcacodec.network.priors import LEVELS_PER_E, SCALE_MIN, FactorizedPrior, ga
 from dcacodec.network.transforms import Analysis, QualityTable, Synthesis
 
 INPUT_NOISE = 0.3
-"""Added to a channel's variance (in quantisation steps squared) before dividing by it: silent channels stay small."""
+"""Added to the variance of a channel (in squared quantisation steps) before the division by it, so that channels of
+small variance are not amplified."""
 
 NOISY_SHARE = 0.5
-"""Share of the training samples for which a hyper latent is read with noise. Rounded to 0, a latent that is still small
-tells nothing, and learns little; read with noise alone, it stays so small that rounding leaves nothing of it."""
+"""Share of the training samples for which a hyper latent is read with noise instead of rounded. A small latent that is
+rounded to 0 carries no information and learns little; with noise alone, it stays so small that rounding removes it."""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """What the entropy model says of a latent.
+    """The estimated rate of a latent.
 
     Attributes:
-        y_hat: the latent, quantised (B, H/16, W/16, M).
+        y_hat: the quantised latent (B, H/16, W/16, M).
         elements: bits of each element by stream, (B, ...).
         surprise: as in `Estimate`.
     """
@@ -55,11 +56,11 @@ class Rate:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What one pass through the network estimates.
+    """The estimates of one pass through the network.
 
     Attributes:
         picture: reconstruction (B, H, W, 3), about 0..1.
-        bits: by stream ("z_r", "z_g", "z_l", "y_1".."y_4"), each (B,), as far as the stream exists.
+        bits: by existing stream ("z_r", "z_g", "z_l", "y_1".."y_4"), each (B,).
         surprise: mean of |y - mean| / sigma per step (4,), detached: the paper's diagnostic.
     """
 
@@ -69,7 +70,7 @@ class Estimate:
 
 
 def round_through(x: Tensor) -> Tensor:
-    """Rounding whose gradient is the identity."""
+    """Rounding with a straight-through gradient: that of the identity."""
     return x + (x.detach().round() - x.detach())
 
 
@@ -98,9 +99,10 @@ class DCA(nn.Module):
         return Scales(inward, torch.exp(spread), level)
 
     def analyse(self, picture: Tensor, position: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """y (B, H/16, W/16, M) and the unquantised hyper latents of a picture.
+        """Analyse a picture (B, H, W, 3) in 0..1, H and W multiples of 64.
 
-        The picture is (B, H, W, 3) in 0..1, H and W multiples of 64.
+        Returns:
+            y (B, H/16, W/16, M) and the unquantised hyper latents.
         """
         y = self.latent(picture, position)
         return y, self.hyper_latents(y, position)
@@ -130,11 +132,11 @@ class DCA(nn.Module):
         return Estimate(self.synthesise(rate.y_hat, position), rate.bits, rate.surprise)
 
     def estimate_rate(self, y: Tensor, hyper: Mapping[str, Tensor], position: Tensor) -> Rate:
-        """Estimate what y and its hyper latents cost, and quantise y.
+        """Estimate the rate of y and its hyper latents, and quantise y.
 
-        Rates are taken at ``value + U(-1/2, 1/2)`` in training (of y see `noisy_gaussian_bits`) and at rounded values
-        in evaluation; what the network itself reads (contexts, synthesis) is rounded (Minnen and Singh, 2020), but for
-        the hyper latents of `NOISY_SHARE` of the samples in training.
+        Rates are estimated at ``value + U(-1/2, 1/2)`` in training (for y see `noisy_gaussian_bits`) and at rounded
+        values in evaluation; the inputs of contexts and synthesis are rounded (Minnen and Singh, 2020), except for the
+        hyper latents of `NOISY_SHARE` of the samples in training.
 
         Args:
             y: (B, H/16, W/16, M), sides multiples of 4.
@@ -167,7 +169,7 @@ class DCA(nn.Module):
         return Rate(y_hat, elements, torch.stack(surprise))
 
     def _as_read(self, z: Tensor, noisy: Tensor) -> Tensor:
-        """What the network reads of an unquantised hyper latent, given the same with noise."""
+        """The value that the network reads of an unquantised hyper latent, given the same with noise."""
         if not self.training:
             return z.round()
         chosen = torch.rand((z.shape[0], *(1,) * (z.dim() - 1)), device=z.device) < NOISY_SHARE

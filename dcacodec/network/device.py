@@ -1,7 +1,7 @@
-"""Where networks run: choosing a processor or a GPU, arrays to it and back, and how it says that memory is short.
+"""Devices: choice of CPU or GPU, transfer of arrays, and out-of-memory errors.
 
-On a GPU arrays go both ways through page-locked memory, which the GPU reads and writes by itself: no second copy, and
-what is sent is not waited for. PyTorch keeps such memory for the next call.
+Transfers to and from a GPU use page-locked memory, which the GPU accesses directly: there is no second copy, and
+transfers to the GPU are asynchronous. PyTorch keeps such memory for the next call.
 """
 
 from __future__ import annotations
@@ -28,38 +28,38 @@ _OUT_OF_MEMORY: Final = (
 
 
 def choose_device(name: str | torch.device) -> torch.device:
-    """The device that is meant.
+    """The device for a name.
 
     Args:
-        name: "cpu"; "cuda", of several GPUs the current one of this thread, or "cuda:1" and so on; "auto" for "cuda"
-            where that can be used, else "cpu". Or a device of PyTorch's.
+        name: "cpu"; "cuda" for the current GPU of this thread, or "cuda:1" and so on; "auto" for "cuda" if it can be
+            used, else "cpu". Or a `torch.device`.
 
     Raises:
-        DcaError: a GPU is asked for that is not there, or cannot be used.
+        DcaError: the requested GPU does not exist, or cannot be used.
         ValueError: the name is none of these.
 
     Warns:
-        DeviceWarning: "auto" has to take the processor as the GPU does not work.
+        DeviceWarning: "auto" chooses the CPU because the GPU does not work.
     """
     wanted = torch.device("cuda") if name == "auto" else _named(name)
-    if wanted.type == "cpu":  # no GPU is even asked for: to load a driver takes time and memory
+    if wanted.type == "cpu":  # without loading a GPU driver, which takes time and memory
         return torch.device("cpu")
     silent = True
     if not torch.cuda.is_available():
-        trouble = "no CUDA device was found"
+        problem = "no CUDA device was found"
     elif torch.cuda._is_in_bad_fork():
-        trouble = "a forked process cannot use the GPU that its parent uses"
+        problem = "a forked process cannot use the GPU that its parent uses"
     elif wanted.index is not None and wanted.index >= (count := torch.cuda.device_count()):
-        trouble = f"there is no CUDA device {wanted.index}, but {count}, from 0"
+        problem = f"there is no CUDA device {wanted.index}; the number of devices is {count}"
     else:
         index = torch.cuda.current_device() if wanted.index is None else wanted.index
-        trouble, silent = _trouble(index), False
-        if not trouble:
+        problem, silent = _device_problem(index), False
+        if not problem:
             return torch.device("cuda", index)
     if name != "auto":
-        raise DcaError(f"{trouble}; use the device cpu or auto")
+        raise DcaError(f"{problem}; use the device cpu or auto")
     if not silent:
-        warnings.warn(f"{trouble}; the CPU is used", DeviceWarning, stacklevel=2)
+        warnings.warn(f"{problem}; the CPU is used", DeviceWarning, stacklevel=2)
     return torch.device("cpu")
 
 
@@ -69,13 +69,13 @@ def _named(name: str | torch.device) -> torch.device:
     except RuntimeError:
         device = None
     if not isinstance(device, torch.device) or device.type not in ("cpu", "cuda"):
-        raise ValueError(f"a device is auto, cpu, cuda, or cuda:0 and so on, not {name!r}")
+        raise ValueError(f"a device must be auto, cpu, cuda, cuda:0 and so on, not {name!r}")
     return device
 
 
 @cache
-def _trouble(index: int) -> str:
-    """Why a GPU cannot compute; "" if it can. A driver may be there for one that this PyTorch has no code for."""
+def _device_problem(index: int) -> str:
+    """Why a GPU cannot compute, "" if it can. PyTorch may lack code for a GPU although the driver supports it."""
     try:
         torch.zeros(1, device=f"cuda:{index}").add_(1).item()
     except (RuntimeError, AssertionError) as error:
@@ -85,10 +85,10 @@ def _trouble(index: int) -> str:
 
 @contextmanager
 def memory_errors() -> Iterator[None]:
-    """PyTorch says "out of memory" by errors of its own; say it as Python does.
+    """Convert PyTorch's out-of-memory errors in the block to `MemoryError`.
 
     Raises:
-        MemoryError: the block ran out of memory, the processor's or the GPU's.
+        MemoryError: the CPU or GPU ran out of memory.
     """
     try:
         yield
@@ -99,16 +99,16 @@ def memory_errors() -> Iterator[None]:
 
 
 def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
-    """The same on a device. On a processor it shares its memory with the array."""
+    """The array as a tensor on a device. On the CPU they share memory."""
     tensor = torch.from_numpy(array)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def to_host(*tensors: Tensor) -> list[NDArray[Any]]:
-    """The same as arrays, once all are computed. On a processor they share their memory with the tensors.
+    """The tensors as arrays, after waiting for a GPU. On the CPU they share memory.
 
     Args:
-        tensors: one or more, of one device.
+        tensors: one or more, on the same device.
     """
     device = tensors[0].device
     if device.type != "cuda":
@@ -116,5 +116,5 @@ def to_host(*tensors: Tensor) -> list[NDArray[Any]]:
     hosts = [torch.empty(each.shape, dtype=each.dtype, pin_memory=True) for each in tensors]
     for host, each in zip(hosts, tensors, strict=True):
         host.copy_(each, non_blocking=True)
-    torch.cuda.current_stream(device).synchronize()  # once for all
+    torch.cuda.current_stream(device).synchronize()  # once for all tensors
     return [host.numpy() for host in hosts]

@@ -27,7 +27,7 @@ from dcacodec.network.layers import (
 )
 
 QUIET_START = 0.05
-"""Factor on the last layer of every hyper analysis: the latents start near zero rate and earn what they cost."""
+"""Factor on the last layer of every hyper analysis, so that the latents have almost no rate when training starts."""
 
 
 def _quiet(layer: Linear) -> Linear:
@@ -58,7 +58,7 @@ class RegionalAnalysis(nn.Module):
 class RegionalSynthesis(nn.Module):
     """r_s: z_r (B, H/4, W/4, regional) -> phi_r (B, H, W, C).
 
-    It mirrors r_a but for the Swin blocks at the resolution of y, which every decoder would have to wait for.
+    It mirrors r_a, but without the Swin blocks at the resolution of y, which would slow down decoding.
     """
 
     def __init__(self, config: DCAConfig) -> None:
@@ -101,7 +101,8 @@ class LocalSynthesis(nn.Module):
 class GlobalAnalysis(nn.Module):
     """g_a: learned queries read the whole latent by cross-attention: (B, H, W, M) -> z_g (B, tokens, width).
 
-    The cost is linear in the picture. (After Informer, Kim et al. 2022, the same authors' global hyperprior.)
+    The cost is linear in the size of the picture. (After Informer, Kim et al. 2022, the global hyperprior of the same
+    authors.)
     """
 
     def __init__(self, config: DCAConfig) -> None:
@@ -111,7 +112,7 @@ class GlobalAnalysis(nn.Module):
         self.reduce = Linear(config.latent, c)
         self.norm = RMSNorm(c)
         self.read = CrossAttention(c, c, max(1, c // 32))
-        # No residual carries the picture past this layer, so it must not start at zero.
+        # This layer has no residual connection, so it must not be initialised to zero.
         nn.init.xavier_uniform_(self.read.out.weight)
         self.feed = GatedLinear(c, c)
         self.out = _quiet(Linear(c, c))

@@ -1,4 +1,4 @@
-"""Layers that work on channels-last tensors (B, H, W, C), in training and in fixed point alike.
+"""Layers for channels-last tensors (B, H, W, C), in training and in fixed point.
 
 The transforms use them in ``float32`` or ``bfloat16``; the entropy model also in ``float64``, where every result is a
 fixed-point number (see :mod:`dcacodec.network.fixed_point`).
@@ -23,7 +23,7 @@ class Linear(nn.Linear):
         return snap(F.linear(x, self.weight, self.bias))
 
     def zero(self) -> Linear:
-        """Set weight and bias to zero (the last layer of a residual branch starts so); returns itself."""
+        """Set weight and bias to zero, as in the last layer of a residual branch; returns itself."""
         nn.init.zeros_(self.weight)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
@@ -31,7 +31,7 @@ class Linear(nn.Linear):
 
 
 class DepthwiseConv(nn.Module):
-    """3x3 convolution of each channel by itself, zero padding: (B, H, W, C) -> the same, snapped.
+    """3x3 depthwise convolution with zero padding: (B, H, W, C) -> the same, snapped.
 
     Formats: weight X.12 (C, 3, 3), bias X.12 (C), input and output X.9.
     """
@@ -46,7 +46,7 @@ class DepthwiseConv(nn.Module):
             weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
             y = F.conv2d(x.permute(0, 3, 1, 2), weight, bias, padding=1, groups=x.shape[-1])
             return y.permute(0, 2, 3, 1)
-        # In double precision the library's grouped convolution is slow; nine shifted products are not.
+        # In double precision, nine shifted products are faster than the library's grouped convolution.
         _, height, width, _ = x.shape
         padded = F.pad(x, (0, 0, 1, 1, 1, 1))
         total = self.bias.expand_as(x).clone()
@@ -58,9 +58,9 @@ class DepthwiseConv(nn.Module):
 
 
 class GatedLinear(nn.Module):
-    """Feed-forward layer ``out(a * hard_sigmoid(b))`` with (a, b) = expand(x); starts at zero.
+    """Feed-forward layer ``out(a * hard_sigmoid(b))`` with (a, b) = expand(x); zero when initialised.
 
-    (..., C) -> (..., C), `hidden` channels inside.
+    (..., C) -> (..., C), with `hidden` channels inside.
     """
 
     def __init__(self, channels: int, hidden: int) -> None:
@@ -74,15 +74,15 @@ class GatedLinear(nn.Module):
 
 
 class DepthConvBlock(nn.Module):
-    """Two residual branches; the identity when freshly made.
+    """Two residual branches; the identity when initialised.
 
     ::
 
         x --+-- mix --- hard_swish --- depthwise 3x3 --- merge --(+)--+-- gated feed-forward --(+)--> out
             '----------------------------------------------------'    '-------------------------'
 
-    (B, H, W, C) -> the same; `hidden` channels in the feed-forward. Receptive field: one element to each side.
-    (After DCVC-DC/RT's DepthConvBlock.)
+    (B, H, W, C) -> the same, with `hidden` channels in the feed-forward. The receptive field is one element on each
+    side. (After the DepthConvBlock of DCVC-DC and DCVC-RT.)
     """
 
     def __init__(self, channels: int, hidden: int) -> None:
@@ -109,7 +109,7 @@ class RMSNorm(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Queries (B, Q, C) read from keys (B, K, C'), several heads -> (B, Q, C). Starts at zero output."""
+    """Multi-head cross-attention: queries (B, Q, C), source (B, K, C') -> (B, Q, C). Zero when initialised."""
 
     def __init__(self, channels: int, source: int, heads: int) -> None:
         super().__init__()
@@ -130,9 +130,9 @@ class CrossAttention(nn.Module):
 class WindowAttention(nn.Module):
     """Self-attention inside square windows with a learned relative-position bias (Swin, Liu et al. 2021).
 
-    (B, H, W, C) -> the same. Sides that are no multiple of the window are padded; padding is never read. With
-    `shifted` the windows are displaced by half their side, so that neighbours across window borders meet: the picture
-    is padded by half a window in front instead of being rolled, which needs no wrap-around mask.
+    (B, H, W, C) -> the same. Sides that are not multiples of the window are padded; padding is masked. With `shifted`
+    the windows are displaced by half their side, so that neighbours across window borders interact: the picture is
+    padded by half a window in front, instead of being rolled with a wrap-around mask.
     """
 
     def __init__(self, channels: int, window: int, heads: int, shifted: bool) -> None:
@@ -144,7 +144,7 @@ class WindowAttention(nn.Module):
         self.position = nn.Parameter(torch.zeros(heads, (2 * window - 1) ** 2))
 
     def _bias(self) -> Tensor:
-        """(heads, window**2, window**2): one entry per displacement."""
+        """The bias (heads, window**2, window**2): one parameter per displacement."""
         w = self.window
         at = torch.arange(w * w, device=self.position.device)
         dy = at[:, None] // w - at[None] // w + w - 1
@@ -168,7 +168,7 @@ class WindowAttention(nn.Module):
         mask = None
         if front or down or right:
             inside = windows(torch.ones(1, height, width, 1, device=x.device))[..., 0]
-            # A window's padding is hidden from its picture elements; a query in the padding may read what it likes.
+            # Picture elements must not read padding; queries in the padding may read anything.
             mask = (inside[..., None, :] < inside[..., :, None])[:, :, :, None]
         read = attend(q, k, v, self._bias().to(q.dtype), mask)
         read = read.transpose(-2, -3).flatten(-2).unflatten(3, (w, w)).transpose(2, 3)
@@ -177,7 +177,7 @@ class WindowAttention(nn.Module):
 
 
 class SwinBlock(nn.Module):
-    """Pre-normalised window attention and gated feed-forward, both residual; the identity when freshly made."""
+    """Pre-normalised window attention and gated feed-forward, both residual; the identity when initialised."""
 
     def __init__(self, channels: int, window: int, shifted: bool) -> None:
         super().__init__()
@@ -197,7 +197,7 @@ def swin_pair(channels: int, window: int) -> nn.Sequential:
 
 
 class PatchMerge(nn.Module):
-    """2x2 neighbours into one vector: (B, H, W, C) -> (B, H/2, W/2, D); H and W even."""
+    """Merge 2x2 neighbours to one vector: (B, H, W, C) -> (B, H/2, W/2, D); H and W even."""
 
     def __init__(self, channels: int, out: int) -> None:
         super().__init__()
@@ -208,7 +208,7 @@ class PatchMerge(nn.Module):
 
 
 class PatchExpand(nn.Module):
-    """One vector into 2x2 neighbours: (B, H, W, C) -> (B, 2H, 2W, D)."""
+    """Expand each vector to 2x2 neighbours: (B, H, W, C) -> (B, 2H, 2W, D)."""
 
     def __init__(self, channels: int, out: int) -> None:
         super().__init__()
@@ -219,7 +219,7 @@ class PatchExpand(nn.Module):
 
 
 def space_to_depth(x: Tensor, side: int) -> Tensor:
-    """(B, H, W, C) -> (B, H/side, W/side, side*side*C); the vector runs over row, column, channel of the cell."""
+    """(B, H, W, C) -> (B, H/side, W/side, side*side*C), in the order row, column, channel of the cell."""
     batch, height, width, channels = x.shape
     x = x.reshape(batch, height // side, side, width // side, side, channels)
     return x.permute(0, 1, 3, 2, 4, 5).reshape(batch, height // side, width // side, side * side * channels)

@@ -1,6 +1,6 @@
 """Probability models: the learned factorised priors of the hyper latents, and the Gaussian of y.
 
-Floating point, for training and for making integer tables when weights are published; decoding never calls this.
+In floating point, for training and for making integer tables when weights are published; decoding does not use this.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 SCALE_LEVELS = 128
 LEVELS_PER_E = 16
-"""A scale level is 1/16 in ln(sigma): quantising sigma so costs 0.03 % of rate."""
+"""A scale level is 1/16 in ln(sigma): this quantisation of sigma costs 0.03 % of the rate."""
 SCALE_MIN = 0.11
 """Sigma of level 0; level 127 is 308."""
 SKIP_BELOW = 6
@@ -23,7 +23,7 @@ LIKELIHOOD_FLOOR = 2.0**-24
 
 
 def bits_of(likelihood: Tensor) -> Tensor:
-    """Bits of each element of given likelihood; floored at 2**-24 so that the gradient stays finite."""
+    """Bits of elements of given likelihoods, which are floored at 2**-24 so that the gradient stays finite."""
     return -torch.log2(likelihood.clamp(min=LIKELIHOOD_FLOOR))
 
 
@@ -33,17 +33,17 @@ def gaussian_bits(residual: Tensor, level: Tensor) -> Tensor:
     ``level`` is the scale level, real-valued: sigma = SCALE_MIN * exp(level / LEVELS_PER_E).
     """
     inverse = torch.exp(-level / LEVELS_PER_E) * (math.sqrt(0.5) / SCALE_MIN)
-    # The upper tail's symmetry keeps the difference of two values near 1 from cancelling.
+    # By symmetry, upper tails are used, because the difference of two values near 1 would cancel.
     distance = residual.abs()
     likelihood = 0.5 * (torch.erfc((distance - 0.5) * inverse) - torch.erfc((distance + 0.5) * inverse))
     return bits_of(likelihood)
 
 
 def noisy_gaussian_bits(residual: Tensor, level: Tensor) -> Tensor:
-    """`gaussian_bits` of ``residual + U(-1/2, 1/2)``, for training: an estimate of their mean over the noise.
+    """An estimate, for training, of the mean of `gaussian_bits` of ``residual + U(-1/2, 1/2)`` over the noise.
 
-    Its gradient by the residual is that of the mean itself, f(residual + 1/2) - f(residual - 1/2), without any noise.
-    Value and gradient by the level are taken at two samples, half a bin apart.
+    The gradient with respect to the residual is the exact gradient of that mean, f(residual + 1/2) - f(residual - 1/2).
+    The value, and the gradient with respect to the level, are averages of two samples, half a bin apart.
     """
     fixed = residual.detach()
     with torch.no_grad():
@@ -56,8 +56,8 @@ def noisy_gaussian_bits(residual: Tensor, level: Tensor) -> Tensor:
 class FactorizedPrior(nn.Module):
     """One learned density per channel and quality anchor: a mixture of three logistics.
 
-    (The paper's "learned factorised model"; the form is ours.) The anchor nearest to the picture's quality
-    is used. Starts narrow, so that a latent that says nothing costs little.
+    (The paper's "learned factorised model", whose form it does not specify.) The anchor nearest to the quality of the
+    picture is used. The initial density is narrow, so that a latent without information costs little.
     """
 
     def __init__(self, anchors: int, channels: int) -> None:

@@ -1,4 +1,4 @@
-"""The analysis and synthesis transforms f_a and f_s, and what quality does to them.
+"""The analysis and synthesis transforms f_a and f_s, and their dependence on the quality.
 
 ::
 
@@ -12,8 +12,9 @@
        y (B, H/16, W/16, M)                       f_s mirrors it, dividing by the gain first, but for the L channels:
                                                   of these a linear layer makes 16x16 pixels, which are added
 
-The linear skeleton starts as a Karhunen-Loeve transform (see :mod:`dcacodec.training.klt`), the blocks as identities.
-Ordinary floating point: nothing here takes part in entropy decoding. Only convolutions: the receptive field is finite.
+The linear layers are initialised to a Karhunen-Loeve transform (see :mod:`dcacodec.training.klt`), the blocks to the
+identity. The transforms run in ordinary floating point, as entropy decoding does not depend on them. They consist of
+convolutions only, so their receptive fields are finite.
 """
 
 from __future__ import annotations
@@ -30,23 +31,23 @@ CELL = 8
 
 
 def analysis_halo(config: DCAConfig) -> int:
-    """How far from the 16x16 pixels of an element of y f_a reads, in pixels, rounded up to a multiple of 16."""
+    """The distance in pixels up to which f_a reads around the 16x16 pixels of an element of y; a multiple of 16."""
     return _halo(config.analysis_blocks, config.latent_blocks)
 
 
 def synthesis_halo(config: DCAConfig) -> int:
-    """How far from a pixel f_s reads, in pixels of y's grid: a multiple of 16."""
+    """The distance in pixels up to which f_s reads y around a pixel; a multiple of 16."""
     return _halo(config.synthesis_blocks, config.latent_blocks)
 
 
 def _halo(cell_blocks: int, latent_blocks: int) -> int:
-    # Each depth-conv block reads one element further.
+    # Each depth-conv block extends the receptive field by one element.
     reach = cell_blocks * CELL + latent_blocks * LATENT_STRIDE
     return -(-reach // LATENT_STRIDE) * LATENT_STRIDE
 
 
 def split_channels(y: Tensor, config: DCAConfig) -> tuple[Tensor, Tensor]:
-    """y (..., M), by quadtree group -> its other channels (..., M - L) and its linear ones (..., L), by group each."""
+    """y (..., M) -> its non-linear channels (..., M - L) and its linear ones (..., L), each by quadtree group."""
     shares = (config.latent_curved // STEPS, config.latent_linear // STEPS)
     curved, linear = y.unflatten(-1, (STEPS, -1)).split(shares, -1)
     return curved.flatten(-2), linear.flatten(-2)
@@ -70,7 +71,7 @@ class QualityTable(nn.Module):
     def forward(self, position: Tensor) -> Tensor:
         grid = torch.arange(self.values.shape[0], device=position.device)
         hat = (1 - (position[:, None] - grid).abs()).clamp(min=0)
-        # Gains are e to this power: 8 bits would make them wrong by up to 2 %, and on every device by something else.
+        # Gains are exponentials of these: in bfloat16 they would have errors of up to 2 %, different on every device.
         with torch.autocast(position.device.type, enabled=False):
             return (hat @ self.values.float())[:, None, None]
 
@@ -89,7 +90,7 @@ class Analysis(nn.Module):
         self.latent_blocks = nn.Sequential(*(DepthConvBlock(m, 2 * m) for _ in range(config.latent_blocks)))
 
     def forward(self, picture: Tensor, position: Tensor) -> Tensor:
-        # The skeleton stays out of bfloat16: its rounding would be the noise floor of the high qualities.
+        # The linear layers do not use bfloat16, whose rounding errors would limit high qualities.
         with torch.autocast(picture.device.type, enabled=False):
             x = self.patch(space_to_depth(picture - 0.5, CELL))
             x = x * (1 + self.scale(position)).to(x.dtype)
@@ -103,8 +104,8 @@ class Analysis(nn.Module):
 class Synthesis(nn.Module):
     """f_s: y_hat divided by the gain (B, h, w, M) -> picture (B, 16h, 16w, 3), about 0..1, not clipped.
 
-    With `shrink` 2, 4 or 8 the picture is (B, 16h/shrink, 16w/shrink, 3), the mean of each shrink x shrink pixels. That
-    is linear, and so is the last layer: it is averaged instead of the picture.
+    With `shrink` 2, 4 or 8 the picture is (B, 16h/shrink, 16w/shrink, 3), the mean of each shrink x shrink pixels. As
+    the last layer is linear, its weights are averaged instead of the picture.
     """
 
     def __init__(self, config: DCAConfig) -> None:
@@ -137,7 +138,7 @@ class Synthesis(nn.Module):
 
 
 def _cells(x: Tensor, weight: Tensor, bias: Tensor | None, side: int, shrink: int) -> Tensor:
-    """A last linear layer: (B, h, w, C) to cells of side x side pixels, the mean of each shrink x shrink of them."""
+    """A last linear layer: (B, h, w, C) to cells of side x side pixels, averaged over shrink x shrink pixels."""
     if shrink > 1:
         weight = _averaged(weight, side, shrink)
         bias = None if bias is None else _averaged(bias, side, shrink)
@@ -145,5 +146,5 @@ def _cells(x: Tensor, weight: Tensor, bias: Tensor | None, side: int, shrink: in
 
 
 def _averaged(rows: Tensor, side: int, shrink: int) -> Tensor:
-    """(side * side * 3, ...), by row, column, channel of a cell -> means over shrink x shrink pixels, in this order."""
+    """Average (side * side * 3, ...), in the order row, column, channel of a cell, over shrink x shrink pixels."""
     return rows.unflatten(0, (side // shrink, shrink, side // shrink, shrink, -1)).mean((1, 3)).flatten(0, 2)

@@ -1,1 +1,1 @@
-"""Where the slices and tiles of a picture lie, and what hides their borders."""
+"""Slices and tiles of a picture, and the smoothing of seams between slices."""

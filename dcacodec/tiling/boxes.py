@@ -1,4 +1,4 @@
-"""Rectangles of pixels: integers only."""
+"""Rectangles of pixels. Integers only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle of pixels: columns left..right-1 of rows top..bottom-1."""
+    """A rectangle of pixels: columns left..right-1, rows top..bottom-1."""
 
     left: int
     top: int
@@ -16,16 +16,16 @@ class Box:
 
     @property
     def width(self) -> int:
-        """Pixels a row."""
+        """Width in pixels."""
         return self.right - self.left
 
     @property
     def height(self) -> int:
-        """Rows."""
+        """Height in pixels."""
         return self.bottom - self.top
 
     def common(self, other: Box) -> Box:
-        """What both cover; of no width or height, or of a negative one, where that is nothing."""
+        """The intersection; its width or height is 0 or negative if it is empty."""
         return Box(
             max(self.left, other.left),
             max(self.top, other.top),
@@ -34,19 +34,19 @@ class Box:
         )
 
     def grown(self, halo: int) -> Box:
-        """With `halo` more pixels on each side."""
+        """The box extended by `halo` pixels on each side."""
         return Box(self.left - halo, self.top - halo, self.right + halo, self.bottom + halo)
 
     def reduced(self, side: int) -> Box:
-        """In units of `side` pixels; what is covered in part counts."""
+        """The box in units of `side` pixels, including those that are covered partly."""
         return Box(self.left // side, self.top // side, -(-self.right // side), -(-self.bottom // side))
 
     def times(self, side: int) -> Box:
-        """The inverse: in pixels where this is in units of `side` pixels."""
+        """The box in pixels, if this one is in units of `side` pixels."""
         return Box(self.left * side, self.top * side, self.right * side, self.bottom * side)
 
     def within(self, other: Box) -> tuple[slice, slice]:
-        """Where it lies in an array (rows, columns, ...) that covers `other`."""
+        """The slices (rows, columns) of the box in an array that covers `other`."""
         return (
             slice(self.top - other.top, self.bottom - other.top),
             slice(self.left - other.left, self.right - other.left),

@@ -1,12 +1,12 @@
-"""Where the slices of a picture lie, and which of them a part of it needs: integers only, no torch.
+"""The grid of slices of a picture, and the slices that a part of it needs. Integers only, no torch.
 
 ::
 
     +-----------+-----------+----+
     | slice 0   | slice 1   | 2  |      the canvas: the picture, its sides rounded up to multiples of 64
     |       +---------------+    |
-    |       |   +-------+   |    |      a part of the picture, and its halo: the pixels around it that the
-    +-------|---+-------+---|----+      convolutions read, no further than the canvas goes
+    |       |   +-------+   |    |      a part of the picture, and its halo: the surrounding pixels that the
+    +-------|---+-------+---|----+      convolutions read, within the canvas
     | 3     | 4 |       |   | 5  |
     |       +---------------+    |
     +-----------+-----------+----+
@@ -22,32 +22,32 @@ from dcacodec.format.container import Header, padded
 from dcacodec.tiling.boxes import Box
 
 USUAL_SLICE_LOG2: Final = 10
-"""Of the slices that an encoder makes, where it makes any: 1024x1024 pixels."""
+"""Slice size of the encoder for pictures of several slices: 1024x1024 pixels."""
 LARGEST_WHOLE: Final = 1 << 21
-"""Pixels of the largest canvas that an encoder codes in one slice."""
+"""Pixels of the largest canvas that the encoder codes as one slice."""
 SCALES: Final = (1, 2, 4, 8)
-"""By which a picture can be decoded smaller."""
+"""Factors by which a picture can be reduced in decoding."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The slices of a picture, numbered as in the file."""
+    """The slices of a picture, numbered in the order of the file."""
 
     header: Header
 
     @property
     def picture(self) -> Box:
-        """All pixels."""
+        """The box of the whole picture."""
         return Box(0, 0, self.header.width, self.header.height)
 
     @property
     def canvas(self) -> Box:
-        """The picture with its sides rounded up to what the network works on."""
+        """The picture with its sides rounded up to multiples of 64."""
         return Box(0, 0, padded(self.header.width), padded(self.header.height))
 
     @property
     def side(self) -> int:
-        """Pixels a side of a slice that no border cuts off."""
+        """Side in pixels of a slice that is not cut off at a border."""
         canvas = self.canvas
         return 1 << self.header.slice_log2 if self.header.slice_log2 else max(canvas.width, canvas.height)
 
@@ -59,7 +59,7 @@ class Grid:
         return square.common(self.canvas)
 
     def touching(self, box: Box) -> list[int]:
-        """The slices that have a pixel in common with a box, which may reach beyond the canvas."""
+        """The slices that intersect a box, which may extend beyond the canvas."""
         columns, _ = self.header.slice_grid
         squares = box.common(self.canvas).reduced(self.side)
         return [
@@ -69,7 +69,7 @@ class Grid:
         ]
 
     def seams(self, box: Box, room: int) -> tuple[list[int], list[int]]:
-        """Where slices meet in a box, `room` or more from its ends: columns and rows, counted from the box's first."""
+        """Columns and rows, relative to the box, where slices meet, at least `room` away from its ends."""
         columns, rows = (
             [at - first for at in range(0, last, self.side) if first + room <= at <= last - room]
             for first, last in ((box.left, box.right), (box.top, box.bottom))
@@ -77,35 +77,35 @@ class Grid:
         return columns, rows
 
     def region(self, left: int, top: int, width: int, height: int) -> Box:
-        """A part of the picture.
+        """The box of a region of the picture.
 
         Raises:
-            BadRegionError: it is empty, or not all of it is in the picture.
+            BadRegionError: it is empty, or not entirely inside the picture.
         """
         box = Box(left, top, left + width, top + height)
         if width < 1 or height < 1 or box.common(self.picture) != box:
             raise BadRegionError(
-                f"the region {left},{top},{width},{height} does not lie in a picture of "
+                f"the region {left},{top},{width},{height} is not inside the picture of "
                 f"{self.header.width}x{self.header.height} pixels"
             )
         return box
 
 
 def suitable_slice_log2(width: int, height: int) -> int:
-    """The slice size code that an encoder takes for a picture."""
+    """The slice size code that the encoder uses for a picture."""
     return 0 if padded(width) * padded(height) <= LARGEST_WHOLE else USUAL_SLICE_LOG2
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A part of the picture that f_s makes at once: the area of a slice and a halo around it.
+    """A part of the picture that f_s synthesises at once: the area of a slice and its halo.
 
     Attributes:
-        box: what f_s makes.
-        source: where the latents that this takes lie.
-        part: what is wanted of it.
-        slices: those whose latents reach what is wanted.
-        finished: those of them that no later tile takes.
+        box: the pixels that f_s synthesises.
+        source: the area of the latents that this needs.
+        part: the wanted part of the box.
+        slices: those whose latents affect the wanted part.
+        finished: those of them that no later tile needs.
     """
 
     box: Box
@@ -116,15 +116,15 @@ class Tile:
 
 
 def tiles_for(grid: Grid, wanted: Box, halo: int, further: int = 0) -> list[Tile]:
-    """The tiles that cover a box of the canvas. Their boxes and sources are the same whatever is wanted.
+    """The tiles that cover a box of the canvas. Their boxes and sources do not depend on the wanted box.
 
-    They stand in an order in which neighbours are as near as can be: along the shorter side of the picture.
+    They are ordered along the shorter side of the picture, so that slices are needed for the shortest time.
 
     Args:
         grid: of the picture.
         wanted: the box.
-        halo: how many pixels to each side f_s reads.
-        further: how many more what goes before it reads.
+        halo: number of pixels that f_s reads beyond its output, on each side.
+        further: additional pixels on each side that the smoothing of seams reads.
     """
     columns, rows = grid.header.slice_grid
     order = grid.touching(wanted)

@@ -1,15 +1,15 @@
-"""No lines where slices meet.
+"""Smoothing of the seams between slices.
 
-Slices are coded alone, so at its borders a slice predicts y from one side only. In smooth parts of a picture, where
-prediction from all sides is all but exact, the elements along a border are then wrong by up to half a quantisation step
-more than their neighbours, and differently on its two sides: a faint line. Those that are skipped, as the network is
-sure of them, can be wrong by more. As both sides are known once they are decoded, such elements can be told from what
-surrounds them, and moved as far as they can be wrong::
+Slices are coded independently, so at a border y is predicted from one side only. In smooth parts of a picture, where
+prediction from all sides is nearly exact, the elements along a border then have errors of up to half a quantisation
+step, unlike their neighbours, and different ones on its two sides: a faint line. Skipped elements can have larger
+errors. After decoding, both sides are known, so the elements at a border can be estimated from their surroundings, and
+moved towards the estimate within the range of their possible error::
 
-    slice A  |  slice B            guess of a0 and b0: the straight line that fits a2, a1, b1, b2 best, in each channel
-    a2 a1 a0 | b0 b1 b2            doubt: how far those four are off it
+    slice A  |  slice B            estimates of a0 and b0: the line of least squares through a2, a1, b1, b2, by channel
+    a2 a1 a0 | b0 b1 b2            doubt: the variance of these four around the line
 
-This belongs to the synthesis: it is ordinary floating point, and no symbol depends on it.
+This is part of the synthesis, in ordinary floating point; no symbol depends on it.
 """
 
 from __future__ import annotations
@@ -21,28 +21,27 @@ import torch.nn.functional as F
 from torch import Tensor
 
 REACH = 4
-"""Elements: how far from an element lie those that its smoothed value depends on, on either axis."""
+"""Elements. A smoothed value depends on elements up to this distance, on each axis."""
 ROOM = 3
-"""Elements on each side of a border that smoothing it takes."""
+"""Elements on each side of a border that smoothing uses."""
 
 ROUNDED = 0.5
-"""Quantisation steps. No coded element is further off."""
+"""Quantisation steps. The largest error of a coded element."""
 SKIPPED = 2.0
-"""Quantisation steps. Where a skipped element is further off, an encoder codes the slice in full if that pays."""
+"""Quantisation steps. The largest correction of a skipped element. If its error is larger, the encoder considers coding
+the slice in full."""
 
 _ROUNDING = 1 / 12
-"""Mean square of what rounding to integers leaves."""
+"""Mean squared error of rounding to integers."""
 
 
 def smooth(latent: Tensor, coded: Tensor, columns: Iterable[int], rows: Iterable[int]) -> Tensor:
-    """y_hat (H, W, M) with the elements at borders moved to where their surroundings have them.
-
-    They are moved by `ROUNDED` or `SKIPPED` at most.
+    """Smooth y_hat (H, W, M) at the borders of slices, by at most `ROUNDED` or `SKIPPED`.
 
     Args:
         latent: in quantisation steps.
-        coded: bool (H, W, M): which elements are. The others are skipped.
-        columns, rows: the first of the second slice at each border; `ROOM` or more from each other and from the ends.
+        coded: mask of the coded elements, bool (H, W, M). The others are skipped.
+        columns, rows: the first column or row after each border; at least `ROOM` from each other and from the ends.
     """
     turned = _smooth_rows(latent.transpose(0, 1), coded.transpose(0, 1), columns)
     return _smooth_rows(turned.transpose(0, 1), coded, rows)
@@ -61,7 +60,7 @@ def _smooth_rows(latent: Tensor, coded: Tensor, borders: Iterable[int]) -> Tenso
         for place, guess in ((border - 1, middle - slope / 2), (border, middle + slope / 2)):
             most = torch.where(coded[place], ROUNDED, SKIPPED)
             step = guess - latent[place]
-            # A guess that is further away than can be is a wrong one: there is an edge, or a detail.
+            # An estimate outside the possible range is wrong: there is an edge or a detail.
             trust = (2 - step.abs() / most).clamp(0, 1)
             smoothed[place] += weight * trust * step.clamp(-most, most)
     return smoothed

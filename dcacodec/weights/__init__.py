@@ -1,1 +1,1 @@
-"""Published weights: which there are, how they are read and made."""
+"""Published weights: registry, reading and export."""

@@ -1,4 +1,4 @@
-"""A trained network to the bytes of a weights file: quantised once, with integer tables made once."""
+"""Export of a trained network to a weights file, with quantised weights and integer tables."""
 
 from __future__ import annotations
 
@@ -25,28 +25,30 @@ from dcacodec.weights.reader import FORMAT, Provenance
 
 ALPHABET = 33
 KEEP_FLOAT32 = ("gain.", "spread.", "priors.", "analysis.patch.", "analysis.down.", "synthesis.patch.", "synthesis.up.")
-"""Small, or the skeleton, whose rounding would be heard at the highest quality. All other floats become float16."""
+"""Small tensors, and the linear layers, whose rounding would be visible at the highest qualities. All other
+floating-point tensors become float16."""
 
 
 def _integers(name: str, value: Tensor, fraction: int, bits: int) -> Tensor:
-    """``round(value * 2**fraction)`` as signed integers of 16 or 32 bits. Of NaN no comparison is true."""
+    """``round(value * 2**fraction)`` as signed integers of 16 or 32 bits."""
     integer = (value.double() * 2.0**fraction).round()
+    # Written so that NaN fails.
     if not integer.abs().max() < 2 ** (bits - 1):
         raise WeightsError(f"{name} does not fit {bits} bits: its largest magnitude is {value.abs().max().item():.2f}")
     return integer.to(torch.int16 if bits == 16 else torch.int32)
 
 
 def _fixed(name: str, value: Tensor) -> Tensor:
-    """A parameter of the entropy model as an integer times 2**-12."""
+    """A parameter of the entropy model in fixed point, in units of 2**-12."""
     if not name.endswith(".weight"):
         return _integers(name, value, WEIGHT_BITS, 32)
     if not value.abs().flatten(1).sum(1).max() < WEIGHT_SUM_LIMIT:
-        raise WeightsError(f"{name}: the weights of an output do not add up to less than {WEIGHT_SUM_LIMIT:.0f}")
+        raise WeightsError(f"{name}: the sum of the weights of an output is not below {WEIGHT_SUM_LIMIT:.0f}")
     return _integers(name, value, WEIGHT_BITS, 16)
 
 
 def _floating(name: str, value: Tensor) -> Tensor:
-    """Any other parameter: float32 for some, float16 for most."""
+    """Any other parameter in float16, or in float32 for `KEEP_FLOAT32`."""
     value = value.float() if name.startswith(KEEP_FLOAT32) else value.half()
     if not value.isfinite().all():
         raise WeightsError(f"{name} holds a value that is not finite, or beyond float16")
@@ -54,7 +56,7 @@ def _floating(name: str, value: Tensor) -> Tensor:
 
 
 def prior_table(prior: FactorizedPrior) -> CdfTable:
-    """The integer table of a factorised prior: rows anchor * channels + channel, regular symbols around the median."""
+    """The integer table of a factorised prior: row anchor * channels + channel, regular symbols around the median."""
     half = (ALPHABET - 1) // 2
     double = FactorizedPrior(*prior.weight.shape[:2]).double()
     double.load_state_dict(prior.state_dict())
@@ -63,7 +65,7 @@ def prior_table(prior: FactorizedPrior) -> CdfTable:
     grid = reach[None, :, None].expand(anchors, -1, channels)
     with torch.no_grad():
         below = double.cumulative(grid - 0.5, torch.arange(anchors)).transpose(1, 2).flatten(0, 1)  # (rows, 1025)
-    centre = (below < 0.5).sum(1) - 1  # the bin that the median falls in
+    centre = (below < 0.5).sum(1) - 1  # the bin of the median
     low = (centre - half).clamp(0, len(reach) - ALPHABET)
     edges = below.gather(1, low[:, None] + torch.arange(ALPHABET))
     regular = edges.diff(dim=1)
@@ -80,14 +82,14 @@ def gaussian_levels() -> CdfTable:
 
 
 def export(model: DCA, levels: CdfTable | None = None, provenance: Provenance = Provenance()) -> bytes:
-    """A trained network as the bytes of a weights file (layout: :mod:`dcacodec.weights.reader`).
+    """Export a trained network to the bytes of a weights file (layout: :mod:`dcacodec.weights.reader`).
 
     The same arguments always give the same bytes, and so the same fingerprint.
 
     Args:
         model: the network.
-        levels: the table of y; Gaussians if None.
-        provenance: how it was trained.
+        levels: the table of y; None for Gaussians.
+        provenance: how the network was trained.
 
     Raises:
         WeightsError: a weight does not fit its format.
@@ -113,7 +115,7 @@ def export(model: DCA, levels: CdfTable | None = None, provenance: Provenance = 
 
 
 def _in_order(data: bytes) -> bytes:
-    """A safetensors file with its header sorted by name: the library writes metadata in an order of chance."""
+    """A safetensors file with a sorted header: the library writes metadata in random order."""
     end = 8 + int.from_bytes(data[:8], "little")
     header = json.dumps(json.loads(data[8:end]), sort_keys=True, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)  # so that the tensors stay aligned

@@ -1,4 +1,4 @@
-"""Published weights: one safetensors file that holds all a codec needs, integers where they must be exact.
+"""Reading of published weights: a safetensors file, with integers where values must be exact.
 
 ========================  =========  ===================================================================================
 name                      dtype      meaning
@@ -8,13 +8,13 @@ entropy.* (all others)    int32      X.12, biases and gains of the entropy model
 scales.inward, .outward   int32      X.16 (100, M), see `Scales`; one row per quality
 scales.level              int32      X.9 (100, M)
 table.y.*                 int32      the `CdfTable` of y, one row per scale level
-table.R.*, .G.*, .L.*     int32      those of the hyper latents, rows anchor by anchor, channel by channel
+table.R.*, .G.*, .L.*     int32      those of the hyper latents, one row per anchor and channel
 all others                float16/32 transforms, hyper analysis, gains, priors: ordinary floating point
 ========================  =========  ===================================================================================
 
-The metadata are "format", "config" (JSON of the `DCAConfig`) and, of a `Provenance`, what is not its default: "pixels",
-"tune" and "mse_share". The file's SHA-256 is its identity: the first four bytes are the fingerprint that a `.dca` file
-names.
+The metadata are "format", "config" (JSON of the `DCAConfig`) and the fields of `Provenance` that differ from their
+defaults: "pixels", "tune" and "mse_share". The SHA-256 of the file identifies it: its first four bytes are the
+fingerprint in the header of `.dca` files.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from dcacodec.network.priors import SCALE_LEVELS
 
 FORMAT = "dcacodec-weights-1"
 _LARGEST_SIZE = 4096
-"""Of the config. A larger network would take long to build before its tensors are seen to be missing."""
+"""Limit for sizes in the configuration: building a huge network takes long, even where its tensors are missing."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,12 @@ class Provenance:
     """How weights were trained.
 
     Attributes:
-        pixels: seen in training, by all runs; 0 for unknown.
-        tune: what they were trained for.
+        pixels: number of pixels seen in training, by all runs; 0 if unknown.
+        tune: name of the distortion trained for.
         mse_share: of the distortion, see `Distortion`.
 
     Raises:
-        ValueError: a number is out of range, or the tuning is none.
+        ValueError: a number is out of range, or the tuning is unknown.
     """
 
     pixels: int = 0
@@ -74,12 +74,12 @@ class Provenance:
 
     @property
     def distortion(self) -> Distortion:
-        """What was made small beside bits, and is when a picture is refined."""
+        """The distortion in the training loss, which refinement uses too."""
         return Distortion(self.mse_share)
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What is not the default, as text."""
+        """The fields that differ from their defaults, as text."""
         return {
             field.name: str(value) for field in fields(self) if (value := getattr(self, field.name)) != field.default
         }
@@ -87,16 +87,16 @@ class Provenance:
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """A network ready to code with.
+    """The weights of a codec.
 
     Attributes:
-        config: its sizes.
+        config: sizes of the network.
         network: `entropy` in fixed point (float64), the rest in float32; in evaluation mode.
         scale_tables: inward, outward, level: int32 (100, M), row q-1 for quality q.
         y_table: rows by scale level.
         z_tables: by letter; rows anchor * channels + channel.
         fingerprint: 4 bytes.
-        provenance: how it was trained.
+        provenance: how the network was trained.
     """
 
     config: DCAConfig
@@ -108,7 +108,7 @@ class Weights:
     provenance: Provenance = Provenance()
 
     def on(self, device: torch.device) -> Weights:
-        """The same weights with their network on a device; the network of these stays where it is."""
+        """The same weights with a copy of the network on a device."""
         if device.type == "cpu":
             return self
         return replace(self, network=copy.deepcopy(self.network).to(device))
@@ -132,10 +132,10 @@ def read_weights(path: Path, digest: str | None = None) -> Weights:
 
     Args:
         path: the safetensors file.
-        digest: the SHA-256 that it must have, in hex.
+        digest: its expected SHA-256, in hex.
 
     Raises:
-        WeightsError: the file cannot be read, is not one of ours or is damaged.
+        WeightsError: the file cannot be read, is not a weights file, or is damaged.
     """
     try:
         data = path.read_bytes()
@@ -155,7 +155,7 @@ def read_weights(path: Path, digest: str | None = None) -> Weights:
         provenance = Provenance(pixels, header.get("tune", "psnr"), share)
         return replace(_assemble(config, tensors, fingerprint(data)), provenance=provenance)
     except (SafetensorError, KeyError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
-        reason = str(error).partition("\n")[0]  # a state that does not fit is listed tensor by tensor
+        reason = str(error).partition("\n")[0]  # PyTorch lists the tensors of a state that does not fit
         raise WeightsError(f"{path.name} is not a weights file of this program: {reason}") from error
 
 
@@ -171,8 +171,8 @@ def _assemble(config: DCAConfig, tensors: dict[str, Tensor], identity: bytes) ->
     channels = {"R": config.regional, "G": config.token_width, "L": config.local}
     rows = {letter: config.anchors * channels[letter] for letter in config.order}
     if y_table.rows != SCALE_LEVELS or any(z_tables[letter].rows != rows[letter] for letter in rows):
-        raise ValueError("a CDF table has not one row for each model")
-    with torch.device("meta"):  # no time is spent on values that are about to be replaced
+        raise ValueError("a CDF table has a wrong number of rows")
+    with torch.device("meta"):  # no time is spent on the initialisation
         network = DCA(config)
     state = {
         name: value.double() * 2.0**-WEIGHT_BITS if name.startswith("entropy.") else value.float()
@@ -182,7 +182,7 @@ def _assemble(config: DCAConfig, tensors: dict[str, Tensor], identity: bytes) ->
         if name.startswith("entropy.") and (value.is_floating_point() or value.is_complex()):
             raise ValueError(f"{name} holds {str(value.dtype).removeprefix('torch.')}, not integers")
         if not value.isfinite().all():
-            raise ValueError(f"{name} holds what is no finite number")
+            raise ValueError(f"{name} holds a value that is not finite")
     network.load_state_dict(state, assign=True)
     network.requires_grad_(False).eval()
     return Weights(config, network, (inward, outward, level), y_table, z_tables, identity)

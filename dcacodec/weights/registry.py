@@ -1,4 +1,4 @@
-"""Which weights there are: presets by name, every published file by its fingerprint. No torch here.
+"""The registry of published weights: presets by name, files by fingerprint. No torch here.
 
 `models/index.json` lists the published files::
 
@@ -6,9 +6,9 @@
      "files": {"9f86d081": {"file": "small-visual-9f86d081.safetensors", "sha256": "9f86d081...", "tune": "visual"},
                "5f100a88": ...}}
 
-A release keeps in "files" every file of every earlier release, so that old pictures stay readable (docs/format.md).
-Weights of one's own lie in a folder of the same kind, which the environment variable DCACODEC_MODELS names; there they
-are looked for first.
+A release keeps the files of all earlier releases in "files", so that old pictures remain decodable (docs/format.md).
+The environment variable DCACODEC_MODELS can name a folder of the same layout with the user's own weights, which take
+precedence.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Published:
 
     Attributes:
         path: of the file.
-        digest: the SHA-256 (hex) that it must have.
-        tune: what it was trained for.
+        digest: its expected SHA-256, in hex.
+        tune: the tuning that it was trained for.
     """
 
     path: Path
@@ -44,13 +44,13 @@ class Published:
 
 @dataclass(frozen=True)
 class Index:
-    """The list of weights: fingerprints by preset and tuning, files by fingerprint."""
+    """The index of published weights: fingerprints by preset and tuning, files by fingerprint."""
 
     presets: dict[str, dict[Tuning, str]]
     files: dict[str, Published]
 
     def text(self) -> str:
-        """As it is written."""
+        """The content of the index file."""
         files = {
             name: {"file": each.path.name, "sha256": each.digest, "tune": each.tune}
             for name, each in self.files.items()
@@ -59,7 +59,7 @@ class Index:
 
 
 def read_index(folder: Path) -> Index:
-    """The list of the weights in a folder.
+    """Read the index of a folder of weights.
 
     Raises:
         WeightsError: it cannot be read or is damaged.
@@ -97,7 +97,7 @@ def _tuning(value: object) -> Tuning:
 
 
 def _file_name(value: object) -> str:
-    """Of a weights file in the same folder, and nowhere else."""
+    """Check that a value is the name of a weights file, without a folder."""
     name = _text(value)
     if not re.fullmatch(r"[A-Za-z0-9_-]+\.safetensors", name):
         raise ValueError(f"{name!r} is not the name of a weights file")
@@ -105,7 +105,7 @@ def _file_name(value: object) -> str:
 
 
 def _lists(folder: Path | None) -> Iterator[Index]:
-    """That of the folder; where none is given, the user's own and that of this release."""
+    """The index of a folder; without a folder, the user's own index and that of the release."""
     if folder is not None:
         yield read_index(folder)
         return
@@ -121,34 +121,34 @@ def by_fingerprint(fingerprint: str, folder: Path | None = None) -> Published:
     """The weights file of a fingerprint (8 hex digits).
 
     Raises:
-        UnknownModelError: there is no file that has it.
-        WeightsError: a list of weights cannot be read or is damaged.
+        UnknownModelError: there is no such file.
+        WeightsError: an index cannot be read or is damaged.
     """
     for index in _lists(folder):
         if fingerprint in index.files:
             return index.files[fingerprint]
-    raise UnknownModelError(f"the file was made with weights {fingerprint}, which this installation does not have")
+    raise UnknownModelError(f"the file needs the weights {fingerprint}, which are not installed")
 
 
 def presets(folder: Path | None = None) -> list[str]:
-    """The presets that weights are published for, sorted.
+    """The presets with published weights, sorted.
 
     Raises:
-        WeightsError: a list of weights cannot be read or is damaged.
+        WeightsError: an index cannot be read or is damaged.
     """
     return sorted({preset for index in _lists(folder) for preset in index.presets})
 
 
 def by_preset(preset: str, tune: Tuning | None = None, folder: Path | None = None) -> Published:
-    """The newest weights of a preset.
+    """The current weights of a preset.
 
     Args:
         preset: its name.
-        tune: what the weights were trained for; None for the first of `TUNINGS` that there are weights for.
-        folder: of published weights; None for the user's own, and then those of this release.
+        tune: the tuning; None for the first of `TUNINGS` that is published.
+        folder: of published weights; None for the user's own, and then those of the release.
 
     Raises:
-        WeightsError: none are published, or a list of weights cannot be read or is damaged.
+        WeightsError: no such weights are published, or an index cannot be read or is damaged.
     """
     for index in _lists(folder):
         tunings = index.presets.get(preset, {})
