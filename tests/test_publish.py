@@ -495,9 +495,7 @@ def test_the_command_publishes_with_a_card(model: DCA, tmp_path: Path) -> None:
     data = export(model, provenance=Provenance(5_600_000))
     identity = hashlib.sha256(data).hexdigest()[:8]
     assert result.stdout == f"{models / f'tiny-psnr-{identity}.safetensors'}\n{models / f'tiny-psnr-{identity}.md'}\n"
-    assert result.stderr.splitlines()[-1] == (
-        f"set DCACODEC_MODELS={models} in the environment to use these weights"
-    )
+    assert result.stderr.splitlines()[-1] == (f"set DCACODEC_MODELS={models} in the environment to use these weights")
     assert sorted(path.name for path in models.iterdir()) == sorted(
         ["index.json", f"tiny-psnr-{identity}.md", f"tiny-psnr-{identity}.safetensors"]
     )

@@ -1,9 +1,9 @@
-"""Pictures of every kind that people have in Python, as a `Picture`.
+"""Conversion of files, Pillow images, arrays and tensors to `Picture`s.
 
 ::
 
     path, file, bytes -- read_picture --.
-    image of Pillow's -- from_pillow ---+--> Picture
+    Pillow image -- from_pillow --------+--> Picture
     array, tensor ----------------------'
 """
 
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Content: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO"
-"""A file: its path, its bytes, or the file itself, open for reading."""
+"""A file: its path, its bytes, or a file object open for reading."""
 ImageLike: TypeAlias = "Content | Image.Image | NDArray[np.uint8] | Tensor | Picture"
-"""What `encode` takes; `picture_of` tells it exactly."""
+"""The types that `encode` accepts; see `picture_of` for details."""
 
 Read = TypeVar("Read")
 
 
 def picture_of(image: ImageLike, *, max_pixels: int | None = DEFAULT_MAX_PIXELS) -> Picture:
-    """What `encode` takes, as a `Picture`.
+    """Convert an image of any type that `encode` accepts to a `Picture`.
 
     ==================================================  ================================================================
-    a path                                              the picture file there, as by `read_picture`
-    bytes, bytearray, memoryview                        a picture file's content, not samples
+    a path                                              the picture file there, see `read_picture`
+    bytes, bytearray, memoryview                        the content of a picture file, not samples
     a file open for reading in binary mode              likewise
-    an image of Pillow's                                as by `from_pillow`
+    a Pillow image                                      see `from_pillow`
     a uint8 array (H, W)                                gray
     a uint8 array (H, W, 3)                             red, green, blue
     a uint8 array (H, W, 4)                             the same with alpha, 0 transparent, not premultiplied
@@ -57,8 +57,8 @@ def picture_of(image: ImageLike, *, max_pixels: int | None = DEFAULT_MAX_PIXELS)
     True
 
     Raises:
-        ImageError: a picture, array or tensor of another kind, or a tensor with values that are not in 0..1.
-        TypeError: none of these.
+        ImageError: a picture, array or tensor of an unsupported kind, or a tensor with values outside 0..1.
+        TypeError: `image` has another type.
         OSError: the file cannot be read.
     """
     if isinstance(image, Picture):
@@ -73,7 +73,7 @@ def picture_of(image: ImageLike, *, max_pixels: int | None = DEFAULT_MAX_PIXELS)
 
 
 def _is_tensor(image: object) -> TypeGuard[Tensor]:
-    # Whoever has a tensor, has PyTorch loaded.
+    # If it is a tensor, PyTorch is already imported.
     return "torch" in sys.modules and isinstance(image, sys.modules["torch"].Tensor)
 
 
@@ -116,7 +116,7 @@ def _check_sides(height: int, width: int) -> None:
 
 
 def from_file(source: Content, read: Callable[[BinaryIO], Read]) -> Read:
-    """What `read` makes of an open file."""
+    """Call `read` with the open file."""
     if isinstance(source, str | os.PathLike):
         with open(source, "rb") as file:
             return read(file)
