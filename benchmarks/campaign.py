@@ -1,12 +1,13 @@
-"""What training has brought: loss and BD-rate on the validation pictures over the pixels seen.
+"""Progress of training: loss and BD-rate on the validation pictures over the pixels seen.
 
     python benchmarks/campaign.py held-out/ runs/first/log.jsonl runs/second/log.jsonl
 
-The first argument is what `dcacodec train` had as `--validation`; the logs are those of runs that went on from each
-other. For each validation a line is printed: pixels seen in all, loss, and the BD-rates of the estimated bits against
-real files of JPEG and WebP, made of the very same pictures (the first eight, without what is beyond a multiple of 64).
+The first argument is the `--validation` of `dcacodec train`; the logs are those of successive runs, each resumed from
+the one before. Prints a line for each validation: pixels seen in total, loss, and the BD-rates of the estimated bits
+against real JPEG and WebP files of the same pictures (the first eight, cropped to multiples of 64 pixels).
 
-``--before FILE`` puts the validations of earlier runs first, as ``--out FILE`` wrote them: their logs need not be kept.
+``--before FILE`` prepends the validations of earlier runs from a file written by ``--out FILE``, so that their logs are
+not needed.
 """
 
 from __future__ import annotations
@@ -144,10 +145,10 @@ def plot(points: Sequence[Point], path: Path) -> None:
 @click.option(
     "--before",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Figures of earlier runs, as --out wrote them.",
+    help="File of earlier runs, written by --out.",
 )
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Where to write the figures, as JSON.")
-@click.option("--plot", "plot_path", type=click.Path(dir_okay=False, path_type=Path), help="Where to draw them (PNG).")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="File to write the figures to, as JSON.")
+@click.option("--plot", "plot_path", type=click.Path(dir_okay=False, path_type=Path), help="Plot of them (PNG).")
 @click.option("--quiet", is_flag=True, help="No progress bars.")
 def main(
     pictures: str, logs: tuple[Path, ...], before: Path | None, out: Path | None, plot_path: Path | None, quiet: bool

@@ -1,11 +1,11 @@
-"""How long `dcacodec decode` takes from a cold start, beside what it cannot do without::
+"""The time of `dcacodec decode` from a cold start, compared with that of its necessary parts::
 
     python benchmarks/coldstart.py
 
-Four things are timed in turns: `python -c "import torch"`, the command, the same command on a file that is cut off
-(which is told before PyTorch is loaded), and decoding in a process that has the codec loaded. Printed are medians, and
-round by round the ratio of the command to 1.5 times the import plus the decoding: 1 or less is the aim. On a busy
-machine it is the ratio that says something.
+Four things are timed in turns: `python -c "import torch"`, the command, the same command on a truncated file (an error
+that is reported before PyTorch is imported), and decoding in a process that has loaded the codec. Prints medians, and
+for each round the ratio of the command to 1.5 times the import plus the decoding, which should not exceed 1. On a busy
+machine the ratio is more reliable than the times.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def ratios(times: dict[str, list[float]]) -> list[float]:
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--rounds", type=click.IntRange(1), default=9, help="How often each is timed.")
+@click.option("--rounds", type=click.IntRange(1), default=9, help="Number of timing rounds.")
 @click.option("--imports", type=click.IntRange(0), default=0, metavar="N", help="Also list the N slowest imports.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def main(rounds: int, imports: int, quiet: bool) -> None:

@@ -3,8 +3,8 @@
     python benchmarks/complexity.py
 
 Counted by `torch.utils.flop_counter` on a picture of 768x512 (two FLOPs are one MAC): convolutions and matrix products,
-no element-wise work. No weights are needed. The fixed-point form of the entropy model does the same products, in double
-precision.
+without element-wise operations. No weights are needed. The fixed-point form of the entropy model has the same products,
+in double precision.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def totals(found: list[Part]) -> dict[str, float]:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def main(as_json: bool) -> None:
     """Print parameters and MACs per pixel of the presets."""
     counted = {name: parts(config) for name, config in PRESETS.items()}

@@ -1,20 +1,20 @@
-"""What fixed point costs: bits of the codec's exact entropy model against those of the same network in floating point.
+"""The cost of fixed point: bits of the exact entropy model compared with those of the same network in floating point.
 
-Both code the same latents, those of the weights file's analysis. In floating point, the network runs in float32, its
-standard deviations are real numbers, and an element costs what its Gaussian says. From there to real files there are
-four steps, each of which is measured by itself::
+Both code the same latents, those of the analysis in the weights file. In floating point, the network runs in float32,
+standard deviations are real numbers, and the bits of an element follow from its Gaussian. Four steps lead from there to
+real files, each of which is measured separately::
 
     floating point   float32 network, real-valued standard deviation, ideal bits
-    network          the network in fixed point; standard deviation as fine as that gives it
+    network          the network in fixed point, with its standard deviations
     levels           the standard deviation rounded to a scale level
     tables           integer tables of counts with escapes, instead of the Gaussian
     bytes            the streams as they are in the file
 
     python benchmarks/fixed_point_loss.py models/small-9f86d081.safetensors kodak/
 
-The floating-point network has the weights of the file, so it is rounded to 2**-12; --checkpoint takes those of a
-training run instead. Elements that are skipped count no bits, in either network by its own levels. Printed are sums
-over the pictures of the bits of y (hyper latents cost the same everywhere), as loss against floating point in percent.
+The floating-point network has the weights of the file, which are rounded to 2**-12; --checkpoint uses those of a
+training run instead. Skipped elements have no bits, in each network by its own levels. Prints sums over the pictures of
+the bits of y (those of hyper latents are equal), as loss against floating point in percent.
 """
 
 from __future__ import annotations
@@ -121,14 +121,14 @@ def costs(codec: Codec, floating: DCA, pixels: NDArray[np.uint8], quality: int) 
 @click.command(context_settings={"show_default": True})
 @click.argument("weights", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option("--qualities", default="5,20,35,50,65,80,95", help="A list, a range like 1-100, or both.")
+@click.option("--qualities", default="5,20,35,50,65,80,95", help="Comma-separated qualities and ranges such as 1-100.")
 @click.option(
     "--checkpoint",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Take the floating-point entropy model from here.",
+    help="Training checkpoint with the floating-point entropy model.",
 )
-@click.option("--pictures", default="*.png", metavar="PATTERN", help="Which files of folders.")
-@click.option("--threads", type=click.IntRange(1), default=1, help="Processor threads.")
+@click.option("--pictures", default="*.png", metavar="PATTERN", help="Files to take from folders.")
+@click.option("--threads", type=click.IntRange(1), default=1, help="Number of processor threads.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def main(
     weights: Path,

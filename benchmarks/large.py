@@ -3,12 +3,11 @@
     python benchmarks/large.py --out benchmarks/results/large.json --plot benchmarks/results/large.png
     python benchmarks/large.py --sizes 1,10 --threads 2 --format ppm
 
-Every command runs in a process of its own, which the system measures: seconds of wall time and of processor time from
-start to end, PyTorch's loading and the picture file included, and the most memory it had at once. The seconds of the
-codec alone are those that the command prints. On a machine that is busy with something else, wall time says little;
-with one thread, processor time says what it would be.
+Every command runs in a separate process, for which the system reports wall time, CPU time (both including the import of
+PyTorch and the picture file) and peak memory. The time of the codec alone is that printed by the command. On a busy
+machine wall time is unreliable; with one thread, CPU time can replace it.
 
-The pictures are scikit-image's astronaut and cup of coffee, side by side and mirrored as often as it takes.
+The pictures are scikit-image's astronaut and cup of coffee, side by side and extended by mirroring.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ from typing import Any, Final
 
 import click
 
-# This process must stay small: what it had in memory when it started another would count as that one's.
+# This process must stay small, because the memory of a parent process counts as that of its children.
 
 SIZES: Final = (1, 2, 5, 10, 20, 50, 100)
 GIBIBYTE: Final = 1 << 30
 LIMIT: Final = 2.5
-"""Gibibytes that the largest picture may take."""
+"""Limit for the memory of the largest picture, in GiB."""
 
 
 @dataclass(frozen=True)
@@ -153,12 +152,12 @@ def plot(rows: list[Row], path: Path, caption: str) -> None:
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--sizes", default=",".join(map(str, SIZES)), help="Megapixels, rising.")
-@click.option("--threads", type=click.IntRange(1), default=1, help="Threads of PyTorch, and so slices at a time.")
-@click.option("--quality", type=click.IntRange(1, 100), default=50, help="Of dcacodec.")
-@click.option("--format", "suffix", type=click.Choice(["png", "ppm"]), default="png", help="Of the picture files.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Where to write the figures, as JSON.")
-@click.option("--plot", "plot_path", type=click.Path(dir_okay=False, path_type=Path), help="Where to draw them (PNG).")
+@click.option("--sizes", default=",".join(map(str, SIZES)), help="Sizes in megapixels, ascending.")
+@click.option("--threads", type=click.IntRange(1), default=1, help="Number of PyTorch threads, and of parallel slices.")
+@click.option("--quality", type=click.IntRange(1, 100), default=50, help="Quality of dcacodec.")
+@click.option("--format", "suffix", type=click.Choice(["png", "ppm"]), default="png", help="Format of picture files.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="File to write the figures to, as JSON.")
+@click.option("--plot", "plot_path", type=click.Path(dir_okay=False, path_type=Path), help="Plot of them (PNG).")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def main(
     sizes: str, threads: int, quality: int, suffix: str, out: Path | None, plot_path: Path | None, quiet: bool

@@ -1,11 +1,11 @@
-"""Whether lines show where slices meet: differences of neighbouring samples, across borders and elsewhere.
+"""Visibility of seams between slices: differences of neighbouring samples, across borders and elsewhere.
 
     python benchmarks/seams.py
     python benchmarks/seams.py --qualities 20,80 other.safetensors
     python benchmarks/seams.py --check    # what new weights must pass before they are published
 
-Pictures of 768x512 are coded in slices of 256x256, smooth ones by formula and two photographs of scikit-image. For each
-picture and quality a line is printed, in levels of 0..255::
+Pictures of 768x512 (smooth synthetic ones and two photographs of scikit-image) are coded in slices of 256x256. Prints a
+line for each picture and quality, in levels of 0..255::
 
     picture      mean differences in the decoded picture: across the borders of slices; across all other lines between
                  blocks of 16x16 pixels, which are what a step of y_hat makes
@@ -16,8 +16,8 @@ picture and quality a line is printed, in levels of 0..255::
     one slice    the same without borders: photographs have edges of their own
     dB           PSNR of the picture; what slices cost, the PSNR in one slice minus that; PSNR of the worst slice
 
-The last lines are means over the smooth pictures and over the photographs. With --check, what is beyond the limits
-below is told, and the command fails.
+The last lines are means over the smooth pictures and over the photographs. With --check, values beyond the limits below
+are reported, and the command fails.
 """
 
 from __future__ import annotations
@@ -236,8 +236,8 @@ def steps(codec: Codec, pixels: Pixels, quality: int, effort: int = 0) -> Steps:
 @click.command()
 @click.argument("weights", type=click.Path(path_type=Path, exists=True, dir_okay=False), required=False)
 @click.option("--qualities", default="5,20,35,50,65,80,95", show_default=True, help="For example 1-100 or 20,80.")
-@click.option("--effort", type=click.IntRange(0), default=0, show_default=True, help="As of `dcacodec encode`.")
-@click.option("--check", is_flag=True, help="Fail where lines could be seen, or slices cost too much.")
+@click.option("--effort", type=click.IntRange(0), default=0, show_default=True, help="Number of refinement iterations.")
+@click.option("--check", is_flag=True, help="Fail if seams could be visible, or slices cost too much.")
 def main(weights: Path | None, qualities: str, effort: int, check: bool) -> None:
     """Print how large steps across borders of slices are; WEIGHTS are the published ones if not given."""
     codec = Codec(read_weights(weights), choose_device("auto")) if weights else Codec.load()

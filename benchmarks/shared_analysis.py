@@ -1,12 +1,11 @@
-"""What several encodings of one picture at different qualities could share::
+"""The computations that encodings of a picture at different qualities could share::
 
     python benchmarks/shared_analysis.py
 
-Aiming at a size encodes a picture seven to nine times. The quality enters the analysis transform f_a behind its first
-layer, so that layer is all that could be computed once. Printed are the shares of the processor's time of one encoding
-that f_a and its first layer take (medians), and how much the output of f_a, without the gains, changes from quality 40
-to 60:
-it is not the same at every quality.
+Rate control encodes a picture seven to nine times. The quality enters the analysis transform f_a after its first layer,
+so only that layer could be shared. Prints the shares of f_a and of its first layer in the CPU time of an encoding
+(medians), and how much the output of f_a, without the gains, changes from quality 40 to 60, as it depends on the
+quality.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ QUALITIES = (40, 60)
 
 
 def processor_seconds(work: Callable[[], object], rounds: int) -> float:
-    """Median of the processor's time, after a round that does not count."""
+    """Median of the CPU time, after a warm-up round."""
     times = []
     for _ in range(rounds + 1):
         begin = time.process_time()
@@ -50,7 +49,7 @@ def change(codec: Codec, picture: Tensor) -> float:
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--rounds", type=click.IntRange(1), default=9, help="How often each is timed.")
+@click.option("--rounds", type=click.IntRange(1), default=9, help="Number of timing rounds.")
 def main(rounds: int) -> None:
     """Measure what the encodings of one picture share."""
     pixels = importlib.import_module("skimage.data").coffee()
@@ -62,7 +61,7 @@ def main(rounds: int) -> None:
     with torch.inference_mode():
         analysis = processor_seconds(lambda: codec.at(50).point.latent_of(picture), rounds)
         layer = processor_seconds(lambda: first(space_to_depth(picture - 0.5, CELL)), rounds)
-    click.echo(f"encoding {SIZE[0]}x{SIZE[1]} pixels: {encode:.3f} s of the processor's time, of which")
+    click.echo(f"encoding {SIZE[0]}x{SIZE[1]} pixels: {encode:.3f} s of CPU time, of which")
     click.echo(f"  the analysis transform        {100 * analysis / encode:5.1f} %")
     click.echo(f"  its first layer               {100 * layer / encode:5.1f} %")
     click.echo(f"change of f_a from quality {QUALITIES[0]} to {QUALITIES[1]}: {100 * change(codec, picture):.1f} %")

@@ -1,16 +1,16 @@
-"""Encoding and decoding times of dcacodec beside those of CompressAI's mean-scale hyperprior, on a CPU.
+"""Encoding and decoding times of dcacodec and of CompressAI's mean-scale hyperprior, on a CPU.
 
-Both run in one process, in turns on the same picture: what else the machine does hits both, so the ratios say more than
-the seconds. Encoding is from a uint8 array to bytes (CompressAI: to its list of byte strings), decoding back to a uint8
-array. CompressAI has random weights: the time of its transforms does not depend on them, and its entropy coder has less
-to do than with trained ones, as random weights make small latents. ::
+Both run in one process, in turns on the same picture: other load of the machine affects both, so ratios are more
+reliable than times. Encoding is from a uint8 array to bytes (CompressAI: to its list of byte strings), decoding back to
+a uint8 array. CompressAI has random weights: the time of its transforms does not depend on them, and its entropy coder
+has less work than with trained weights, because random weights give small latents. ::
 
     python benchmarks/speed.py --threads 2
     python benchmarks/speed.py --weights other.safetensors --picture photo.png --json
 
-Several threads need cores of their own: PyTorch's threads wait for each other in loops many times a picture, and where
-another program has one of the cores, that takes many times as long as the work (and dcacodec, with its many small
-operations, suffers more). With OMP_WAIT_POLICY=PASSIVE in the environment they sleep instead. The setting is printed.
+Each thread needs a free core: PyTorch's threads synchronise many times per picture by spinning, and if another program
+uses one of the cores, this takes much longer than the work itself (and affects dcacodec more, with its many small
+operations). With OMP_WAIT_POLICY=PASSIVE in the environment threads sleep instead. The setting is printed.
 
 To install CompressAI into an environment that has dcacodec, without a second PyTorch::
 
@@ -184,15 +184,15 @@ def race(contestants: dict[str, Contestant], pixels: Pixels, rounds: int, quiet:
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--threads", type=click.IntRange(1), default=2, help="Threads of PyTorch.")
-@click.option("--rounds", type=click.IntRange(1), default=9, help="How often each is timed, after a warm-up.")
-@click.option("--preset", default="small", help="Which published weights.")
-@click.option("--weights", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A weights file instead.")
-@click.option("--quality", type=click.IntRange(1, 100), default=50, help="Of dcacodec.")
+@click.option("--threads", type=click.IntRange(1), default=2, help="Number of PyTorch threads.")
+@click.option("--rounds", type=click.IntRange(1), default=9, help="Number of timing rounds, after a warm-up.")
+@click.option("--preset", default="small", help="Published model.")
+@click.option("--weights", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Weights file to use.")
+@click.option("--quality", type=click.IntRange(1, 100), default=50, help="Quality of dcacodec.")
 @click.option(
     "--picture",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="What to code, cropped to 3:2 and resized to 768x512.  [default: scikit-image's cup of coffee]",
+    help="Picture to code, cropped to 3:2 and resized to 768x512.  [default: scikit-image's cup of coffee]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, with the seconds of every round.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")

@@ -1,11 +1,11 @@
-"""Pictures that dcacodec encodes and decodes a second, at 768x512 and at 1920x1080, on a CPU or a GPU::
+"""Pictures per second that dcacodec encodes and decodes, at 768x512 and at 1920x1080, on a CPU or a GPU::
 
     python benchmarks/throughput.py
     python benchmarks/throughput.py --device cuda --json
 
 Each picture goes from a uint8 array to the bytes of a file and back to a uint8 array, one after the other in one
-process, with the weights loaded. A GPU runs the networks; the entropy coder is always on the CPU, so every picture has
-its copies to and fro, and what the GPU computes is waited for. Printed is the median of the rounds.
+process, with the weights loaded. A GPU runs the networks; the entropy coder always runs on the CPU, so times include
+transfers and synchronisation. Prints the median of the rounds.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ SIZES: Final = ((768, 512), (1920, 1080))
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where the networks run.")
-@click.option("--threads", type=click.IntRange(1), help="Threads of PyTorch.  [default: PyTorch's own choice]")
-@click.option("--rounds", type=click.IntRange(1), default=9, help="How often each is timed, after a warm-up.")
-@click.option("--preset", default="small", help="Which published weights.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Device that runs networks.")
+@click.option("--threads", type=click.IntRange(1), help="Number of PyTorch threads.  [default: PyTorch's choice]")
+@click.option("--rounds", type=click.IntRange(1), default=9, help="Number of timing rounds, after a warm-up.")
+@click.option("--preset", default="small", help="Published model.")
 @click.option("--quality", type=click.IntRange(1, 100), default=50)
 @click.option(
     "--picture",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="What to code, cropped and resized to each size.  [default: scikit-image's cup of coffee]",
+    help="Picture to code, cropped and resized to each size.  [default: scikit-image's cup of coffee]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, with the seconds of every round.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")

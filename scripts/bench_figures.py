@@ -1,4 +1,4 @@
-"""Put the results of `dcacodec bench` on Kodak where the repository keeps them, and their figures into the README.
+"""Copy the results of `dcacodec bench` on Kodak to benchmarks/results, and update the figures in the README.
 
     python scripts/bench_figures.py build/bench build/bench-effort
 
@@ -26,7 +26,7 @@ _PUBLISHED: Final = {"vtm": "VTM", "bpg": "BPG 4:4:4", "jpeg": "JPEG", "webp": "
 
 
 def main() -> None:
-    """Do all of it."""
+    """Copy the results and update the README."""
     if len(sys.argv) != 3:
         sys.exit("two folders are needed: of all codecs, and of the same with effort")
     results, effort = map(Path, sys.argv[1:])

@@ -1,4 +1,4 @@
-"""Bring the help texts in docs/cli.md up to date.
+"""Update the help texts in docs/cli.md.
 
 python scripts/cli_page.py
 """
@@ -22,7 +22,7 @@ def help_text(name: str | None) -> str:
         return cli.get_help(top).rstrip() + "\n"
     command = cli.get_command(top, name)
     if command is None:
-        raise SystemExit(f"docs/cli.md has a command that is none: {name}")
+        raise SystemExit(f"docs/cli.md describes an unknown command: {name}")
     settings = {"terminal_width": 80, **command.context_settings}
     return command.get_help(click.Context(command, parent=top, info_name=name, **settings)).rstrip() + "\n"
 
@@ -33,7 +33,7 @@ def helps(page: str) -> dict[str | None, str]:
 
 
 def renewed(page: str) -> str:
-    """The page with the help texts of today."""
+    """The page with the current help texts."""
 
     def renew(block: re.Match[str]) -> str:
         start = block.start("help") - block.start()

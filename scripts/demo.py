@@ -1,7 +1,7 @@
-"""Compress a photograph with the command `dcacodec`, get it back, and tell what that cost.
+"""Encode and decode a photograph with the command `dcacodec`, and print sizes, PSNR and times.
 
-The photograph is a portrait of the astronaut Eileen Collins by NASA, in the public domain. It comes with scikit-image.
-What the command wrote stays in build/demo, to be looked at.
+The photograph is a portrait of the astronaut Eileen Collins by NASA, in the public domain, from scikit-image. The files
+are written to build/demo.
 """
 
 import subprocess
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def _dcacodec(*arguments: str) -> float:
-    """Run the command and give the seconds it took. What it says is shown only where it fails."""
+    """Run the command and return its time in seconds. Its output is shown only if it fails."""
     start = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "dcacodec", *arguments], stderr=subprocess.PIPE, text=True, check=False

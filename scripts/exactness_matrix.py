@@ -1,11 +1,11 @@
-"""Encode under one setting, decode under another: equal integers everywhere.
+"""Check that every setting decodes the integers that every other one has encoded.
 
     PYTHONPATH=.:tests python scripts/exactness_matrix.py --out build/exactness.json
     PYTHONPATH=.:tests python scripts/exactness_matrix.py --python old/bin/python ...
 
 Settings differ in the number of threads, in the libraries and instructions that PyTorch uses, in the layout of the
 weights in memory, in how many slices the entropy model works on at a time, in the order in which slices are decoded and
-in the entropy coder; each runs in a process of its own.
+in the entropy coder; each runs in a separate process.
 With `--python`, so does another Python, which may have another PyTorch; where there is a GPU, so does that. Every
 setting encodes photographs and pictures made to be difficult, and decodes what all settings encoded. The NumPy oracle
 of the tests, which shares no code with the network, decodes the files of the tiny network.
@@ -245,7 +245,7 @@ def digest_of_oracle(decoded: list[Any]) -> str:
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), help="Write the JSON there too.")
+@click.option("--out", type=click.Path(path_type=Path), help="File to write the JSON to, too.")
 @click.option("--python", "pythons", multiple=True, metavar="PATH", help="Another Python, with another PyTorch.")
 @click.option("--oracle-every", default=1, show_default=True, help="The oracle reads each file, each second one...")
 @click.option("--work", "given", hidden=True)

@@ -1,4 +1,4 @@
-"""Decode many damaged and forged files, and judge what comes of each.
+"""Decode many damaged and forged files, and check the results.
 
     PYTHONPATH=.:tests python scripts/fuzz.py --count 200000 --seed 1 --out build/fuzz
 
@@ -602,15 +602,17 @@ def _functions_of(module: ModuleType) -> Iterator[FunctionType]:
 
 
 @click.command()
-@click.option("--count", type=click.IntRange(min=1), default=1000, show_default=True, help="How many files.")
-@click.option("--first", type=click.IntRange(min=0), default=0, show_default=True, help="The number of the first.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Another one makes other files.")
-@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
-@click.option("--seconds", type=float, default=60.0, show_default=True, help="The limit for one file.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("build/fuzz"), help="Where findings are kept.")
-@click.option("--keep", is_flag=True, help="Keep the files too, not only the findings.")
-@click.option("--exhaustive", "all_of_them", is_flag=True, help="Every byte and every length of the golden files.")
-@click.option("--atheris", "minutes", type=int, metavar="MINUTES", help="Search by atheris instead.")
+@click.option("--count", type=click.IntRange(min=1), default=1000, show_default=True, help="Number of files.")
+@click.option("--first", type=click.IntRange(min=0), default=0, show_default=True, help="Number of the first file.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the changes.")
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Number of processes.")
+@click.option("--seconds", type=float, default=60.0, show_default=True, help="Time limit per file.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("build/fuzz"), help="Folder for findings.")
+@click.option("--keep", is_flag=True, help="Keep all files, not only findings.")
+@click.option(
+    "--exhaustive", "all_of_them", is_flag=True, help="Try all changes of a byte and all lengths of the golden files."
+)
+@click.option("--atheris", "minutes", type=int, metavar="MINUTES", help="Fuzz with atheris instead.")
 def main(
     count: int,
     first: int,
@@ -622,7 +624,7 @@ def main(
     all_of_them: bool,
     minutes: int | None,
 ) -> None:
-    """Judge damaged and forged files; print one JSON object with how many came to which end."""
+    """Check damaged and forged files; print a JSON object with the number of files by result."""
     out.mkdir(parents=True, exist_ok=True)
     if minutes is not None:
         guided(60 * minutes, seconds, out)

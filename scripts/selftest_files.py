@@ -2,8 +2,8 @@
 
     PYTHONPATH=. python scripts/selftest_files.py
 
-Only what is missing is made, and no file is ever replaced: that every later release still reads it is what it is for.
-Those of the tiny network are copies of files of the tests, the others are coded with the published weights.
+Only missing files are made, and no file is ever replaced, since every later release must still decode it. Those of the
+tiny network are copies of test files; the others are encoded with the published weights.
 """
 
 import hashlib

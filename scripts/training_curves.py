@@ -1,4 +1,4 @@
-"""Draw the curves of a training run from its log, at any time.
+"""Draw the curves of a training run from its log.
 
 python scripts/training_curves.py RUN
 """

@@ -127,7 +127,7 @@ def test_a_data_folder_with_other_pictures_is_not_taken(
     dataset = named_dataset(str(manifest), [tmp_path / "data"], lines.append, quiet=True)
     check(dataset, tmp_path / "cache" / "datasets" / "set")
     assert len(lines) == 1
-    assert lines[0].startswith(f"{folder} is not taken: {reason}")
+    assert lines[0].startswith(f"{folder} is not used: {reason}")
 
 
 def test_the_same_pixels_in_another_file_will_do(site: Site, manifest: Path, tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_names_are_as_short_as_they_can_be(tmp_path: Path) -> None:
 
 def test_what_is_no_picture(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(BenchError, match=r"empty: no pictures in it$"):
+    with pytest.raises(BenchError, match=r"empty: contains no pictures$"):
         files_dataset("mine", [tmp_path / "empty"], quiet=True)
     (tmp_path / "bad.png").write_text("no picture")
     with pytest.raises(BenchError, match=r"bad\.png: not a picture in one of the formats"):

@@ -1,1 +1,1 @@
-"""How well the codec does: metrics and comparisons with other codecs."""
+"""Benchmarks: rate, distortion, speed and memory of the codec, compared with other codecs."""

@@ -1,4 +1,4 @@
-"""Published rate-distortion curves to compare with, by name: from a data folder, else fetched from CompressAI."""
+"""Published rate-distortion curves, by name: from a data folder, else downloaded from CompressAI."""
 
 from __future__ import annotations
 
@@ -45,23 +45,23 @@ PUBLISHED: Final[dict[str, dict[str, str]]] = {
         "paper-elic2022": "paper-elic2022_mse.json",
     }
 }
-"""By dataset and name, the file in CompressAI's folder of that dataset."""
+"""The file of each curve in CompressAI's folder of a dataset, by dataset and name."""
 
 DEFAULTS: Final[dict[str, tuple[str, ...]]] = {"kodak": ("jpeg", "webp", "bpg", "vtm")}
-"""By dataset, the curves to compare with where none are asked for."""
+"""The default curves of each dataset."""
 
 
 def find_anchor(name: str, dataset: str, data_folders: Sequence[Path]) -> Anchor:
-    """A published curve.
+    """Find a published curve.
 
     Args:
-        name: of a file in CompressAI's results format, or else a curve: ``anchors/NAME.json`` or
+        name: of a file in CompressAI's results format, or of a curve: ``anchors/NAME.json`` or
             ``anchors/DATASET/NAME.json`` in a data folder or, the latter, beside one; or one of `PUBLISHED`.
-        dataset: name of the pictures that it has to be about.
-        data_folders: where to look.
+        dataset: name of the dataset of the curve.
+        data_folders: folders to search.
 
     Raises:
-        BenchError: there is no such curve, it cannot be fetched, or it is none.
+        BenchError: there is no such curve, it cannot be downloaded, or the file is invalid.
         OSError: a file cannot be read or written.
     """
     if name.endswith(".json") or "/" in name:
@@ -78,7 +78,7 @@ def find_anchor(name: str, dataset: str, data_folders: Sequence[Path]) -> Anchor
     try:
         path = cache_dir() / "anchors" / COMMIT[:8] / dataset / published[name]
     except RuntimeError as error:
-        raise BenchError("there is no home folder to keep it in; set DCACODEC_CACHE to a folder") from error
+        raise BenchError("there is no home folder for the cache; set DCACODEC_CACHE to a folder") from error
     if not path.is_file():
         fetch(f"{ADDRESS}/{dataset}/{published[name]}", path, _wrong)
     source = f"CompressAI, results/image/{dataset}/{published[name]} at commit {COMMIT[:8]}"
@@ -86,7 +86,7 @@ def find_anchor(name: str, dataset: str, data_folders: Sequence[Path]) -> Anchor
 
 
 def _load(path: Path, name: str | None) -> Anchor:
-    """The curve of a file, under this name if one is given."""
+    """Load the curve of a file, renamed if a name is given."""
     try:
         curve = load_anchor(path)
         described = json.loads(path.read_text("utf-8")).get("description")

@@ -1,4 +1,4 @@
-"""What a codec is to a benchmark: an array of pixels to the bytes of a file, and back, at a setting."""
+"""The interface of codecs in a benchmark: encoding of pixels to the bytes of a file at a setting, and decoding."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class CodecOptions:
         preset: of dcacodec.
         weights: a weights file to take instead.
         device: where networks run: "auto", "cpu" or "cuda".
-        threads: processor threads of a codec, for those that let themselves be told.
+        threads: processor threads of a codec, if it has such an option.
         qualities: of dcacodec.
     """
 
@@ -40,10 +40,10 @@ class BenchCodec(ABC):
 
     Attributes:
         name: short and unique.
-        label: for people, with the version and what was chosen.
-        settings: to measure, from the smallest files to the largest.
-        scale: all there are, from the smallest files to the largest: where a file of a given size is searched.
-        network: whether it runs one, on the device of the options.
+        label: description with version and options.
+        settings: the settings to measure, from the smallest files to the largest.
+        scale: all settings, from the smallest files to the largest, for the search for a file of a given size.
+        network: whether it runs a network, on the device of the options.
     """
 
     name: str
@@ -54,26 +54,26 @@ class BenchCodec(ABC):
 
     @abstractmethod
     def identity(self, setting: float) -> str:
-        """All that decides what the bytes at a setting are, and how fast they are made."""
+        """A text with everything that determines the bytes at a setting, and the coding speed."""
 
     def import_packages(self) -> None:  # noqa: B027 (not every codec has any)
-        """Import what coding needs, but load no model."""
+        """Import the packages for coding, without loading a model."""
 
     def prepare(self, setting: float) -> None:  # noqa: B027 (not every codec has a model)
-        """Load what coding at a setting needs, so that it is not counted as coding.
+        """Load the model for a setting, so that loading is not measured as coding.
 
         Raises:
-            DcaError: it cannot be had.
+            DcaError: it is not available.
         """
 
     @abstractmethod
     def encode(self, pixels: Pixels, setting: float) -> bytes:
-        """(height, width, 3) -> the bytes of a file."""
+        """Encode pixels (height, width, 3) to the bytes of a file."""
 
     @abstractmethod
     def decode(self, data: bytes) -> Pixels:
-        """The inverse."""
+        """Decode the bytes of a file to pixels (height, width, 3)."""
 
     def streams(self, data: bytes) -> Mapping[str, int]:
-        """The bytes of a file by stream, "header" for all that is in none; empty for codecs that do not tell."""
+        """The bytes of a file by stream, with "header" for the rest; empty if the codec does not report streams."""
         return {}

@@ -1,4 +1,4 @@
-"""The models of CompressAI among the codecs that are measured."""
+"""CompressAI's models as codecs of benchmarks."""
 
 from __future__ import annotations
 

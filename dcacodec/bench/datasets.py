@@ -1,4 +1,4 @@
-"""Pictures to measure on: a named dataset, which is found or fetched and always checked, or any files and folders.
+"""Datasets: a named one, which is found or downloaded and always verified, or any files and folders.
 
 ::
 
@@ -30,8 +30,8 @@ from dcacodec.images.reading import read_picture
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
-Tell = Callable[[str], object]
-"""Takes a line for the user that is no result."""
+Warn = Callable[[str], object]
+"""A function that reports a warning of one line to the user."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Entry:
 
     Attributes:
         file: its name, without folder.
-        digest: SHA-256 (hex) of its decoded pixels, RGB of 8 bits, row by row.
-        address: where it can be fetched; None if nowhere.
+        digest: SHA-256 (hex) of its decoded pixels, 8-bit RGB, row by row.
+        address: to download it from; None if there is none.
     """
 
     file: str
@@ -51,7 +51,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a named dataset consists of.
+    """The pictures of a named dataset.
 
     ::
 
@@ -68,7 +68,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Member:
-    """A picture of a dataset that is there and can be read.
+    """A picture of a dataset that has been read successfully.
 
     Attributes:
         name: unique in the dataset.
@@ -86,14 +86,14 @@ class Member:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Pictures to measure on, at least one."""
+    """The pictures of a benchmark, at least one."""
 
     name: str
     pictures: tuple[Member, ...]
 
 
 def packaged() -> dict[str, Manifest]:
-    """The datasets that are known by name."""
+    """The datasets known by name, whose manifests are part of the package."""
     folder = files("dcacodec.bench").joinpath("manifests")
     manifests = (_manifest(path.read_text("utf-8"), path.name) for path in folder.iterdir())
     return {manifest.name: manifest for manifest in manifests}
@@ -103,7 +103,7 @@ def load_manifest(path: Path) -> Manifest:
     """Read a manifest.
 
     Raises:
-        BenchError: it is none.
+        BenchError: the file is not a manifest.
         OSError: it cannot be read.
     """
     return _manifest(path.read_text("utf-8", "replace"), path.name)
@@ -137,17 +137,17 @@ def _check(manifest: Manifest) -> None:
 
 
 def one_line(error: Exception) -> str:
-    """What an error in a manifest says; a KeyError names the key alone."""
+    """The message of an error in a manifest; that of a KeyError is only the key."""
     return f"{error} is missing" if isinstance(error, KeyError) else str(error)
 
 
-def named_dataset(name: str, data_folders: Sequence[Path], tell: Tell, quiet: bool = False) -> Dataset:
-    """A dataset by name: from the first data folder that has it whole, else from the cache, else fetched.
+def named_dataset(name: str, data_folders: Sequence[Path], warn: Warn, quiet: bool = False) -> Dataset:
+    """A dataset by name: from the first data folder that has all of it, else from the cache, else downloaded.
 
     Args:
         name: one of `packaged`, or the path of a manifest.
-        data_folders: where a folder of the dataset's name may be.
-        tell: gets a line for each folder of this name that could not be taken.
+        data_folders: folders to search for a folder with the name of the dataset.
+        warn: called for each folder of this name that cannot be used.
         quiet: no progress bar.
 
     Raises:
@@ -167,15 +167,15 @@ def named_dataset(name: str, data_folders: Sequence[Path], tell: Tell, quiet: bo
         try:
             return _read(manifest, folder)
         except BenchError as error:
-            tell(f"{folder} is not taken: {error}")
+            warn(f"{folder} is not used: {error}")
     return _fetched(manifest, quiet)
 
 
 def _read(manifest: Manifest, folder: Path) -> Dataset:
-    """The dataset from a folder.
+    """Read the dataset from a folder.
 
     Raises:
-        BenchError: a picture is missing or not as it should be.
+        BenchError: a picture is missing, or not that of the manifest.
     """
     members = []
     for entry in manifest.pictures:
@@ -187,7 +187,7 @@ def _read(manifest: Manifest, folder: Path) -> Dataset:
 
 
 def _wrong(entry: Entry, path: Path) -> str | None:
-    """What is wrong with a picture, None if nothing is."""
+    """The problem with a picture, None if there is none."""
     if not path.is_file():
         return "is missing"
     try:
@@ -198,11 +198,11 @@ def _wrong(entry: Entry, path: Path) -> str | None:
 
 
 def _fetched(manifest: Manifest, quiet: bool) -> Dataset:
-    """The dataset from the cache, which is completed if need be."""
+    """Read the dataset from the cache, after downloading missing pictures."""
     try:
         folder = cache_dir() / "datasets" / manifest.name
     except RuntimeError as error:
-        raise BenchError("there is no home folder to keep pictures in; set DCACODEC_CACHE to a folder") from error
+        raise BenchError("there is no home folder for the cache; set DCACODEC_CACHE to a folder") from error
     missing = [entry for entry in manifest.pictures if _wrong(entry, folder / entry.file)]
     for entry in tqdm(missing, desc=f"fetching {manifest.name}", unit="picture", disable=quiet or not missing):
         if entry.address is None:
@@ -218,12 +218,12 @@ def _fetched(manifest: Manifest, quiet: bool) -> Dataset:
 def files_dataset(name: str, paths: Sequence[Path], quiet: bool = False) -> Dataset:
     """The pictures of files and folders.
 
-    Of a folder, those files that are called like a picture; not those in further folders.
+    Of a folder, the files with the suffix of a picture format, without subfolders.
 
     Raises:
-        BenchError: a folder has no pictures.
+        BenchError: a folder contains no pictures.
         DcaError: a picture cannot be read.
-        OSError: a file is not there.
+        OSError: a file does not exist.
     """
     found: list[Path] = []
     for path in paths:
@@ -232,7 +232,7 @@ def files_dataset(name: str, paths: Sequence[Path], quiet: bool = False) -> Data
             continue
         inside = [each for each in sorted(path.iterdir()) if has_picture_name(each) and each.is_file()]
         if not inside:
-            raise BenchError(f"{path}: no pictures in it")
+            raise BenchError(f"{path}: contains no pictures")
         found += inside
     members = []
     for short, path in tqdm(
@@ -246,10 +246,10 @@ def files_dataset(name: str, paths: Sequence[Path], quiet: bool = False) -> Data
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """Short names: without suffix where that is enough to tell them apart, else with it, else the whole paths.
+    """Unique short names: without suffix if these are unique, else with suffix, else the whole paths.
 
     Raises:
-        BenchError: a path is there twice.
+        BenchError: a path is given twice.
     """
     for names in ([path.stem for path in paths], [path.name for path in paths], [str(path) for path in paths]):
         counts = Counter(names)

@@ -1,4 +1,4 @@
-"""Downloads: each file is fetched once, and nothing is kept that has not passed its check."""
+"""Downloads with verification."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from dcacodec._version import __version__
 from dcacodec.errors import BenchError
 
 RETRIES: Final = 2
-"""How often a download that failed is tried again."""
+"""Number of retries of a failed download."""
 
 
 def fetch(address: str, target: Path, check: Callable[[Path], str | None], timeout: float = 20.0) -> None:
-    """Download a file. ``target`` changes only once the whole file has arrived and has passed the check.
+    """Download a file. ``target`` is replaced only by a complete file that has passed the check.
 
     Args:
         address: http or https.
-        target: where the file goes; its folder is made if need be.
-        check: gets the path of the complete file and says what is wrong with it, None if nothing is.
-        timeout: seconds without an answer from the server.
+        target: path of the file; its folder is created if necessary.
+        check: returns the problem with a complete file, None if there is none.
+        timeout: seconds to wait for the server.
 
     Raises:
-        BenchError: pooch is not installed, the server cannot be reached or does not have the file, the connection is
-            cut again and again, or the file is not what it should be.
+        BenchError: pooch is not installed, the server cannot be reached or does not have the file, the connection fails
+            repeatedly, or the file does not pass the check.
         OSError: the file cannot be written.
     """
     try:
@@ -55,7 +55,7 @@ def fetch(address: str, target: Path, check: Callable[[Path], str | None], timeo
 
 
 def _reason(error: BaseException) -> str:
-    """What the innermost error says, in one line."""
+    """The message of the innermost error, in one line."""
     while inner := error.__cause__ or error.__context__:
         error = inner
     return getattr(error, "strerror", None) or " ".join(str(error).split())

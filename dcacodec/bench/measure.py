@@ -1,6 +1,6 @@
-"""One codec, one picture, one setting: the work that is given to other processes.
+"""The work of one process of a benchmark: one codec, one picture, one setting.
 
-What goes there and comes back is plain data. A codec that fails there is a `Failure`, not an exception.
+Tasks and results are plain data. An error of a codec becomes a `Failure`, not an exception.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class Measurement:
 
     Attributes:
         codec: its name.
-        options: how it is to run.
-        picture: its name.
-        path: where it is.
+        options: of the codec.
+        picture: name of the picture.
+        path: of the picture.
         setting: of the codec.
-        repeat: how often coding is timed.
-        metrics: names of those to compute.
+        repeat: number of timed runs.
+        metrics: names of the metrics to compute.
     """
 
     codec: str
@@ -53,9 +53,9 @@ class Measurement:
 
 
 def worker(work: Callable[..., T], threads: int) -> Callable[[tuple[int, tuple[Any, ...]]], T]:
-    """Set up this process, and give what does one of numbered tasks in it."""
-    warnings.simplefilter("ignore")  # the parent has told what there is to tell about the pictures
-    # Read when a library is loaded, which none is yet that has threads.
+    """Set up this process, and return the function that does a numbered task in it."""
+    warnings.simplefilter("ignore")  # the parent process has reported those about the pictures
+    # Libraries read this when they are imported, which has not happened yet.
     os.environ["OMP_NUM_THREADS"] = str(threads)
     return lambda numbered: work(*numbered[1])
 
@@ -67,20 +67,20 @@ def _codec(name: str, options: CodecOptions) -> BenchCodec:
 
 @cache
 def _warm(name: str, options: CodecOptions, path: Path) -> None:
-    """Code a picture once: the first time is slower, as memory is taken and kernels are chosen."""
+    """Code a picture once as a warm-up: the first run is slower, as memory is allocated and kernels are selected."""
     codec = _codec(name, options)
     setting = codec.settings[len(codec.settings) // 2]
-    with suppress(Exception):  # of this picture's own sample it will be told
+    with suppress(Exception):  # reported with the sample of this picture
         codec.prepare(setting)
         codec.decode(codec.encode(read_picture(path).pixels, setting))
 
 
 def sample(task: Measurement, warm_up: Path, folder: Path) -> Sample | Failure:
-    """Code a picture to a file and back, and compare.
+    """Encode a picture to a file, decode it, and compare.
 
     Args:
-        warm_up: the picture that each process codes first, without a clock.
-        folder: where the file goes while it is measured.
+        warm_up: the picture that each process codes first, untimed.
+        folder: of the temporary file.
     """
     return _guarded(task, lambda: _sample(task, warm_up, folder))
 
@@ -88,7 +88,7 @@ def sample(task: Measurement, warm_up: Path, folder: Path) -> Sample | Failure:
 def _guarded(task: Measurement, work: Callable[[], T]) -> T | Failure:
     try:
         return work()
-    except Exception as error:  # whatever a codec may raise: the others go on
+    except Exception as error:  # an error of one codec must not stop the others
         reason = " ".join(str(error).split())
         name = type(error).__name__
         return Failure(task.codec, task.picture, task.setting, f"{name}: {reason}" if reason else name)
@@ -126,9 +126,9 @@ def _sample(task: Measurement, warm_up: Path, folder: Path) -> Sample:
 
 
 def memory(task: Measurement) -> int | Failure | None:
-    """Peak bytes of this process while it loads a codec and codes a picture. None where the system does not tell.
+    """Peak memory in bytes of this process while it loads a codec and codes a picture; None if it is not available.
 
-    What it holds once all packages are imported and the picture is read is not counted. For a fresh process.
+    The memory in use after all packages are imported and the picture is read is subtracted. Needs a new process.
     """
     return _guarded(task, lambda: _memory(task))
 
@@ -140,7 +140,7 @@ def _memory(task: Measurement) -> int | None:
     before = _resident("VmRSS")
     if before is None:
         return None
-    # So that what importing took for a moment is not the peak. Not all systems allow it, and it seldom matters.
+    # Resets the peak, so that it does not include imports. Not all systems allow this, and it rarely matters.
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
     codec.prepare(task.setting)
@@ -150,7 +150,7 @@ def _memory(task: Measurement) -> int | None:
 
 
 def _resident(field: str) -> int | None:
-    """A line of Linux's account of this process's memory, in bytes."""
+    """A value in bytes of this process's /proc/self/status; None on other systems than Linux."""
     try:
         status = Path("/proc/self/status").read_text("ascii")
     except OSError:

@@ -1,4 +1,4 @@
-"""How the benchmark measures quality: metrics by name. What a metric needs is imported when it measures."""
+"""The quality metrics of benchmarks, by name. Their packages are imported only when they are used."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def ms_ssim_db(value: float) -> float:
 
 @dataclass(frozen=True)
 class Metric:
-    """A measure of likeness.
+    """A quality metric.
 
     Attributes:
-        title: for people.
-        convention: what exactly is measured, a sentence.
-        measure: (height, width, 3) reference and decoded picture -> the value; None where they are too small for it.
-        digits: after the point in tables.
-        scale: what `rising` gives, for people.
-        rising: a value on a scale that rises with quality, evenly for the eye: that of curves and BD-rates.
-        package: from PyPI, that it needs.
-        program: that it needs.
+        title: its name in texts.
+        convention: a sentence about what exactly is measured.
+        measure: (height, width, 3) reference and decoded picture -> the value; None if they are too small.
+        digits: decimal places in tables.
+        scale: unit of `rising`, in texts.
+        rising: converts a value to the scale of curves and BD-rates, on which higher is better.
+        package: required package on PyPI.
+        program: required program.
     """
 
     title: str
@@ -53,7 +53,7 @@ class Metric:
     program: str | None = None
 
     def missing(self) -> str | None:
-        """What has to be installed for it, None if nothing."""
+        """The missing package or program, None if there is none."""
         if self.package is not None and importlib.util.find_spec(_MODULES.get(self.package, self.package)) is None:
             return f"the package {self.package}"
         if self.program is not None and shutil.which(self.program) is None:
@@ -62,11 +62,11 @@ class Metric:
 
     @property
     def is_outside(self) -> bool:
-        """Whether something else than dcacodec computes it."""
+        """Whether it is computed by another package or program."""
         return self.package is not None or self.program is not None
 
     def version(self) -> str:
-        """Of what computes it: of a package, or the SHA-256 of a program."""
+        """The version of the package that computes it, or digits of the SHA-256 of the program."""
         if self.program is not None:
             path = shutil.which(self.program)
             return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:8] if path else "not installed"
@@ -78,7 +78,7 @@ _MODULES: Final = {"cvvdp": "pycvvdp"}
 
 
 def _of_tensors(name: str) -> Callable[[Pixels, Pixels], float | None]:
-    """One of ``dcacodec.metrics``, on the processor; None for pictures that it is not defined for."""
+    """A metric of ``dcacodec.metrics`` for arrays, on the CPU; None for pictures that are too small."""
 
     def measure(reference: Pixels, decoded: Pixels) -> float | None:
         check_pair(reference, decoded)
@@ -175,5 +175,5 @@ METRICS: Final[Mapping[str, Metric]] = {
 
 
 def installed_metrics() -> tuple[str, ...]:
-    """Names of the metrics that nothing has to be installed for."""
+    """Names of the metrics whose packages and programs are installed."""
     return tuple(name for name, metric in METRICS.items() if metric.missing() is None)

@@ -1,4 +1,4 @@
-"""dcacodec among the codecs that are measured."""
+"""dcacodec as a codec of benchmarks."""
 
 from __future__ import annotations
 

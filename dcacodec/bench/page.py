@@ -1,4 +1,4 @@
-"""The report of a benchmark as one HTML file, which needs no network: pictures to compare, plots, tables.
+"""The report of a benchmark as one self-contained HTML file: pictures to compare, plots, tables.
 
 ::
 
@@ -6,8 +6,8 @@
     Results ------------------------------------+--> page.html (Jinja) with page.css and page.js --> the file
     Exhibit -- lossless WebP --> data URIs -----+
 
-Names and labels are foreign text: the template escapes all that is put into it, and the page's own policy
-(Content-Security-Policy) lets nothing be loaded and no script run but the one that came with the package.
+Names and labels are untrusted text: the template escapes all values, and the page's Content-Security-Policy forbids
+loading resources and running any script but that of the package.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ from dcacodec.plotting.plot import FAINT, INK, MUTED, PAPER, Plot
 
 _THEME: Final = {INK: "var(--ink)", MUTED: "var(--muted)", FAINT: "var(--line)", PAPER: "var(--panel)"}
 _WEBP_LIMIT: Final = 16383
-"""Pixels; WebP has no longer sides."""
+"""The longest side of WebP pictures, in pixels."""
 
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """What one codec made of a picture.
+    """A picture decoded by one codec.
 
     Attributes:
-        label: of the codec, for people.
-        setting: it was asked for.
+        label: description of the codec.
+        setting: of the codec.
         size: bytes of the file.
         quality: by name of the metric, see `METRICS`.
         pixels: decoded, uint8, (height, width, 3).
@@ -65,12 +65,12 @@ class Side:
 
 @dataclass(frozen=True, eq=False)
 class Exhibit:
-    """A picture at matched bytes: one file of each codec, all about as large.
+    """A picture at equal size: one file of each codec, all of about the same size.
 
     Attributes:
         picture: its name.
         original: uint8, (height, width, 3).
-        target: bytes that the files were to have.
+        target: target size of the files in bytes.
         sides: one for each codec.
 
     Raises:
@@ -110,9 +110,7 @@ def write_page(
     Raises:
         OSError: the file cannot be written.
     """
-    content = _html(results, showcase, window, method).encode(
-        "utf-8", "replace"
-    )  # names of files may be no text at all
+    content = _html(results, showcase, window, method).encode("utf-8", "replace")  # file names may not be UTF-8
     write_atomically(path, lambda file: file.write(content))
 
 
@@ -141,7 +139,7 @@ def _html(results: Results, showcase: Sequence[Exhibit], window: tuple[float, fl
 
 
 def _packaged(name: str) -> str:
-    """A part of the page. Line endings as in the repository: the hash of the script is that of what a browser reads."""
+    """A part of the page, with line endings as in the repository, on which the hash of the script depends."""
     return files("dcacodec.bench").joinpath(name).read_text("utf-8").replace("\r\n", "\n")
 
 
@@ -149,7 +147,7 @@ def _packaged(name: str) -> str:
 
 
 def _showcase(exhibits: Sequence[Exhibit]) -> dict[str, Any]:
-    """What the script of the page reads, ready for JSON: each picture's targets, and every pixel array once."""
+    """The data of the page's script, ready for JSON: the targets of each picture, and every pixel array once."""
     images: dict[bytes, int] = {}
     uris: list[str] = []
 
@@ -206,7 +204,7 @@ def _uri(pixels: NDArray[np.uint8]) -> str:
 
 
 def _inline(plot: Plot) -> str:
-    """The plot as an SVG element for an HTML page: its identifiers its own, its colours those of the page's theme."""
+    """The plot as an SVG element for an HTML page, with unique identifiers and the colours of the page's theme."""
     root = ElementTree.fromstring(plot.render("svg"))
     for parent in list(root.iter()):
         for child in list(parent):
@@ -239,7 +237,7 @@ def _rewritten(prefix: str, name: str, value: str) -> str:
 
 
 def _number(value: float | None, digits: int) -> str:
-    """A number for people; a dash for none."""
+    """A number as text; a dash for None."""
     if value is None:
         return "\N{EN DASH}"
     if math.isinf(value):
@@ -248,7 +246,7 @@ def _number(value: float | None, digits: int) -> str:
 
 
 def _signed(value: float) -> str:
-    """Percents with their sign."""
+    """A percentage with its sign."""
     return f"{value:+.1f}".replace("-", "\N{MINUS SIGN}")
 
 
@@ -257,7 +255,7 @@ def _bytes(value: int) -> str:
 
 
 def _quality(metric: str, value: float | None) -> str:
-    """For a caption; empty where there is none."""
+    """A caption, which may be empty."""
     if value is None:
         return ""
     if metric == "psnr":

@@ -1,4 +1,4 @@
-"""The formats of Pillow and its plugins among the codecs that are measured."""
+"""Formats of Pillow and its plugins as codecs of benchmarks."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class PillowFormat:
     newer: str | None = None
 
     def missing(self) -> str | None:
-        """What has to be installed for it, None if nothing."""
+        """The missing requirement, None if there is none."""
         if self.feature is not None and not features.check(self.feature):
             return "a Pillow that was built with it"
         if self.plugin is not None and importlib.util.find_spec(self.plugin[0]) is None:

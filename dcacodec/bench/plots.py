@@ -24,7 +24,7 @@ from dcacodec.metrics.curves import Curve, bd_rate
 from dcacodec.plotting.plot import MUTED, PAPER, STYLE, Plot, save
 
 _COLOURS: Final = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c8c8c")
-"""Those of Okabe and Ito, which the colour-blind tell apart, without black and the yellow that fades on white."""
+"""The palette of Okabe and Ito, which is suitable for colour-blind readers, without black and yellow."""
 _MARKERS: Final = "os^Dvph<>X"
 _DASHES: Final = ((0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 1.5, 1.5, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
 _BITS: Final = ("#332288", "#6699cc", "#88ccee", "#117733", "#44aa99", "#999933", "#ddcc77", "#cc6677", "#aa4499")
@@ -50,7 +50,7 @@ class Series:
 
 
 def write_plots(results: Results, folder: Path, window: tuple[float, float] | None = None) -> list[Path]:
-    """Draw all that the results have the values for, each as PNG and as SVG, and give the files' paths.
+    """Draw all plots that the results have values for, as PNG and as SVG, and return the paths of the files.
 
     Args:
         window: bits per pixel from and to, which BD-rates are limited to.
@@ -62,7 +62,7 @@ def write_plots(results: Results, folder: Path, window: tuple[float, float] | No
 
 
 def draw(results: Results, window: tuple[float, float] | None = None) -> list[Plot]:
-    """The plots that the results have the values for (none without a picture that was coded); see `write_plots`."""
+    """The plots that the results have values for; none if no picture was coded."""
     with rc_context(STYLE):
         plots = [
             *(_rate_distortion(results, metric) for metric in results.metrics),
@@ -73,7 +73,7 @@ def draw(results: Results, window: tuple[float, float] | None = None) -> list[Pl
 
 
 def codec_series(results: Results) -> list[Series]:
-    """Of the measured codecs: solid lines with markers, the first of them the heaviest."""
+    """The styles of measured codecs: solid lines with markers, the first one the heaviest."""
     return [
         Series(
             _identifier("codec", codec.name),
@@ -93,7 +93,7 @@ def codec_series(results: Results) -> list[Series]:
 
 
 def anchor_series(results: Results) -> list[Series]:
-    """Of the published curves: dashed lines without markers."""
+    """The styles of published curves: dashed lines without markers."""
     return [
         Series(
             _identifier("anchor", anchor.curve.name),
@@ -110,7 +110,7 @@ def anchor_series(results: Results) -> list[Series]:
 
 
 def reference(results: Results) -> Curve | None:
-    """What bits are compared with where one codec has to be chosen: JPEG if measured, else another than the first."""
+    """The reference codec of BD-rates in plots: JPEG if measured, else another one than the first."""
     for codec in sorted(results.codecs, key=lambda codec: (codec.name != "jpeg", codec == results.codecs[0])):
         try:
             return results.curve(codec.name)
@@ -131,7 +131,7 @@ def _rate_distortion(results: Results, metric: str) -> Plot | None:
             lines.append((series, [bpp for bpp, _ in known], [y for _, y in known]))
     if not lines:
         return None
-    # The part where the first codec is; others go on where nothing is to be compared.
+    # Up to the largest rate of the first codec, which is the range of comparison.
     right = max(lines[0][1]) * 1.12
     if with_anchors:
         lines += [
@@ -213,7 +213,7 @@ def _rate_speed(results: Results, window: tuple[float, float] | None) -> Plot | 
 
 
 def _streams(results: Results) -> Plot | None:
-    """Bits by stream over the settings, for each codec that tells: as they are, and as parts of the file."""
+    """Bits by stream over the settings, absolute and as shares of the file, for each codec that reports streams."""
     rows = [
         (codec, means)
         for codec in results.codecs
@@ -248,7 +248,7 @@ def _streams(results: Results) -> Plot | None:
 
 
 def _left_out(results: Results) -> str:
-    """What is to be said of means over fewer pictures than there are."""
+    """The remark on settings at which a picture failed."""
     return " Settings at which a picture failed are left out." if results.failures else ""
 
 

@@ -1,4 +1,4 @@
-"""What a benchmark prints, and the files that it writes."""
+"""The report of a benchmark: its text and its files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Window = tuple[float, float]
 def write_report(
     results: Results, exhibits: Sequence[Exhibit], folder: Path, method: Method, window: Window | None
 ) -> str:
-    """Write all files of a report into a folder, and give its text.
+    """Write all files of a report to a folder, and return its text.
 
     Raises:
         OSError: a file cannot be written.
@@ -47,12 +47,12 @@ def write_report(
 
 
 def file_stem(name: str) -> str:
-    """The name of a codec as that of a file."""
+    """The name of a codec as a file name."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name)
 
 
 def as_json(results: Results, compared: Sequence[Opponent], window: Window | None) -> dict[str, Any]:
-    """The BD-rates, with all that they were taken over."""
+    """The BD-rates, with the ranges that they were computed over."""
     return {
         "codec": results.codecs[0].name,
         "dataset": results.dataset,
@@ -146,7 +146,7 @@ def _table(columns: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
 
 
 def _order(results: Results, codec: MeasuredCodec) -> list[str]:
-    """Whether bytes and PSNR rise with the setting."""
+    """Lines that say whether bytes and quality rise with the setting."""
     means = results.whole(codec.name)
     settings = [mean.setting for mean in means]
     found = {(sample.picture, sample.setting): sample for sample in results.samples if sample.codec == codec.name}

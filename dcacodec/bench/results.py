@@ -1,4 +1,4 @@
-"""What a benchmark measured, as plain data: what the measuring writes and the report reads. No torch here.
+"""The results of a benchmark, as plain data. No torch here.
 
 ::
 
@@ -24,12 +24,12 @@ class Sample:
     Attributes:
         picture: its name within the dataset.
         codec: name of the codec.
-        setting: what the codec was asked for, its quality as a rule.
+        setting: of the codec, usually its quality.
         width, height: pixels.
         size: bytes of the file.
         quality: by name of the metric, see `METRICS`; None where the picture is too small for it.
         encode, decode: seconds of wall time, the median of the repetitions, models loaded before.
-        streams: bytes by stream, "header" for all that is in none; empty for codecs that do not tell.
+        streams: bytes by stream, with "header" for the rest; empty if the codec does not report streams.
     """
 
     picture: str
@@ -54,8 +54,8 @@ class Mean:
     """One codec at one setting: the means of the pictures' own values, field by field as in `Sample`.
 
     Attributes:
-        setting: what the codec was asked for.
-        pictures: how many pictures the means are over.
+        setting: of the codec.
+        pictures: number of pictures.
         bpp, encode, decode: as in `Sample`.
         quality: by name of the metric; None unless every picture has a value.
         streams: bits per pixel by stream.
@@ -97,7 +97,7 @@ class MeasuredCodec:
 
     Attributes:
         name: short and unique: "dcacodec", "webp".
-        label: for people: "dcacodec small-0318394c", "WebP (libwebp 1.6)".
+        label: description, such as "dcacodec small-0318394c" or "WebP (libwebp 1.6)".
         settings: those measured, from the smallest files to the largest.
         memory: peak bytes of a fresh process that codes and decodes one picture, less what it holds before; None if not
             measured.

@@ -1,4 +1,4 @@
-"""A benchmark from its plan to its results.
+"""Execution of a benchmark: from a plan to results.
 
 ::
 
@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from dcacodec.bench import measure
 from dcacodec.bench.codec import BenchCodec, CodecOptions
-from dcacodec.bench.datasets import Dataset, Member, Tell
+from dcacodec.bench.datasets import Dataset, Member, Warn
 from dcacodec.bench.metrics import METRICS
 from dcacodec.bench.page import Exhibit, Side
 from dcacodec.bench.results import Anchor, Failure, MeasuredCodec, Results, Sample
@@ -65,7 +65,7 @@ class BenchPlan:
     quiet: bool
 
     def task(self, codec: BenchCodec, member: Member, setting: float) -> measure.Measurement:
-        """Coding a picture."""
+        """The task of coding a picture."""
         return measure.Measurement(
             codec.name, self.options, member.name, member.path, setting, self.repeat, self.metrics
         )
@@ -76,11 +76,11 @@ class BenchPlan:
         return settings[len(settings) // 2]
 
 
-def run(plan: BenchPlan, journal: Journal, tell: Tell) -> Results:
-    """Measure all that is not in the journal yet.
+def run(plan: BenchPlan, journal: Journal, warn: Warn) -> Results:
+    """Measure everything that is not in the journal yet.
 
     Args:
-        tell: gets a line for each failure.
+        warn: called for each failure.
     """
     machine = describe_machine(plan)
 
@@ -103,7 +103,7 @@ def run(plan: BenchPlan, journal: Journal, tell: Tell) -> Results:
 
     def failed(number: int, failure: Failure) -> None:
         failures[number] = failure
-        tell(f"{failure.codec} at {failure.setting:g} failed on {failure.picture}: {failure.reason}")
+        warn(f"{failure.codec} at {failure.setting:g} failed on {failure.picture}: {failure.reason}")
 
     missing = [number for number in range(len(wanted)) if number not in samples]
     with tempfile.TemporaryDirectory(prefix="dcacodec-bench-") as folder, _bar(plan, len(wanted), len(samples)) as bar:
@@ -152,7 +152,7 @@ def _bar(plan: BenchPlan, total: int, done: int) -> Any:
 
 
 def _spread(work: Any, tasks: Sequence[tuple[Any, ...]], plan: BenchPlan) -> Generator[tuple[int, Any], None, None]:
-    """The place of each task and its result as they come; a task that no process survives has a `Failure`, too."""
+    """Index and result of each task as they become ready; a task that kills its process has a `Failure` as result."""
     make = partial(measure.worker, work, plan.options.threads)
     with closing(pool.run(enumerate(tasks), make, plan.jobs)) as results:
         for (index, (task, *_)), result in results:
@@ -160,13 +160,13 @@ def _spread(work: Any, tasks: Sequence[tuple[Any, ...]], plan: BenchPlan) -> Gen
             yield index, Failure(task.codec, task.picture, task.setting, str(result)) if lost else result
 
 
-def showcase(plan: BenchPlan, results: Results, count: int, tell: Tell) -> tuple[Exhibit, ...]:
+def showcase(plan: BenchPlan, results: Results, count: int, warn: Warn) -> tuple[Exhibit, ...]:
     """Decoded pictures at matched bytes, `SHOWCASE_BPP`, of each codec: those where the first codec loses most.
 
     Args:
         results: of the plan. Where nothing in them can be compared, pictures are taken evenly spaced.
         count: of pictures.
-        tell: gets a line for each codec that failed.
+        warn: called for each codec that failed.
     """
     by_name = {member.name: member for member in plan.dataset.pictures}
     worst = [by_name[deficit.picture] for deficit in deficits(results)[1]]
@@ -182,7 +182,7 @@ def showcase(plan: BenchPlan, results: Results, count: int, tell: Tell) -> tuple
         for index, result in searched:
             number, codec = wanted[index]
             if isinstance(result, Failure):
-                tell(f"{codec.name} failed on {result.picture}, which is to be shown: {result.reason}")
+                warn(f"{codec.name} failed on {result.picture}, which is to be shown: {result.reason}")
             else:
                 found[number, codec.name] = result
             bar.update()
@@ -204,7 +204,7 @@ def spaced(length: int, count: int) -> list[int]:
 
 
 def describe_machine(plan: BenchPlan) -> dict[str, str]:
-    """What it runs on, and how."""
+    """The hardware, the versions of software, and the options of a benchmark."""
     facts = {
         "processor": _processor(),
         "cores": str(os.cpu_count()),

@@ -1,6 +1,6 @@
 """Results as files: all of them as one JSON file, curves in CompressAI's format, CSV, and the journal of a run.
 
-The journal has a JSON object a line, written as soon as something was measured, so that a run can go on after any end.
+The journal has a JSON object per line, written after each measurement, so that an interrupted run can be resumed.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ FORMAT: Final = "dcacodec-bench-2"
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    write_atomically(path, lambda file: file.write(text.encode("utf-8", "replace")))  # names may be no text at all
+    """Write a text file atomically."""
+    write_atomically(path, lambda file: file.write(text.encode("utf-8", "replace")))  # file names may not be UTF-8
 
 
 # -------------------------------------------------------------------------------------------------------- all results
@@ -45,13 +45,13 @@ def load_results(path: Path) -> Results:
     """Read what `save_results` wrote.
 
     Raises:
-        BenchError: the file is no such one.
+        BenchError: the file is not a results file.
         OSError: it cannot be read.
     """
     try:
         content = json.loads(path.read_text("utf-8"))
         if content.pop("format") != FORMAT:
-            raise ValueError("it is of another format")
+            raise ValueError("it has another format")
         return Results(
             dataset=content["dataset"],
             pictures=tuple(content["pictures"]),
@@ -68,11 +68,11 @@ def load_results(path: Path) -> Results:
             machine=content["machine"],
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise BenchError(f"{path} is not a file of results: {error}") from error
+        raise BenchError(f"{path} is not a results file: {error}") from error
 
 
 def sample_to_json(sample: Sample) -> dict[str, Any]:
-    """JSON has no infinity, which the PSNR of equal pictures is: it becomes a text."""
+    """A sample for JSON. Infinity, the PSNR of equal pictures, becomes a string, since JSON does not have it."""
     quality = {
         name: value if value is None or math.isfinite(value) else str(value) for name, value in sample.quality.items()
     }
@@ -89,7 +89,7 @@ def sample_from_json(content: Mapping[str, Any]) -> Sample:
 
 
 def as_compressai(results: Results, codec: MeasuredCodec) -> dict[str, Any]:
-    """The curve of a codec in CompressAI's results format, with what else was measured under further names."""
+    """The curve of a codec in CompressAI's results format, with the other measurements as additional fields."""
     means = results.means(codec.name)
     columns: dict[str, list[float | None]] = {
         "setting": [mean.setting for mean in means],
@@ -118,14 +118,14 @@ def _finite(value: float | None) -> float | None:
 
 
 def _pictures(means: tuple[Mean, ...], count: int) -> str:
-    """How many pictures the points are over."""
+    """The number of pictures of the points, as text."""
     if all(mean.pictures == count for mean in means):
         return f"{count} pictures"
     return f"{', '.join(str(mean.pictures) for mean in means)} of {count} pictures"
 
 
 def as_csv(results: Results) -> str:
-    """A row for every picture at every setting. What was not measured is empty."""
+    """A CSV table with a row for every picture at every setting. Values that were not measured are empty."""
     streams = list(dict.fromkeys(stream for sample in results.samples for stream in sample.streams))
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
@@ -146,16 +146,16 @@ def as_csv(results: Results) -> str:
 
 
 class Journal:
-    """What was measured so far, by a key of all that decides it.
+    """The measurements so far, by a key that is a digest of everything they depend on.
 
-    Lines that cannot be read are skipped: the last one is torn where a run was killed while writing it.
+    Invalid lines are skipped: a run that was killed may leave an incomplete one.
     """
 
     def __init__(self, path: Path) -> None:
-        """Read what is in the file.
+        """Read the journal.
 
         Raises:
-            OSError: there is such a file, but it cannot be read.
+            OSError: it exists, but cannot be read.
         """
         self._path = path
         self._found = dict(self._entries())
@@ -177,11 +177,11 @@ class Journal:
         return self._found[key]
 
     def get(self, key: str) -> Any:
-        """The value, None if there is none."""
+        """The value of a key, None if there is none."""
         return self._found.get(key)
 
     def add(self, key: str, value: Any) -> None:
-        """Keep a value, made of what JSON knows.
+        """Add a value, which must be representable in JSON.
 
         Raises:
             OSError: it cannot be written.

@@ -1,4 +1,4 @@
-"""What the table, the plots and the page all say of results: conventions, BD-rates, speeds."""
+"""Values that tables, plots and the page have in common: conventions, BD-rates, speeds."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ CONVENTIONS: Final = (
     "Times: wall time with the codec loaded, the median of the repetitions.",
     "Peak memory: of a fresh process that codes and decodes one picture, less what it held before.",
 )
-"""How all figures are taken but for the qualities, a sentence each."""
+"""The conventions of all figures except qualities, a sentence each."""
 
 
 def conventions(results: Results) -> list[str]:
-    """How all figures of these results are taken, a sentence each."""
+    """The conventions of all figures of these results, a sentence each."""
     return [*CONVENTIONS, *(f"{METRICS[name].title}: {METRICS[name].convention}." for name in results.metrics)]
 
 
