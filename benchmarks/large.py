@@ -78,7 +78,7 @@ def draw(path: str, width: int, height: int) -> None:
 
 
 def _mirrored(side: int, length: int) -> Any:
-    """0, 1, .. side - 1, side - 1, .. 1, 0, 0, 1, ..: so many indices."""
+    """The indices 0, 1, .. side - 1, side - 1, .. 1, 0, 0, 1, .. up to a length."""
     import numpy as np
 
     place = np.arange(length) % (2 * side)

@@ -1,4 +1,4 @@
-"""Draw crops of a picture as several codecs code it in equally many bytes.
+"""Draw crops of a picture coded by several codecs at equal size.
 
     python scripts/comparison.py docs/comparison.png
 
@@ -27,7 +27,7 @@ MARGIN = 26
 
 
 def largest_within(codec: BenchCodec, pixels: Pixels, limit: int) -> bytes:
-    """The largest file of at most so many bytes, by bisection over the settings."""
+    """The largest file of at most ``limit`` bytes, by bisection over the settings."""
     low, high = 0, len(codec.scale)
     best = codec.encode(pixels, codec.scale[0])
     while low < high:
@@ -42,15 +42,17 @@ def largest_within(codec: BenchCodec, pixels: Pixels, limit: int) -> bytes:
 
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--picture", type=click.Path(exists=True, dir_okay=False), help="A picture file.  [default: astronaut]")
+@click.option("--picture", type=click.Path(exists=True, dir_okay=False), help="Picture file.  [default: astronaut]")
 @click.option(
     "--bpp", type=click.FloatRange(0.05), default=0.25, show_default=True, help="Bits per pixel of the files."
 )
-@click.option("--codecs", default="dcacodec,avif,jxl,jpeg", show_default=True, help="Names as for `dcacodec bench`.")
-@click.option("--crop", default="150,20,210,210", show_default=True, metavar="X,Y,W,H", help="The part to show.")
-@click.option("--zoom", type=click.IntRange(1, 8), default=1, show_default=True, help="Pixels for each pixel.")
+@click.option(
+    "--codecs", default="dcacodec,avif,jxl,jpeg", show_default=True, help="Names of codecs, see `dcacodec bench`."
+)
+@click.option("--crop", default="150,20,210,210", show_default=True, metavar="X,Y,W,H", help="Crop to show.")
+@click.option("--zoom", type=click.IntRange(1, 8), default=1, show_default=True, help="Factor of enlargement.")
 def main(out: Path, picture: str | None, bpp: float, codecs: str, crop: str, zoom: int) -> None:
-    """Draw the crops beside each other into OUT, a PNG."""
+    """Draw the crops side by side to OUT, a PNG file."""
     pixels = read_picture(picture).pixels if picture else skimage.data.astronaut()
     limit = round(bpp * pixels.shape[0] * pixels.shape[1] / 8)
     left, top, width, height = map(int, crop.split(","))

@@ -102,7 +102,7 @@ class Finding:
 
 
 class Finished(BaseException):
-    """A file took too long. No `Exception`, so that nothing on the way takes it for one of its own."""
+    """A file took too long. Not an `Exception`, so that no other code catches it."""
 
 
 # -------------------------------------------------------------------------------------------------- samples and changes
@@ -479,7 +479,7 @@ class Verdict:
 
 
 class Jury:
-    """Judges files in a process of its own, whose memory it limits."""
+    """Checks files in a separate process with limited memory."""
 
     def __init__(self, seconds: float) -> None:
         signal.signal(signal.SIGALRM, _too_long)

@@ -1,4 +1,4 @@
-"""JPEG as jpegli writes it: with adaptive quantisation, in files that any JPEG decoder reads."""
+"""jpegli as a codec of benchmarks: JPEG files with adaptive quantisation."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _PACKAGE: Final = "pyjpegli"
 
 
 def jpegli_is_installed() -> bool:
-    """Whether the package that has it is."""
+    """Whether the package pyjpegli is installed."""
     return importlib.util.find_spec(_PACKAGE) is not None
 
 
 class Jpegli(BenchCodec):
-    """The package pyjpegli, which always subsamples colours; Pillow decodes."""
+    """The encoder of pyjpegli, which always subsamples chroma, and the decoder of Pillow."""
 
     name = JPEGLI
     settings = (5.0, 10.0, 20.0, 35.0, 50.0, 65.0, 80.0, 90.0, 95.0)
@@ -37,16 +37,16 @@ class Jpegli(BenchCodec):
         self._package: Any = importlib.import_module(_PACKAGE)
 
     def identity(self, setting: float) -> str:
-        """By package."""
+        """Identified by the versions of the packages."""
         return f"{self.label} Pillow {version_of('pillow')} {setting:g}"
 
     def encode(self, pixels: Pixels, setting: float) -> bytes:
-        """At a quality."""
+        """Encode at a quality."""
         height, width = pixels.shape[:2]
         data: bytes = self._package.encode(pixels.tobytes(), width, height, int(setting))
         return data
 
     def decode(self, data: bytes) -> Pixels:
-        """By Pillow's JPEG decoder."""
+        """Decode with Pillow."""
         with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
             return np.array(image.convert("RGB"))

@@ -115,7 +115,7 @@ class Anchor:
 
     Attributes:
         curve: named after it ("vtm").
-        source: where the figures come from, for people.
+        source: description of where the figures come from.
     """
 
     curve: Curve

@@ -63,7 +63,7 @@ class Opponent:
 
     Attributes:
         name: of the codec or published curve.
-        label: the same for people.
+        label: its description.
         source: of a published curve; None for a codec measured here.
         by_metric: the comparison by name of the metric; published curves are compared by PSNR only.
     """

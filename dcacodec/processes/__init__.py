@@ -1,1 +1,1 @@
-"""Work in other processes of this machine. No knowledge of pictures here."""
+"""Worker processes on this machine, independent of pictures."""

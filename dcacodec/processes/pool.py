@@ -1,8 +1,8 @@
 """A pool of processes that survives the death of any of them.
 
-Each process is sent one job at a time, so that it is known which job it died with. (`concurrent.futures` gives up all
-that is waiting when a process of its pool dies, and cannot tell what it worked on.) Processes are spawned, not forked:
-threads do not survive a fork, and locks that they hold stay locked.
+Each process gets one job at a time, so that the job of a dead process is known. (`concurrent.futures` gives up all
+waiting jobs when a process dies, and does not report what it was working on.) Processes are spawned, not forked,
+because threads do not survive a fork, and locks that they hold stay locked.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ J = TypeVar("J")
 R = TypeVar("R")
 
 ATTEMPTS: Final = 2
-"""How many processes may die with a job. One may be killed by accident; a second one says that it is the job."""
+"""Number of processes that may die with a job. One may be killed by accident; a second one means it is the job."""
 
 _GRACE_SECONDS: Final = 10.0
-"""How long a process that is told to end may take: to leave a computation and remove the file it was writing."""
+"""Time that a terminated process may take to leave a computation and remove the file it was writing."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class Lost:
     """The outcome of a job that no process survived.
 
     Attributes:
-        attempts: how many processes died with it.
-        code: exit code of the last one; below 0 the negative number of the signal that killed it.
-        seconds: the limit that the job exceeded, if that is why the process was killed.
+        attempts: number of processes that died with it.
+        code: exit code of the last one, or the negative number of the signal that killed it.
+        seconds: the time limit, if the job exceeded it.
     """
 
     attempts: int
@@ -58,7 +58,7 @@ class Lost:
 
 @dataclass
 class _Task(Generic[J]):
-    """A job, and how many processes have died with it."""
+    """A job, and the number of processes that have died with it."""
 
     job: J
     deaths: int = 0
@@ -66,7 +66,7 @@ class _Task(Generic[J]):
 
 @dataclass
 class _Member(Generic[J]):
-    """A process, the task that it has, since when (monotonic seconds), and whether it was killed for being late."""
+    """A process, its task, when that started (monotonic seconds), and whether it was killed at the time limit."""
 
     process: BaseProcess
     task: _Task[J] | None = None
@@ -81,14 +81,14 @@ class _Ready:
 
 @dataclass(frozen=True)
 class _Result(Generic[R]):
-    """What came of a job."""
+    """The result of a job."""
 
     value: R
 
 
 @dataclass(frozen=True)
 class _Raised:
-    """An error that ends all of the work."""
+    """An error that ends the work of all processes."""
 
     error: Exception
 
@@ -100,23 +100,23 @@ def run(
     timeout: float | None = None,
     attempts: int = ATTEMPTS,
 ) -> Generator[tuple[J, R | Lost], None, None]:
-    """Do all jobs; each comes back with its outcome as soon as that is there, in any order.
+    """Do all jobs; yields each job with its outcome, in the order in which they finish.
 
-    A process that dies is replaced, and its job done again. When the generator is closed, or an exception is raised
-    where it waits (Ctrl-C), the processes get SIGTERM, which raises `SystemExit` in them, so that they can clean up.
-    They do not get SIGINT. When this process is killed, they end with the job they have.
+    A process that dies is replaced, and its job is retried. When the generator is closed, or an exception is raised in
+    it (Ctrl-C), the processes get SIGTERM, which raises `SystemExit` in them, so that they can clean up. They do not
+    get SIGINT. When this process is killed, they end after their current job.
 
     Args:
-        jobs: what to do; taken when it is needed.
-        make: runs once in each process, and gives the function that does a job there. It is pickled, as jobs and
-            outcomes are.
-        processes: at most so many at a time, 1 or more.
-        timeout: seconds that a job may take; its process is killed after that. None for no limit.
-        attempts: how many processes may die with a job before it is `Lost`.
+        jobs: to do; an iterable that is consumed on demand.
+        make: runs once in each process, and returns the function that does jobs there. It is pickled, as are jobs and
+            outcomes.
+        processes: maximum number of processes, 1 or more.
+        timeout: seconds after which the process of a job is killed. None for no limit.
+        attempts: number of processes that may die with a job before it is `Lost`.
 
     Raises:
         WorkerError: `make` raised an exception, or a process died before its first job.
-        Exception: whatever the function raised.
+        Exception: any exception of the function.
     """
     source = map(_Task, jobs)
     waiting: deque[_Task[J]] = deque(islice(source, processes))
@@ -152,7 +152,7 @@ def run(
                 waiting.extend(islice(source, 0 if waiting else 1))
                 if waiting:
                     member.task, member.since = waiting.popleft(), time.monotonic()
-                    with suppress(OSError):  # it died meanwhile: the next look at it tells
+                    with suppress(OSError):  # the process has died, which is detected below
                         connection.send(member.task.job)
                 else:
                     del members[connection]
@@ -171,7 +171,7 @@ def run(
 
 
 def _readable(members: dict[Connection, _Member[Any]], timeout: float | None) -> Iterator[Connection]:
-    """Wait until a process has sent something or died, and give those that have. Kills the ones that take too long."""
+    """Wait until processes have sent a message or died, and yield these. Kills processes that exceed the time limit."""
     remaining = None
     if timeout is not None:
         now = time.monotonic()
@@ -188,11 +188,11 @@ def _readable(members: dict[Connection, _Member[Any]], timeout: float | None) ->
 
 
 def _start(members: dict[Connection, _Member[J]], make: Callable[[], Callable[[J], R]]) -> None:
-    """Start a process. SIGINT is for the parent, which ends the others: it is blocked there from the first moment."""
+    """Start a process, in which SIGINT is blocked from the beginning: the parent handles it and ends the others."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, make), name="dcacodec-worker", daemon=True)
-    resource_tracker.ensure_running()  # it sets the mask of signals itself
+    resource_tracker.ensure_running()  # it changes the signal mask
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         process.start()
@@ -203,7 +203,7 @@ def _start(members: dict[Connection, _Member[J]], make: Callable[[], Callable[[J
 
 
 def _end(process: BaseProcess) -> None:
-    """Wait for the end of a process that was told to end."""
+    """Wait for the end of a terminated process."""
     process.join(_GRACE_SECONDS)
     if process.is_alive():
         process.kill()
@@ -211,7 +211,7 @@ def _end(process: BaseProcess) -> None:
 
 
 def _serve(connection: Connection, make: Callable[[], Callable[[J], R]]) -> None:
-    """The other process: tells that it is ready, then does what it is sent until the connection is closed."""
+    """The main function of a process: reports that it is ready, then does jobs until the connection is closed."""
     signal.signal(signal.SIGTERM, _leave)
     try:
         with suppress(EOFError, OSError):  # the parent has closed the connection, or is gone
@@ -223,7 +223,7 @@ def _serve(connection: Connection, make: Callable[[], Callable[[J], R]]) -> None
             connection.send(_Ready())
             while True:
                 connection.send(_outcome(work, connection.recv()))
-    finally:  # it ends now: another signal (a group of processes gets two) would only break that off
+    finally:  # a second signal (a process group may get two) must not interrupt the end
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
