@@ -312,7 +312,7 @@ def test_malformed_file_raises_its_own_error(error: type[errors.DcaError], data:
 def test_every_prefix_is_truncated(container: Container) -> None:
     data = pack(container)
     for length in range(len(data)):
-        with pytest.raises(errors.TruncatedError, match=f"more than its {length} bytes"):
+        with pytest.raises(errors.TruncatedError, match=f"it has only {length} bytes"):
             parse(data[:length])
 
 

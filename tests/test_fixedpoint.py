@@ -256,5 +256,5 @@ def test_weights_that_add_up_to_too_much_are_not_published() -> None:
     model = drawn_model(TINY, seed=3)
     model.entropy.head = Linear(512, model.entropy.head.out_features)
     torch.nn.init.constant_(model.entropy.head.weight, 4.0)
-    with pytest.raises(WeightsError, match=r"^entropy\.head\.weight: the weights of an output"):
+    with pytest.raises(WeightsError, match=r"^entropy\.head\.weight: the sum of the weights of an output"):
         export(model)
