@@ -10,7 +10,7 @@ real files, each of which is measured separately::
     tables           integer tables of counts with escapes, instead of the Gaussian
     bytes            the streams as they are in the file
 
-    python benchmarks/fixed_point_loss.py models/small-9f86d081.safetensors kodak/
+    python benchmarks/fixed_point_loss.py models/small-psnr-9f86d081.safetensors kodak/
 
 The floating-point network has the weights of the file, which are rounded to 2**-12; --checkpoint uses those of a
 training run instead. Skipped elements have no bits, in each network by its own levels. Prints sums over the pictures of

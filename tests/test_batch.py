@@ -23,7 +23,16 @@ from tiny import photo
 
 from dcacodec import Codec, read_picture
 from dcacodec.batch.local import run_in_processes
-from dcacodec.batch.plan import Job, Plan, Stamp, larger_than, make_plan, of_other_quality, remove_leftovers
+from dcacodec.batch.plan import (
+    Job,
+    Plan,
+    Stamp,
+    larger_than,
+    make_plan,
+    of_other_quality,
+    of_other_weights,
+    remove_leftovers,
+)
 from dcacodec.batch.report import Report
 from dcacodec.batch.work import Decoding, Encoding, MakeWorker, Outcome, Outcomes
 from dcacodec.cli.app import cli
@@ -490,6 +499,7 @@ def test_the_summary() -> None:
     assert report.facts() == {
         "done": 2,
         "skipped": 3,
+        "other_weights": 0,
         "other_quality": 2,
         "above_target": 1,
         "left_out": 5,
@@ -869,6 +879,7 @@ def test_files_of_another_quality_are_counted(tmp_path: Path) -> None:
     files[2].write_bytes(b"\x89PNG")
     files[3].touch()
     assert [of_other_quality(files, quality) for quality in (30, 90, 50)] == [1, 1, 2]
+    assert [of_other_weights(files, weights) for weights in ("00000000", "00000001")] == [0, 2]
 
 
 @pytest.mark.parametrize(

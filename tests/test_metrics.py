@@ -17,7 +17,7 @@ from dcacodec.metrics import ms_ssim as ms_ssim_module
 from dcacodec.metrics import ssimulacra2 as ssimulacra2_module
 from dcacodec.metrics.ms_ssim import ms_ssim
 from dcacodec.metrics.psnr import psnr
-from dcacodec.metrics.ssimulacra2 import distance, ssimulacra2
+from dcacodec.metrics.ssimulacra2 import distance, score, ssimulacra2
 
 Pixels = NDArray[np.uint8]
 Measure = Callable[[Tensor, Tensor], Tensor]
@@ -181,3 +181,7 @@ def test_gradients_are_finite_where_nothing_is_alike(measure: Measure) -> None:
         picture = start.requires_grad_()
         (gradient,) = torch.autograd.grad(measure(reference, picture).sum(), picture)
         assert torch.isfinite(gradient).all()
+
+
+def test_distances_and_scores_that_documents_name() -> None:
+    assert score(torch.tensor([0.0, 1.0, 20.0])).tolist() == pytest.approx([100, 83.6, 3.1], abs=0.05)

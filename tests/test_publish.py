@@ -15,11 +15,12 @@ from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load as load_tensors
-from tiny import TINY, drawn_model, photo
+from tiny import TINY, drawn_model, photo, published
 from torch import Tensor
 
 from dcacodec.cli.app import cli
 from dcacodec.codec.codec import Codec
+from dcacodec.codec.parallel import threads
 from dcacodec.coding import PythonCoder, ideal_bits
 from dcacodec.errors import UnknownModelError, WeightsError
 from dcacodec.files.atomic import write_atomically
@@ -600,3 +601,15 @@ def test_pictures_too_small_to_fit_to_are_left_out(model: DCA, tmp_path: Path) -
         for name, fit in (("with", [photo(63, 200, seed=4), large]), ("without", [large]))
     ]
     assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+@pytest.mark.slow
+def test_ranges_are_those_of_all_slices() -> None:
+    """Slices are coded by several threads: the largest activation of each is seen, whichever comes first."""
+    weights = published(drawn(TINY, seed=6))
+    picture = photo(1100, 2000)  # above two megapixels
+    with threads(1):
+        expected = activation_ranges(weights, [picture])
+    with threads(4):
+        for _ in range(3):
+            assert activation_ranges(weights, [picture]) == expected

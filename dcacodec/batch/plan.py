@@ -143,6 +143,11 @@ def of_other_quality(files: Iterable[Path], quality: int) -> int:
     return sum(header.quality != quality for header, _ in _glances(files))
 
 
+def of_other_weights(files: Iterable[Path], fingerprint: str) -> int:
+    """The number of `.dca` files made with other weights; other and unreadable files are not counted."""
+    return sum(header.fingerprint.hex() != fingerprint for header, _ in _glances(files))
+
+
 def larger_than(files: Iterable[Path], limit: Callable[[Header], int]) -> int:
     """The number of `.dca` files with more bytes than their `limit`; other and unreadable files are not counted."""
     return sum(size > limit(header) for header, size in _glances(files))

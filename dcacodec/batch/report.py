@@ -14,6 +14,7 @@ class Report:
 
     Attributes:
         skipped: number of files whose targets were up to date.
+        other_weights: how many of those were made with other weights than requested; 0 when decoding.
         other_quality: how many of those have another quality than requested; 0 with a target, and when decoding.
         above_target: how many of those exceed the target size or rate; 0 without one.
         left_out: number of files that were ignored because of their suffixes.
@@ -27,6 +28,7 @@ class Report:
     """
 
     skipped: int = 0
+    other_weights: int = 0
     other_quality: int = 0
     above_target: int = 0
     left_out: int = 0
@@ -60,6 +62,7 @@ class Report:
         return {
             "done": self.done,
             "skipped": self.skipped,
+            "other_weights": self.other_weights,
             "other_quality": self.other_quality,
             "above_target": self.above_target,
             "left_out": self.left_out,

@@ -12,7 +12,15 @@ from typing import Final
 import click
 from click.core import ParameterSource
 
-from dcacodec.batch.plan import DCA_SUFFIX, Plan, larger_than, make_plan, of_other_quality, remove_leftovers
+from dcacodec.batch.plan import (
+    DCA_SUFFIX,
+    Plan,
+    larger_than,
+    make_plan,
+    of_other_quality,
+    of_other_weights,
+    remove_leftovers,
+)
 from dcacodec.batch.report import Report
 from dcacodec.batch.work import Decoding, Encoding, MakeWorker, Outcome, Outcomes
 from dcacodec.cli.console import (
@@ -46,6 +54,7 @@ from dcacodec.cli.options import (
 )
 from dcacodec.errors import BatchError
 from dcacodec.network.config import Tuning
+from dcacodec.weights.registry import by_preset
 
 _ENCODING_ONLY: Final = (
     "quality",
@@ -204,7 +213,10 @@ def batch(
             report.above_target = larger_than(existing, partial(byte_limit, aim))
     elif not decoding:
         report.other_quality = of_other_quality(existing, quality)
+    if existing and not decoding:
+        report.other_weights = of_other_weights(existing, by_preset(preset, tune).digest[:8])
     for count, what in (
+        (report.other_weights, "made with other weights (--tune, --preset)"),
         (report.above_target, "larger than the target"),
         (report.other_quality, f"of another quality than {quality}"),
     ):

@@ -125,13 +125,14 @@ def encode(
     codec = Codec.load(preset, tune=tune, device=device)
     describe_codec(codec)
     start = time.perf_counter()
-    if aim is None:
-        with progress_bar("iteration" if effort else "slice") as progress:
-            data = codec.encode(picture, quality=quality, effort=effort, progress=progress)
-    else:
-        with progress_bar("try") as progress:
-            result = encode_to(codec, picture, aim, effort=effort, progress=progress)
-        data = result.data
+    with about(source):
+        if aim is None:
+            with progress_bar("iteration" if effort else "slice") as progress:
+                data = codec.encode(picture, quality=quality, effort=effort, progress=progress)
+        else:
+            with progress_bar("try") as progress:
+                result = encode_to(codec, picture, aim, effort=effort, progress=progress)
+            data = result.data
     seconds = time.perf_counter() - start
     write_file(target, lambda file: file.write(data))
     if aim is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from dcacodec.cli.console import print_result
-from dcacodec.cli.options import DEVICE, QUIET, VERBOSE
+from dcacodec.cli.options import DEVICE, QUIET
 from dcacodec.codec.selftest import checks
 
 
@@ -18,7 +18,6 @@ Examples:
 )
 @DEVICE
 @QUIET
-@VERBOSE
 @click.pass_context
 def selftest(context: click.Context, device: str) -> None:
     """Verify bit-exact decoding on this machine.

@@ -8,7 +8,7 @@ import click
 
 from dcacodec.cli.console import is_quiet
 from dcacodec.cli.options import QUIET, parse_size
-from dcacodec.network.config import PRESETS
+from dcacodec.network.config import PRESETS, TUNINGS
 
 
 @click.command(
@@ -16,7 +16,7 @@ from dcacodec.network.config import PRESETS
     epilog="""\b
 Examples:
   dcacodec train photos/ --run runs/first --max-minutes 120 --validation held-out/
-  dcacodec train scans/ --run runs/scans --max-minutes 60 --learning-rate 5e-4 --resume small-9f86d081.safetensors
+  dcacodec train scans/ --run runs/scans --max-minutes 60 --learning-rate 5e-4 --resume small-psnr-9f86d081.safetensors
   torchrun --nproc-per-node 2 -m -- dcacodec train photos/ --run runs/first --max-minutes 120
 """,
 )
@@ -47,7 +47,7 @@ Examples:
 )
 @click.option(
     "--tune",
-    type=click.Choice(["psnr", "visual"]),
+    type=click.Choice(TUNINGS),
     default="psnr",
     help="Distortion in the loss: squared error, or a mixture of squared error and the SSIMULACRA 2 distance.",
 )

@@ -2,9 +2,6 @@
 
 from typing import Final
 
-from dcacodec.network.config import TUNINGS, Tuning
-
 QUALITY: Final = 50
 EFFORT: Final = 0
 PRESET: Final = "small"
-TUNE: Final[Tuning] = TUNINGS[0]

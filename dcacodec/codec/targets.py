@@ -105,7 +105,7 @@ class MinSsimulacra2:
 
         if min(original.shape[:2]) < SMALLEST_SIDE:
             raise ImageError(f"SSIMULACRA 2 needs pictures of at least {SMALLEST_SIDE}x{SMALLEST_SIDE} pixels")
-        pair = (torch.from_numpy(pixels)[None].float() / 255 for pixels in (original, decoded))
+        pair = (torch.from_numpy(pixels.copy())[None].float() / 255 for pixels in (original, decoded))
         with torch.inference_mode():
             return ssimulacra2(*pair).item()
 

@@ -52,7 +52,6 @@ def turn_upright(image: Image.Image, original: Image.Image | None = None) -> byt
     If the image is a copy, `original` provides the tags of a TIFF file.
     """
     stored = image.im
-    stored = image.im
     try:
         raw = image.info.get("exif")
         tags = (original if original is not None and original.format == "TIFF" else image).getexif()

@@ -85,7 +85,7 @@ def score(distance: Tensor) -> Tensor:
 
 
 def distance(reference: Tensor, picture: Tensor, epsilon: float = 0.0) -> Tensor:
-    """The weighted sum of norms inside SSIMULACRA 2: (B,), 0 for equal pictures, about 1 at a score of 83, 20 at -14.
+    """The weighted sum of norms inside SSIMULACRA 2: (B,), 0 for equal pictures, about 1 at a score of 83, 20 at 3.
 
     Args:
         reference, picture: (B, H, W, 3) sRGB in 0..1; values outside are clipped.

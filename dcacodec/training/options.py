@@ -81,6 +81,8 @@ class TrainingOptions:
             raise ValueError("batch and warm-up must be at least 1")
         if self.mse_share is not None:
             Distortion(self.mse_share)  # refuses what is out of range
+            if self.tune == "psnr" and self.mse_share != 1:
+                raise ValueError("the tuning psnr is squared error alone: its share is 1")
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise ValueError(f"the precision must be auto, float32 or bfloat16, not {self.precision!r}")
 

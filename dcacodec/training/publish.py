@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -72,11 +73,14 @@ def activation_ranges(weights: Weights, pictures: Sequence[NDArray[np.uint8]]) -
         WeightsError: one reaches the clamp at `ACTIVATION_LIMIT`.
     """
     largest: dict[str, float] = {}
+    updating = Lock()
 
     def record(name: str, *tensors: object) -> None:
         for tensor in tensors:
             if isinstance(tensor, Tensor) and is_exact(tensor):
-                largest[name] = max(largest.get(name, 0.0), tensor.abs().max().item())
+                value = tensor.abs().max().item()
+                with updating:  # the slices of a large picture are coded by several threads
+                    largest[name] = max(largest.get(name, 0.0), value)
 
     def watch_module(name: str) -> Any:
         return lambda module, arguments, output: record(name, *arguments, output)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import numpy as np
@@ -94,19 +95,19 @@ def export(model: DCA, levels: CdfTable | None = None, provenance: Provenance = 
     Raises:
         WeightsError: a weight does not fit its format.
     """
-    config = model.config
+    config, model = model.config, copy.deepcopy(model).cpu()
     tensors: dict[str, Tensor] = {}
     for name, value in model.state_dict().items():
-        value = value.detach().cpu()
+        value = value.detach()
         tensors[name] = _fixed(name, value) if name.startswith("entropy.") else _floating(name, value)
     tables = {"y": levels or gaussian_levels()}
-    tables |= {letter: prior_table(model.priors[letter].cpu()) for letter in config.order}  # type: ignore[arg-type]
+    tables |= {letter: prior_table(model.priors[letter]) for letter in config.order}  # type: ignore[arg-type]
     for name, table in tables.items():
         for part in ("cdf", "low", "shift"):
             tensors[f"table.{name}.{part}"] = torch.from_numpy(np.asarray(getattr(table, part)).astype(np.int32))
     with torch.no_grad():
         position = torch.tensor([config.anchor_position(quality) for quality in QUALITIES])
-        scales = model.cpu().scales(position)
+        scales = model.scales(position)
     for name, value, bits in zip(Scales._fields, scales, (SCALE_BITS, SCALE_BITS, ACTIVATION_BITS), strict=True):
         tensors[f"scales.{name}"] = _integers(f"scales.{name}", value[:, 0, 0], bits, 32)
     metadata = {"format": FORMAT, "config": json.dumps(config.to_dict())}

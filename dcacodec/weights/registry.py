@@ -149,7 +149,10 @@ def by_preset(preset: str, tune: Tuning | None = None, folder: Path | None = Non
 
     Raises:
         WeightsError: no such weights are published, or an index cannot be read or is damaged.
+        ValueError: that is no tuning.
     """
+    if tune is not None and tune not in TUNINGS:
+        raise ValueError(f"a tuning is {' or '.join(TUNINGS)}, not {tune!r}")
     for index in _lists(folder):
         tunings = index.presets.get(preset, {})
         for wanted in (tune,) if tune else TUNINGS:
