@@ -582,6 +582,7 @@ def test_there_and_back(pictures: Path, codec: Codec) -> None:
     assert facts == {
         "done": 3,
         "skipped": 0,
+        "other_weights": 0,
         "other_quality": 0,
         "above_target": 0,
         "left_out": 0,
