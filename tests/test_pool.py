@@ -10,11 +10,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dcacodec.errors import DcaError, WorkerError
+from dcacodec.processes import pool
 from dcacodec.processes.pool import Lost, run
 
 
@@ -77,6 +80,10 @@ class OddError(Exception):
 
 def fails_oddly() -> Callable[[object], None]:
     return fails(OddError(1, 2))
+
+
+def cannot_be_sent() -> Callable[[object], object]:
+    return lambda job: threading.Lock()
 
 
 def writes() -> Callable[[Path], None]:
@@ -158,9 +165,30 @@ def test_a_job_whose_process_dies_once_is_done_again(processes: int, tmp_path: P
 
 
 def test_a_job_that_takes_too_long_is_lost() -> None:
-    outcomes = dict(run([0.0, 300.0, 0.01], sleeps, 2, timeout=1, attempts=1))
-    assert outcomes == {0.0: 0.0, 300.0: Lost(1, -signal.SIGKILL, 1), 0.01: 0.01}
-    assert str(outcomes[300.0]) == "it took longer than 1 s"
+    outcomes = dict(run([0.0, 300.0, 0.01], sleeps, 2, timeout=3, attempts=1))
+    assert set(outcomes) == {0.0, 300.0, 0.01}
+    assert outcomes[300.0] == Lost(1, -signal.SIGKILL, 3)
+    assert str(outcomes[300.0]) == "it took longer than 3 s"
+
+
+def test_a_result_that_arrives_just_before_the_kill_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the killed process gets no further job."""
+    waits = 0
+
+    def wait_late(connections: list[Connection], timeout: float | None) -> list[Any]:
+        nonlocal waits
+        waits += 1
+        ready = wait(connections)
+        if waits == 2:  # the first process was ready, and has now sent its result: overlooked, until it is too late
+            time.sleep(0.1)
+            return []
+        return ready
+
+    monkeypatch.setattr(pool, "wait", wait_late)
+    outcomes = dict(run([2, 3, 4], squares, 1, timeout=0.05, attempts=1))
+    assert not any(isinstance(outcome, Lost) for outcome in outcomes.values())
+    assert {job: outcome[0] for job, outcome in outcomes.items()} == {2: 4, 3: 9, 4: 16}  # type: ignore[index]
+    assert outcomes[2][1] != outcomes[3][1] == outcomes[4][1]  # type: ignore[index]
 
 
 def test_an_error_of_the_work_ends_it() -> None:
@@ -168,6 +196,8 @@ def test_an_error_of_the_work_ends_it() -> None:
         list(run([1], partial(fails, LookupError("a mistake")), 1))
     with pytest.raises(RuntimeError, match=r"^OddError: 1 2$"):
         list(run([1], fails_oddly, 1))
+    with pytest.raises(TypeError, match=r"cannot pickle '_thread.lock' object"):
+        list(run([1], cannot_be_sent, 1))
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from itertools import islice
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from multiprocessing.reduction import ForkingPickler
 from types import FrameType
 from typing import Any, Final, Generic, NoReturn, TypeVar
 
@@ -116,7 +117,7 @@ def run(
 
     Raises:
         WorkerError: `make` raised an exception, or a process died before its first job.
-        Exception: any exception of the function.
+        Exception: any exception of the function, or of pickling its result.
     """
     source = map(_Task, jobs)
     waiting: deque[_Task[J]] = deque(islice(source, processes))
@@ -129,28 +130,27 @@ def run(
             for connection in _readable(members, timeout):
                 member = members[connection]
                 done = member.task
-                try:
-                    message = connection.recv()
-                except (EOFError, OSError):
+                message = _received(connection)
+                if isinstance(message, _Raised):
+                    raise message.error
+                if message is None or member.late:  # it may have been killed just after it had sent a result
                     del members[connection]
                     connection.close()
                     _end(member.process)
+                if message is None:
                     if done is None:
-                        raise WorkerError("a worker process ended before its first job") from None
+                        raise WorkerError("a worker process ended before its first job")
                     done.deaths += 1
                     if done.deaths < attempts:
                         waiting.appendleft(done)
                     else:
                         code = member.process.exitcode or 0
-                        yield done.job, Lost(done.deaths, code, timeout if member.late else None)
-                    waiting.extend(islice(source, 0 if waiting else 1))
+                        message = _Result(Lost(done.deaths, code, timeout if member.late else None))
+                waiting.extend(islice(source, 0 if waiting else 1))
+                if connection not in members:
                     if waiting:
                         _start(members, make)
-                    continue
-                if isinstance(message, _Raised):
-                    raise message.error
-                waiting.extend(islice(source, 0 if waiting else 1))
-                if waiting:
+                elif waiting:
                     member.task, member.since = waiting.popleft(), time.monotonic()
                     with suppress(OSError):  # the process has died, which is detected below
                         connection.send(member.task.job)
@@ -185,6 +185,14 @@ def _readable(members: dict[Connection, _Member[Any]], timeout: float | None) ->
     for connection in ready:
         assert isinstance(connection, Connection)
         yield connection
+
+
+def _received(connection: Connection) -> Any:
+    """The message of a process; None if it has died."""
+    try:
+        return connection.recv()
+    except (EOFError, OSError):
+        return None
 
 
 def _start(members: dict[Connection, _Member[J]], make: Callable[[], Callable[[J], R]]) -> None:
@@ -222,20 +230,21 @@ def _serve(connection: Connection, make: Callable[[], Callable[[J], R]]) -> None
                 return
             connection.send(_Ready())
             while True:
-                connection.send(_outcome(work, connection.recv()))
+                connection.send_bytes(_outcome(work, connection.recv()))
     finally:  # a second signal (a process group may get two) must not interrupt the end
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def _outcome(work: Callable[[J], R], job: J) -> _Result[R] | _Raised:
+def _outcome(work: Callable[[J], R], job: J) -> memoryview:
+    """The pickled `_Result` of a job, or the pickled `_Raised` of an error, also of one in pickling the result."""
     try:
-        return _Result(work(job))
+        return ForkingPickler.dumps(_Result(work(job)))
     except Exception as error:
         try:
             pickle.loads(pickle.dumps(error))
         except Exception:  # it cannot be sent
-            return _Raised(RuntimeError(f"{type(error).__name__}: {error}"))
-        return _Raised(error)
+            return ForkingPickler.dumps(_Raised(RuntimeError(f"{type(error).__name__}: {error}")))
+        return ForkingPickler.dumps(_Raised(error))
 
 
 def _leave(number: int, _frame: FrameType | None) -> NoReturn:
