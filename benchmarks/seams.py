@@ -37,7 +37,7 @@ from tqdm import tqdm
 
 from dcacodec.cli.bench import parse_qualities
 from dcacodec.codec.codec import Codec
-from dcacodec.images.picture import Picture
+from dcacodec.images.picture import Picture, Pixels
 from dcacodec.network.device import choose_device
 from dcacodec.weights.reader import read_weights
 
@@ -52,8 +52,6 @@ COST: Final = 0.05
 """dB: what coding in slices of this size may cost, over all pictures of a kind. 1 % of the bits are worth some 0.04."""
 BLOTCH: Final = 35.0
 """dB: the least PSNR of a slice of a smooth picture."""
-
-Pixels = NDArray[np.uint8]
 
 
 def _rounded(*bands: NDArray[np.float64]) -> Pixels:

@@ -11,33 +11,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-import numpy as np
 import skimage.data
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from dcacodec.bench.codec import BenchCodec, CodecOptions
+from dcacodec.bench.codec import CodecOptions
 from dcacodec.bench.codecs import open_codec
+from dcacodec.bench.measure import largest_within
 from dcacodec.images import read_picture
-
-Pixels = NDArray[np.uint8]
 
 TITLES = {"dcacodec": "dcacodec", "avif": "AVIF", "jxl": "JPEG XL", "webp": "WebP", "jpeg": "JPEG"}
 MARGIN = 26
-
-
-def largest_within(codec: BenchCodec, pixels: Pixels, limit: int) -> bytes:
-    """The largest file of at most ``limit`` bytes, by bisection over the settings."""
-    low, high = 0, len(codec.scale)
-    best = codec.encode(pixels, codec.scale[0])
-    while low < high:
-        middle = (low + high) // 2
-        data = codec.encode(pixels, codec.scale[middle])
-        if len(data) <= limit:
-            low, best = middle + 1, data
-        else:
-            high = middle
-    return best
 
 
 @click.command()
@@ -59,7 +42,12 @@ def main(out: Path, picture: str | None, bpp: float, codecs: str, crop: str, zoo
     shown = [("original", pixels)]
     for name in codecs.split(","):
         codec = open_codec(name, CodecOptions())
-        data = largest_within(codec, pixels, limit)
+        (found,) = largest_within(codec, pixels, (limit,))
+        if found is None:
+            click.echo(f"{name} is left out: its smallest file is larger than {limit} bytes", err=True)
+            continue
+        setting, data = found
+        codec.prepare(setting)
         print(f"{name}: {len(data)} of {limit} bytes")
         shown.append((f"{TITLES.get(name, name)}, {len(data):,} bytes", codec.decode(data)))
     sheet = Image.new("RGB", (len(shown) * width * zoom, height * zoom + MARGIN), "white")

@@ -90,7 +90,7 @@ def test_what_is_missing_is_left_out_or_refused(monkeypatch: pytest.MonkeyPatch)
         open_codec("jxl", CodecOptions())
     with pytest.raises(BenchError, match=r"^jpegli needs the package pyjpegli$"):
         open_codec("jpegli", CodecOptions())
-    known = "dcacodec, dcacodec-psnr, dcacodec:EFFORT, jpeg, .*, jpegli, compressai:MODEL"
+    known = "dcacodec, dcacodec-visual, dcacodec-psnr, dcacodec:EFFORT, jpeg, .*, jpegli, compressai:MODEL"
     with pytest.raises(BenchError, match=f"^no codec 'gif'; these are known: {known}$"):
         open_codec("gif", CodecOptions())
 
@@ -125,6 +125,12 @@ def test_ours_is_identified_by_its_weights(tmp_path: Path) -> None:
     other.write_bytes(WEIGHTS.read_bytes() + b"\0")
     assert one.identity(50) == Ours("dcacodec", CodecOptions(weights=WEIGHTS, threads=7)).identity(50)
     assert len({one.identity(50), one.identity(51), Ours("dcacodec", CodecOptions(weights=other)).identity(50)}) == 3
+
+
+@pytest.mark.parametrize("name", ["dcacodecx", "dcacodec-", "dcacodec-sharp", "dcacodec:0", "dcacodec:x"])
+def test_other_names_are_answered_with_the_known_ones(name: str) -> None:
+    with pytest.raises(BenchError, match=f"^no codec '{name}'; these are known: dcacodec, dcacodec-visual, "):
+        open_codec(name, CodecOptions(weights=WEIGHTS))
 
 
 def test_ours_without_weights() -> None:

@@ -13,11 +13,10 @@ from matplotlib.lines import Line2D
 from PIL import Image
 from synthetic import CODECS, EVIL, PICTURES, SETTINGS, STREAMS, results, sample
 
-from dcacodec.bench.metrics import ms_ssim_db
 from dcacodec.bench.plots import anchor_series, codec_series, draw, write_plots
 from dcacodec.bench.results import Anchor, Mean, MeasuredCodec, Results, Sample
 from dcacodec.bench.summary import deficits, opponents, speed
-from dcacodec.metrics.curves import Curve, bd_rate
+from dcacodec.metrics.curves import Curve, bd_rate, ms_ssim_decibels
 from dcacodec.plotting.plot import FAINT, INK, MUTED, PAPER, Plot
 
 NAMES = ["rate-psnr", "rate-ms-ssim", "rate-ssimulacra2", "rate-speed", "streams"]
@@ -136,7 +135,7 @@ def test_pictures_where_the_first_codec_loses_come_first() -> None:
 
 
 def test_decibels_and_speed() -> None:
-    assert ms_ssim_db(0.99) == pytest.approx(20, abs=1e-9) and ms_ssim_db(1.0) == math.inf
+    assert ms_ssim_decibels(0.99) == pytest.approx(20, abs=1e-9) and ms_ssim_decibels(1.0) == math.inf
     pair = [sample(0, 10.0, 0), sample(0, 10.0, 1)]
     assert speed(pair, "encode") == pytest.approx((300 * 200 + 400 * 200) / 1e6 / (2 * 0.12 * 1.1), rel=1e-12)
     assert speed(pair, "decode") == pytest.approx((300 * 200 + 400 * 200) / 1e6 / (2 * 0.125 * 1.1), rel=1e-12)

@@ -1,29 +1,36 @@
 """Measuring: each figure is what it is called."""
 
+import importlib.util
 import io
 import math
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 from tiny import WEIGHTS, photo
 
+import dcacodec.metrics
 from dcacodec.bench import measure
-from dcacodec.bench.codec import BenchCodec, CodecOptions, Pixels
+from dcacodec.bench.codec import BenchCodec, CodecOptions
 from dcacodec.bench.codecs import open_codec
-from dcacodec.bench.measure import Measurement
-from dcacodec.bench.metrics import METRICS
+from dcacodec.bench.datasets import files_dataset
+from dcacodec.bench.measure import Measurement, largest_within
+from dcacodec.bench.metrics import METRICS, Metric
 from dcacodec.bench.results import Failure, Sample
-from dcacodec.bench.run import spaced
+from dcacodec.bench.run import BenchPlan, run, spaced
+from dcacodec.bench.store import Journal, sample_to_json
 from dcacodec.codec.codec import Codec
 from dcacodec.errors import BenchError
-from dcacodec.images.picture import Picture
+from dcacodec.images.picture import Picture, Pixels
 from dcacodec.metrics.psnr import psnr
 
+ROOT = Path(__file__).resolve().parent.parent
 OURS = CodecOptions(weights=WEIGHTS, device="cpu")
 
 
@@ -40,6 +47,10 @@ def path(tmp_path: Path) -> Path:
     pixels = photo(40, 70)
     Image.fromarray(np.dstack((pixels, pixels[..., 0]))).save(tmp_path / "picture.png")
     return tmp_path / "picture.png"
+
+
+def open_any(name: str) -> BenchCodec:
+    return open_codec(name, OURS)
 
 
 def task(
@@ -189,6 +200,40 @@ def test_the_largest_file_that_is_not_above_the_target(name: str, path: Path) ->
     assert last is not None and last.setting == codec.scale[-1]
 
 
+class Linear(Slow):
+    """Its files have ten bytes at setting 1, twenty at 2, and so on. It has to be prepared for a setting."""
+
+    def encode(self, pixels: Pixels, setting: float) -> bytes:
+        assert self.calls[-1] == f"prepare {setting:g}"
+        return bytes(10 * int(setting))
+
+
+def test_the_largest_files_within_limits() -> None:
+    found = largest_within(Linear(), photo(8, 8), (9, 10, 25, 29, 30, 99))
+    assert found == (None, (1, bytes(10)), (2, bytes(20)), (2, bytes(20)), (3, bytes(30)), (3, bytes(30)))
+
+
+def test_the_comparison_leaves_out_what_does_not_fit(path: Path, tmp_path: Path) -> None:
+    spec = importlib.util.spec_from_file_location("comparison", ROOT / "scripts" / "comparison.py")
+    assert spec is not None and spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    jpeg, webp = (len(codec.encode(photo(40, 70), codec.scale[0])) for codec in map(open_any, ("jpeg", "webp")))
+    assert webp < jpeg
+    options = ["--picture", str(path), "--codecs", "jpeg,webp", "--crop", "0,0,30,20", "--bpp"]
+    for limit, names in ((jpeg - 1, ["webp"]), (jpeg, ["jpeg", "webp"])):
+        result = CliRunner().invoke(script.main, [str(tmp_path / "out.png"), *options, str(limit * 8 / (40 * 70))])
+        assert result.exit_code == 0, result.output
+        assert [line.partition(":")[0] for line in result.stdout.splitlines()] == names
+        assert result.stderr.splitlines() == [
+            f"{name} is left out: its smallest file is larger than {limit} bytes"
+            for name in ("jpeg", "webp")
+            if name not in names
+        ]
+        with Image.open(tmp_path / "out.png") as sheet:
+            assert sheet.size == ((1 + len(names)) * 30, 20 + script.MARGIN)
+
+
 @pytest.mark.parametrize(
     ("length", "count", "places"),
     [
@@ -234,6 +279,49 @@ def test_metrics_of_likeness(name: str) -> None:
         assert metric.measure(pixels[: side - 1], pixels[: side - 1]) is None
     with pytest.raises(ValueError, match="must be the same"):
         metric.measure(pixels, pixels[1:])
+
+
+def test_the_version_of_our_metrics_is_that_of_their_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = METRICS["ssimulacra2"].version()
+    copy = tmp_path / "metrics"
+    shutil.copytree(dcacodec.metrics.__path__[0], copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(dcacodec.metrics, "__path__", [str(copy)])
+    assert METRICS["ssimulacra2"].version() == before
+    with open(copy / "ssimulacra2.py", "a") as file:
+        file.write("# a change\n")
+    assert METRICS["ssimulacra2"].version() != before
+
+
+def test_the_version_of_a_metric_is_found_once_a_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be the digest of a large program."""
+    found = Sample("picture", "jpeg", 50, 70, 40, 100, {"psnr": 30.0}, 1.0, 1.0, {})
+
+    class Full(Journal):
+        """Everything has been measured."""
+
+        def __contains__(self, key: object) -> bool:
+            return True
+
+        def __getitem__(self, key: str) -> Any:
+            return sample_to_json(found)
+
+    asked: list[str] = []
+
+    def version(metric: Metric) -> str:
+        asked.append(metric.title)
+        return "1"
+
+    monkeypatch.setattr(Metric, "version", version)
+    monkeypatch.setattr(Metric, "is_outside", True)
+    codecs = open_any("jpeg"), open_any("webp")
+    plan = BenchPlan(
+        files_dataset("one", [path], quiet=True), codecs, {codec.name: codec.settings for codec in codecs}, OURS, (),
+        ("psnr", "ms-ssim"), 1, 1, quiet=True,
+    )  # fmt: skip
+    results = run(plan, Full(path.with_suffix(".jsonl")), pytest.fail)
+    assert len(results.samples) == sum(len(codec.settings) for codec in codecs)
+    assert results.machine["MS-SSIM"] == "1"
+    assert asked == ["PSNR", "MS-SSIM"]
 
 
 def test_a_program_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

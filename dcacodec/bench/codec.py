@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-Pixels = NDArray[np.uint8]
+from dcacodec.images.picture import Pixels
 
 OUR_QUALITIES: Final = (5.0, 20.0, 35.0, 50.0, 65.0, 80.0, 95.0)
 

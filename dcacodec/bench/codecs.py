@@ -5,9 +5,10 @@ from __future__ import annotations
 from dcacodec.bench.codec import BenchCodec, CodecOptions
 from dcacodec.bench.compressai_zoo import COMPRESSAI, CompressAI
 from dcacodec.bench.jpegli import JPEGLI, Jpegli, jpegli_is_installed
-from dcacodec.bench.own_codec import OURS, Ours
+from dcacodec.bench.own_codec import OUR_NAMES, OURS, Ours
 from dcacodec.bench.pillow_codecs import PILLOW_FORMATS, PillowCodec
 from dcacodec.errors import BenchError
+from dcacodec.network.config import TUNINGS
 
 
 def open_codec(name: str, options: CodecOptions) -> BenchCodec:
@@ -17,7 +18,7 @@ def open_codec(name: str, options: CodecOptions) -> BenchCodec:
         BenchError: there is none, or a package that it needs is missing.
         DcaError: the weights of dcacodec are missing.
     """
-    if name.startswith(OURS):
+    if OUR_NAMES.fullmatch(name):
         return Ours(name, options)
     if name in PILLOW_FORMATS:
         return PillowCodec(name, PILLOW_FORMATS[name], options.threads)
@@ -25,7 +26,8 @@ def open_codec(name: str, options: CodecOptions) -> BenchCodec:
         return Jpegli()
     if name.startswith(COMPRESSAI):
         return CompressAI(name, options.device)
-    known = ", ".join((OURS, f"{OURS}-psnr", f"{OURS}:EFFORT", *PILLOW_FORMATS, JPEGLI, f"{COMPRESSAI}MODEL"))
+    tuned = (f"{OURS}-{tune}" for tune in TUNINGS)
+    known = ", ".join((OURS, *tuned, f"{OURS}:EFFORT", *PILLOW_FORMATS, JPEGLI, f"{COMPRESSAI}MODEL"))
     raise BenchError(f"no codec {name!r}; these are known: {known}")
 
 

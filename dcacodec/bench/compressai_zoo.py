@@ -9,8 +9,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from dcacodec.bench.codec import BenchCodec, Pixels
+from dcacodec.bench.codec import BenchCodec
 from dcacodec.errors import BenchError
+from dcacodec.images.picture import Pixels
 
 COMPRESSAI: Final = "compressai:"
 

@@ -11,8 +11,9 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
-from dcacodec.bench.codec import BenchCodec, Pixels
+from dcacodec.bench.codec import BenchCodec
 from dcacodec.errors import BenchError
+from dcacodec.images.picture import Pixels
 
 JPEGLI: Final = "jpegli"
 _PACKAGE: Final = "pyjpegli"

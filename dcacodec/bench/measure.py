@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +20,7 @@ from dcacodec.bench.codec import BenchCodec, CodecOptions
 from dcacodec.bench.codecs import open_codec
 from dcacodec.bench.metrics import METRICS
 from dcacodec.bench.results import Failure, Sample
+from dcacodec.images.picture import Pixels
 from dcacodec.images.reading import read_picture
 
 if TYPE_CHECKING:
@@ -175,26 +176,36 @@ def _matches(task: Measurement, targets: tuple[int, ...]) -> tuple[Side | None, 
     codec = _codec(task.codec, task.options)
     original = read_picture(task.path).pixels
 
+    def side(found: tuple[float, bytes]) -> Side:
+        setting, data = found
+        codec.prepare(setting)
+        decoded = codec.decode(data)
+        quality = {name: METRICS[name].measure(original, decoded) for name in task.metrics}
+        return Side(codec.label, setting, len(data), quality, decoded)
+
+    return tuple(found and side(found) for found in largest_within(codec, original, targets))
+
+
+def largest_within(codec: BenchCodec, pixels: Pixels, limits: Sequence[int]) -> tuple[tuple[float, bytes] | None, ...]:
+    """For each limit in bytes, the setting and the content of the largest file within it. None where all are larger.
+
+    Sizes rise along the scale of a codec, except at a few steps. Near these, the file that is found may not be the
+    largest one, but it is never above the limit.
+    """
+
     @cache
     def coded(index: int) -> bytes:
         codec.prepare(codec.scale[index])
-        return codec.encode(original, codec.scale[index])
+        return codec.encode(pixels, codec.scale[index])
 
-    sides: list[Side | None] = []
-    for target in targets:
-        # Sizes rise along the scale, but for some steps, so that this finds a file near the target, never above it.
+    def found(limit: int) -> tuple[float, bytes] | None:
         low, high = -1, len(codec.scale)
         while high - low > 1:
             middle = (low + high) // 2
-            if len(coded(middle)) <= target:
+            if len(coded(middle)) <= limit:
                 low = middle
             else:
                 high = middle
-        if low < 0:
-            sides.append(None)
-            continue
-        codec.prepare(codec.scale[low])
-        decoded = codec.decode(coded(low))
-        quality = {name: METRICS[name].measure(original, decoded) for name in task.metrics}
-        sides.append(Side(codec.label, codec.scale[low], len(coded(low)), quality, decoded))
-    return tuple(sides)
+        return (codec.scale[low], coded(low)) if low >= 0 else None
+
+    return tuple(map(found, limits))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import math
 import shutil
 import subprocess
 import tempfile
@@ -15,17 +14,18 @@ from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from dcacodec._version import __version__
+import dcacodec.metrics
 from dcacodec.errors import BenchError
-from dcacodec.metrics.psnr import Pixels, check_pair, psnr
+from dcacodec.images.picture import Pixels
+from dcacodec.metrics.curves import ms_ssim_decibels
+from dcacodec.metrics.psnr import check_pair, psnr
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def ms_ssim_db(value: float) -> float:
-    """An MS-SSIM of 0..1 in dB: -10 log10(1 - value); infinite for 1."""
-    return -10 * math.log10(1 - value) if value < 1 else math.inf
+def _digest(*paths: Path) -> str:
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,13 @@ class Metric:
         return self.package is not None or self.program is not None
 
     def version(self) -> str:
-        """The version of the package that computes it, or digits of the SHA-256 of the program."""
-        if self.program is not None:
-            path = shutil.which(self.program)
-            return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:8] if path else "not installed"
-        return version_of(self.package) if self.package is not None else __version__
+        """The version of the package that computes it, or digits of the SHA-256 of the program or of our modules."""
+        if self.package is not None:
+            return version_of(self.package)
+        if self.program is None:
+            return _digest(*sorted(Path(dcacodec.metrics.__path__[0]).glob("*.py")))
+        path = shutil.which(self.program)
+        return _digest(Path(path)) if path else "not installed"
 
 
 _MODULES: Final = {"cvvdp": "pycvvdp"}
@@ -144,7 +146,7 @@ METRICS: Final[Mapping[str, Metric]] = {
         _of_tensors("ms_ssim"),
         5,
         "dB",
-        ms_ssim_db,
+        ms_ssim_decibels,
     ),
     "ssimulacra2": Metric(
         "SSIMULACRA 2",

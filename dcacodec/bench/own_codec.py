@@ -11,16 +11,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from dcacodec._version import __version__
-from dcacodec.bench.codec import BenchCodec, CodecOptions, Pixels
-from dcacodec.errors import BenchError
+from dcacodec.bench.codec import BenchCodec, CodecOptions
 from dcacodec.format.container import describe
 from dcacodec.format.reader import parse
-from dcacodec.images.picture import Picture
+from dcacodec.images.picture import Picture, Pixels
 from dcacodec.network.config import TUNINGS, Tuning
 from dcacodec.weights.registry import by_preset
 
 OURS: Final = "dcacodec"
-_NAME: Final = re.compile(rf"{OURS}(?:-(?P<tune>{'|'.join(TUNINGS)}))?(?::(?P<effort>[1-9][0-9]{{0,3}}))?")
+OUR_NAMES: Final = re.compile(rf"{OURS}(?:-(?P<tune>{'|'.join(TUNINGS)}))?(?::(?P<effort>[1-9][0-9]{{0,3}}))?")
 
 
 class Ours(BenchCodec):
@@ -32,7 +31,7 @@ class Ours(BenchCodec):
         options: how it is to run. A weights file in them takes the place of those of the tuning.
 
     Raises:
-        BenchError: the name is none of these.
+        ValueError: the name is none of these.
         DcaError: the weights are missing.
     """
 
@@ -40,9 +39,9 @@ class Ours(BenchCodec):
     scale = tuple(map(float, range(1, 101)))
 
     def __init__(self, name: str, options: CodecOptions) -> None:
-        parts = _NAME.fullmatch(name)
+        parts = OUR_NAMES.fullmatch(name)
         if parts is None:
-            raise BenchError(f"{name}: {OURS}, {OURS}-psnr and so on, with :1 to :9999 for an effort")
+            raise ValueError(f"not a name of {OURS}: {name!r}")
         self.name, self._options, self._effort = name, options, int(parts["effort"] or 0)
         self._tune: Tuning | None = next((tune for tune in TUNINGS if tune == parts["tune"]), None)
         self.settings = options.qualities

@@ -13,8 +13,9 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image, features
 
-from dcacodec.bench.codec import BenchCodec, Pixels
+from dcacodec.bench.codec import BenchCodec
 from dcacodec.errors import BenchError
+from dcacodec.images.picture import Pixels
 
 
 @dataclass(frozen=True)

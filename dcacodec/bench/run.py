@@ -82,10 +82,10 @@ def run(plan: BenchPlan, journal: Journal, warn: Warn) -> Results:
     Args:
         warn: called for each failure.
     """
-    machine = describe_machine(plan)
+    versions = {metric: METRICS[metric].version() for metric in plan.metrics}
+    machine = _machine(plan, versions)
 
     def key(kind: str, codec: BenchCodec, member: Member, setting: float) -> str:
-        versions = {metric: METRICS[metric].version() for metric in plan.metrics}
         where = {name: value for name, value in machine.items() if name != "device" or codec.network}
         parts = [kind, codec.identity(setting), member.name, member.digest, plan.repeat, versions, where]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
@@ -120,7 +120,7 @@ def run(plan: BenchPlan, journal: Journal, warn: Warn) -> Results:
                 else:
                     failed(number, result)
                 codec, setting, member = wanted[number]
-                bar.set_postfix_str(f"{codec.name} {setting:g} {member.name}")
+                bar.set_postfix_str(f"{codec.name} {setting:g} {member.name!r}")  # names can hold control characters
                 bar.update()
 
     codecs: list[MeasuredCodec] = []
@@ -203,8 +203,8 @@ def spaced(length: int, count: int) -> list[int]:
     return [round(i * (length - 1) / max(1, count - 1)) for i in range(count)]
 
 
-def describe_machine(plan: BenchPlan) -> dict[str, str]:
-    """The hardware, the versions of software, and the options of a benchmark."""
+def _machine(plan: BenchPlan, versions: Mapping[str, str]) -> dict[str, str]:
+    """The hardware, the versions of software (those of the metrics are given), and the options of a benchmark."""
     facts = {
         "processor": _processor(),
         "cores": str(os.cpu_count()),
@@ -215,11 +215,10 @@ def describe_machine(plan: BenchPlan) -> dict[str, str]:
         "Python": platform.python_version(),
     }
     packages = {"NumPy": "numpy", "Pillow": "pillow", "PyTorch": "torch"}
-    outside = {name: metric for name, metric in METRICS.items() if name in plan.metrics and metric.is_outside}
     return {
         **facts,
         **{name: _version(package) for name, package in packages.items()},
-        **{metric.title: metric.version() for metric in outside.values()},
+        **{METRICS[name].title: version for name, version in versions.items() if METRICS[name].is_outside},
     }
 
 

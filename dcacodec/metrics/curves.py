@@ -18,6 +18,11 @@ METHODS: Final[tuple[Method, ...]] = ("akima", "pchip")
 """Methods of interpolation: Akima splines or PCHIP, both piecewise cubic."""
 
 
+def ms_ssim_decibels(value: float) -> float:
+    """The MS-SSIM of curves: -10 log10(1 - value), in dB, of a value in 0..1; infinite for 1."""
+    return -10 * math.log10(1 - value) if value < 1 else math.inf
+
+
 def falls(values: Sequence[float]) -> list[int]:
     """The positions i at which ``values[i + 1]`` is not above ``values[i]``; none if the values rise strictly."""
     return [i for i in range(len(values) - 1) if not values[i + 1] > values[i]]

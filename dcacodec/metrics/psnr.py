@@ -6,10 +6,8 @@ import math
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-Pixels = NDArray[np.uint8]
-
+from dcacodec.images.picture import Pixels
 
 _ROWS: Final = 64
 """Rows per block when squares are summed."""
