@@ -34,6 +34,7 @@ from dcacodec.codec.codec import Codec
 from dcacodec.images.picture import Picture
 from dcacodec.metrics.curves import load_anchor
 from dcacodec.metrics.psnr import psnr
+from dcacodec.network.config import TUNINGS
 
 
 @pytest.fixture(autouse=True)
@@ -124,24 +125,25 @@ def test_from_pictures_to_results(tmp_path: Path, codec: Codec) -> None:
 
 
 def test_a_failing_codec_does_not_end_the_run(tmp_path: Path) -> None:
-    save(photo(2, 16400), tmp_path / "wide.png")  # wider than WebP can be
-    save(photo(30, 40), tmp_path / "narrow.png")
-    result = call("wide.png", "narrow.png", "--codecs", "jpeg,webp", "--metrics", "psnr", "--repeat", "1",
+    save(photo(2, 16400), tmp_path / "wide\x1b.png")  # wider than WebP can be, and with a control character
+    save(photo(30, 40), tmp_path / "narrow\x1b.png")
+    result = call("wide\x1b.png", "narrow\x1b.png", "--codecs", "jpeg,webp", "--metrics", "psnr", "--repeat", "1",
                   "--showcase", "0", "--jobs", "2", "--out", "out")  # fmt: skip
     assert result.exit_code == 1
     results = load_results(Path("out", "results.json"))
     assert results.machine["jobs"] == "2"
     settings = open_codec("webp", CodecOptions()).settings
     assert [(one.codec, one.picture, one.setting) for one in results.failures] == [
-        ("webp", "wide", setting) for setting in settings
+        ("webp", "wide\x1b", setting) for setting in settings
     ]
     assert {(one.codec, one.picture) for one in results.samples} == {
-        ("jpeg", "wide"), ("jpeg", "narrow"), ("webp", "narrow"),
+        ("jpeg", "wide\x1b"), ("jpeg", "narrow\x1b"), ("webp", "narrow\x1b"),
     }  # fmt: skip
     lines = [line for line in re.split(r"[\r\n]", result.stderr) if line.startswith("dcacodec: ")]
     assert len(lines) == len(settings)
-    assert all(re.match(r"dcacodec: warning: webp at \d+ failed on wide: ValueError: .*5", line) for line in lines)
-    assert "webp at 95 on wide: ValueError" in result.stdout
+    assert all(re.match(r"dcacodec: warning: webp at \d+ failed on wide\\x1b: ValueError: .*5", line) for line in lines)
+    assert "narrow\\x1b" in result.stderr and not re.search("(wide|narrow)\x1b", result.stderr)
+    assert "webp at 95 on wide\x1b: ValueError" in result.stdout
     assert "webp by PSNR: none, as webp: a curve needs two points or more" in result.stdout  # none over all pictures
 
 
@@ -237,7 +239,7 @@ def test_a_wrong_command_line(arguments: list[str], message: str, tmp_path: Path
     [
         (["--codecs", "jpeg,gif", "picture.png"],
          ("no codec 'gif'; these are known: dcacodec, "
-          f"dcacodec-psnr, dcacodec:EFFORT, {', '.join(PILLOW_FORMATS)}, jpegli, compressai:MODEL")),
+          f"dcacodec-visual, dcacodec-psnr, dcacodec:EFFORT, {', '.join(PILLOW_FORMATS)}, jpegli, compressai:MODEL")),
         (["--weights", "picture.png", "picture.png"], None),
         (["--codecs", "jpeg", "bad.png"], None),
         (["--codecs", "jpeg", "--dataset", "kodac"], "no dataset, manifest or folder 'kodac'; known by name: kodak"),
@@ -330,7 +332,7 @@ def test_data_folders(empty_cache: None, monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 def test_help_names_every_codec() -> None:
     text = call("--help").stdout
-    for name in (*PILLOW_FORMATS, "jpegli", "dcacodec", "compressai:MODEL"):
+    for name in (*PILLOW_FORMATS, "jpegli", "dcacodec", *(f"dcacodec-{tune}" for tune in TUNINGS), "compressai:MODEL"):
         assert re.search(rf"\b{name}\b", text)
     assert ",".join(f"{quality:g}" for quality in OUR_QUALITIES) in text
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from dcacodec.cli.console import is_quiet, print_result
+from dcacodec.cli.console import is_quiet, print_result, print_warning
 from dcacodec.cli.options import DEVICE, PRESET, QUIET, cores, parse_names
+from dcacodec.metrics.curves import METHODS
 
 if TYPE_CHECKING:
     from dcacodec.bench.codec import BenchCodec, CodecOptions
@@ -53,16 +54,18 @@ def _warn(line: str) -> None:
     """Print a warning above the progress bars, unless --quiet."""
     from tqdm import tqdm
 
-    if not is_quiet():
-        tqdm.write(f"dcacodec: warning: {' '.join(line.split())}", file=sys.stderr)
+    with tqdm.external_write_mode(file=sys.stderr):
+        print_warning(line)
 
 
 @click.command(
     context_settings={"show_default": True},
     epilog="""\b
 Codecs:
-  dcacodec            at --qualities
-  dcacodec:EFFORT     the same with encode's --effort
+  dcacodec            at --qualities, with the default tuning
+  dcacodec-visual     the same with encode's --tune visual
+  dcacodec-psnr       the same with encode's --tune psnr
+  dcacodec:EFFORT     any of these with encode's --effort, e.g. dcacodec-psnr:40
   jpeg, jpeg-444      Pillow, 4:2:0 and 4:4:4
   jpeg2000            Pillow with OpenJPEG
   webp                Pillow with libwebp
@@ -129,8 +132,8 @@ Examples:
 )
 @click.option(
     "--method",
-    type=click.Choice(["akima", "pchip"]),
-    default="akima",
+    type=click.Choice(METHODS),
+    default=METHODS[0],
     help="Interpolation of rate-distortion curves for BD-rates.",
 )
 @click.option(
