@@ -25,7 +25,9 @@ TORCH_SPEC ?= torch==2.13.0
 TORCH_INDEX ?=
 BENCH ?=
 
-REFINED := dcacodec:40,dcacodec,jpeg,jpeg-444,jpeg2000,webp,avif,jxl
+PLAIN := dcacodec-psnr,jpeg,jpeg-444,jpeg2000,webp,avif-psnr,jxl
+REFINED := dcacodec-psnr:40,$(PLAIN)
+OTHERS := avif,avif-psnr,jxl,webp,jpeg
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -68,11 +70,15 @@ wheel-test: setup
 
 # Gone on with where it was interrupted: what was measured is kept in build.
 bench: setup $(VENV)/.bench
-	$(BIN)/dcacodec bench --dataset kodak --out build/bench $(BENCH)
+	$(BIN)/dcacodec bench --dataset kodak --out build/bench --codecs $(PLAIN) $(BENCH)
 	mkdir -p build/bench-effort
 	test -e build/bench-effort/journal.jsonl || cp build/bench/journal.jsonl build/bench-effort/
 	$(BIN)/dcacodec bench --dataset kodak --out build/bench-effort --codecs $(REFINED) $(BENCH) > build/bench-effort.txt
-	$(BIN)/python scripts/bench_figures.py build/bench build/bench-effort
+	for tune in visual psnr; do mkdir -p build/bench-$$tune; \
+	  test -e build/bench-$$tune/journal.jsonl || cp build/bench/journal.jsonl build/bench-$$tune/; \
+	  $(BIN)/dcacodec bench --dataset kodak --out build/bench-$$tune --codecs dcacodec-$$tune,$(OTHERS) $(BENCH) || exit 1; \
+	done
+	$(BIN)/python scripts/bench_figures.py build/bench build/bench-effort build/bench-visual build/bench-psnr
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks

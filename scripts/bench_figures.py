@@ -1,10 +1,11 @@
 """Copy the results of `dcacodec bench` on Kodak to benchmarks/results, and update the figures in the README.
 
-    python scripts/bench_figures.py build/bench build/bench-effort
+    python scripts/bench_figures.py build/bench build/bench-effort build/bench-visual build/bench-psnr
 
 takes the curves and BD-rates of the first folder to benchmarks/results/kodak/; of the second, where dcacodec refines,
-its curve and BD-rates to benchmarks/results/kodak-effort/; and rewrites what stands in README.md between
-`<!-- bench: NAME -->` and `<!-- bench: end -->`. `make bench` runs it.
+its curve and BD-rates to benchmarks/results/kodak-effort/; of the third and fourth, where the tunings visual and psnr
+are compared with other codecs by several metrics, the BD-rates to benchmarks/results/kodak-tunings/; and rewrites what
+stands in README.md between `<!-- bench: NAME -->` and `<!-- bench: end -->`. `make bench` runs it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from dcacodec.bench.metrics import METRICS
 from dcacodec.bench.store import write_text
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -27,32 +29,43 @@ _PUBLISHED: Final = {"vtm": "VTM", "bpg": "BPG 4:4:4", "jpeg": "JPEG", "webp": "
 
 def main() -> None:
     """Copy the results and update the README."""
-    if len(sys.argv) != 3:
-        sys.exit("two folders are needed: of all codecs, and of the same with effort")
-    results, effort = map(Path, sys.argv[1:])
+    if len(sys.argv) != 5:
+        sys.exit("four folders are needed: of all codecs, of the same with effort, and of the tunings visual and psnr")
+    results, effort, visual, psnr = map(Path, sys.argv[1:])
     keep(results, RESULTS / "kodak")
-    keep(effort, RESULTS / "kodak-effort", "dcacodec-*.json")
+    for tune, folder in (("visual", visual), ("psnr", psnr)):
+        write_text(RESULTS / "kodak-tunings" / f"{tune}.json", rates_of(folder))
+    keep(effort, RESULTS / "kodak-effort", "dcacodec*-[0-9]*.json")
     write_text(README, with_figures(README.read_text("utf-8"), figures(RESULTS)))
 
 
 def keep(results: Path, folder: Path, kept: str = "*.json") -> None:
     """Copy the curves (of these names) and BD-rates of a benchmark's folder, and remove what an earlier one left."""
-    curves = {path.name: path.read_text("utf-8") for path in sorted((results / "curves").glob(kept))}
-    rates = json.loads((results / "bd-rate.json").read_text("utf-8"))
-    for other in rates["against"]:  # where a published curve comes from, the README says
-        other["published"] = other.pop("source") is not None
+    texts = {path.name: path.read_text("utf-8") for path in sorted((results / "curves").glob(kept))}
+    texts["bd-rate.json"] = rates_of(results)
     folder.mkdir(exist_ok=True)
     for old in folder.glob("*.json"):
         old.unlink()
-    for name, text in curves.items():
+    for name, text in texts.items():
         write_text(folder / name, text)
-    write_text(folder / "bd-rate.json", json.dumps(rates, indent=1) + "\n")
+
+
+def rates_of(results: Path) -> str:
+    """The BD-rates of a benchmark's folder, as they are kept."""
+    rates = json.loads((results / "bd-rate.json").read_text("utf-8"))
+    for other in rates["against"]:  # where a published curve comes from, the README says
+        other["published"] = other.pop("source") is not None
+    return json.dumps(rates, indent=1) + "\n"
 
 
 def figures(results: Path) -> dict[str, str]:
     """The README's tables by name, from the kept results."""
-    curve = json.loads((results / "kodak" / "dcacodec.json").read_text("utf-8"))["results"]
-    (refined,) = (results / "kodak-effort").glob("dcacodec-*.json")
+    (ours,) = (results / "kodak").glob("dcacodec*.json")
+    curve = json.loads(ours.read_text("utf-8"))["results"]
+    tunings = {
+        tune: json.loads((results / "kodak-tunings" / f"{tune}.json").read_text("utf-8")) for tune in ("visual", "psnr")
+    }
+    (refined,) = (results / "kodak-effort").glob("dcacodec*-[0-9]*.json")
     rates, better = (
         json.loads((results / name / "bd-rate.json").read_text("utf-8")) for name in ("kodak", "kodak-effort")
     )
@@ -60,6 +73,7 @@ def figures(results: Path) -> dict[str, str]:
         "rate-distortion": _curve(curve),
         "refined": _curve(json.loads(refined.read_text("utf-8"))["results"]),
         "bd-rate": _rates(rates, better),
+        "tunings": _tunings(tunings),
     }
 
 
@@ -85,6 +99,18 @@ def _rates(rates: Mapping[str, Any], better: Mapping[str, Any]) -> str:
         shown = ["none" if percent is None else f"{percent:+.1f}" for percent in both]
         common = "{:.1f} to {:.1f}".format(*by_psnr["quality"]) if by_psnr["percent"] else by_psnr["none"]
         rows.append([label, *shown, common])
+    return _table(rows)
+
+
+def _tunings(rates: Mapping[str, Mapping[str, Any]]) -> str:
+    """BD-rates of each tuning, a row for each other codec and a column for each metric."""
+    metrics = [name for name in METRICS if all(name in other["metrics"] for other in rates["psnr"]["against"])]
+    rows = [["tuning", "against", *(METRICS[name].title for name in metrics)]]
+    for tune, found in rates.items():
+        for other in found["against"]:
+            if not other["published"]:
+                percents = [other["metrics"][name]["percent"].get("akima") for name in metrics]
+                rows.append([f"`{tune}`", other["label"], *("none" if p is None else f"{p:+.1f}" for p in percents)])
     return _table(rows)
 
 

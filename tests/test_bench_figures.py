@@ -86,7 +86,7 @@ def test_from_a_benchmark_to_the_tables(script: Any, tmp_path: Path) -> None:
     write(tmp_path / "effort" / "curves" / "webp.json", {})
     write(tmp_path / "effort" / "bd-rate.json", BETTER)
     script.keep(tmp_path / "bench", tmp_path / "kept" / "kodak")
-    script.keep(tmp_path / "effort", tmp_path / "kept" / "kodak-effort", "dcacodec-*.json")
+    script.keep(tmp_path / "effort", tmp_path / "kept" / "kodak-effort", "dcacodec*-[0-9]*.json")
     assert sorted(path.name for path in (tmp_path / "kept" / "kodak-effort").iterdir()) == [
         "bd-rate.json", "dcacodec-40.json",
     ]  # fmt: skip
@@ -98,7 +98,14 @@ def test_from_a_benchmark_to_the_tables(script: Any, tmp_path: Path) -> None:
         ("webp", False), ("vtm", True), ("jxl", False), ("avif", False),
     ]  # fmt: skip
     assert "a long text" not in json.dumps(kept)
+    for tune in ("visual", "psnr"):
+        write(tmp_path / "kept" / "kodak-tunings" / f"{tune}.json", json.loads(script.rates_of(tmp_path / "bench")))
     assert script.figures(tmp_path / "kept") == {
+        "tunings": (
+            "| tuning | against | PSNR |\n|---|---|---|\n"
+            "| `visual` | WebP (libwebp 1) | -12.3 |\n| `visual` | JPEG XL | none |\n| `visual` | AVIF | +1.0 |\n"
+            "| `psnr` | WebP (libwebp 1) | -12.3 |\n| `psnr` | JPEG XL | none |\n| `psnr` | AVIF | +1.0 |"
+        ),
         "rate-distortion": "| quality | 5 | 50 |\n|---|---|---|\n| bpp | 0.123 | 0.500 |\n| PSNR, dB | 27.00 | 34.50 |",
         "refined": "| quality | 5 | 50 |\n|---|---|---|\n| bpp | 0.120 | 0.480 |\n| PSNR, dB | 27.20 | 34.70 |",
         "bd-rate": (
