@@ -10,17 +10,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from dcacodec.errors import TrainingError
-from dcacodec.metrics.curves import Curve, bd_rate
-
-
-def _decibels(ms_ssim: float) -> float:
-    return -10 * math.log10(max(1e-10, 1 - ms_ssim))
-
+from dcacodec.metrics.curves import Curve, bd_rate, ms_ssim_decibels
 
 _SCALES: Final[Mapping[str, tuple[str, Callable[[float], float]]]] = {
     "psnr": ("PSNR", float),
     "ssimulacra2": ("SSIMULACRA 2", float),
-    "ms_ssim": ("MS-SSIM", _decibels),
+    "ms_ssim": ("MS-SSIM", ms_ssim_decibels),
 }
 """By the name in a row: the title, and the conversion to the scale of curves."""
 
