@@ -941,3 +941,14 @@ def test_names_of_any_bytes(pictures: Path, tmp_path: Path) -> None:
     error, summary = result.stderr.splitlines()
     assert re.match(r"dcacodec: error: .*/two lines .*2\.png: not a picture in one", error)
     assert summary.startswith("1 of 2 files coded, 1 failed; ")
+
+
+@pytest.mark.parametrize("names", [("", "out"), ("in", "")])
+def test_empty_names_do_not_mean_the_current_folder(
+    names: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(photo(8, 8)).save("photo.png")
+    result = call(*names)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]

@@ -522,7 +522,7 @@ def test_published_models_are_found_by_preset_and_by_file(models: Path) -> None:
 def test_weights_by_tuning(tmp_path: Path) -> None:
     """Without a tuning, the visual ones where there are any."""
     files = {
-        name: {"file": f"{name}.safetensors", "sha256": "0" * 64, "tune": tune}
+        name: {"file": f"{name}.safetensors", "sha256": name.ljust(64, "0"), "tune": tune}
         for name, tune in (("0000000a", "psnr"), ("0000000b", "visual"), ("0000000c", "psnr"))
     }
     presets_of = {"both": {"psnr": "0000000a", "visual": "0000000b"}, "one": {"psnr": "0000000c"}}
@@ -609,6 +609,7 @@ ENTRY = {"file": "tiny.safetensors", "sha256": "0" * 64, "tune": "psnr"}
         {"presets": {}, "files": {"00000000": ENTRY | {"file": 3}}},
         {"presets": {}, "files": {"00000000": ENTRY | {"sha256": None}}},
         {"presets": {}, "files": {"00000000": ENTRY | {"tune": "loud"}}},
+        {"presets": {}, "files": {"00000001": ENTRY}},
     ],
 )
 def test_a_damaged_list_of_weights(content: object, tmp_path: Path) -> None:

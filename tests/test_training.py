@@ -1631,3 +1631,28 @@ def test_validations_are_told_without_a_terminal(pictures: Path, tmp_path: Path)
     assert told.exit_code == 0 and "BD-rate" in told.stderr
     quiet = call("train", pictures, "--run", tmp_path / "third", *ONE_STEP, *arguments)
     assert (quiet.exit_code, quiet.stderr) == (0, "")
+
+
+def test_a_checkpoint_of_another_tuning_is_not_relabelled(pictures: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert call("train", pictures, "--run", run, *ONE_STEP).exit_code == 0
+    before = (run / "checkpoint.pt").read_bytes()
+    refused = call("train", pictures, "--run", run, *ONE_STEP, "--tune", "visual")
+    saved = run / "checkpoint.pt"
+    assert_fails(refused, f"{saved} was trained with another tuning; start a new run with --resume {saved}")
+    assert (run / "checkpoint.pt").read_bytes() == before
+    other = tmp_path / "other"
+    resumed = call("train", pictures, "--run", other, *ONE_STEP, "--tune", "visual", "--resume", run / "checkpoint.pt")
+    assert resumed.exit_code == 0
+
+
+def test_a_comparison_needs_validation_pictures(pictures: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text(json.dumps({"kind": "validation", "qualities": rows(1.0)}), "utf-8")
+    refused = call("train", pictures, "--run", tmp_path / "run", *ONE_STEP, "--against", log)
+    assert_fails(refused, "a comparison with another run needs validation pictures")
+
+
+def test_squared_error_alone_is_the_tuning_psnr() -> None:
+    with pytest.raises(ValueError, match="psnr"):
+        TrainingOptions(steps=1, tune="psnr", mse_share=0.5)

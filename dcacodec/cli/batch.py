@@ -79,6 +79,15 @@ _GPU_DEVICE_FILES: Final = ("/dev/nvidiactl", "/dev/nvhost-ctrl", "/dev/dxg", "/
 """Linux has one of these wherever PyTorch can have a GPU."""
 
 
+def _not_empty(
+    _context: click.Context, argument: click.Parameter, value: str | tuple[str, ...]
+) -> str | tuple[str, ...]:
+    """Refuse empty names: they would mean the current folder, and come from unset variables of a script."""
+    if not all([value] if isinstance(value, str) else value):
+        raise click.BadParameter(f"{argument.make_metavar(_context)} is empty.")
+    return value
+
+
 @click.command(
     epilog="""\b
 Examples:
@@ -98,8 +107,8 @@ Exit codes:
   130  interrupted (143: terminated): run the same command to resume
 """
 )
-@click.argument("sources", metavar="SRC...", nargs=-1, required=True, type=click.Path())
-@click.argument("folder", metavar="DST", type=click.Path(path_type=Path))
+@click.argument("sources", metavar="SRC...", nargs=-1, required=True, type=click.Path(), callback=_not_empty)
+@click.argument("folder", metavar="DST", type=click.Path(), callback=_not_empty)
 @click.option("--decode", "decoding", is_flag=True, help="Decode .dca files to pictures.")
 @QUALITY
 @EFFORT
@@ -149,7 +158,7 @@ Exit codes:
 def batch(
     context: click.Context,
     sources: tuple[str, ...],
-    folder: Path,
+    folder: str,
     decoding: bool,
     quality: int,
     effort: int,
@@ -199,7 +208,7 @@ def batch(
     limit = max_pixels or None
     suffixes = {DCA_SUFFIX} if decoding else picture_suffixes()
     new_suffix = OUTPUT_FORMATS[chosen].suffixes[0] if decoding else DCA_SUFFIX
-    plan = make_plan(sources, folder, suffixes, new_suffix, force, keep_suffix)
+    plan = make_plan(sources, Path(folder), suffixes, new_suffix, force, keep_suffix)
     _report_plan(plan)
     report = Report(
         len(plan.skipped), left_out=len(plan.left_out), failures=list(plan.failures), waiting=len(plan.jobs)

@@ -82,6 +82,8 @@ def train(
     """
     if options.plot:
         require_matplotlib()
+    if against is not None and not validation:
+        raise TrainingError("a comparison with another run needs validation pictures")
     before = None if against is None else Validation.last_of(against)
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
@@ -101,7 +103,8 @@ def train(
         if saved:
             if resume and not quiet:
                 tqdm.write(f"resuming from {saved}, not starting from {resume}", sys.stderr)
-            trainer.load(saved)
+            if trainer.load(saved) != options.distortion:
+                raise TrainingError(f"{saved} was trained with another tuning; start a new run with --resume {saved}")
         elif resume:
             trainer.start_from(resume)
         else:

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from dcacodec.errors import TrainingError, WeightsError
 from dcacodec.files.atomic import append_line
+from dcacodec.metrics.distortion import Distortion
 from dcacodec.network.config import DCAConfig
 from dcacodec.network.dca import DCA
 from dcacodec.network.precision import fast_bfloat16, transform_precision
-from dcacodec.training.checkpoint import opened_checkpoint, write_checkpoint
+from dcacodec.training.checkpoint import RunFacts, opened_checkpoint, write_checkpoint
 from dcacodec.training.curves import LOG_NAME
 from dcacodec.training.data import to_input
 from dcacodec.training.klt import initialise
@@ -107,18 +108,22 @@ class Trainer:
         }
         return write_checkpoint(self.checkpoint, state, self.options.part_size)
 
-    def load(self, path: Path) -> None:
+    def load(self, path: Path) -> Distortion:
         """Resume from a checkpoint.
 
         On a CPU, a resumed run by steps gives the same weights as an uninterrupted one. (With several processes this
         holds for the random numbers of the first only; the others, and runs resumed from old checkpoints without
         "numpy_random", draw new ones.)
 
+        Returns:
+            The distortion that it was trained with.
+
         Raises:
             WeightsError: the file is not a checkpoint, or one of another network.
             OSError: it cannot be read.
         """
         with opened_checkpoint(path) as state:
+            distortion = RunFacts.of(state).provenance.distortion
             if DCAConfig(**state["config"]) != self.config:
                 raise WeightsError(f"{path}: a checkpoint of another network than the preset {self.config.name!r}")
             self.model.load_state_dict(state["model"])
@@ -133,6 +138,7 @@ class Trainer:
                 torch.set_rng_state(state["torch_random"])
                 if "numpy_random" in state:
                     self.random.bit_generator.state = state["numpy_random"]
+        return distortion
 
     def start_from(self, path: Path) -> None:
         """Start a new schedule from the weights of another run.

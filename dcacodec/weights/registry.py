@@ -78,6 +78,8 @@ def read_index(folder: Path) -> Index:
             fingerprint: Published(folder / _file_name(entry["file"]), _text(entry["sha256"]), _tuning(entry["tune"]))
             for fingerprint, entry in index["files"].items()
         }
+        if any(not published.digest.startswith(fingerprint) for fingerprint, published in files.items()):
+            raise ValueError("a fingerprint is not the start of the SHA-256")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise WeightsError(f"the list of weights, {path}, is damaged") from error
     return Index(presets, files)
@@ -163,5 +165,6 @@ def by_preset(preset: str, tune: Tuning | None = None, folder: Path | None = Non
                         f"the list of weights has no file {fingerprint}, which is that of the preset {preset!r}"
                     )
                 return index.files[fingerprint]
-    tuned = f" with the tuning {tune!r}" if tune else ""
+    others = sorted({other for index in _lists(folder) for other in index.presets.get(preset, {})})
+    tuned = f" with the tuning {tune}, only with {', '.join(others)}" if tune and others else ""
     raise WeightsError(f"no weights are published for the preset {preset!r}{tuned}")
