@@ -104,7 +104,8 @@ def _rates(rates: Mapping[str, Any], better: Mapping[str, Any]) -> str:
 
 def _tunings(rates: Mapping[str, Mapping[str, Any]]) -> str:
     """BD-rates of each tuning, a row for each other codec and a column for each metric."""
-    metrics = [name for name in METRICS if all(name in other["metrics"] for other in rates["psnr"]["against"])]
+    measured = [other for other in rates["psnr"]["against"] if not other["published"]]
+    metrics = [name for name in METRICS if all(name in other["metrics"] for other in measured)]
     rows = [["tuning", "against", *(METRICS[name].title for name in metrics)]]
     for tune, found in rates.items():
         for other in found["against"]:

@@ -256,7 +256,7 @@ def test_the_benchmark(codec: Codec) -> None:
     assert refined.identity(40) != plain.identity(40)
     assert refined.encode(photo(64, 64), 40) == codec.encode(Picture(photo(64, 64)), quality=40, effort=2)
     for name in ("dcacodec:", "dcacodec:0", "dcacodec:x", "dcacodec:-1", "dcacodec:10000", "dcacodec-loud"):
-        with pytest.raises(BenchError, match=f"^{name}: "):
+        with pytest.raises(BenchError, match=f"^no codec '{name}'; "):
             open_codec(name, CodecOptions())
 
 
