@@ -847,3 +847,11 @@ def test_the_system_says_what_cannot_be_read(tmp_path: Path, monkeypatch: pytest
     result = CliRunner().invoke(cli, ["info", str(tmp_path / "in.dca")], prog_name="dcacodec")
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
     assert result.stderr.startswith(f"dcacodec: error: {tmp_path}/in.dca: not a .dca file")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("encode", "in.png", "\x1b[31mx.png"), ("decode", "in.dca", "\x1b[31mx"), ("\x1b[31m",)]
+)
+def test_usage_errors_do_not_command_the_terminal(arguments: tuple[str, ...]) -> None:
+    result = call(*arguments)
+    assert result.exit_code == 2 and "\\x1b[31m" in result.stderr and "\x1b" not in result.stderr

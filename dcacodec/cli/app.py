@@ -19,7 +19,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from dcacodec._version import __version__
-from dcacodec.cli.console import print_warning
+from dcacodec.cli.console import escaped, print_warning
 from dcacodec.cli.failures import failure_of
 from dcacodec.cli.options import QUIET, VERBOSE
 
@@ -83,7 +83,8 @@ class _Commands(click.Group):
 
     def make_context(self, *arguments: Any, **options: Any) -> click.Context:
         try:
-            return super().make_context(*arguments, **options)
+            with _escaped_usage_errors():
+                return super().make_context(*arguments, **options)
         except BrokenPipeError:
             raise  # as below
         except OSError as error:  # --help or --version, written to a full disk
@@ -91,7 +92,7 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with _warnings_on_stderr(everything=ctx.params["debug"]):
+            with _warnings_on_stderr(everything=ctx.params["debug"]), _escaped_usage_errors():
                 result = super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
             raise  # Click handles these; a closed pipe is not reported
@@ -102,6 +103,18 @@ class _Commands(click.Group):
             raise failure_of(error) from error
         _exit_if_signalled(ctx)
         return result
+
+
+@contextmanager
+def _escaped_usage_errors() -> Iterator[None]:
+    """Messages of Click about the command line, without the control characters of its arguments."""
+    try:
+        yield
+    except click.UsageError as error:
+        message = error.format_message()
+        if escaped(message) == message:
+            raise
+        raise click.UsageError(escaped(message), error.ctx) from error
 
 
 def _exit_if_signalled(context: click.Context) -> None:

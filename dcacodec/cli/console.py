@@ -78,13 +78,15 @@ def print_result(text: str) -> None:
 def print_line(text: str) -> None:
     """Print one line on standard error, even with --quiet. A failure to print is ignored."""
     with suppress(OSError):
-        # File names can hold control characters, which a terminal would interpret.
-        line = "".join(_escaped(each) if category(each) == "Cc" else each for each in " ".join(text.splitlines()))
-        click.echo(line, file=sys.stderr)
+        click.echo(escaped(text), file=sys.stderr)
 
 
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
+def escaped(text: str) -> str:
+    """The same text as one line without control characters, which file names can hold and a terminal would obey."""
+    return "".join(
+        each.encode("unicode_escape").decode("ascii") if category(each) == "Cc" else each
+        for each in " ".join(text.splitlines())
+    )
 
 
 def print_error(text: str) -> None:
