@@ -102,6 +102,12 @@ MESSAGES: list[tuple[Action, type[Exception], str]] = [
         ValueError,
         "order must name each of R, G, L at most once and one at least, not 'RR'",
     ),
+    (lambda _: DCAConfig(latent=18), ValueError, "latent channels must be multiples of 4, not 18, 0"),
+    (
+        lambda _: DCAConfig(latent=20, latent_linear=20),
+        ValueError,
+        "of 20 latent channels 20 cannot be linear",
+    ),
     (lambda _: DCAConfig(window=3), ValueError, "window must divide 4, not 3"),
     (
         lambda _: choose_device("gpu"),

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tiny import TINY, drawn_latents, drawn_model, photo, published, run_entropy
+from told import one_line
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -357,23 +358,23 @@ def test_blocks_of_the_analysis_leave_linear_channels_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "told"),
     [
-        ({"latent": 18}, "latent channels must be multiples of 4, not 18, 0"),
-        ({"latent": 20, "latent_linear": 6}, "latent channels must be multiples of 4, not 20, 6"),
-        ({"latent": 20, "latent_linear": 20}, "of 20 latent channels 20 cannot be linear"),
-        ({"latent_linear": -4}, "of 320 latent channels -4 cannot be linear"),
-        ({"order": ""}, "order must name each of R, G, L at most once and one at least, not ''"),
-        ({"order": "RR"}, "order must name each of R, G, L at most once and one at least, not 'RR'"),
-        ({"order": "RX"}, "order must name each of R, G, L at most once and one at least, not 'RX'"),
-        ({"window": 3}, "window must divide 4, not 3"),
-        ({"window": 8}, "window must divide 4, not 8"),
+        ({"latent": 18}, ["latent", "18"]),
+        ({"latent": 20, "latent_linear": 6}, ["latent", "20", "6"]),
+        ({"latent": 20, "latent_linear": 20}, ["linear", "20"]),
+        ({"latent_linear": -4}, ["linear", "-4"]),
+        ({"order": ""}, ["order", "''"]),
+        ({"order": "RR"}, ["order", "'RR'"]),
+        ({"order": "RX"}, ["order", "'RX'"]),
+        ({"window": 3}, ["window", "3"]),
+        ({"window": 8}, ["window", "8"]),
     ],
 )
-def test_config_errors(change: dict[str, Any], message: str) -> None:
+def test_config_errors(change: dict[str, Any], told: list[str]) -> None:
     with pytest.raises(ValueError) as error:
         DCAConfig(**change)
-    assert str(error.value) == message
+    assert all(part in one_line(error) for part in told)
 
 
 @pytest.mark.parametrize("config", [*PRESETS.values(), TINY], ids=lambda config: config.name)
@@ -414,9 +415,7 @@ def test_variants_have_the_streams_of_their_hyper_latents(order: str, adaptive: 
             extra = Slice((*streams[:index], b"\0", *streams[index + 1 :]), container.slices[0].latent_crc)
             with pytest.raises(StreamError) as error:
                 codec.decode(pack(replace(container, slices=(extra,))))
-            assert str(error.value) == (
-                f"the file has a stream for the hyper latent {letter}, which its model does not have"
-            )
+            assert f"hyper latent {letter}" in one_line(error)
 
 
 @pytest.mark.parametrize("adaptive", [True, False], ids=["adaptive", "merged"])
