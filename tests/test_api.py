@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from tiny import WEIGHTS, photo
+from told import one_line
 
 import dcacodec
 from dcacodec import Codec, Picture, api, decode, decode_array, decode_tensor, encode, read_picture
@@ -131,58 +132,55 @@ def test_what_is_given_is_not_changed() -> None:
     assert torch.equal(tensor, before)
 
 
-ARRAY = r"an array must be uint8 of shape \(height, width\), .*, not "
-TENSOR = r"a tensor must be uint8 or floating point of shape .*, not "
-
-
 @pytest.mark.parametrize(
-    ("image", "message"),
+    ("image", "told"),
     [
-        (PIXELS.astype(np.float32) / 255, ARRAY + r"float32 \(20, 33, 3\)"),
-        (PIXELS.astype(np.uint16), ARRAY + r"uint16 \(20, 33, 3\)"),
-        (PIXELS[..., :2], ARRAY + r"uint8 \(20, 33, 2\)"),
-        (PIXELS[None], ARRAY + r"uint8 \(1, 20, 33, 3\)"),
-        (PIXELS[:, :, :1], ARRAY + r"uint8 \(20, 33, 1\)"),
-        (PIXELS[0, 0], ARRAY + r"uint8 \(3,\)"),
-        (PIXELS[:0], "a picture has at least one pixel, not 33x0"),
-        (PIXELS[:, :0, 0], "a picture has at least one pixel, not 0x20"),
-        (torch.zeros(1, 8, 8), TENSOR + r"float32 \(1, 8, 8\)"),
-        (torch.zeros(4, 8, 8), TENSOR + r"float32 \(4, 8, 8\)"),
-        (torch.zeros(2, 3, 8, 8), TENSOR + r"float32 \(2, 3, 8, 8\)"),
-        (torch.zeros(8, 8, 3), TENSOR + r"float32 \(8, 8, 3\)"),
-        (torch.zeros(8, 8), TENSOR + r"float32 \(8, 8\)"),
-        (torch.zeros(3, 8, 8, dtype=torch.int64), TENSOR + r"int64 \(3, 8, 8\)"),
-        (torch.zeros(3, 8, 8, dtype=torch.bool), TENSOR + r"bool \(3, 8, 8\)"),
-        (torch.zeros(3, 8, 8, dtype=torch.complex64), TENSOR + r"complex64 \(3, 8, 8\)"),
-        (torch.zeros(3, 0, 8), "a picture has at least one pixel, not 8x0"),
-        (torch.full((3, 8, 8), 1.001), "a floating-point tensor must have all its values in 0 to 1: clamp it"),
-        (torch.full((3, 8, 8), -0.001), "a floating-point tensor must have all its values in 0 to 1: clamp it"),
-        (torch.full((3, 8, 8), torch.nan), "a floating-point tensor must have all its values in 0 to 1: clamp it"),
-        (Image.new("F", (4, 4)), "pictures with samples of Pillow's mode F are not supported"),
-        (Image.new("HSV", (4, 4)), "pictures with samples of Pillow's mode HSV are not supported"),
-        (Image.new("RGB", (0, 4)), "a picture has at least one pixel, not 0x4"),
-        (b"text", "not a picture in one of the formats"),
+        (PIXELS.astype(np.float32) / 255, "float32 (20, 33, 3)"),
+        (PIXELS.astype(np.uint16), "uint16 (20, 33, 3)"),
+        (PIXELS[..., :2], "uint8 (20, 33, 2)"),
+        (PIXELS[None], "uint8 (1, 20, 33, 3)"),
+        (PIXELS[:, :, :1], "uint8 (20, 33, 1)"),
+        (PIXELS[0, 0], "uint8 (3,)"),
+        (PIXELS[:0], "33x0"),
+        (PIXELS[:, :0, 0], "0x20"),
+        (torch.zeros(1, 8, 8), "float32 (1, 8, 8)"),
+        (torch.zeros(4, 8, 8), "float32 (4, 8, 8)"),
+        (torch.zeros(2, 3, 8, 8), "float32 (2, 3, 8, 8)"),
+        (torch.zeros(8, 8, 3), "float32 (8, 8, 3)"),
+        (torch.zeros(8, 8), "float32 (8, 8)"),
+        (torch.zeros(3, 8, 8, dtype=torch.int64), "int64 (3, 8, 8)"),
+        (torch.zeros(3, 8, 8, dtype=torch.bool), "bool (3, 8, 8)"),
+        (torch.zeros(3, 8, 8, dtype=torch.complex64), "complex64 (3, 8, 8)"),
+        (torch.zeros(3, 0, 8), "8x0"),
+        (torch.full((3, 8, 8), 1.001), "0 to 1"),
+        (torch.full((3, 8, 8), -0.001), "0 to 1"),
+        (torch.full((3, 8, 8), torch.nan), "0 to 1"),
+        (Image.new("F", (4, 4)), "mode F"),
+        (Image.new("HSV", (4, 4)), "mode HSV"),
+        (Image.new("RGB", (0, 4)), "0x4"),
+        (b"text", "PNG"),
     ],
     ids=str,
 )
-def test_other_pictures_are_refused_by_name(image: Any, message: str) -> None:
-    with pytest.raises(ImageError, match=f"^{message}"):
+def test_other_pictures_are_refused_by_name(image: Any, told: str) -> None:
+    with pytest.raises(ImageError) as caught:
         picture_of(image)
+    assert told in one_line(caught)
 
 
 @pytest.mark.parametrize("image", [None, 3, [[1, 2], [3, 4]], object()], ids=repr)
 def test_what_is_no_picture_is_a_type_error(image: Any) -> None:
-    message = f"^a path, a file, bytes, an image, an array or a tensor is needed, not {type(image).__name__}$"
-    with pytest.raises(TypeError, match=message):
-        encode(image)
-    with pytest.raises(TypeError, match=message):
-        decode(image)
+    for code in (encode, decode):
+        with pytest.raises(TypeError) as caught:
+            code(image)
+        assert type(image).__name__ in one_line(caught)
 
 
 def test_the_quality_is_checked(codec: Codec) -> None:
     for quality in (0, 101):
-        with pytest.raises(ValueError, match=f"^quality must be 1 to 100, not {quality}$"):
+        with pytest.raises(ValueError) as caught:
             encode(PIXELS, quality=quality, codec=codec)
+        assert f"not {quality}" in one_line(caught)
 
 
 # ------------------------------------------------------------------------------------------------------ Pillow's images
@@ -268,11 +266,9 @@ def test_what_only_the_format_tells_of_samples(data: bytes, gray: list[int], alp
 
 def test_a_transparent_colour_of_16_bits_is_refused() -> None:
     data = tiny_png(16, 2, bytes(24), bytes(6))
-    with (
-        Image.open(io.BytesIO(data)) as image,
-        pytest.raises(ImageError, match=r"^a 16-bit picture with a transparent"),
-    ):
+    with Image.open(io.BytesIO(data)) as image, pytest.raises(ImageError) as caught:
         from_pillow(image)
+    assert "transparent" in one_line(caught)
 
 
 def test_what_is_no_file_of_ours_is_not_read_on() -> None:
@@ -294,9 +290,9 @@ def test_what_is_no_file_of_ours_is_not_read_on() -> None:
 
 
 def test_losses_are_told() -> None:
-    with pytest.warns(ImageWarning, match="^samples of 16 bits are reduced to their upper 8$"):
+    with pytest.warns(ImageWarning, match="16 bits"):
         picture_of(IMAGES["I;16"][0])
-    with pytest.warns(ImageWarning, match="^CMYK without a usable colour profile is converted to sRGB"):
+    with pytest.warns(ImageWarning, match="CMYK"):
         picture_of(IMAGES["CMYK"][0])
 
 
@@ -395,7 +391,7 @@ def test_parts_and_previews(codec: Codec, files: dict[str, bytes]) -> None:
     assert torch.equal((decode_tensor(data, scale=4, codec=codec) * 255).round().byte(), torch_of(small.pixels))
     with pytest.raises(BadRegionError):
         decode(data, region=(7, 3, 27, 9), codec=codec)
-    with pytest.raises(ValueError, match=r"^scale must be"):
+    with pytest.raises(ValueError, match=r"scale.*3"):
         decode(data, scale=3, codec=codec)
 
 
@@ -408,7 +404,7 @@ def test_bad_files_are_told_by_name(published: None, codec: Codec, files: dict[s
             decode(data[:-5], codec=given)
         with pytest.raises(TooLargeError):
             decode_array(data, max_pixels=659, codec=given)
-    with pytest.raises(UnknownModelError, match="not installed"):
+    with pytest.raises(UnknownModelError, match=parse(data).header.fingerprint.hex()):
         decode_tensor(data)
     with pytest.raises(FileNotFoundError):
         decode(tmp_path / "missing.dca", codec=codec)

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tiny import TINY, WEIGHTS, photo
 from told import one_line
 
+from dcacodec.api import decode, encode
 from dcacodec.codec.codec import Codec
 from dcacodec.errors import ImageError, SymbolMismatchError, TooLargeError, UnknownModelError, WeightsError
 from dcacodec.format.reader import parse
@@ -95,6 +97,39 @@ MESSAGES: list[tuple[Action, type[Exception], str]] = [
         lambda _: format_for("x.jpg"),
         ImageError,
         ".jpg is lossy; pictures are written losslessly, as .png, .tif, .tiff, .webp, .ppm, .pgm, .bmp",
+    ),
+    # What Python code gives.
+    (
+        lambda _: encode(PICTURE.pixels[..., :2]),
+        ImageError,
+        (
+            "an array must be uint8 of shape (height, width), (height, width, 3) or (height, width, 4), "
+            "not uint8 (5, 7, 2)"
+        ),
+    ),
+    (
+        lambda _: encode(torch.zeros(3, 8, 8, dtype=torch.int64)),
+        ImageError,
+        (
+            "a tensor must be uint8 or floating point of shape (3, height, width) or (1, 3, height, width), "
+            "not int64 (3, 8, 8)"
+        ),
+    ),
+    (
+        lambda _: encode(torch.full((3, 8, 8), 1.001)),
+        ImageError,
+        "a floating-point tensor must have all its values in 0 to 1: clamp it",
+    ),
+    (lambda _: encode(np.zeros((0, 3), np.uint8)), ImageError, "a picture has at least one pixel, not 3x0"),
+    (
+        lambda _: encode(Image.new("HSV", (4, 4))),
+        ImageError,
+        "pictures with samples of Pillow's mode HSV are not supported",
+    ),
+    (
+        lambda _: decode(None),  # type: ignore[arg-type]
+        TypeError,
+        "a path, a file, bytes, an image, an array or a tensor is needed, not NoneType",
     ),
     # Settings.
     (
