@@ -26,6 +26,7 @@ from dcacodec.images.picture import Picture
 from dcacodec.images.reading import read_picture
 from dcacodec.network.config import DCAConfig
 from dcacodec.network.device import choose_device
+from dcacodec.pillow_plugin import FORMAT
 from dcacodec.weights.reader import read_weights
 from dcacodec.weights.registry import by_fingerprint, by_preset
 
@@ -130,6 +131,27 @@ MESSAGES: list[tuple[Action, type[Exception], str]] = [
         lambda _: decode(None),  # type: ignore[arg-type]
         TypeError,
         "a path, a file, bytes, an image, an array or a tensor is needed, not NoneType",
+    ),
+    # The plugin of Pillow, whose errors are Pillow's.
+    (
+        lambda _: Image.new("F", (4, 4)).save(io.BytesIO(), FORMAT),
+        OSError,
+        "cannot write this image as DCA: pictures with samples of Pillow's mode F are not supported",
+    ),
+    (
+        lambda _: Image.fromarray(PICTURE.pixels).save(io.BytesIO(), FORMAT, xmp="<x/>"),
+        OSError,
+        "cannot write this image as DCA: an XMP packet must be bytes, not str",
+    ),
+    (
+        lambda codec: Image.open(io.BytesIO(codec.encode(PICTURE)[:30]), formats=[FORMAT]),
+        OSError,
+        "the file is truncated or damaged: it has only 30 bytes",
+    ),
+    (
+        lambda codec: Image.open(io.BytesIO(of_other_weights(codec))).load(),
+        OSError,
+        "the file needs the weights 01020304, which are not installed",
     ),
     # Settings.
     (

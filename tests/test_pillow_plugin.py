@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile, ImageSequence, UnidentifiedImageError
 from tiny import photo
+from told import one_line
 
 from dcacodec import pillow_plugin
 from dcacodec.api import default_codec
@@ -148,7 +149,7 @@ def test_an_open_by_another_name(data: bytes, tmp_path: Path) -> None:
         Image.open(io.BytesIO(b"no picture at all"))
     with pytest.raises(UnidentifiedImageError):
         Image.open(io.BytesIO(data), formats=["PNG"])
-    with pytest.raises(SyntaxError, match=r"not a .dca file"):
+    with pytest.raises(SyntaxError, match="dca"):
         pillow_plugin.DcaImageFile(io.BytesIO(b"no picture at all"))
 
 
@@ -229,7 +230,7 @@ def test_an_orientation_in_an_xmp_packet_that_is_given_is_upright() -> None:
     for options in ({}, {"xmp": image.info["xmp"]}):
         found = opened(saved(image, **options))
         assert (found.size, found.getexif().get(274, 1)) == ((50, 70), 1)
-    with pytest.raises(OSError, match=r"an XMP packet must be bytes, not str$"):
+    with pytest.raises(OSError, match=r"XMP.*str"):
         saved(image, xmp="<x/>")
 
 
@@ -280,13 +281,11 @@ def test_conversions_that_lose_are_told() -> None:
 
 
 def test_what_cannot_be_written_leaves_no_file(tmp_path: Path) -> None:
-    for image, error, message in (
-        (Image.new("F", (4, 4)), OSError, "cannot write this image as DCA: .*mode F"),
-        (Image.new("RGB", (0, 4)), OSError, "cannot write this image as DCA: a picture has at least one pixel"),
-    ):
-        with pytest.raises(error, match=message):
+    for image, told in ((Image.new("F", (4, 4)), "mode F"), (Image.new("RGB", (0, 4)), "0x4")):
+        with pytest.raises(OSError) as caught:
             image.save(tmp_path / "photo.dca")
-    with pytest.raises(ValueError, match="quality must be 1 to 100, not 101"):
+        assert told in one_line(caught)
+    with pytest.raises(ValueError, match=r"quality.*101"):
         IMAGES["RGB"].save(tmp_path / "photo.dca", quality=101)
     with pytest.raises(TypeError):
         IMAGES["RGB"].save(tmp_path / "photo.dca", quality=60.5)
@@ -311,24 +310,27 @@ def test_a_truncated_file_is_an_os_error(data: bytes, length: int, tmp_path: Pat
     path.write_bytes(data[:length])
     with warnings.catch_warnings():
         warnings.simplefilter("error", ResourceWarning)
-        with pytest.raises(OSError, match="truncated or damaged"):
+        with pytest.raises(OSError, match="truncated") as caught:
             Image.open(path)
+    one_line(caught)
 
 
 def test_every_flipped_bit_is_an_os_error(data: bytes) -> None:
     for place in range(0, len(data), 7):
         damaged = bytearray(data)
         damaged[place] ^= 1 << place % 8
-        with pytest.raises(OSError):
+        with pytest.raises(OSError) as caught:
             opened(bytes(damaged))
+        one_line(caught)
 
 
 def test_streams_that_do_not_belong_together_fail_when_loaded(data: bytes) -> None:
     whole = parse(data)
     wrong = Slice(whole.slices[0].streams, whole.slices[0].latent_crc ^ 1)
     image = opened(pack(Container(whole.header, (wrong,), whole.chunks)))
-    with pytest.raises(OSError, match="the decoded latents are not those that were encoded"):
+    with pytest.raises(OSError, match="latents") as caught:
         image.load()
+    one_line(caught)
 
 
 def test_unknown_weights_fail_when_loaded(data: bytes) -> None:
@@ -336,19 +338,20 @@ def test_unknown_weights_fail_when_loaded(data: bytes) -> None:
     header = Header(b"\x01\x02\x03\x04", 70, 50, "RGB", 60)
     image = opened(pack(Container(header, whole.slices)))
     assert (image.size, image.mode) == ((70, 50), "RGB")
-    with pytest.raises(OSError, match="weights 01020304, which are not installed"):
+    with pytest.raises(OSError, match="01020304") as caught:
         image.load()
+    one_line(caught)
 
 
 def test_verify_finds_a_damaged_alpha_plane(data: bytes) -> None:
     whole = parse(data)
     good = encode_alpha(ALPHA)
-    for plane, message in ((good[:-200], "alpha plane is damaged"), (encode_alpha(ALPHA[:9]), "has 70x9 pixels")):
+    for plane, told in ((good[:-200], "alpha"), (encode_alpha(ALPHA[:9]), "70x9")):
         damaged = pack(Container(whole.header, whole.slices, (Chunk("ALPH", plane),)))
-        with pytest.raises(OSError, match=message):
-            opened(damaged).verify()
-        with pytest.raises(OSError, match=message):
-            opened(damaged).load()
+        for image, use in ((opened(damaged), "verify"), (opened(damaged), "load")):
+            with pytest.raises(OSError) as caught:
+                getattr(image, use)()
+            assert told in one_line(caught)
 
 
 def test_verify_ends_the_use_of_an_image(data: bytes, tmp_path: Path) -> None:
@@ -386,7 +389,7 @@ def test_pillows_limit_of_pixels_holds() -> None:
 def test_no_more_is_read_than_the_limit_allows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dcacodec.files.bounded._BYTES_BESIDES", 1000)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    with pytest.raises(Image.DecompressionBombError, match="more than 1160 bytes"):
+    with pytest.raises(Image.DecompressionBombError, match="1160"):
         opened(MAGIC + bytes(1200))
 
 
@@ -398,7 +401,7 @@ def test_a_file_that_changes_after_it_was_opened(other: tuple[int, int]) -> None
     file.seek(0)
     file.write(saved(IMAGES["RGB"].resize(other)))
     file.truncate()
-    with pytest.raises(OSError, match=r"above the limit of 256 pixels|has changed since it was opened"):
+    with pytest.raises(OSError, match=r"256 pixels|changed"):
         image.load()
 
 
