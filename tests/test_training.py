@@ -31,6 +31,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 from tiny import TINY, drawn_model, photo
+from told import one_line
 from torch import Tensor
 from training_worker import BATCH, OPTIONS, rounded, still, still_bits
 from training_worker import steps as worker_steps
@@ -120,8 +121,11 @@ def call(*arguments: str | Path | float) -> Result:
     return CliRunner().invoke(cli, [str(each) for each in arguments], prog_name="dcacodec")
 
 
-def assert_fails(result: Result, message: str) -> None:
-    assert (result.exit_code, result.stdout, result.stderr) == (1, "", f"dcacodec: error: {message}\n")
+def assert_fails(result: Result, *named: object) -> None:
+    """One line on stderr, with the names and numbers that it must contain."""
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert re.fullmatch(r"dcacodec: error: \S.*\n", result.stderr), result.stderr
+    assert all(str(each) in result.stderr for each in named), result.stderr
 
 
 def state_of(folder: Path) -> dict[str, Any]:
@@ -184,47 +188,47 @@ def test_pictures_are_read_as_the_codec_reads_them(tmp_path: Path) -> None:
 
 
 def _missing(folder: Path) -> tuple[Path, str]:
-    return folder / "missing", f"{folder / 'missing'}: No such file or directory"
+    return folder / "missing", str(folder / "missing")
 
 
 def _missing_shard(folder: Path) -> tuple[Path, str]:
-    return folder / "missing.tar", f"{folder / 'missing.tar'}: No such file or directory"
+    return folder / "missing.tar", str(folder / "missing.tar")
 
 
 def _empty_folder(folder: Path) -> tuple[Path, str]:
     (folder / "notes.txt").write_bytes(b"text")
-    return folder, f"{folder}: contains no pictures"
+    return folder, str(folder)
 
 
 def _empty_shard(folder: Path) -> tuple[Path, str]:
     path = shard(folder / "empty.tar", {"notes.txt": b"text"})
-    return path, f"{path}: contains no pictures"
+    return path, str(path)
 
 
 def _no_shard(folder: Path) -> tuple[Path, str]:
     (folder / "false.tar").write_bytes(b"text" * 200)
-    return folder / "false.tar", f"{folder / 'false.tar'}: not a tar file, or a damaged one"
+    return folder / "false.tar", str(folder / "false.tar")
 
 
 def _cut_shard(folder: Path) -> tuple[Path, str]:
     path = shard(folder / "cut.tar", {"a.png": png(photo(70, 70)), "b.png": png(photo(70, 70))})
     path.write_bytes(path.read_bytes()[:6000])
-    return path, f"{path}: not a tar file, or a damaged one"
+    return path, str(path)
 
 
 def _damaged_member(folder: Path) -> tuple[Path, str]:
     path = shard(folder / "damaged.tar", {"in/a.png": png(photo(70, 70))[:-3000]})
-    return path, f"{path}: in/a.png: the picture is damaged or of an unknown kind: image file is truncated"
+    return path, f"{path}: in/a.png"
 
 
 def _damaged_file(folder: Path) -> tuple[Path, str]:
     (folder / "a.png").write_bytes(png(photo(70, 70))[:-3000])
-    return folder, f"{folder / 'a.png'}: the picture is damaged or of an unknown kind: image file is truncated"
+    return folder, str(folder / "a.png")
 
 
 def _small(folder: Path) -> tuple[Path, str]:
     (folder / "a.png").write_bytes(png(photo(63, 200)))
-    return folder, "no picture is as large as the crop, 64 pixels"
+    return folder, " 64 "
 
 
 BAD_SOURCES = (
@@ -244,8 +248,8 @@ BAD_SOURCES = (
 def test_bad_sources_are_one_line_and_no_run(make: Callable[[Path], tuple[Path, str]], tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()
-    source, message = make(folder)
-    assert_fails(call("train", source, "--run", tmp_path / "run", *ONE_STEP), message)
+    source, named = make(folder)
+    assert_fails(call("train", source, "--run", tmp_path / "run", *ONE_STEP), named)
     assert not (tmp_path / "run").exists()
     with pytest.raises((ImageError, TrainingError, FileNotFoundError)):
         CropSampler(load_pictures([source], quiet=True), (64,), CPU, np.random.default_rng(0))
@@ -254,10 +258,9 @@ def test_bad_sources_are_one_line_and_no_run(make: Callable[[Path], tuple[Path, 
 def test_a_bad_source_to_validate_on_is_found_before_training(pictures: Path, tmp_path: Path) -> None:
     arguments: list[str | Path] = ["train", pictures, "--run", tmp_path / "run", *ONE_STEP]
     missing = tmp_path / "missing"
-    assert_fails(call(*arguments, "--validation", missing), f"{missing}: No such file or directory")
+    assert_fails(call(*arguments, "--validation", missing), missing)
     (tmp_path / "small.png").write_bytes(png(photo(200, 63)))
-    message = "validation pictures must have at least 64x64 pixels"
-    assert_fails(call(*arguments, "--validation", tmp_path / "small.png"), message)
+    assert_fails(call(*arguments, "--validation", tmp_path / "small.png"), "64x64")
     assert not (tmp_path / "run").exists()
 
 
@@ -307,7 +310,7 @@ def test_a_picture_is_drawn_in_proportion_to_its_area() -> None:
     sampler = CropSampler(pictures, (8, 16), CPU, np.random.default_rng(0))
     assert sampler.probabilities[8].tolist() == [1 / 8, 3 / 8, 0, 1 / 2]
     assert sampler.probabilities[16].tolist() == [0, 0, 0, 1]
-    with pytest.raises(TrainingError, match=r"^no picture is as large as the crop, 17 pixels$"):
+    with pytest.raises(TrainingError, match=r"\b17\b"):
         CropSampler(pictures, (8, 17), CPU, np.random.default_rng(0))
 
 
@@ -459,24 +462,25 @@ def test_crops_grow_at_the_end_and_a_step_keeps_its_pixels() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "named"),
     [
-        ({"crop": 100}, "the crop must be a multiple of 64, not 100"),
-        ({"crop": 0}, "the crop must be a multiple of 64, not 0"),
-        ({"final_crop": 100}, "the crop must be a multiple of 64, not 100"),
-        ({"final_share": 1.5}, "the final share must be 0 to 1, not 1.5"),
-        ({"decay_share": 0.0}, "the decay share must be above 0 and at most 1, not 0.0"),
-        ({"decay_share": 1.5}, "the decay share must be above 0 and at most 1, not 1.5"),
-        ({"steps": 0}, "a run needs a length: minutes or steps"),
-        ({"minutes": -1.0}, "a run needs a length: minutes or steps"),
-        ({"batch": 0}, "batch and warm-up must be at least 1"),
-        ({"warm_up": 0}, "batch and warm-up must be at least 1"),
-        ({"precision": "half"}, "the precision must be auto, float32 or bfloat16, not 'half'"),
+        ({"crop": 100}, "100"),
+        ({"crop": 0}, " 0"),
+        ({"final_crop": 100}, "100"),
+        ({"final_share": 1.5}, "1.5"),
+        ({"decay_share": 0.0}, "0.0"),
+        ({"decay_share": 1.5}, "1.5"),
+        ({"steps": 0}, "steps"),
+        ({"minutes": -1.0}, "steps"),
+        ({"batch": 0}, "batch"),
+        ({"warm_up": 0}, "warm-up"),
+        ({"precision": "half"}, "'half'"),
     ],
 )
-def test_options_that_make_no_run(change: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+def test_options_that_make_no_run(change: dict[str, Any], named: str) -> None:
+    with pytest.raises(ValueError) as caught:
         replace(QUICK, **change)
+    assert named in one_line(caught)
 
 
 # ------------------------------------------------------------------------------------------------------------ the start
@@ -652,18 +656,18 @@ def test_a_checkpoint_in_parts(uninterrupted: dict[str, Any], pictures: Path, tm
 
 def _no_index(folder: Path, names: list[str]) -> str:
     (folder / "checkpoint.pt.json").write_bytes(b"[1]")
-    return "not an index of a checkpoint's parts"
+    return ""
 
 
 def _lost(folder: Path, names: list[str]) -> str:
     (folder / names[1]).unlink()
-    return f"the part {names[1]} is missing"
+    return names[1]
 
 
 def _short(folder: Path, names: list[str]) -> str:
     path = folder / names[2]
     path.write_bytes(path.read_bytes()[:-1])
-    return f"the part {names[2]} is damaged, its SHA-256 is not the one in the index"
+    return names[2]
 
 
 def _changed(folder: Path, names: list[str]) -> str:
@@ -671,7 +675,7 @@ def _changed(folder: Path, names: list[str]) -> str:
     content = bytearray(path.read_bytes())
     content[100] ^= 1
     path.write_bytes(content)
-    return f"the part {names[0]} is damaged, its SHA-256 is not the one in the index"
+    return names[0]
 
 
 def _left_out(folder: Path, names: list[str]) -> str:
@@ -679,13 +683,13 @@ def _left_out(folder: Path, names: list[str]) -> str:
     index = json.loads(path.read_text("utf-8"))
     del index["parts"][-1]
     path.write_text(json.dumps(index), "utf-8")
-    return "the parts do not make the checkpoint, its SHA-256 is not the one in the index"
+    return "SHA-256"
 
 
 def _elsewhere(folder: Path, names: list[str]) -> str:
     path = folder / "checkpoint.pt.json"
     path.write_text(path.read_text("utf-8").replace(names[0], f"../{names[0]}"), "utf-8")
-    return f"'../{names[0]}' is not the name of a file beside it"
+    return f"'../{names[0]}'"
 
 
 @pytest.mark.parametrize("damage", [_no_index, _lost, _short, _changed, _left_out, _elsewhere])
@@ -695,15 +699,15 @@ def test_damaged_parts_are_one_line(
     write_checkpoint(tmp_path / "checkpoint.pt", uninterrupted, 50_000)
     names = [part["file"] for part in json.loads((tmp_path / "checkpoint.pt.json").read_text("utf-8"))["parts"]]
     index = tmp_path / "checkpoint.pt.json"
-    message = f"{index}: {damage(tmp_path, names)}"
+    named = damage(tmp_path, names)
     before = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
-    assert_fails(call("train", pictures, "--run", tmp_path, *ONE_STEP), message)
-    assert_fails(call("publish", index, "--models", tmp_path / "models", "--check", pictures), message)
+    assert_fails(call("train", pictures, "--run", tmp_path, *ONE_STEP), index, named)
+    assert_fails(call("publish", index, "--models", tmp_path / "models", "--check", pictures), index, named)
     assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before
 
 
 def test_parts_of_a_size_that_makes_too_many(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"bytes in parts of 1: these would be more than 1000$"):
+    with pytest.raises(ValueError, match=r"\b1000\b"):
         write_checkpoint(tmp_path / "checkpoint.pt", {"step": 1, "noise": torch.zeros(1000)}, 1)
     assert not list(tmp_path.iterdir())
 
@@ -809,10 +813,9 @@ def test_curves_that_cannot_be_drawn_do_not_end_a_training(
     options = replace(QUICK, plot=True, validate_every=0.0)
     train([str(pictures)], tmp_path, options, [str(pictures)], validation_pictures=1, quiet=True)
     assert state_of(tmp_path)["step"] == 6
-    told = (
-        f"dcacodec: warning: the curves cannot be drawn: {tmp_path / 'log.jsonl'}: a line lacks a value to be drawn\n"
-    )
-    assert capsys.readouterr().err == 7 * told
+    warnings = capsys.readouterr().err.splitlines()
+    assert len(warnings) == 7
+    assert all(line.startswith("dcacodec: warning: ") and str(tmp_path / "log.jsonl") in line for line in warnings)
     assert {each.name for each in tmp_path.iterdir()} == {"checkpoint.pt", "log.jsonl"}
 
 
@@ -828,30 +831,31 @@ def test_a_log_is_read_without_what_was_done_twice(tmp_path: Path) -> None:
     path.write_text(json.dumps(killed[0]) + '\n{"kind": "tr\n' + json.dumps(killed[1]) + "\n", "utf-8")
     assert read_log(path) == killed[:2]  # the line between was torn
     path.write_text(json.dumps(killed[0]) + "\n{}\n", "utf-8")
-    with pytest.raises(TrainingError, match=r"line 2 does not belong to a training log$"):
+    with pytest.raises(TrainingError, match=r"log\.jsonl.*\b2\b"):
         read_log(path)
     path.write_text(json.dumps(killed[0]) + '\n{"kind": "train", "loss": NaN}\n', "utf-8")
     assert read_log(path) == killed[:1]  # that is no JSON
     for content in (b'{"kind": "tr', b"", b"\xff\xfe{}", b"[" * 100_000):
         path.write_bytes(content)
-        with pytest.raises(TrainingError, match=r"log\.jsonl is not a training log$"):
+        with pytest.raises(TrainingError, match=r"log\.jsonl"):
             read_log(path)
 
 
 @pytest.mark.parametrize(
-    ("log", "message"),
+    ("log", "kind"),
     [
-        (None, "No such file or directory"),
-        ("", "log.jsonl is not a training log"),
-        ('{"kind": "train", "pixels": 1}', "log.jsonl: a line lacks a value to be drawn"),
-        ('{"kind": "validation", "pixels": 1, "loss": 1, "qualities": [{}]}', "a line lacks a value to be drawn"),
+        (None, FileNotFoundError),
+        ("", TrainingError),
+        ('{"kind": "train", "pixels": 1}', TrainingError),
+        ('{"kind": "validation", "pixels": 1, "loss": 1, "qualities": [{}]}', TrainingError),
     ],
 )
-def test_curves_that_cannot_be_drawn(log: str | None, message: str, tmp_path: Path) -> None:
+def test_curves_that_cannot_be_drawn(log: str | None, kind: type[Exception], tmp_path: Path) -> None:
     if log is not None:
         (tmp_path / "log.jsonl").write_text(log, "utf-8")
-    with pytest.raises((TrainingError, FileNotFoundError), match=message):
+    with pytest.raises(kind) as caught:
         write_curves(tmp_path)
+    assert str(tmp_path / "log.jsonl") in one_line(caught)
     assert not list(tmp_path.glob("curves.*"))
 
 
@@ -876,7 +880,7 @@ def test_shares_of_the_rate_are_those_asked_for_now(tmp_path: Path) -> None:
 def test_too_many_parts_are_refused_before_training(pictures: Path, tmp_path: Path) -> None:
     result = call("train", pictures, "--run", tmp_path / "run", *ONE_STEP, "--part-size", "10")
     expected = 16 * sum(parameter.numel() for parameter in DCA(TINY).parameters())
-    assert_fails(result, f"a checkpoint takes {expected} bytes, more than 1000 parts of 10")
+    assert_fails(result, expected, 1000)
     assert not (tmp_path / "run").exists()
 
 
@@ -885,7 +889,7 @@ def test_curves_without_matplotlib_are_refused_before_training(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     result = call("train", pictures, "--run", tmp_path / "run", *ONE_STEP, "--plot")
-    assert_fails(result, "curves need Matplotlib: pip install 'dcacodec[bench]'")
+    assert_fails(result, "Matplotlib", "dcacodec[bench]")
     assert not (tmp_path / "run").exists()
 
 
@@ -925,7 +929,8 @@ def test_another_runs_checkpoint_starts_a_fresh_schedule(
     run = tmp_path / "run"
     result = call("train", pictures, "--run", run, *ONE_STEP[:-1], "--resume", tmp_path / "other.pt")
     assert result.exit_code == 0
-    assert f"resuming from {run / 'checkpoint.pt'}, not starting from {tmp_path / 'other.pt'}\n" in result.stderr
+    (told,) = (line for line in result.stderr.splitlines() if str(tmp_path / "other.pt") in line)
+    assert str(run / "checkpoint.pt") in told
     assert same(state_of(run)["model"], whole["model"])
 
 
@@ -978,15 +983,14 @@ def test_weights_that_training_cannot_start_from(pictures: Path, tmp_path: Path)
     path = tmp_path / "weights.safetensors"
     path.write_bytes(b"text")
     result = call("train", pictures, "--run", tmp_path / "run", *ONE_STEP, "--resume", path)
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.startswith("dcacodec: error: weights.safetensors is not a weights file of this program: ")
+    assert_fails(result, "weights.safetensors")
     path.write_bytes(export(drawn_model(replace(TINY, order="LGR"), seed=5)))
     result = call("train", pictures, "--run", tmp_path / "run", *ONE_STEP, "--resume", path)
-    assert_fails(result, f"{path}: weights of another network than the preset 'tiny'")
+    assert_fails(result, path, "'tiny'")
     untold: Any = SimpleNamespace(metadata={"pixels": "-1"})
     path.write_bytes(export(drawn_model(TINY, seed=5), provenance=untold))
     result = call("train", pictures, "--run", tmp_path / "run", *ONE_STEP, "--resume", path)
-    assert_fails(result, "weights.safetensors is not a weights file of this program: trained on -1 pixels")
+    assert_fails(result, "weights.safetensors", "-1")
     assert not (tmp_path / "run").exists()
 
 
@@ -1024,7 +1028,7 @@ def test_a_file_that_is_no_checkpoint(uninterrupted: dict[str, Any], pictures: P
             call("train", pictures, "--run", tmp_path / "run", *ONE_STEP, "--resume", path),
             call("publish", path, "--models", tmp_path / "models", "--check", pictures),
         ):
-            assert_fails(result, f"{path}: not a checkpoint, or one of a network that this version does not have")
+            assert_fails(result, path)
         assert path.read_bytes() == before
         assert [each.name for each in tmp_path.iterdir()] == ["other.pt"]
 
@@ -1033,8 +1037,8 @@ def test_a_checkpoint_of_another_preset(uninterrupted: dict[str, Any], pictures:
     """Also one that differs in nothing that a tensor's shape shows."""
     config = replace(TINY, order="LGR")
     torch.save(uninterrupted | {"config": config.to_dict()}, tmp_path / "checkpoint.pt")
-    message = f"{tmp_path / 'checkpoint.pt'}: a checkpoint of another network than the preset 'tiny'"
-    assert_fails(call("train", pictures, "--run", tmp_path, *ONE_STEP), message)
+    result = call("train", pictures, "--run", tmp_path, *ONE_STEP)
+    assert_fails(result, tmp_path / "checkpoint.pt", "'tiny'")
 
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(
@@ -1049,7 +1053,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        assert_fails(call(*arguments, "--steps", 4), f"{tmp_path / 'checkpoint.pt'}: No space left on device")
+        assert_fails(call(*arguments, "--steps", 4), tmp_path / "checkpoint.pt")
     assert (tmp_path / "checkpoint.pt").read_bytes() == old
     assert sorted(each.name for each in tmp_path.iterdir()) == ["checkpoint.pt", "log.jsonl"]
     assert call(*arguments, "--steps", 4).exit_code == 0
@@ -1100,7 +1104,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_spares_the_checkpoint(
 
     monkeypatch.setattr(CropSampler, "batch", poisoned)
     result = call("train", pictures, "--run", tmp_path, *ONE_STEP, "--steps", 9, "--save-every", 0)
-    assert_fails(result, "the loss or its gradient is not finite at step 3")
+    assert_fails(result, "step 3")
     state = state_of(tmp_path)
     assert state["step"] == 3
     assert all(value.isfinite().all() for part in ("model", "average") for value in state[part].values())
@@ -1110,7 +1114,7 @@ def test_weights_that_are_not_finite_spare_the_checkpoint(pictures: Path, tmp_pa
     """A finite gradient, but a step that is too large for float32."""
     train([str(pictures)], tmp_path, replace(QUICK, steps=2), quiet=True)
     before = (tmp_path / "checkpoint.pt").read_bytes()
-    with pytest.raises(TrainingError, match=r"^the weights are not finite at step 3 and are not saved$"):
+    with pytest.raises(TrainingError, match="step 3"):
         train([str(pictures)], tmp_path, replace(QUICK, steps=3, learning_rate=1e300, warm_up=1), quiet=True)
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
 
@@ -1120,7 +1124,7 @@ def test_every_process_finds_weights_that_are_not_finite(tmp_path: Path) -> None
     for rank in (0, 1):
         trainer = Trainer(QUICK, tmp_path, TINY, CPU, Workers(rank, 2))
         next(trainer.average.parameters()).data.fill_(math.nan)
-        with pytest.raises(TrainingError, match=r"^the weights are not finite at step 0 and are not saved$"):
+        with pytest.raises(TrainingError, match="step 0"):
             trainer.save()
     assert not [*tmp_path.iterdir()]
 
@@ -1172,7 +1176,7 @@ def test_an_interrupt_names_the_index_of_parts(pictures: Path, tmp_path: Path, m
         return {"loss": 0.0}
 
     monkeypatch.setattr(Trainer, "validate", interrupted)
-    with pytest.raises(Interrupted, match=r"^interrupted at step 6; \S+checkpoint.pt.json holds it, and the same"):
+    with pytest.raises(Interrupted, match=r"step 6\b.*/checkpoint\.pt\.json "):
         train([str(pictures)], tmp_path, replace(QUICK, part_size=30_000), [str(pictures)], quiet=True)
 
 
@@ -1190,7 +1194,7 @@ def test_an_interrupt_does_not_wait_for_a_validation(
 
     monkeypatch.setattr(Trainer, "validate", watched)
     options = replace(QUICK, validate_every=0.0)
-    with pytest.raises(Interrupted, match=r"^interrupted at step 3; \S+checkpoint.pt holds it, and the same command"):
+    with pytest.raises(Interrupted, match=r"step 3\b.*/checkpoint\.pt "):
         train([str(pictures)], tmp_path, options, [str(pictures)], validation_pictures=1, quiet=True)
     kinds = [(line["kind"], line["step"]) for line in log_of(tmp_path)]
     assert kinds == [("start", 0), ("validation", 1), ("train", 3), ("interrupted", 3)]
@@ -1214,13 +1218,9 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
 def assert_interrupted(code: int, message: str, number: int, folder: Path) -> None:
     """What a signal leaves behind, on stderr and in the run's folder."""
     state = state_of(folder)
-    assert (code, message) == (
-        128 + number,
-        (
-            f"dcacodec: interrupted at step {state['step']}; {folder / 'checkpoint.pt'} holds it, "
-            "and the same command resumes the run\n"
-        ),
-    )
+    assert code == 128 + number
+    assert re.fullmatch(r"dcacodec: \S.*\n", message), message
+    assert f"step {state['step']}" in message and str(folder / "checkpoint.pt") in message
     assert sorted(each.name for each in folder.iterdir()) == ["checkpoint.pt", "log.jsonl"]
     last = log_of(folder)[-1]
     assert (last["kind"], last["step"]) == ("interrupted", state["step"])
@@ -1468,36 +1468,32 @@ def test_progress_is_shown_on_stderr(pictures: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "message"),
+    ("arguments", "named"),
     [
-        (["--crop", 100, "--steps", 1], 2, "Error: the crop must be a multiple of 64, not 100.\n"),
-        (["--crop", 64], 2, "Error: a run needs a length: minutes or steps.\n"),
-        (["--steps", -1], 2, "Error: Invalid value for '--steps': -1 is not in the range x>=0.\n"),
-        (["--steps", 1, "--decay-share", 0], 2, "Invalid value for '--decay-share': 0.0 is not in the range 0<x<=1.\n"),
-        (["--steps", 1, "--decay-share", "nan"], 2, "Error: decay share must be a finite number, not nan.\n"),
-        (["--max-minutes", -1], 2, "Error: Invalid value for '--max-minutes': -1.0 is not in the range x>=0.\n"),
-        (["--batch", 0], 2, "Error: Invalid value for '--batch': 0 is not in the range x>=1.\n"),
-        (
-            ["--seed", -1],
-            2,
-            "Error: Invalid value for '--seed': -1 is not in the range 0<=x<=4294967295.\n",
-        ),
-        (["--threads", 10**11], 2, "'--threads': 100000000000 is not in the range 1<=x<=1024.\n"),
-        (["--steps", 1, "--learning-rate", "nan"], 2, "Error: learning rate must be a finite number, not nan.\n"),
-        (["--steps", 1, "--learning-rate", "inf"], 2, "Error: learning rate must be a finite number, not inf.\n"),
-        (["--steps", 1, "--ema", "nan"], 2, "Error: ema must be a finite number, not nan.\n"),
-        (["--max-minutes", "nan"], 2, "Error: minutes must be a finite number, not nan.\n"),
-        (["--steps", 1, "--save-every", "nan"], 2, "Error: save every must be a finite number, not nan.\n"),
-        (["--steps", 1, "--part-size", "x"], 2, "'x' is not a size such as 200KB, 1.5MB, 180KiB or 200000.\n"),
-        (["--preset", "x"], 2, "Error: Invalid value for '--preset': 'x' is not one of 'small', 'tiny'.\n"),
-        (["--resume", "none"], 2, "Error: Invalid value for '--resume': File 'none' does not exist.\n"),
+        (["--crop", 100, "--steps", 1], ["crop", "100"]),
+        (["--crop", 64], ["minutes", "steps"]),
+        (["--steps", -1], ["'--steps'", "-1"]),
+        (["--steps", 1, "--decay-share", 0], ["'--decay-share'", "0.0"]),
+        (["--steps", 1, "--decay-share", "nan"], ["decay share", "nan"]),
+        (["--max-minutes", -1], ["'--max-minutes'", "-1"]),
+        (["--batch", 0], ["'--batch'", "0"]),
+        (["--seed", -1], ["'--seed'", "-1"]),
+        (["--threads", 10**11], ["'--threads'", "100000000000"]),
+        (["--steps", 1, "--learning-rate", "nan"], ["learning rate", "nan"]),
+        (["--steps", 1, "--learning-rate", "inf"], ["learning rate", "inf"]),
+        (["--steps", 1, "--ema", "nan"], ["ema", "nan"]),
+        (["--max-minutes", "nan"], ["minutes", "nan"]),
+        (["--steps", 1, "--save-every", "nan"], ["save every", "nan"]),
+        (["--steps", 1, "--part-size", "x"], ["'--part-size'", "'x'"]),
+        (["--preset", "x"], ["'--preset'", "'x'"]),
+        (["--resume", "none"], ["'--resume'", "'none'"]),
     ],
 )
-def test_bad_options(arguments: list[Any], code: int, message: str, pictures: Path, tmp_path: Path) -> None:
+def test_bad_options(arguments: list[Any], named: list[str], pictures: Path, tmp_path: Path) -> None:
     result = call("train", pictures, "--run", tmp_path / "run", *arguments)
-    assert (result.exit_code, result.stdout) == (code, "")
-    assert result.stderr.endswith(message)
-    assert code == 2 or result.stderr == message
+    assert (result.exit_code, result.stdout) == (2, "")
+    error = result.stderr.splitlines()[-1]
+    assert error.startswith("Error: ") and all(each in error for each in named), error
     assert not (tmp_path / "run").exists()
 
 
@@ -1639,7 +1635,7 @@ def test_a_checkpoint_of_another_tuning_is_not_relabelled(pictures: Path, tmp_pa
     before = (run / "checkpoint.pt").read_bytes()
     refused = call("train", pictures, "--run", run, *ONE_STEP, "--tune", "visual")
     saved = run / "checkpoint.pt"
-    assert_fails(refused, f"{saved} was trained with another tuning; start a new run with --resume {saved}")
+    assert_fails(refused, saved, "--resume")
     assert (run / "checkpoint.pt").read_bytes() == before
     other = tmp_path / "other"
     resumed = call("train", pictures, "--run", other, *ONE_STEP, "--tune", "visual", "--resume", run / "checkpoint.pt")
@@ -1650,7 +1646,7 @@ def test_a_comparison_needs_validation_pictures(pictures: Path, tmp_path: Path) 
     log = tmp_path / "log.jsonl"
     log.write_text(json.dumps({"kind": "validation", "qualities": rows(1.0)}), "utf-8")
     refused = call("train", pictures, "--run", tmp_path / "run", *ONE_STEP, "--against", log)
-    assert_fails(refused, "a comparison with another run needs validation pictures")
+    assert_fails(refused, "validation")
 
 
 def test_squared_error_alone_is_the_tuning_psnr() -> None:
