@@ -102,10 +102,12 @@ def read_silently(source: BinaryIO | Path | str) -> Picture:
         return read_picture(source)
 
 
-def read_with_notice(source: BinaryIO, text: str) -> Picture:
+def read_with_notice(source: BinaryIO, told: str) -> Picture:
+    """A picture that is read with one warning, of one line that tells this."""
     with pytest.warns(ImageWarning) as caught:
         picture = read_picture(source)
-    assert [str(each.message) for each in caught] == [text]
+    (text,) = [str(each.message) for each in caught]
+    assert text.isprintable() and told in text
     return picture
 
 
@@ -113,23 +115,20 @@ def read_with_notice(source: BinaryIO, text: str) -> Picture:
 
 
 @pytest.mark.parametrize(
-    ("fields", "message"),
+    ("fields", "told"),
     [
-        ({"pixels": np.zeros((2, 3), np.uint8)}, "pixels must be uint8 (height, width, 3), not uint8 (2, 3)"),
-        ({"pixels": np.zeros((2, 3, 4), np.uint8)}, "pixels must be uint8 (height, width, 3), not uint8 (2, 3, 4)"),
-        ({"pixels": np.zeros((2, 3, 3))}, "pixels must be uint8 (height, width, 3), not float64 (2, 3, 3)"),
-        ({"pixels": np.zeros((0, 3, 3), np.uint8)}, "a picture has at least one pixel, not 3x0"),
-        (
-            {"pixels": np.zeros((2, 3, 3), np.uint8), "alpha": np.zeros((3, 2), np.uint8)},
-            "alpha must be uint8 (height, width), not uint8 (3, 2)",
-        ),
-        ({"pixels": noise(2, 3, 3), "gray": True}, "a gray picture needs three equal bands"),
+        ({"pixels": np.zeros((2, 3), np.uint8)}, "uint8 (2, 3)"),
+        ({"pixels": np.zeros((2, 3, 4), np.uint8)}, "uint8 (2, 3, 4)"),
+        ({"pixels": np.zeros((2, 3, 3))}, "float64 (2, 3, 3)"),
+        ({"pixels": np.zeros((0, 3, 3), np.uint8)}, "3x0"),
+        ({"pixels": np.zeros((2, 3, 3), np.uint8), "alpha": np.zeros((3, 2), np.uint8)}, "uint8 (3, 2)"),
+        ({"pixels": noise(2, 3, 3), "gray": True}, "gray"),
     ],
 )
-def test_a_picture_is_checked_when_it_is_made(fields: dict[str, Any], message: str) -> None:
+def test_a_picture_is_checked_when_it_is_made(fields: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError) as caught:
         Picture(**fields)
-    assert str(caught.value) == message
+    assert told in one_line(caught)
 
 
 # -------------------------------------------------------------------------------------------------------------- reading
@@ -251,13 +250,10 @@ def test_ycbcr() -> None:
     assert_same(read_silently(saved(image, "TIFF")), Picture(np.array(image.convert("RGB"))))
 
 
-APPROXIMATE = "CMYK without a usable colour profile is converted to sRGB: colours are approximate"
-
-
 def test_cmyk_without_a_profile() -> None:
     image = Image.frombytes("CMYK", (7, 5), np.dstack((COLOUR, PLANE)).tobytes())
     for icc in (None, SRGB, b"no profile"):
-        picture = read_with_notice(saved(image, "TIFF", icc_profile=icc), APPROXIMATE)
+        picture = read_with_notice(saved(image, "TIFF", icc_profile=icc), "approximate")
         assert_same(picture, Picture(np.array(image.convert("RGB"))))
 
 
@@ -278,10 +274,8 @@ def cmyk_profile() -> bytes:
 def test_cmyk_with_a_profile() -> None:
     inks = np.zeros((1, 3, 4), np.uint8)
     inks[0, 1, 3], inks[0, 2, :3] = 255, 200  # paper, black, and much of all colours, which this profile ignores
-    picture = read_with_notice(
-        saved(Image.frombytes("CMYK", (3, 1), inks.tobytes()), "TIFF", icc_profile=cmyk_profile()),
-        "CMYK is converted to sRGB",
-    )
+    file = saved(Image.frombytes("CMYK", (3, 1), inks.tobytes()), "TIFF", icc_profile=cmyk_profile())
+    picture = read_with_notice(file, "CMYK")
     assert_same(picture, Picture(np.array([[[255] * 3, [0] * 3, [255] * 3]], np.uint8)))
 
 
@@ -290,7 +284,7 @@ def test_cmyk_with_a_profile() -> None:
 WIDE = np.random.default_rng(6).integers(0, 1 << 16, (5, 7, 4), dtype=np.uint16)
 UPPER = (WIDE >> 8).astype(np.uint8)
 XMP = "<x:xmpmeta xmlns:x='adobe:ns:meta/'>\u00e4</x:xmpmeta>".encode()
-REDUCED = "samples of 16 bits are reduced to their upper 8"
+REDUCED = "16 bits"
 
 
 def rows(samples: Array) -> bytes:
@@ -344,7 +338,7 @@ def test_12_bit_gray_tiff() -> None:
         bytes((first >> 4, (first & 15) << 4 | second >> 8, second & 255))
         for first, second in samples.reshape(3, 2).tolist()
     )
-    picture = read_with_notice(tiff(6, 1, packed, (12,), 1), "samples of 12 bits are reduced to their upper 8")
+    picture = read_with_notice(tiff(6, 1, packed, (12,), 1), "12 bits")
     assert_same(picture, Picture(gray((samples >> 4).astype(np.uint8)[np.newaxis]), gray=True))
 
 
@@ -376,7 +370,7 @@ def test_10_bit_avif() -> None:
         "cgAAAABoaXBycAAAAElpcGNvAAAAFGlzcGUAAAAAAAAAEAAAABAAAAAOcGl4aQAAAAABCgAAAAxhdjFDgQBcAAAAABNjb2xybmNseAABAA0A"
         "BoAAAAAXaXBtYQAAAAAAAAABAAEEAQKDBAAAACZtZGF0EgAKCBgM//ngIaDUMhAXgAABAASDqBW45/+Ltg7g"
     )
-    picture = read_with_notice(io.BytesIO(file), "samples of 10 bits are reduced to their upper 8")
+    picture = read_with_notice(io.BytesIO(file), "10 bits")
     assert picture.pixels.shape == (16, 16, 3)
 
 
@@ -400,16 +394,13 @@ def test_unsupported_samples_are_refused(file: BinaryIO, mode: str) -> None:
     assert f"mode {mode}" in one_line(caught)
 
 
-SEVERAL = "the file holds several pictures: only the first is used"
-
-
 @pytest.mark.parametrize(("format", "options"), [("GIF", {}), ("PNG", {}), ("TIFF", {}), ("WEBP", {"lossless": True})])
 def test_first_of_several_frames(format: str, options: dict[str, Any]) -> None:
     first, second = with_palette(), Image.fromarray(noise(5, 7, seed=8))
     if format == "WEBP":
         first = first.convert("RGB")
     file = saved(first, format, save_all=True, append_images=[second], **options)
-    assert_same(read_with_notice(file, SEVERAL), Picture(PALETTE[PLANE]))
+    assert_same(read_with_notice(file, "several"), Picture(PALETTE[PLANE]))
 
 
 def saved_with_xmp(format: str, xmp: bytes, **options: Any) -> BinaryIO:
@@ -457,7 +448,7 @@ def test_only_the_orientation_of_an_xmp_packet_is_changed() -> None:
 def test_that_the_rest_of_a_long_xmp_packet_is_lost_is_told() -> None:
     assert read_silently(saved_with_xmp("JPEG", XMP + b"ExtendedXMP")).xmp == XMP + b"ExtendedXMP"
     packet = XMP + b'xmpNote:HasExtendedXMP="0123"'
-    picture = read_with_notice(saved_with_xmp("JPEG", packet), "only the first part of the XMP data is kept")
+    picture = read_with_notice(saved_with_xmp("JPEG", packet), "XMP")
     assert picture.xmp == packet
 
 
@@ -465,7 +456,7 @@ def test_that_the_rest_of_a_long_xmp_packet_is_lost_is_told() -> None:
 def test_damaged_exif_data_do_not_take_the_orientation_of_an_xmp_packet_away(form: str) -> None:
     packet = XMP + b'tiff:Orientation="6"'
     file = saved_with_xmp(form, packet, exif=b"Exif\0\0junk", **({"quality": 100} if form == "JPEG" else {}))
-    with pytest.warns(ImageWarning, match="^the EXIF data are damaged and left out: "):
+    with pytest.warns(ImageWarning, match="EXIF"):
         picture = read_picture(file)
     stored = np.array(Image.open(file))
     assert (picture.exif, np.array_equal(picture.pixels, TURNS[6](stored))) == (None, True)
@@ -476,7 +467,7 @@ def test_a_damaged_profile_of_exif_data_does_not_either() -> None:
     texts = PngInfo()
     texts.add_text("Raw profile type exif", "no\nhex\nat\nall")
     texts.add_itxt("XML:com.adobe.xmp", 'tiff:Orientation="6"')
-    with pytest.warns(ImageWarning, match="^the EXIF data are damaged and left out: "):
+    with pytest.warns(ImageWarning, match="EXIF"):
         picture = read_picture(saved(COLOUR, "PNG", pnginfo=texts))
     assert_same(picture, Picture(TURNS[6](COLOUR)))  # nothing is left of the packet
 
@@ -487,7 +478,7 @@ def test_a_picture_is_turned_once_where_the_exif_data_fail_thereafter(monkeypatc
 
     monkeypatch.setattr(Image.Exif, "tobytes", fail)
     file = saved_with_xmp("PNG", XMP + b'tiff:Orientation="6"', exif=b"Exif\0\0" + exif_with(6))
-    picture = read_with_notice(file, "the EXIF data are damaged and left out: odd tags")
+    picture = read_with_notice(file, "odd tags")
     assert (picture.exif, np.array_equal(picture.pixels, TURNS[6](COLOUR))) == (None, True)
 
 
@@ -500,7 +491,7 @@ def test_an_xmp_packet_of_another_type_in_a_tiff(kind: int, told: bytes) -> None
     tags[700] = 5 if kind == TiffTags.SHORT else (b"<x/>" + told).decode()
     file = saved(Image.fromarray(COLOUR), "TIFF", tiffinfo=tags)
     if kind == TiffTags.SHORT:
-        picture = read_with_notice(file, "the XMP data are damaged and left out")
+        picture = read_with_notice(file, "XMP")
         assert_same(picture, Picture(COLOUR))
     else:
         assert_same(read_silently(file), Picture(TURNS[6](COLOUR) if told else COLOUR, xmp=b"<x/>"))
@@ -514,7 +505,7 @@ def test_an_xmp_packet_that_is_no_itxt_of_a_png() -> None:
     texts = PngInfo()
     texts.add_text("Raw profile type xmp", "\nxmp\n       4\n3c782f3e\n")
     file = saved(Image.fromarray(COLOUR), "PNG", pnginfo=texts)
-    assert read_with_notice(file, "the XMP data are in an unsupported form and left out").xmp is None
+    assert read_with_notice(file, "unsupported").xmp is None
 
 
 @pytest.mark.parametrize("exif", [None, 1])
@@ -529,7 +520,7 @@ def test_the_xmp_packet_of_an_image(packet: object, exif: int | None) -> None:
         picture = from_pillow(image)
     assert picture.xmp == (XMP if packet in (XMP, XMP.decode()) else None)
     assert picture.exif == (exif_with(exif) if exif else None)
-    assert [str(each.message) for each in caught] == (["the XMP data are damaged and left out"] if packet == 5 else [])
+    assert [(each.category, "XMP" in str(each.message)) for each in caught] == [(ImageWarning, True)] * (packet == 5)
     assert image.info["xmp"] == packet
     assert to_pillow(picture).info.get("xmp") == picture.xmp
 
@@ -552,16 +543,11 @@ def test_a_missing_file_is_an_os_error(tmp_path: Path) -> None:
         read_picture(tmp_path / "missing.png")
 
 
-NOT_A_PICTURE = (
-    "not a picture in one of the formats PNG, JPEG, TIFF, WEBP, AVIF, PPM, BMP, GIF, QOI, or its beginning is damaged"
-)
-
-
 @pytest.mark.parametrize("data", [b"", b"text", b"\x89PNG\r\n\x1a\n", b"P6 0 0 255\n", b"GIF89a" + bytes(20)])
 def test_what_is_not_a_picture(data: bytes) -> None:
     with pytest.raises(ImageError) as caught:
         read_picture(io.BytesIO(data))
-    assert str(caught.value) == NOT_A_PICTURE
+    assert "PNG, JPEG, TIFF, WEBP, AVIF, PPM, BMP, GIF, QOI" in one_line(caught)
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF", "WEBP", "AVIF", "PPM", "BMP", "GIF", "QOI"])
@@ -576,8 +562,9 @@ def test_a_truncated_picture_is_an_error(format: str) -> None:
 def test_a_damaged_png_is_an_error_of_one_line() -> None:
     data = bytearray(saved(noise(40, 50, 3), "PNG").getvalue())
     data[len(data) // 2] ^= 0xFF
-    with pytest.raises(ImageError, match=r"\Athe picture is damaged or of an unknown kind: .+\Z"):
+    with pytest.raises(ImageError) as caught:
         read_picture(io.BytesIO(data))
+    assert "damaged" in one_line(caught)
 
 
 def test_every_damaged_bit_of_the_samples_of_a_png_is_found() -> None:
@@ -595,9 +582,7 @@ def test_damage_that_only_the_checksum_of_a_png_tells() -> None:
     data[data.index(COLOUR[2].tobytes()[1:])] ^= 1
     with pytest.raises(ImageError) as caught:
         read_picture(io.BytesIO(data))
-    assert str(caught.value) == (
-        "the picture is damaged or of an unknown kind: a checksum of the PNG does not match its content"
-    )
+    assert "checksum" in one_line(caught)
 
 
 def test_an_error_that_says_nothing_gives_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -626,8 +611,9 @@ def test_the_limit_holds_before_anything_is_unpacked() -> None:
 
 
 def test_pillows_limit_is_named_too() -> None:
-    with pytest.raises(TooLargeError, match=r"\AImage size \(400000000 pixels\) exceeds limit of .+\Z"):
+    with pytest.raises(TooLargeError) as caught:
         read_picture(png((20000, 20000, 8, 2), b""))
+    assert "400000000" in one_line(caught)
 
 
 # Metadata
@@ -698,7 +684,7 @@ def test_exif_of_tiff_is_what_tells_about_the_picture() -> None:
 @pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0junk", b"Exif\0\0" + exif_with(6)[:30]])
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning", "ignore:TruncatedError File Read:UserWarning")
 def test_damaged_exif_is_left_out_with_a_notice(exif: bytes) -> None:
-    with pytest.warns(ImageWarning, match=r"\Athe EXIF data are damaged and left out: .+\Z"):
+    with pytest.warns(ImageWarning, match="EXIF"):
         picture = read_picture(saved(COLOUR, "PNG", exif=exif))
     assert_same(picture, Picture(COLOUR))
 
@@ -720,23 +706,24 @@ def test_alpha_comes_back(alpha: NDArray[np.uint8]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "message"),
+    ("data", "told"),
     [
-        (b"", "the alpha plane is not a PNG"),
-        (b"\x89PNG\r\n\x1a\n", "the alpha plane is not a PNG"),
-        (saved(PLANE, "BMP").getvalue(), "the alpha plane is not a PNG"),
-        (encode_alpha(PLANE).replace(b"IHDR", b"IDAT"), "the alpha plane is not a PNG"),
-        (encode_alpha(PLANE.T), "the alpha plane has 5x7 pixels, the picture 7x5"),
-        (png((60000, 60000, 8, 0), b"").getvalue(), "the alpha plane has 60000x60000 pixels, the picture 7x5"),
-        (saved(COLOUR, "PNG").getvalue(), "the alpha plane is not 8-bit gray"),
-        (saved(WIDE[..., 0], "PNG").getvalue(), "the alpha plane is not 8-bit gray"),
-        (encode_alpha(PLANE)[:-40], "the alpha plane is damaged: image file is truncated"),
+        (b"", "PNG"),
+        (b"\x89PNG\r\n\x1a\n", "PNG"),
+        (saved(PLANE, "BMP").getvalue(), "PNG"),
+        (encode_alpha(PLANE).replace(b"IHDR", b"IDAT"), "PNG"),
+        (encode_alpha(PLANE.T), "5x7"),
+        (png((60000, 60000, 8, 0), b"").getvalue(), "60000x60000"),
+        (saved(COLOUR, "PNG").getvalue(), "8-bit gray"),
+        (saved(WIDE[..., 0], "PNG").getvalue(), "8-bit gray"),
+        (encode_alpha(PLANE)[:-40], "truncated"),
     ],
 )
-def test_a_bad_alpha_plane_is_an_error(data: bytes, message: str) -> None:
+def test_a_bad_alpha_plane_is_an_error(data: bytes, told: str) -> None:
     with pytest.raises(ImageError) as caught:
         decode_alpha(data, 7, 5)
-    assert str(caught.value).startswith(message)
+    text = one_line(caught)
+    assert "alpha" in text and told in text
 
 
 @pytest.mark.parametrize("header", [(8, 5, 8, 0), (7, 5, 16, 0), (7, 5, 8, 2), (60000, 60000, 8, 0)])
@@ -837,30 +824,20 @@ def test_writing_needs_no_seek() -> None:
 
 
 @pytest.mark.parametrize(
-    ("picture", "format", "message"),
+    ("picture", "format", "told"),
     [
-        (Picture(COLOUR), "jpeg", "jpeg is not an output format; these are: png, tiff, webp, ppm, pgm, bmp"),
-        (Picture(COLOUR), "pgm", "PGM holds gray pictures only, and this one has colour"),
-        *(
-            (
-                Picture(gray(PLANE), True, ALPHA),
-                format,
-                f"{format.upper()} cannot hold the alpha plane of this picture; these can: png, tiff, webp",
-            )
-            for format in ("ppm", "pgm", "bmp")
-        ),
-        (
-            Picture(np.zeros((1, 16384, 3), np.uint8)),
-            "webp",
-            "WEBP holds up to 16383 pixels a side, not 16384x1",
-        ),
+        (Picture(COLOUR), "jpeg", "png, tiff, webp, ppm, pgm, bmp"),
+        (Picture(COLOUR), "pgm", "gray"),
+        *((Picture(gray(PLANE), True, ALPHA), format, "png, tiff, webp") for format in ("ppm", "pgm", "bmp")),
+        (Picture(np.zeros((1, 16384, 3), np.uint8)), "webp", "16384x1"),
     ],
 )
-def test_what_a_format_cannot_hold_is_refused(picture: Picture, format: str, message: str) -> None:
+def test_what_a_format_cannot_hold_is_refused(picture: Picture, format: str, told: str) -> None:
     buffer = io.BytesIO()
     with pytest.raises(ImageError) as caught:
         write_picture(picture, buffer, format)
-    assert str(caught.value) == message
+    text = one_line(caught)
+    assert format in text.lower() and told in text
     assert buffer.getvalue() == b""
 
 
@@ -887,7 +864,7 @@ def test_metadata_that_a_format_cannot_hold_are_left_out_with_a_notice(
     texts = [str(each.message) for each in caught]
     assert len(texts) == len(lost)
     for text, what in zip(texts, lost, strict=True):
-        assert text.startswith(f"{format.upper()} cannot hold the {what} of this picture: ")
+        assert text.isprintable() and format.upper() in text and what in text
     assert buffer.getvalue() == written(Picture(picture.pixels, picture.gray), format).getvalue()
 
 
@@ -932,7 +909,7 @@ def test_exif_data_and_an_xmp_packet_in_one_tiff() -> None:
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")
 def test_an_xmp_packet_beside_exif_data_that_a_tiff_cannot_hold() -> None:
     buffer = io.BytesIO()
-    with pytest.warns(ImageWarning, match="^TIFF cannot hold the EXIF data of this picture: "):
+    with pytest.warns(ImageWarning, match=r"TIFF.*EXIF"):
         write_picture(Picture(COLOUR, exif=b"junk", xmp=XMP), buffer, "tiff")
     assert_same(read_silently(buffer), Picture(COLOUR, xmp=XMP))
 
@@ -962,19 +939,14 @@ def test_format_by_suffix() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "start"),
-    [
-        ("x.jpg", ".jpg is lossy"),
-        ("x.gif", ".gif is not an output format"),
-        ("x", "a name without suffix is not an output format"),
-    ],
+    ("path", "told"),
+    [("x.jpg", ".jpg is lossy"), ("x.gif", ".gif"), ("x", "without suffix")],
 )
-def test_a_suffix_that_is_no_output_format(path: str, start: str) -> None:
+def test_a_suffix_that_is_no_output_format(path: str, told: str) -> None:
     with pytest.raises(ImageError) as caught:
         format_for(path)
-    assert str(caught.value) == (
-        f"{start}; pictures are written losslessly, as .png, .tif, .tiff, .webp, .ppm, .pgm, .bmp"
-    )
+    text = one_line(caught)
+    assert told in text and ".png, .tif, .tiff, .webp, .ppm, .pgm, .bmp" in text
 
 
 @pytest.mark.parametrize(

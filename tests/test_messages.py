@@ -18,12 +18,22 @@ from told import one_line
 
 from dcacodec.api import decode, encode
 from dcacodec.codec.codec import Codec
-from dcacodec.errors import ImageError, SymbolMismatchError, TooLargeError, UnknownModelError, WeightsError
+from dcacodec.errors import (
+    ImageError,
+    ImageWarning,
+    SymbolMismatchError,
+    TooLargeError,
+    UnknownModelError,
+    WeightsError,
+)
 from dcacodec.format.reader import parse
 from dcacodec.format.writer import pack
+from dcacodec.images.alpha import decode_alpha, encode_alpha
 from dcacodec.images.formats import format_for
 from dcacodec.images.picture import Picture
+from dcacodec.images.pillow import from_pillow
 from dcacodec.images.reading import read_picture
+from dcacodec.images.writing import write_picture
 from dcacodec.network.config import DCAConfig
 from dcacodec.network.device import choose_device
 from dcacodec.pillow_plugin import FORMAT
@@ -31,14 +41,21 @@ from dcacodec.weights.reader import read_weights
 from dcacodec.weights.registry import by_fingerprint, by_preset
 
 PICTURE = Picture(photo(5, 7))
+PLANE = PICTURE.pixels[..., 0].copy()
 OTHER = bytes.fromhex("01020304")
 
 
-def png() -> io.BytesIO:
+def png(**options: Any) -> io.BytesIO:
     buffer = io.BytesIO()
-    Image.fromarray(PICTURE.pixels).save(buffer, "PNG")
+    Image.fromarray(PICTURE.pixels).save(buffer, "PNG", **options)
     buffer.seek(0)
     return buffer
+
+
+def with_xmp(packet: object) -> Image.Image:
+    image = Image.fromarray(PICTURE.pixels)
+    image.info["xmp"] = packet
+    return image
 
 
 def of_other_weights(codec: Codec) -> bytes:
@@ -98,6 +115,41 @@ MESSAGES: list[tuple[Action, type[Exception], str]] = [
         lambda _: format_for("x.jpg"),
         ImageError,
         ".jpg is lossy; pictures are written losslessly, as .png, .tif, .tiff, .webp, .ppm, .pgm, .bmp",
+    ),
+    (
+        lambda _: read_picture(io.BytesIO(b"text")),
+        ImageError,
+        (
+            "not a picture in one of the formats PNG, JPEG, TIFF, WEBP, AVIF, PPM, BMP, GIF, QOI, "
+            "or its beginning is damaged"
+        ),
+    ),
+    (
+        lambda _: Picture(PICTURE.pixels[0]),
+        ValueError,
+        "pixels must be uint8 (height, width, 3), not uint8 (7, 3)",
+    ),
+    (lambda _: Picture(PICTURE.pixels, gray=True), ValueError, "a gray picture needs three equal bands"),
+    (
+        lambda _: decode_alpha(encode_alpha(PLANE.T), 7, 5),
+        ImageError,
+        "the alpha plane has 5x7 pixels, the picture 7x5",
+    ),
+    (lambda _: decode_alpha(b"", 7, 5), ImageError, "the alpha plane is not a PNG"),
+    (
+        lambda _: write_picture(PICTURE, io.BytesIO(), "jpeg"),
+        ImageError,
+        "jpeg is not an output format; these are: png, tiff, webp, ppm, pgm, bmp",
+    ),
+    (
+        lambda _: write_picture(PICTURE, io.BytesIO(), "pgm"),
+        ImageError,
+        "PGM holds gray pictures only, and this one has colour",
+    ),
+    (
+        lambda _: write_picture(Picture(PICTURE.pixels, alpha=PLANE), io.BytesIO(), "bmp"),
+        ImageError,
+        "BMP cannot hold the alpha plane of this picture; these can: png, tiff, webp",
     ),
     # What Python code gives.
     (
@@ -179,6 +231,30 @@ def test_messages(action: Action, kind: type[Exception], message: str, codec: Co
     with pytest.raises(kind) as caught:
         action(codec)
     assert one_line(caught) == message
+
+
+WARNINGS: list[tuple[Callable[[], Any], str]] = [
+    (
+        lambda: from_pillow(Image.fromarray(PLANE.astype(np.uint16))),
+        "samples of 16 bits are reduced to their upper 8",
+    ),
+    (
+        lambda: from_pillow(Image.new("CMYK", (7, 5))),
+        "CMYK without a usable colour profile is converted to sRGB: colours are approximate",
+    ),
+    (
+        lambda: read_picture(png(save_all=True, append_images=[Image.new("RGB", (7, 5))])),
+        "the file holds several pictures: only the first is used",
+    ),
+    (lambda: from_pillow(with_xmp(5)), "the XMP data are damaged and left out"),
+]
+
+
+@pytest.mark.parametrize(("action", "message"), WARNINGS, ids=[message for _, message in WARNINGS])
+def test_warnings(action: Callable[[], Any], message: str) -> None:
+    with pytest.warns(ImageWarning) as caught:
+        action()
+    assert [str(each.message) for each in caught] == [message]
 
 
 def test_what_is_not_one_line_is_found() -> None:
