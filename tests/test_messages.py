@@ -4,6 +4,7 @@ What the commands print is in `test_cli.py`, as it is their interface: the prefi
 """
 
 import io
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,16 +14,23 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny import TINY, WEIGHTS, photo
+from tiny import TINY, WEIGHTS, drawn_model, photo
 from told import one_line
 
 from dcacodec.api import decode, encode
+from dcacodec.bench.anchors import PUBLISHED, find_anchor
+from dcacodec.bench.codec import CodecOptions
+from dcacodec.bench.codecs import open_codec
+from dcacodec.bench.datasets import named_dataset
+from dcacodec.bench.pillow_codecs import PILLOW_FORMATS
 from dcacodec.codec.codec import Codec
 from dcacodec.errors import (
+    BenchError,
     ImageError,
     ImageWarning,
     SymbolMismatchError,
     TooLargeError,
+    TrainingError,
     UnknownModelError,
     WeightsError,
 )
@@ -35,8 +43,13 @@ from dcacodec.images.pillow import from_pillow
 from dcacodec.images.reading import read_picture
 from dcacodec.images.writing import write_picture
 from dcacodec.network.config import DCAConfig
+from dcacodec.network.dca import DCA
 from dcacodec.network.device import choose_device
 from dcacodec.pillow_plugin import FORMAT
+from dcacodec.training.curves import read_log
+from dcacodec.training.data import CropSampler
+from dcacodec.training.options import TrainingOptions
+from dcacodec.weights.export import export
 from dcacodec.weights.reader import read_weights
 from dcacodec.weights.registry import by_fingerprint, by_preset
 
@@ -66,6 +79,12 @@ def of_other_weights(codec: Codec) -> bytes:
 def with_another_checksum(codec: Codec) -> bytes:
     container = parse(codec.encode(PICTURE))
     return pack(replace(container, slices=(replace(container.slices[0], latent_crc=0),)))
+
+
+def with_weight(name: str, value: float) -> DCA:
+    model = drawn_model(TINY, seed=1)
+    model.state_dict()[name].view(-1)[-1] = value  # shares memory with the parameter
+    return model
 
 
 Action = Callable[[Codec], Any]
@@ -222,6 +241,65 @@ MESSAGES: list[tuple[Action, type[Exception], str]] = [
         lambda _: choose_device("gpu"),
         ValueError,
         "a device must be auto, cpu, cuda, cuda:0 and so on, not 'gpu'",
+    ),
+    # Training.
+    (
+        lambda _: TrainingOptions(steps=1, crop=100),
+        ValueError,
+        "the crop must be a multiple of 64, not 100",
+    ),
+    (lambda _: TrainingOptions(), ValueError, "a run needs a length: minutes or steps"),
+    (
+        lambda _: TrainingOptions(steps=1, precision="half"),
+        ValueError,
+        "the precision must be auto, float32 or bfloat16, not 'half'",
+    ),
+    (
+        lambda _: TrainingOptions(steps=1, learning_rate=math.nan),
+        ValueError,
+        "learning rate must be a finite number, not nan",
+    ),
+    (
+        lambda _: CropSampler([PICTURE.pixels], (64,), torch.device("cpu"), np.random.default_rng(0)),
+        TrainingError,
+        "no picture is as large as the crop, 64 pixels",
+    ),
+    (lambda _: read_log(Path("/dev/null")), TrainingError, "/dev/null is not a training log"),
+    # Publishing.
+    (
+        lambda _: export(with_weight("entropy.starts.2.weight", 8.0)),
+        WeightsError,
+        "entropy.starts.2.weight does not fit 16 bits: its largest magnitude is 8.00",
+    ),
+    (
+        lambda _: export(with_weight("entropy.head.weight", math.nan)),
+        WeightsError,
+        "entropy.head.weight: the sum of the weights of an output is not below 2048",
+    ),
+    (
+        lambda _: export(with_weight("gain.values", math.nan)),
+        WeightsError,
+        "gain.values holds a value that is not finite, or beyond float16",
+    ),
+    # Benchmarks.
+    (
+        lambda _: open_codec("gif", CodecOptions()),
+        BenchError,
+        (
+            "no codec 'gif'; these are known: dcacodec, dcacodec-visual, dcacodec-psnr, dcacodec:EFFORT, "
+            f"{', '.join(PILLOW_FORMATS)}, jpegli, compressai:MODEL"
+        ),
+    ),
+    (
+        lambda _: named_dataset("kodac", [], print),
+        BenchError,
+        "no dataset, manifest or folder 'kodac'; known by name: kodak",
+    ),
+    (lambda _: find_anchor("x", "third", []), BenchError, "no published curve 'x' for third"),
+    (
+        lambda _: find_anchor("x", "kodak", []),
+        BenchError,
+        f"no published curve 'x' for kodak; known by name: {', '.join(PUBLISHED['kodak'])}",
     ),
 ]
 
