@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load as load_tensors
 from tiny import TINY, drawn_model, photo, published
+from told import one_line
 from torch import Tensor
 
 from dcacodec.cli.app import cli
@@ -51,7 +52,6 @@ from dcacodec.weights.registry import by_fingerprint, by_preset, read_index
 Floats = NDArray[np.floating[Any]]
 
 PICTURES = [photo(64, 64, 1), photo(50, 70, 2)]
-TOO_MUCH = "the sum of the weights of an output is not below 2048"
 LOUD = 6.0
 """A loudness at which activations reach their clamp."""
 
@@ -149,22 +149,23 @@ def test_scales_are_what_the_network_trains_with(model: DCA, data: bytes, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "message"),
+    ("name", "value", "named"),
     [
-        ("entropy.starts.2.weight", 8.0, "does not fit 16 bits: its largest magnitude is 8.00"),
-        ("entropy.starts.2.weight", -7.9999, "does not fit 16 bits: its largest magnitude is 8.00"),
-        ("entropy.starts.2.bias", 2.0**19, "does not fit 32 bits: its largest magnitude is 524288.00"),
-        ("entropy.starts.2.bias", math.nan, "does not fit 32 bits: its largest magnitude is nan"),
-        ("entropy.stages.R.block.depthwise.weight", math.inf, TOO_MUCH),
-        ("entropy.head.weight", math.nan, TOO_MUCH),
-        ("analysis.blocks.0.mix.weight", 70000.0, "holds a value that is not finite, or beyond float16"),
-        ("analysis.patch.weight", math.inf, "holds a value that is not finite, or beyond float16"),
-        ("gain.values", math.nan, "holds a value that is not finite, or beyond float16"),
+        ("entropy.starts.2.weight", 8.0, "8.00"),
+        ("entropy.starts.2.weight", -7.9999, "8.00"),
+        ("entropy.starts.2.bias", 2.0**19, "524288.00"),
+        ("entropy.starts.2.bias", math.nan, "nan"),
+        ("entropy.stages.R.block.depthwise.weight", math.inf, "2048"),
+        ("entropy.head.weight", math.nan, "2048"),
+        ("analysis.blocks.0.mix.weight", 70000.0, "float16"),
+        ("analysis.patch.weight", math.inf, "finite"),
+        ("gain.values", math.nan, "finite"),
     ],
 )
-def test_a_weight_that_does_not_fit(model: DCA, name: str, value: float, message: str, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=f"^{name}:? {message}$"):
+def test_a_weight_that_does_not_fit(model: DCA, name: str, value: float, named: str, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError) as caught:
         publish(changed(model, name, value), tmp_path, PICTURES)
+    assert name in one_line(caught) and named in one_line(caught)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -178,15 +179,14 @@ def test_weights_of_an_output_that_add_up_to_too_much(tmp_path: Path) -> None:
     wide = DCA(replace(TINY, latent=512))
     weight = wide.state_dict()["entropy.starts.1.weight"]
     weight[3] = torch.tensor([4.0, -4.0]).repeat(256)
-    with pytest.raises(WeightsError, match=f"^entropy.starts.1.weight: {TOO_MUCH}$"):
+    with pytest.raises(WeightsError, match=r"entropy\.starts\.1\.weight.*\b2048\b"):
         export(wide)
     weight[3, 0] -= 2**-12
     assert read(export(wide), tmp_path).network.state_dict()["entropy.starts.1.weight"][3].abs().sum() == 2048 - 2**-12
 
 
 def test_a_scale_that_does_not_fit(model: DCA) -> None:
-    message = r"scales.outward does not fit 32 bits: its largest magnitude is 363\d\d.\d\d"
-    with pytest.raises(WeightsError, match=f"^{message}$"):
+    with pytest.raises(WeightsError, match=r"scales\.outward.*\b363\d\d\.\d\d\b"):
         export(changed(model, "spread.values", 10.5))
 
 
@@ -313,14 +313,14 @@ def test_ranges_of_a_sound_model(data: bytes, tmp_path: Path) -> None:
 
 def test_a_clamp_that_is_reached_is_found(tmp_path: Path) -> None:
     loud = drawn(TINY, seed=5, loudness=LOUD)
-    with pytest.raises(WeightsError, match=r"^\S+ reaches the clamp of activations at 4096$"):
+    with pytest.raises(WeightsError, match=r"\b4096\b"):
         publish(loud, tmp_path / "models", PICTURES)
     assert not (tmp_path / "models").exists()
 
 
 def test_a_mean_that_reaches_the_clamp_is_found(model: DCA, tmp_path: Path) -> None:
     """No module puts it out: the head is applied position by position."""
-    with pytest.raises(WeightsError, match=r"^mean reaches the clamp of activations at 4096$"):
+    with pytest.raises(WeightsError, match=r"\bmean\b.*\b4096\b"):
         publish(changed(model, "spread.values", 9.0), tmp_path, PICTURES)
 
 
@@ -409,7 +409,7 @@ def test_a_checkpoint_without_what_the_card_tells_is_refused(name: str, model: D
     state = torch.load(path, weights_only=True)
     del state[name]
     torch.save(state, path)
-    with pytest.raises(WeightsError, match=r"checkpoint.pt: not a checkpoint, or one of a network that this version"):
+    with pytest.raises(WeightsError, match=r"checkpoint\.pt"):
         load_checkpoint(path)
 
 
@@ -422,7 +422,7 @@ def test_a_checkpoint_of_an_impossible_network_is_refused(change: dict[str, Any]
     state = torch.load(path, weights_only=True)
     state["config"].update(change)
     torch.save(state, path)
-    with pytest.raises(WeightsError, match=r"checkpoint.pt: not a checkpoint, or one of a network that this version"):
+    with pytest.raises(WeightsError, match=r"checkpoint\.pt"):
         load_checkpoint(path)
 
 
@@ -451,8 +451,9 @@ def test_a_full_disk_leaves_all_as_it_was(
     publish(drawn(TINY, seed=7), tmp_path, PICTURES, card=lambda weights, size: "first")
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     monkeypatch.setattr("dcacodec.training.publish.write_atomically", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError) as caught:
         publish(model, tmp_path, PICTURES, card=lambda weights, size: "second", replace=True)
+    assert caught.value.errno == errno.ENOSPC
     order = ["safetensors", "md", "json"]
     assert written == order[: order.index(ending) + 1]
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
@@ -460,7 +461,7 @@ def test_a_full_disk_leaves_all_as_it_was(
 
 def test_a_list_that_leads_nowhere_is_left_alone(model: DCA, tmp_path: Path) -> None:
     (tmp_path / "index.json").symlink_to(tmp_path / "nowhere" / "index.json")
-    with pytest.raises(OSError, match="No such file"):
+    with pytest.raises(FileNotFoundError):
         publish(model, tmp_path, PICTURES)
     assert [path.name for path in tmp_path.iterdir()] == ["index.json"]
 
@@ -496,7 +497,7 @@ def test_the_command_publishes_with_a_card(model: DCA, tmp_path: Path) -> None:
     data = export(model, provenance=Provenance(5_600_000))
     identity = hashlib.sha256(data).hexdigest()[:8]
     assert result.stdout == f"{models / f'tiny-psnr-{identity}.safetensors'}\n{models / f'tiny-psnr-{identity}.md'}\n"
-    assert result.stderr.splitlines()[-1] == (f"set DCACODEC_MODELS={models} in the environment to use these weights")
+    assert f"DCACODEC_MODELS={models}" in result.stderr.splitlines()[-1]
     assert sorted(path.name for path in models.iterdir()) == sorted(
         ["index.json", f"tiny-psnr-{identity}.md", f"tiny-psnr-{identity}.safetensors"]
     )
@@ -542,11 +543,12 @@ def test_the_command_finds_what_is_missing_before_it_publishes(model: DCA, tmp_p
     for check, measure in ((missing, tmp_path / "a.png"), (tmp_path / "a.png", missing)):
         result = call("publish", checkpoint, "--models", tmp_path / "models", "--check", check, "--measure", measure)
         assert (result.exit_code, result.stdout) == (1, "")
-        assert result.stderr.endswith(f"dcacodec: error: {missing}: No such file or directory\n")
+        error = result.stderr.splitlines()[-1]
+        assert error.startswith("dcacodec: error: ") and str(missing) in error
         assert not (tmp_path / "models").exists()
     result = call("publish", checkpoint, "--models", tmp_path / "models")
     assert result.exit_code == 2
-    assert "Missing option '--check'" in result.stderr
+    assert "'--check'" in result.stderr.splitlines()[-1]
 
 
 def test_the_command_refuses_a_clamp_in_one_line(tmp_path: Path) -> None:
@@ -554,7 +556,8 @@ def test_the_command_refuses_a_clamp_in_one_line(tmp_path: Path) -> None:
     Image.fromarray(PICTURES[0]).save(tmp_path / "a.png")
     result = call("publish", checkpoint, "--models", tmp_path / "models", "--check", tmp_path / "a.png")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.rstrip("\n").rpartition("\n")[2].endswith("reaches the clamp of activations at 4096")
+    error = result.stderr.splitlines()[-1]
+    assert error.startswith("dcacodec: error: ") and "4096" in error
     assert not (tmp_path / "models").exists()
 
 
@@ -570,26 +573,23 @@ def test_one_tensor_per_name_and_no_more(data: bytes, model: DCA) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "what"),
+    "text",
     [
-        (
-            '{"presets": {',
-            "cannot be read: Expecting property name enclosed in double quotes: line 1 column 14 (char 13)",
-        ),
-        ("{}", "is damaged"),
-        ("[]", "is damaged"),
-        ('{"presets": {}, "files": {"a": 1}}', "is damaged"),
-        ('{"presets": {}, "files": {"a": {"file": "../other/small.safetensors", "sha256": ""}}}', "is damaged"),
-        ('{"presets": {}, "files": {"a": {"file": "..", "sha256": ""}}}', "is damaged"),
-        ('{"presets": {}, "files": {"a": {"file": "index.json", "sha256": ""}}}', "is damaged"),
-        ('{"presets": {}, "files": {"a": {"file": "a\\u0000.safetensors", "sha256": ""}}}', "is damaged"),
+        '{"presets": {',
+        "{}",
+        "[]",
+        '{"presets": {}, "files": {"a": 1}}',
+        '{"presets": {}, "files": {"a": {"file": "../other/small.safetensors", "sha256": ""}}}',
+        '{"presets": {}, "files": {"a": {"file": "..", "sha256": ""}}}',
+        '{"presets": {}, "files": {"a": {"file": "index.json", "sha256": ""}}}',
+        '{"presets": {}, "files": {"a": {"file": "a\\u0000.safetensors", "sha256": ""}}}',
     ],
 )
-def test_a_damaged_list_of_weights_is_told_before_any_work(text: str, what: str, model: DCA, tmp_path: Path) -> None:
+def test_a_damaged_list_of_weights_is_told_before_any_work(text: str, model: DCA, tmp_path: Path) -> None:
     (tmp_path / "index.json").write_text(text, "utf-8")
-    with pytest.raises(WeightsError) as error:
+    with pytest.raises(WeightsError) as caught:
         publish(model, tmp_path, [], fit=[np.zeros((0, 0, 3), np.uint8)])
-    assert str(error.value) == f"the list of weights, {tmp_path / 'index.json'}, {what}"
+    assert str(tmp_path / "index.json") in one_line(caught)
     assert [path.name for path in tmp_path.iterdir()] == ["index.json"]
 
 
