@@ -54,6 +54,13 @@ def call(*arguments: str | Path) -> Result:
     return CliRunner().invoke(cli, ["bench", *map(str, arguments)], prog_name="dcacodec")
 
 
+def assert_fails(result: Result, *named: str) -> None:
+    """One line on stderr, with the names that it must contain."""
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert re.fullmatch(r"dcacodec: error: \S.*\n", result.stderr), result.stderr
+    assert all(each in result.stderr for each in named), result.stderr
+
+
 def save(pixels: Any, path: Path) -> Path:
     path.parent.mkdir(exist_ok=True)
     Image.fromarray(pixels).save(path)
@@ -141,7 +148,7 @@ def test_a_failing_codec_does_not_end_the_run(tmp_path: Path) -> None:
     }  # fmt: skip
     lines = [line for line in re.split(r"[\r\n]", result.stderr) if line.startswith("dcacodec: ")]
     assert len(lines) == len(settings)
-    assert all(re.match(r"dcacodec: warning: webp at \d+ failed on wide\\x1b: ValueError: .*5", line) for line in lines)
+    assert all(re.match(r"dcacodec: warning: .*\bwebp\b.*\bwide\\x1b", line) for line in lines)
     assert "narrow\\x1b" in result.stderr and not re.search("(wide|narrow)\x1b", result.stderr)
     assert "webp at 95 on wide\x1b: ValueError" in result.stdout
     assert "webp by PSNR: none, as webp: a curve needs two points or more" in result.stdout  # none over all pictures
@@ -216,48 +223,42 @@ def test_other_qualities(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "named"),
     [
-        (["--dataset", "kodak", "picture.png"], "--dataset and PICTURES exclude each other."),
-        (["--quick", "--anchor", "vtm", "picture.png"], "--quick and --anchor exclude each other"),
-        (["missing.png"], "Path 'missing.png' does not exist."),
-        (["--codecs", "jpeg,,webp", "picture.png"], "the list contains an empty name."),
-        (["--preset", "nothing", "picture.png"], "no weights are published for 'nothing'"),
-        (["--metrics", "vmaf", "picture.png"], "vmaf is not one of psnr, ms-ssim, ssimulacra2, butteraugli, cvvdp."),
-        (["--window", "1", "0.5", "picture.png"], "LOW must be above 0 and below HIGH."),
+        (["--dataset", "kodak", "picture.png"], ["--dataset", "PICTURES"]),
+        (["--quick", "--anchor", "vtm", "picture.png"], ["--quick", "--anchor"]),
+        (["missing.png"], ["'missing.png'"]),
+        (["--codecs", "jpeg,,webp", "picture.png"], ["--codecs"]),
+        (["--preset", "nothing", "picture.png"], ["'nothing'"]),
+        (["--metrics", "vmaf", "picture.png"], ["vmaf", "psnr", "ms-ssim", "ssimulacra2", "butteraugli", "cvvdp"]),
+        (["--window", "1", "0.5", "picture.png"], ["LOW", "HIGH"]),
     ],
 )
-def test_a_wrong_command_line(arguments: list[str], message: str, tmp_path: Path) -> None:
+def test_a_wrong_command_line(arguments: list[str], named: list[str], tmp_path: Path) -> None:
     save(photo(8, 8), tmp_path / "picture.png")
     result = call(*arguments)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert message in result.stderr
+    error = result.stderr.splitlines()[-1]
+    assert error.startswith("Error: ") and all(each in error for each in named), error
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "named"),
     [
-        (["--codecs", "jpeg,gif", "picture.png"],
-         ("no codec 'gif'; these are known: dcacodec, "
-          f"dcacodec-visual, dcacodec-psnr, dcacodec:EFFORT, {', '.join(PILLOW_FORMATS)}, jpegli, compressai:MODEL")),
-        (["--weights", "picture.png", "picture.png"], None),
-        (["--codecs", "jpeg", "bad.png"], None),
-        (["--codecs", "jpeg", "--dataset", "kodac"], "no dataset, manifest or folder 'kodac'; known by name: kodak"),
-        (["--codecs", "jpeg", "--anchor", "x", "picture.png"], "no published curve 'x' for picture.png"),
-        (["--codecs", "jpeg", "--anchor", "x.json", "picture.png"], "x.json: No such file or directory"),
+        (["--codecs", "jpeg,gif", "picture.png"], ["'gif'", *PILLOW_FORMATS, "jpegli", "compressai:MODEL"]),
+        (["--weights", "picture.png", "picture.png"], ["picture.png"]),
+        (["--codecs", "jpeg", "bad.png"], ["bad.png"]),
+        (["--codecs", "jpeg", "--dataset", "kodac"], ["'kodac'", "kodak"]),
+        (["--codecs", "jpeg", "--anchor", "x", "picture.png"], ["'x'", "picture.png"]),
+        (["--codecs", "jpeg", "--anchor", "x.json", "picture.png"], ["x.json"]),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_had_is_told_before_any_work(
-    arguments: list[str], message: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: list[str], named: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(photo(8, 8), tmp_path / "picture.png")
     (tmp_path / "bad.png").write_text("no picture")
-    result = call("--quiet", *arguments)
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.startswith("dcacodec: error: ")
-    assert result.stderr.count("\n") == 1
-    if message:
-        assert result.stderr == f"dcacodec: error: {message}\n"
+    assert_fails(call("--quiet", *arguments), *named)
     assert not Path("bench").exists()
 
 
@@ -265,16 +266,11 @@ def test_missing_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     save(photo(8, 8), tmp_path / "picture.png")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     result = call("picture.png")
-    assert result.exit_code == 1
-    assert result.stderr == (
-        "dcacodec: error: not installed: bjontegaard, jinja2, matplotlib, pooch; install them with: "
-        "pip install 'dcacodec[bench]'\n"
-    )
+    assert_fails(result, "bjontegaard", "jinja2", "matplotlib", "pooch", "dcacodec[bench]")
     monkeypatch.setattr(cli_module, "_check_packages", lambda: None)
     monkeypatch.setenv("PATH", str(tmp_path))
-    for metric, needed in (("cvvdp", "the package cvvdp"), ("butteraugli", "the program butteraugli_main")):
-        result = call("picture.png", "--metrics", f"psnr,{metric}")
-        assert result.stderr == f"dcacodec: error: {metric} needs {needed}\n"
+    for metric, needed in (("cvvdp", "cvvdp"), ("butteraugli", "butteraugli_main")):
+        assert_fails(call("picture.png", "--metrics", f"psnr,{metric}"), needed)
 
 
 @pytest.mark.slow
@@ -282,11 +278,7 @@ def test_offline_without_kodak(empty_cache: None, monkeypatch: pytest.MonkeyPatc
     entry = Entry("a.png", "0" * 64, "http://127.0.0.1:9/a.png")
     monkeypatch.setattr(datasets, "packaged", lambda: {"kodak": Manifest("kodak", (entry,))})
     result = call("--codecs", "jpeg", "--quiet")
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == (
-        "dcacodec: error: http://127.0.0.1:9/a.png cannot be fetched: Connection refused "
-        "(a folder that has kodak/ can be named with --data-dir or DCACODEC_DATA)\n"
-    )
+    assert_fails(result, "http://127.0.0.1:9/a.png", "kodak/", "--data-dir", "DCACODEC_DATA")
 
 
 @pytest.mark.slow
@@ -300,8 +292,7 @@ def test_anchors_that_nobody_asked_for(empty_cache: None, monkeypatch: pytest.Mo
     monkeypatch.setattr(anchors_module, "ADDRESS", "http://127.0.0.1:9")
     found = cli_module._anchors((), "kodak", ["dcacodec", "jpeg", "webp"], [tmp_path])
     assert [anchor.curve.name for anchor in found] == ["bpg"]
-    address = "http://127.0.0.1:9/kodak/vtm.json"
-    assert lines == [f"the published curve vtm is not available: {address} cannot be fetched: Connection refused"]
+    assert len(lines) == 1 and "http://127.0.0.1:9/kodak/vtm.json" in lines[0]
     assert cli_module._anchors((), "other", [], [tmp_path]) == ()
     assert cli_module._anchors(("none",), "kodak", [], [tmp_path]) == ()
 
@@ -327,7 +318,7 @@ def test_data_folders(empty_cache: None, monkeypatch: pytest.MonkeyPatch, tmp_pa
     shutil.rmtree(tmp_path / "one" / "kodak")
     result = call(*options[:-1])
     assert result.exit_code == 1
-    assert "a.png is missing" in result.stderr
+    assert "a.png" in result.stderr
 
 
 def test_help_names_every_codec() -> None:

@@ -225,11 +225,9 @@ def test_the_comparison_leaves_out_what_does_not_fit(path: Path, tmp_path: Path)
         result = CliRunner().invoke(script.main, [str(tmp_path / "out.png"), *options, str(limit * 8 / (40 * 70))])
         assert result.exit_code == 0, result.output
         assert [line.partition(":")[0] for line in result.stdout.splitlines()] == names
-        assert result.stderr.splitlines() == [
-            f"{name} is left out: its smallest file is larger than {limit} bytes"
-            for name in ("jpeg", "webp")
-            if name not in names
-        ]
+        left_out = [name for name in ("jpeg", "webp") if name not in names]
+        for name, line in zip(left_out, result.stderr.splitlines(), strict=True):
+            assert name in line and str(limit) in line
         with Image.open(tmp_path / "out.png") as sheet:
             assert sheet.size == ((1 + len(names)) * 30, 20 + script.MARGIN)
 
@@ -277,7 +275,7 @@ def test_metrics_of_likeness(name: str) -> None:
     if side := SMALLEST.get(name):
         assert metric.measure(pixels[:side, :side], pixels[:side, :side]) == pytest.approx(BEST[name], abs=1e-5)
         assert metric.measure(pixels[: side - 1], pixels[: side - 1]) is None
-    with pytest.raises(ValueError, match="must be the same"):
+    with pytest.raises(ValueError, match=r"\(169, 180, 3\)"):
         metric.measure(pixels, pixels[1:])
 
 
@@ -329,5 +327,5 @@ def test_a_program_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_p
     program.write_text("#!/bin/sh\necho no >&2\nexit 3\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    with pytest.raises(BenchError, match=r"^butteraugli_main ended with 3: no$"):
+    with pytest.raises(BenchError, match=r"\bbutteraugli_main\b.*\b3\b.*\bno\b"):
         METRICS["butteraugli"].measure(photo(16, 16), photo(16, 16))
