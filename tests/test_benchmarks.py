@@ -204,15 +204,16 @@ def test_campaign_compares_with_files_of_the_same_pictures(tmp_path: Path) -> No
         (tmp_path / "bad.jsonl").write_text(log_text, "utf-8")
         failed = CliRunner().invoke(campaign.main, [*changed, "--quiet"], catch_exceptions=False)
         assert failed.exit_code == 1
-        return failed.stderr.removeprefix("Error: ").rstrip("\n")
+        assert failed.stderr.startswith("Error: ") and failed.stderr.count("\n") == 1
+        return failed.stderr
 
     bad = str(tmp_path / "bad.jsonl")
-    assert refused(arguments[0], bad) == f"{bad} is not a training log"
+    assert bad in refused(arguments[0], bad)
     sound = {"kind": "validation", "minutes": 1, "pixels": 1, "loss": 1, "qualities": rows}
     wrong: list[dict[str, Any]] = [{"minutes": "a"}, {"pixels": None}, {"pixels": math.inf}]
     for change in (*wrong, {"qualities": [{"bpp": 1}]}, {"qualities": [{"bpp": "a"}]}):
         lacking = json.dumps(sound | change).replace("Infinity", "1e999")
-        assert refused(arguments[0], bad, log_text=lacking) == f"{bad}: a validation lacks what is to be told of it"
+        assert bad in refused(arguments[0], bad, log_text=lacking)
     # A validation that is among the figures already counts once.
     twice = CliRunner().invoke(campaign.main, [*arguments, "--before", str(tmp_path / "out.json")])
     assert twice.stdout == result.stdout
@@ -221,13 +222,11 @@ def test_campaign_compares_with_files_of_the_same_pictures(tmp_path: Path) -> No
     damages: list[Any] = [[point | {"pixels": math.inf}], [point | {"pixels": None}], [{"run": "a"}], [[]], {}]
     texts = [json.dumps({**first, "points": damage}) for damage in damages]
     for damaged in ("[]", '{"points": []}', "[" * 100_000, *texts, texts[0].replace("Infinity", "1e999")):
-        assert refused(*arguments, "--before", bad, log_text=damaged) == f"{bad}: not the figures of a campaign"
+        assert bad in refused(*arguments, "--before", bad, log_text=damaged)
     first["peers"]["jpeg"]["bpp"][0] += 0.1
-    message = f"{bad}: of other pictures, or of other versions of JPEG and WebP"
-    assert refused(*arguments, "--before", bad, log_text=json.dumps(first)) == message
+    assert bad in refused(*arguments, "--before", bad, log_text=json.dumps(first))
     flat = json.dumps(sound | {"qualities": [{"bpp": 1, "psnr": 30}] * 3})
-    assert refused(arguments[0], bad, log_text=flat).endswith(": the rate does not rise after point 1")
-    named = refused(*arguments, "--plot", str(tmp_path / "out.xyz"))
-    assert named.startswith(f"{tmp_path / 'out.xyz'}: ")
+    assert "point 1" in refused(arguments[0], bad, log_text=flat)
+    assert str(tmp_path / "out.xyz") in refused(*arguments, "--plot", str(tmp_path / "out.xyz"))
     (tmp_path / "empty").mkdir()
-    assert refused(str(tmp_path / "empty"), str(log)) == f"{tmp_path / 'empty'}: contains no pictures"
+    assert str(tmp_path / "empty") in refused(str(tmp_path / "empty"), str(log))
