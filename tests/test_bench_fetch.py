@@ -87,5 +87,5 @@ def test_other_addresses_are_not_fetched(address: str, tmp_path: Path) -> None:
 
 
 def test_an_address_that_is_none(site: Site, tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="port"):
+    with pytest.raises(BenchError, match=":port/"):
         fetch("http://127.0.0.1:port/", tmp_path / "file", sound)
