@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from told import one_line
 
 from dcacodec.coding import (
     CHUNK_SYMBOLS,
@@ -178,23 +179,25 @@ def test_memory_order_of_the_arguments_does_not_matter(torchac: TorchacCoder) ->
 
 
 @pytest.mark.parametrize(
-    ("rows", "symbols", "message"),
+    ("rows", "symbols", "told"),
     [
-        (ints(0, 3), ints(0, 0), "a row is not in 0 to 2"),
-        (ints(0, -1), ints(0, 0), "a row is not in 0 to 2"),
-        (ints(0, 1), ints(0, 4), "a symbol is not in 0 to 3"),
-        (ints(0, 1), ints(0, -1), "a symbol is not in 0 to 3"),
-        (ints(0, 1), ints(0), r"symbols must be integers \(2,\), not int64 \(1,\)"),
-        (ints(0, 1), np.zeros(2), r"symbols must be integers \(2,\), not float64 \(2,\)"),
-        (np.zeros((1, 2), np.int64), ints(0, 0), r"rows must be integers \(2,\), not int64 \(1, 2\)"),
+        (ints(0, 3), ints(0, 0), "0 to 2"),
+        (ints(0, -1), ints(0, 0), "0 to 2"),
+        (ints(0, 1), ints(0, 4), "0 to 3"),
+        (ints(0, 1), ints(0, -1), "0 to 3"),
+        (ints(0, 1), ints(0), "int64 (1,)"),
+        (ints(0, 1), np.zeros(2), "float64 (2,)"),
+        (np.zeros((1, 2), np.int64), ints(0, 0), "int64 (1, 2)"),
     ],
 )
-def test_coder_refuses_indices_outside_of_the_table(coder: Coder, rows: Ints, symbols: Ints, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_coder_refuses_indices_outside_of_the_table(coder: Coder, rows: Ints, symbols: Ints, told: str) -> None:
+    with pytest.raises(ValueError) as caught:
         coder.encode(CDF, rows, symbols)
-    if message.startswith(("a row", "rows")):
-        with pytest.raises(ValueError, match=message):
+    assert told in one_line(caught)
+    if told in ("0 to 2", "int64 (1, 2)"):  # the rows, which a decoder is given too
+        with pytest.raises(ValueError) as caught:
             coder.decode(CDF, rows, b"")
+        assert told in one_line(caught)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -322,64 +325,68 @@ def escaped(raw: str) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("data", "message"),
+    ("data", "told"),
     [
-        (escaped("0" * 16 + "1" + "0" * 16), "codes a value that is too large"),
-        (escaped("0" * 40), "codes a value that is too large"),
-        (b"\x80\0", "ends before its last raw bit"),  # the raw bits run into the code: 15 zeros and a one
-        (b"\x80\0\0", "ends in an escape code"),
-        (escaped("1"), "missing, extra or wrong bytes"),  # an escape for 0, which has a symbol
-        (escaped("010" + "00001"), "missing, extra or wrong bytes"),  # padding that is not zero
-        (escaped("010" + "0" * 13), "missing, extra or wrong bytes"),  # a byte too many
-        (b"", "missing, extra or wrong bytes"),  # past the end come zeros: a value of 0
-        (b"\0\0", "missing, extra or wrong bytes"),
-        (b"\0\0\x41", "missing, extra or wrong bytes"),  # padding of the code that is not zero
-        (b"\0\0\x40\0", "missing, extra or wrong bytes"),
-        (bytes(23), "a chunk of 23 bytes is too long for 1 values"),
-        (bytes(1 << 24), "a chunk of 16777216 bytes is too long for 1 values"),
+        (escaped("0" * 16 + "1" + "0" * 16), "too large"),
+        (escaped("0" * 40), "too large"),
+        (b"\x80\0", "raw bit"),  # the raw bits run into the code: 15 zeros and a one
+        (b"\x80\0\0", "escape"),
+        (escaped("1"), "wrong bytes"),  # an escape for 0, which has a symbol
+        (escaped("010" + "00001"), "wrong bytes"),  # padding that is not zero
+        (escaped("010" + "0" * 13), "wrong bytes"),  # a byte too many
+        (b"", "wrong bytes"),  # past the end come zeros: a value of 0
+        (b"\0\0", "wrong bytes"),
+        (b"\0\0\x41", "wrong bytes"),  # padding of the code that is not zero
+        (b"\0\0\x40\0", "wrong bytes"),
+        (bytes(23), "23 bytes"),
+        (bytes(1 << 24), "16777216 bytes"),
     ],
     ids=range(13),
 )
-def test_stream_of_one_value_that_no_encoder_makes(coder: Coder, data: bytes, message: str) -> None:
+def test_stream_of_one_value_that_no_encoder_makes(coder: Coder, data: bytes, told: str) -> None:
     assert encode_values(ints(0), ints(0), LIKELY, coder) == b"\0\0\x40"
     assert encode_values(ints(1), ints(0), LIKELY, coder) == escaped("010")
-    with pytest.raises(StreamError, match=message):
+    with pytest.raises(StreamError) as caught:
         decode_values(data, ints(0), LIKELY, coder)
+    assert told in one_line(caught)
 
 
 def test_raw_bits_that_are_not_there(coder: Coder) -> None:
     """Five values of 15 raw bits each in a chunk of one byte."""
     wide = table([[0, 65535, TOTAL]], shift=[15])
-    with pytest.raises(StreamError, match="a chunk ends before its last raw bit"):
+    with pytest.raises(StreamError, match="raw bit"):
         decode_values(b"\x40", np.zeros(5, np.int64), wide, coder)
 
 
 def test_bytes_in_a_stream_of_no_values(coder: Coder) -> None:
     assert decode_values(b"", ints(), SMALL, coder).tolist() == []
-    with pytest.raises(StreamError, match="a stream of no values has 1 bytes"):
+    with pytest.raises(StreamError, match="1 bytes"):
         decode_values(b"\0", ints(), SMALL, coder)
 
 
 @pytest.mark.parametrize(
-    ("values", "rows", "message"),
+    ("values", "rows", "told"),
     [
-        (ints(VALUE_LIMIT + 1), ints(0), "a value is not in -32767 to 32767"),
-        (ints(-VALUE_LIMIT - 1), ints(0), "a value is not in -32767 to 32767"),
-        (ints(1 << 40), ints(0), "a value is not in -32767 to 32767"),
-        (np.zeros(1), ints(0), r"values must be integers \(1,\), not float64 \(1,\)"),
-        (ints(0, 0), ints(0), r"values must be integers \(1,\), not int64 \(2,\)"),
-        (ints(0), ints(2), "a row is not in 0 to 1"),
-        (ints(0), ints(-1), "a row is not in 0 to 1"),
+        (ints(VALUE_LIMIT + 1), ints(0), "-32767 to 32767"),
+        (ints(-VALUE_LIMIT - 1), ints(0), "-32767 to 32767"),
+        (ints(1 << 40), ints(0), "-32767 to 32767"),
+        (np.zeros(1), ints(0), "float64 (1,)"),
+        (ints(0, 0), ints(0), "int64 (2,)"),
+        (ints(0), ints(2), "0 to 1"),
+        (ints(0), ints(-1), "0 to 1"),
     ],
 )
-def test_mistakes_of_the_caller(values: Ints, rows: Ints, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_mistakes_of_the_caller(values: Ints, rows: Ints, told: str) -> None:
+    with pytest.raises(ValueError) as caught:
         encode_values(values, rows, SMALL, PYTHON)
-    with pytest.raises(ValueError, match=message):
+    assert told in one_line(caught)
+    with pytest.raises(ValueError) as caught:
         ideal_bits(values, rows, SMALL)
-    if "row" in message:
-        with pytest.raises(ValueError, match=message):
+    assert told in one_line(caught)
+    if told == "0 to 1":  # the rows, which a decoder is given too
+        with pytest.raises(ValueError) as caught:
             decode_values(b"", rows, SMALL, PYTHON)
+        assert told in one_line(caught)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -423,20 +430,21 @@ def test_lengths_of_chunks_that_lie(torchac: TorchacCoder) -> None:
     good = b"\x01" + first + b"\x40"
     assert encode_values(values, rows, sure, torchac) == good
 
-    def refused(data: bytes, message: str) -> None:
-        with pytest.raises(StreamError, match=message):
+    def refused(data: bytes, told: str) -> None:
+        with pytest.raises(StreamError) as caught:
             decode_values(data, rows, sure, torchac)
+        assert told in one_line(caught)
 
-    refused(b"", "the length of a chunk is truncated, too large or not in its shortest")
-    refused(b"\x81", "the length of a chunk is truncated, too large or not in its shortest")
-    refused(b"\x81\x80\x80\x00" + first + b"\x40", "the length of a chunk is truncated, too large or not in its")
-    refused(b"\x81\x00" + first + b"\x40", "the length of a chunk is truncated, too large or not in its shortest")
-    refused(b"\x02" + first, "a stream ends before its last chunk")
-    refused(b"\xff\xff\x7f" + first + b"\x40", "a stream ends before its last chunk")
-    refused(b"\x00" + first + b"\x40", "missing, extra or wrong bytes")
-    refused(b"\x02" + first + b"\x40", "missing, extra or wrong bytes")
-    refused(good + b"\0", "missing, extra or wrong bytes")
-    refused(b"\x01" + first, "missing, extra or wrong bytes")
+    refused(b"", "length of a chunk")
+    refused(b"\x81", "length of a chunk")
+    refused(b"\x81\x80\x80\x00" + first + b"\x40", "length of a chunk")
+    refused(b"\x81\x00" + first + b"\x40", "length of a chunk")
+    refused(b"\x02" + first, "last chunk")
+    refused(b"\xff\xff\x7f" + first + b"\x40", "last chunk")
+    refused(b"\x00" + first + b"\x40", "wrong bytes")
+    refused(b"\x02" + first + b"\x40", "wrong bytes")
+    refused(good + b"\0", "wrong bytes")
+    refused(b"\x01" + first, "wrong bytes")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -515,33 +523,35 @@ def test_table_of_given_probabilities() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cdf", "low", "shift", "message"),
+    ("cdf", "low", "shift", "told"),
     [
-        ([0, TOTAL], [0], [0], r"the shape \(2,\) is not \(rows, symbols \+ 1\)"),
-        ([[0, TOTAL]], [0], [0], r"the shape \(1, 2\) is not"),
-        ([[*range(513), TOTAL]], [0], [0], r"the shape \(1, 514\) is not"),
-        (np.zeros((0, 3), np.int64), ints(), ints(), r"the shape \(0, 3\) is not"),
-        ([[0, 5, TOTAL]], [0, 0], [0], r"low has the shape \(2,\) where there are 1 rows"),
-        ([[0, 5, TOTAL]], [0], [[0]], r"shift has the shape \(1, 1\) where there are 1 rows"),
-        ([[1, 5, TOTAL]], [0], [0], "a row does not rise strictly from 0 to 65536"),
-        ([[0, 5, TOTAL - 1]], [0], [0], "a row does not rise strictly from 0 to 65536"),
-        ([[0, 5, TOTAL], [0, 0, TOTAL]], [0, 0], [0, 0], "a row does not rise strictly from 0 to 65536"),
-        ([[0, 5, 4, TOTAL]], [0], [0], "a row does not rise strictly from 0 to 65536"),
-        ([[0, 5, 2**32 + 6, TOTAL]], [0], [0], "a row does not rise strictly from 0 to 65536"),
-        ([[0, 5.5, TOTAL]], [0], [0], "cdf holds float64, not integers"),
-        ([[0, 5, TOTAL]], [0.0], [0], "low holds float64, not integers"),
-        ([[0, 5, TOTAL]], [0], [-1], "a shift is not in 0 to 15"),
-        ([[0, 5, TOTAL]], [0], [16], "a shift is not in 0 to 15"),
-        ([[0, 5, TOTAL]], [2**62], [0], "a lowest value is beyond 32767"),
-        ([[0, 5, TOTAL]], [-32768], [0], "a lowest value is beyond 32767"),
-        ([[0, 5, TOTAL]], [-16384], [1], "regular symbols for values beyond 32767"),
-        ([[0, 5, 6, TOTAL]], [32767], [0], "regular symbols for values beyond 32767"),
-        ([[0, 5, TOTAL]], [1], [15], "regular symbols for values beyond 32767"),
+        ([0, TOTAL], [0], [0], "(2,)"),
+        ([[0, TOTAL]], [0], [0], "(1, 2)"),
+        ([[*range(513), TOTAL]], [0], [0], "(1, 514)"),
+        (np.zeros((0, 3), np.int64), ints(), ints(), "(0, 3)"),
+        ([[0, 5, TOTAL]], [0, 0], [0], "low has the shape (2,)"),
+        ([[0, 5, TOTAL]], [0], [[0]], "shift has the shape (1, 1)"),
+        ([[1, 5, TOTAL]], [0], [0], "65536"),
+        ([[0, 5, TOTAL - 1]], [0], [0], "65536"),
+        ([[0, 5, TOTAL], [0, 0, TOTAL]], [0, 0], [0, 0], "65536"),
+        ([[0, 5, 4, TOTAL]], [0], [0], "65536"),
+        ([[0, 5, 2**32 + 6, TOTAL]], [0], [0], "65536"),
+        ([[0, 5.5, TOTAL]], [0], [0], "cdf holds float64"),
+        ([[0, 5, TOTAL]], [0.0], [0], "low holds float64"),
+        ([[0, 5, TOTAL]], [0], [-1], "0 to 15"),
+        ([[0, 5, TOTAL]], [0], [16], "0 to 15"),
+        ([[0, 5, TOTAL]], [2**62], [0], "lowest value"),
+        ([[0, 5, TOTAL]], [-32768], [0], "lowest value"),
+        ([[0, 5, TOTAL]], [-16384], [1], "regular symbols"),
+        ([[0, 5, 6, TOTAL]], [32767], [0], "regular symbols"),
+        ([[0, 5, TOTAL]], [1], [15], "regular symbols"),
     ],
 )
-def test_malformed_tables(cdf: object, low: object, shift: object, message: str) -> None:
-    with pytest.raises(WeightsError, match=f"^CDF table: .*{message}"):
+def test_malformed_tables(cdf: object, low: object, shift: object, told: str) -> None:
+    with pytest.raises(WeightsError) as caught:
         CdfTable(np.array(cdf), np.array(low), np.array(shift))
+    text = one_line(caught)
+    assert "CDF table" in text and told in text
 
 
 def test_tables_at_their_limits() -> None:
@@ -564,13 +574,13 @@ def test_tables_cannot_change() -> None:
 @pytest.mark.parametrize(
     ("sigmas", "alphabet", "message"),
     [
-        ([0.0], 33, "positive numbers"),
-        ([-1.0], 33, "positive numbers"),
-        ([math.inf], 33, "positive numbers"),
-        ([math.nan], 33, "positive numbers"),
-        ([[1.0]], 33, "positive numbers"),
-        ([1.0], 32, "an odd number"),
-        ([1.0], 1, "an odd number"),
+        ([0.0], 33, "positive"),
+        ([-1.0], 33, "positive"),
+        ([math.inf], 33, "positive"),
+        ([math.nan], 33, "positive"),
+        ([[1.0]], 33, "positive"),
+        ([1.0], 32, "odd"),
+        ([1.0], 1, "odd"),
     ],
 )
 def test_gaussian_table_refuses(sigmas: list[float], alphabet: int, message: str) -> None:
@@ -579,19 +589,19 @@ def test_gaussian_table_refuses(sigmas: list[float], alphabet: int, message: str
 
 
 def test_gaussian_table_refuses_what_cannot_be_coded() -> None:
-    with pytest.raises(WeightsError, match="regular symbols for values beyond 32767"):
+    with pytest.raises(WeightsError, match="regular symbols"):
         gaussian_table([4096.1])
 
 
 @pytest.mark.parametrize(
     ("probabilities", "escape", "message"),
     [
-        ([[0.5, -0.1]], [0.1], "must be finite and not negative"),
-        ([[0.5, math.nan]], [0.1], "must be finite and not negative"),
-        ([[0.5, math.inf]], [0.1], "must be finite and not negative"),
-        ([[0.0, 0.0]], [0.0], "not all zero in a row"),
-        ([0.5, 0.5], [0.0], "are needed"),
-        ([[0.5, 0.5]], [0.0, 0.0], "are needed"),
+        ([[0.5, -0.1]], [0.1], "finite"),
+        ([[0.5, math.nan]], [0.1], "finite"),
+        ([[0.5, math.inf]], [0.1], "finite"),
+        ([[0.0, 0.0]], [0.0], "all zero"),
+        ([0.5, 0.5], [0.0], "needed"),
+        ([[0.5, 0.5]], [0.0, 0.0], "needed"),
     ],
 )
 def test_table_from_probabilities_refuses(probabilities: object, escape: object, message: str) -> None:
@@ -679,7 +689,7 @@ def test_damaged_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 
     monkeypatch.setenv("DCACODEC_CACHE", str(tmp_path))
     monkeypatch.setattr(compiled, "_build", build)
-    with pytest.raises(CoderUnavailableError, match=r"cannot be loaded .* delete it to have it rebuilt"):
+    with pytest.raises(CoderUnavailableError, match="delete it"):
         TorchacCoder()
 
 
@@ -688,7 +698,7 @@ def test_compiled_coder_of_another_bitstream(monkeypatch: pytest.MonkeyPatch, to
     other.encode_cdf = lambda cdf, symbols: b"\0" + torchac._backend.encode_cdf(cdf, symbols)  # type: ignore[attr-defined]
     other.decode_cdf = torchac._backend.decode_cdf  # type: ignore[attr-defined]
     monkeypatch.setattr(compiled, "_backend", lambda: other)
-    with pytest.raises(CoderUnavailableError, match="does not have the bitstream of this format"):
+    with pytest.raises(CoderUnavailableError, match="bitstream"):
         TorchacCoder()
 
 

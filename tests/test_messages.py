@@ -24,10 +24,12 @@ from dcacodec.bench.codecs import open_codec
 from dcacodec.bench.datasets import named_dataset
 from dcacodec.bench.pillow_codecs import PILLOW_FORMATS
 from dcacodec.codec.codec import Codec
+from dcacodec.coding import CdfTable, PythonCoder, decode_values, encode_values
 from dcacodec.errors import (
     BenchError,
     ImageError,
     ImageWarning,
+    StreamError,
     SymbolMismatchError,
     TooLargeError,
     TrainingError,
@@ -55,7 +57,15 @@ from dcacodec.weights.registry import by_fingerprint, by_preset
 
 PICTURE = Picture(photo(5, 7))
 PLANE = PICTURE.pixels[..., 0].copy()
+ONE = np.zeros(1, np.int64)
 OTHER = bytes.fromhex("01020304")
+
+
+def table(*row: int, shift: int = 0) -> CdfTable:
+    return CdfTable(np.array([row]), np.zeros(1, np.int32), np.array([shift], np.uint8))
+
+
+TABLE = table(0, 1, 65536)
 
 
 def png(**options: Any) -> io.BytesIO:
@@ -106,6 +116,37 @@ MESSAGES: list[tuple[Action, type[Exception], str]] = [
         lambda codec: codec.decode(of_other_weights(codec)),
         UnknownModelError,
         "the file needs weights 01020304, this codec has 7b8b5d60",
+    ),
+    # Streams and their tables.
+    (
+        lambda _: PythonCoder().encode(TABLE.cdf, ONE, ONE + 7),
+        ValueError,
+        "a symbol is not in 0 to 1",
+    ),
+    (
+        lambda _: encode_values(ONE + 32768, ONE, TABLE, PythonCoder()),
+        ValueError,
+        "a value is not in -32767 to 32767",
+    ),
+    (
+        lambda _: decode_values(bytes(23), ONE, TABLE, PythonCoder()),
+        StreamError,
+        "a chunk of 23 bytes is too long for 1 values",
+    ),
+    (
+        lambda _: decode_values(b"\0", ONE[:0], TABLE, PythonCoder()),
+        StreamError,
+        "a stream of no values has 1 bytes",
+    ),
+    (
+        lambda _: table(1, 5, 65536),
+        WeightsError,
+        "CDF table: a row does not rise strictly from 0 to 65536",
+    ),
+    (
+        lambda _: table(0, 1, 65536, shift=16),
+        WeightsError,
+        "CDF table: a shift is not in 0 to 15",
     ),
     # Weights.
     (
