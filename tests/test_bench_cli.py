@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 from tiny import WEIGHTS, photo
+from told import assert_fails
 
 from dcacodec.bench import anchors as anchors_module
 from dcacodec.bench import datasets
@@ -52,13 +53,6 @@ def empty_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def call(*arguments: str | Path) -> Result:
     return CliRunner().invoke(cli, ["bench", *map(str, arguments)], prog_name="dcacodec")
-
-
-def assert_fails(result: Result, *named: str) -> None:
-    """One line on stderr, with the names that it must contain."""
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert re.fullmatch(r"dcacodec: error: \S.*\n", result.stderr), result.stderr
-    assert all(each in result.stderr for each in named), result.stderr
 
 
 def save(pixels: Any, path: Path) -> Path:

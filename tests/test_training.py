@@ -31,7 +31,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 from tiny import TINY, drawn_model, photo
-from told import one_line
+from told import assert_fails, one_line
 from torch import Tensor
 from training_worker import BATCH, OPTIONS, rounded, still, still_bits
 from training_worker import steps as worker_steps
@@ -119,13 +119,6 @@ def shard(path: Path, files: dict[str, bytes]) -> Path:
 
 def call(*arguments: str | Path | float) -> Result:
     return CliRunner().invoke(cli, [str(each) for each in arguments], prog_name="dcacodec")
-
-
-def assert_fails(result: Result, *named: object) -> None:
-    """One line on stderr, with the names and numbers that it must contain."""
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert re.fullmatch(r"dcacodec: error: \S.*\n", result.stderr), result.stderr
-    assert all(str(each) in result.stderr for each in named), result.stderr
 
 
 def state_of(folder: Path) -> dict[str, Any]:
