@@ -89,7 +89,7 @@ class CompressionModel(nn.Module):
     @classmethod
     def of_weights(cls, weights: Weights, quality: int = 50) -> CompressionModel:
         """The model of published weights; it compresses to the same files as `Codec`."""
-        model = cls(copy.deepcopy(weights.network).float().requires_grad_(True), quality)
+        model = cls(copy.deepcopy(weights.floating_point()).requires_grad_(True), quality)
         model._take(weights)
         return model
 

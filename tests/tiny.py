@@ -168,5 +168,5 @@ def run_entropy(entropy: EntropyModel, hyper: Mapping[str, Tensor], y: Tensor, s
         return residual + mean
 
     with torch.inference_mode():
-        latent = entropy(hyper, (y.shape[1], y.shape[2]), scales, code)
+        latent = join_steps(entropy(hyper, (y.shape[1], y.shape[2]), scales, code))
         return Run(join_steps(means), join_steps(levels), latent)

@@ -12,7 +12,6 @@ without visible seams: f_a reads a halo of pixels around each slice, and f_s a h
 
 from __future__ import annotations
 
-import copy
 import operator
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -184,7 +183,7 @@ class Codec:
 
         def latent_of(index: int) -> SliceLatent:
             symbols = coder.read_slice(container, index)
-            return symbols.latent[0].float(), symbols.coded[0]
+            return symbols.latent[0], symbols.coded[0]
 
         pixels = self.pixels_of(coder.point, grid, latent_of, view, scale, progress)
         return Picture(pixels, header.mode == "L", plane, *map(container.chunk, METADATA_CHUNKS))
@@ -269,10 +268,7 @@ class Codec:
     @cached_property
     def _smooth_network(self) -> DCA:
         """The network in floating point, which has gradients, unlike fixed point."""
-        with torch.inference_mode(False):
-            network = copy.deepcopy(self.weights.network)
-            network.entropy.float()
-            return network
+        return self.weights.floating_point()
 
 
 def _whole(name: str, value: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +14,10 @@ from dcacodec.coding import VALUE_LIMIT
 from dcacodec.format.container import padded
 from dcacodec.images.picture import Pixels
 from dcacodec.network.config import LATENT_STRIDE
-from dcacodec.network.context import Scales, StepCoder
+from dcacodec.network.context import Scales, StepCoder, join_steps
 from dcacodec.network.device import to_device, to_host
-from dcacodec.network.precision import fast_bfloat16, transform_precision
+from dcacodec.network.fixed_point import LATENT_BITS
+from dcacodec.network.precision import fast_bfloat16, float32_is_exact, transform_precision
 from dcacodec.network.transforms import analysis_halo
 from dcacodec.tiling.boxes import Box
 from dcacodec.tiling.grid import Grid
@@ -106,13 +108,18 @@ class OperatingPoint:
             code: called once per step, with scale levels as integers.
 
         Returns:
-            y_hat (1, H, W, M) float64.
+            y_hat (1, H, W, M) in units of 2**-9, int32.
         """
 
         def coded(step: int, mean: Tensor, level: Tensor) -> Tensor:
-            return code(step, mean, level.round().long())
+            return code(step, mean, level.round().to(torch.uint8))
 
-        return self.weights.network.entropy(latents, size, self.scales, coded)
+        with torch.autocast(self.device.type, enabled=False):
+            if float32_is_exact(self.device):
+                steps = self.weights.network.entropy(latents, size, self.scales, coded, self.weights.step_weights)
+            else:  # the same numbers
+                steps = copy.deepcopy(self.weights.network.entropy).double()(latents, size, self.scales, coded)
+        return join_steps([(step * 2.0**LATENT_BITS).int() for step in steps])
 
     def prior_rows(self, shape: tuple[int, ...]) -> NDArray[np.int64]:
         """The row of the prior's table for each element of a hyper latent: its channel's row at the nearest anchor."""

@@ -103,7 +103,7 @@ def _encoded(
     def slices() -> Iterator[EncodedSlice]:
         for each in codec.encode_slices(picture, header, effort=effort):
             if isinstance(target, QualityTarget):
-                latents.append((each.symbols.latent[0].float(), each.symbols.coded[0]))
+                latents.append((each.symbols.latent[0], each.symbols.coded[0]))
             yield each
 
     with memory_errors():

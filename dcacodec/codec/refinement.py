@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from dcacodec.metrics.distortion import Distortion
-from dcacodec.network.context import take_step
+from dcacodec.network.context import join_steps, take_step
 from dcacodec.network.dca import DCA
 from dcacodec.network.precision import fast_bfloat16, transform_precision
 from dcacodec.network.priors import SKIP_BELOW, gaussian_bits
@@ -131,5 +131,5 @@ def _softly_coded(
         bits.append(gaussian_bits(residual, level.float()).masked_fill(skipped, 0.0).sum())
         return residual.masked_fill(skipped, 0.0) + mean
 
-    y_hat = network.entropy(latents, (y.shape[1], y.shape[2]), network.scales(position), code)
-    return torch.stack(bits).sum(), y_hat
+    steps = network.entropy(latents, (y.shape[1], y.shape[2]), network.scales(position), code)
+    return torch.stack(bits).sum(), join_steps(steps)

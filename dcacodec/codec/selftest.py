@@ -120,11 +120,9 @@ def digest_of(slices: list[Symbols]) -> tuple[int, str]:
     For each slice these are the hyper latents, the residuals and scale levels of each step, and y_hat in units of
     2**-9.
     """
-    from dcacodec.network.fixed_point import ACTIVATION_BITS
-
     count, digest = 0, hashlib.sha256()
     for symbols in slices:
-        latent = (symbols.latent * 2.0**ACTIVATION_BITS).cpu().numpy()
+        latent = symbols.units.cpu().numpy()
         arrays: list[NDArray[Any]] = [*symbols.hyper.values(), *symbols.steps, *symbols.rows, latent]
         for array in arrays:
             count += array.size

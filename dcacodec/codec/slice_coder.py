@@ -25,7 +25,7 @@ from dcacodec.format.container import Container
 from dcacodec.network.config import LATENT_STRIDE, REGIONAL_STRIDE, STEPS
 from dcacodec.network.context import from_phases, join_steps, take_step, to_phases
 from dcacodec.network.device import to_device, to_host
-from dcacodec.network.fixed_point import ACTIVATION_BITS
+from dcacodec.network.fixed_point import LATENT_BITS
 from dcacodec.network.priors import SKIP_BELOW
 from dcacodec.tiling.grid import Grid
 
@@ -42,7 +42,7 @@ class Symbols:
         steps: four arrays int32 (N,): the coded residuals of y, without skipped elements, in the order row, column,
             channel within the group.
         rows: four arrays int64 (N,): the scale level of each.
-        latent: y_hat, float64 (1, H, W, M), multiples of 2**-9.
+        units: y_hat in units of 2**-9, int32 (1, H, W, M).
         coded: mask of the coded elements of y, bool (1, H, W, M).
         full: whether all elements are coded; if not, those of a level below `SKIP_BELOW` are skipped.
     """
@@ -50,9 +50,14 @@ class Symbols:
     hyper: dict[str, NDArray[np.int32]]
     steps: list[NDArray[np.int32]]
     rows: list[NDArray[np.int64]]
-    latent: Tensor
+    units: Tensor
     coded: Tensor
     full: bool
+
+    @property
+    def latent(self) -> Tensor:
+        """y_hat, float32 (1, H, W, M)."""
+        return self.units.float() * 2.0**-LATENT_BITS
 
     def checksum(self) -> int:
         """CRC-32 of the hyper latents and of y_hat in units of 2**-9, all as little-endian int32."""
@@ -60,7 +65,7 @@ class Symbols:
         for letter in HYPER_ORDER:
             if letter in self.hyper:
                 crc = zlib.crc32(self.hyper[letter].astype("<i4").tobytes(), crc)
-        (units,) = to_host((self.latent * 2.0**ACTIVATION_BITS).int())
+        (units,) = to_host(self.units)
         return zlib.crc32(units.astype("<i4", copy=False).tobytes(), crc)
 
 
@@ -97,10 +102,10 @@ class SliceCoder:
             skipped_errors.append((distance.abs() * skipped).max())
             residual = distance.round().clamp(-VALUE_LIMIT, VALUE_LIMIT).masked_fill(skipped, 0.0)
             residuals.append(_raster(residual).int())
-            rows.append(_raster(levels).to(torch.uint8))
+            rows.append(_raster(levels))
             return residual + mean
 
-        latent = self.point.run_steps(latents, (y.shape[1], y.shape[2]), code)
+        units = self.point.run_steps(latents, (y.shape[1], y.shape[2]), code)
         # One transfer for all arrays, here: until now the CPU has not waited for a GPU.
         integers = [z[0].int() for z in latents.values()]
         (worst_skipped, *arrays) = to_host(torch.stack(skipped_errors).max(), *integers, *residuals, *rows)
@@ -111,7 +116,7 @@ class SliceCoder:
             mask = row >= first_coded
             coded_steps.append(residual[mask])
             coded_rows.append(row[mask].astype(np.int64))
-        return Symbols(hyper, coded_steps, coded_rows, latent, join_steps(coded), full), float(worst_skipped)
+        return Symbols(hyper, coded_steps, coded_rows, units, join_steps(coded), full), float(worst_skipped)
 
     def streams_of(self, symbols: Symbols) -> tuple[bytes, ...]:
         """Encode symbols to the seven streams of a slice; that of a hyper latent that the model lacks is empty."""
@@ -174,16 +179,16 @@ class SliceCoder:
 
         def code(step: int, mean: Tensor, levels: Tensor) -> Tensor:
             coded.append(levels >= first_coded)
-            (row,) = to_host(_raster(levels).to(torch.uint8))
+            (row,) = to_host(_raster(levels))
             mask = row >= first_coded
             rows_of.append(row[mask].astype(np.int64))
             steps.append(decode_values(coded_steps[step], rows_of[-1], weights.y_table, self.coder))
             residual = np.zeros(row.shape, np.int32)
             residual[mask] = steps[-1]
-            return to_phases(to_device(residual, device).double()[None]) + mean
+            return to_phases(to_device(residual, device)[None]) + mean
 
-        latent = self.point.run_steps(latents, size, code)
-        return Symbols(hyper, steps, rows_of, latent, join_steps(coded), full)
+        units = self.point.run_steps(latents, size, code)
+        return Symbols(hyper, steps, rows_of, units, join_steps(coded), full)
 
 
 def _raster(packed: Tensor) -> Tensor:

@@ -112,8 +112,8 @@ def _gather(cdf: Integers, rows: Integers) -> NDArray[np.int16]:
     """
     if rows.size * cdf.shape[1] >= 1 << 31:
         raise ValueError(f"{rows.size} symbols at once are too many for torchac")
-    # The C++ code needs contiguous rows; NumPy does not guarantee the memory order of indexed arrays.
-    return np.ascontiguousarray((cdf & 0xFFFF).astype(np.uint16).view(np.int16)[rows])
+    # `take` copies whole rows: it is several times as fast as an index, and the result is contiguous.
+    return np.take((cdf & 0xFFFF).astype(np.uint16).view(np.int16), rows, axis=0)
 
 
 def _backend() -> ModuleType:

@@ -16,14 +16,14 @@ fixed point; it is all that a decoder computes before the last symbol is decoded
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from dcacodec.network.config import STEPS, DCAConfig
-from dcacodec.network.fixed_point import snap
+from dcacodec.network.fixed_point import LATENT_BITS, LATENT_LIMIT, Snap, to_grid
 from dcacodec.network.hyper import SYNTHESES
 from dcacodec.network.layers import CrossAttention, DepthConvBlock, Linear, RMSNorm
 from dcacodec.network.priors import LEVELS_PER_E, SCALE_LEVELS
@@ -58,8 +58,10 @@ def take_step(y: Tensor, step: int) -> Tensor:
 
 def join_steps(parts: list[Tensor]) -> Tensor:
     """The inverse of `take_step` over all four steps: -> (B, H, W, M)."""
-    phases = [torch.cat([parts[STEP_XOR[p ^ g]][p] for g in range(STEPS)], -1) for p in range(4)]
-    return from_phases(torch.stack(phases))
+    groups = torch.stack([parts[STEP_XOR[p ^ g]][p] for p in range(4) for g in range(STEPS)])
+    _, batch, height, width, channels = groups.shape
+    cells = groups.view(2, 2, STEPS, batch, height, width, channels).permute(3, 4, 0, 5, 1, 2, 6)
+    return cells.reshape(batch, 2 * height, 2 * width, STEPS * channels)
 
 
 class Scales(NamedTuple):
@@ -97,7 +99,7 @@ class SpatialStage(nn.Module):
         return self.bring(feature)
 
     def forward(self, state: Tensor, prepared: Tensor) -> Tensor:
-        return self.block(snap(self.carry(state) + prepared))
+        return self.block(self.carry(state, prepared))
 
 
 class GlobalStage(nn.Module):
@@ -110,15 +112,29 @@ class GlobalStage(nn.Module):
         self.read = CrossAttention(channels, channels, max(1, channels // 32))
 
     def prepare(self, feature: Tensor) -> Tensor:
-        """phi_g (B, tokens, C), unchanged."""
-        return feature
+        """phi_g (B, tokens, C) -> its keys and values (B, tokens, 2*C)."""
+        return self.read.pair(feature)
 
     def forward(self, state: Tensor, prepared: Tensor) -> Tensor:
-        read = self.read(self.norm(state).flatten(1, 2), prepared)
-        return snap(state + read.unflatten(1, state.shape[1:3]))
+        read = self.read(self.norm(state).flatten(1, 2), prepared, state.flatten(1, 2))
+        return read.unflatten(1, state.shape[1:3])
 
 
 STAGES: dict[str, type[SpatialStage | GlobalStage]] = {"R": SpatialStage, "G": GlobalStage, "L": SpatialStage}
+
+
+class StepWeights(NamedTuple):
+    """The parameters of `EntropyModel` that a step uses at each position of the 2x2 cells.
+
+    Attributes:
+        start: (4, known channels, C), of the 1x1 convolution of the elements that are known; None in the first step.
+        head: (4, C, 2*M/4), and its bias `head_bias` (4, 1, 2*M/4).
+    """
+
+    start: Tensor | None
+    head: Tensor
+    head_bias: Tensor
+
 
 StepCoder = Callable[[int, Tensor, Tensor], Tensor]
 """(step, mean, level) -> y_hat of the step, each (4, B, H/2, W/2, M/4): estimation, encoding or decoding of a step."""
@@ -132,14 +148,29 @@ class EntropyModel(nn.Module):
         c, m = config.context, config.latent
         self.config = config
         self.synthesis = nn.ModuleDict({letter: SYNTHESES[letter](config) for letter in config.order})
+        self.hyper_snap = nn.ModuleDict({letter: Snap(1) for letter in config.order})
+        self.known_snap = Snap(1)
         self.starts = nn.ModuleList(Linear(m, c) for _ in range(STEPS))
         self.stages = nn.ModuleDict({letter: STAGES[letter](config) for letter in config.order})
         if not config.adaptive:
             self.bundle = nn.Parameter(torch.zeros(c))
             self.merged = nn.ModuleList(SpatialStage(config) for letter in config.order if letter != "G")
-        self.head = Linear(c, 2 * m).zero()
+        self.head = nn.Linear(c, 2 * m)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
 
-    def forward(self, latents: Mapping[str, Tensor], size: tuple[int, int], scales: Scales, code: StepCoder) -> Tensor:
+    def step_weights(self) -> list[StepWeights]:
+        """The parameters of the four steps."""
+        return [StepWeights(self._start_weight(step), *self._head(step)) for step in range(STEPS)]
+
+    def forward(
+        self,
+        latents: Mapping[str, Tensor],
+        size: tuple[int, int],
+        scales: Scales,
+        code: StepCoder,
+        weights: Sequence[StepWeights] | None = None,
+    ) -> list[Tensor]:
         """Run the four steps. Estimation, encoding and decoding share this loop.
 
         Args:
@@ -147,35 +178,37 @@ class EntropyModel(nn.Module):
             size: (H, W) of y, both even.
             scales: of the picture's quality.
             code: called once per step in order; returns y_hat of the step for its mean and level.
+            weights: `step_weights`, if these were made before.
 
         Returns:
-            y_hat (B, H, W, M).
+            y_hat of the four steps, for `join_steps`.
         """
         batch = next(iter(latents.values())).shape[0]
-        stages = self._prepare(latents, (batch, *size))
+        stages, weights = self._prepare(latents, (batch, *size)), weights or self.step_weights()
         parts: list[Tensor] = []
         inputs: list[Tensor] = []
         for step in range(STEPS):
             inward, outward, level = (_of_step(scale, step) for scale in scales)
-            state = self._start(step, inputs, (batch, *size))
+            state = self._start(step, weights[step], inputs, (batch, *size))
             for stage, prepared in stages:
                 state = stage(state, prepared)
-            weight, bias = self._by_position(self.head.weight, step), self._by_position(self.head.bias, step)
             state = to_phases(state)
-            output = snap(torch.matmul(state.flatten(1, -2), weight.transpose(1, 2)) + bias[:, None])
+            output = torch.baddbmm(weights[step].head_bias, state.flatten(1, -2), weights[step].head)
             mean, detail = output.unflatten(1, state.shape[1:-1]).chunk(2, -1)
-            mean = snap(mean * outward)
+            mean = mean * outward
+            if self.known_snap.exact:
+                mean = to_grid(mean, LATENT_BITS).clamp_(-LATENT_LIMIT, LATENT_LIMIT)
             level = (detail * LEVELS_PER_E + level).clamp(0, SCALE_LEVELS - 1)
             parts.append(code(step, mean, level))
-            inputs.append(snap(parts[-1] * inward))
-        return join_steps(parts)
+            inputs.append(self.known_snap(parts[-1] * inward))
+        return parts
 
     def _prepare(self, latents: Mapping[str, Tensor], shape: tuple[int, int, int]) -> list[tuple[nn.Module, Tensor]]:
         """The stages of every step, each with its prepared features."""
         stages: list[tuple[nn.Module, Tensor]] = []
         for letter in self.config.order:
-            stage = self.stages[letter]
-            stages.append((stage, stage.prepare(self.synthesis[letter](latents[letter]))))  # type: ignore[operator]
+            stage, latent = self.stages[letter], self.hyper_snap[letter](latents[letter].clone())
+            stages.append((stage, stage.prepare(self.synthesis[letter](latent))))  # type: ignore[operator]
         if self.config.adaptive:
             return stages
         state = self.bundle.expand(*shape, -1)
@@ -183,25 +216,33 @@ class EntropyModel(nn.Module):
             state = stage(state, prepared)
         return [(stage, stage.prepare(state)) for stage in self.merged]  # type: ignore[operator]
 
-    def _start(self, step: int, inputs: list[Tensor], shape: tuple[int, int, int]) -> Tensor:
+    def _start(self, step: int, weights: StepWeights, inputs: list[Tensor], shape: tuple[int, int, int]) -> Tensor:
         """The 1x1 convolution of a step, of y_hat with zeros for elements not yet coded: (B, H, W, C)."""
         start = self.starts[step]
         assert isinstance(start, Linear)
-        if not inputs:
-            return start.bias.expand(*shape, -1)
-        # Zeros need no multiplication: at each position, only the known groups are used.
-        groups = start.weight.unflatten(1, (STEPS, -1))
-        weight = torch.stack(
-            [torch.cat([groups[:, p ^ STEP_XOR[earlier]] for earlier in range(step)], -1) for p in range(4)]
-        )
+        if weights.start is None:
+            return start.snap(start.bias.clone()).expand(*shape, -1)
         known = torch.cat(inputs, -1)
-        state = torch.matmul(known.flatten(1, -2), weight.transpose(1, 2)) + start.bias
-        return from_phases(snap(state).unflatten(1, known.shape[1:-1]))
+        state = torch.baddbmm(start.bias.expand(1, 1, -1), known.flatten(1, -2), weights.start)
+        return from_phases(start.snap(state).unflatten(1, known.shape[1:-1]))
 
-    def _by_position(self, parameter: Tensor, step: int) -> Tensor:
-        """Rows of the head (2*M, ...) that a step needs at each position: (4, 2*M/4, ...)."""
-        groups = parameter.unflatten(0, (2, STEPS, -1))
-        return torch.stack([groups[:, p ^ STEP_XOR[step]].flatten(0, 1) for p in range(4)])
+    def _start_weight(self, step: int) -> Tensor | None:
+        """Zeros need no multiplication: at each position, only the known groups are used. See `StepWeights`."""
+        if step == 0:
+            return None
+        groups = self.starts[step].weight.unflatten(1, (STEPS, -1))  # type: ignore[operator]
+        return torch.stack(
+            [torch.cat([groups[:, p ^ STEP_XOR[earlier]] for earlier in range(step)], -1).T for p in range(4)]
+        )
+
+    def _head(self, step: int) -> tuple[Tensor, Tensor]:
+        """Weight and bias of the head for what a step codes at each position. See `StepWeights`."""
+
+        def by_position(parameter: Tensor) -> Tensor:  # (2*M, ...) -> (4, 2*M/4, ...)
+            groups = parameter.unflatten(0, (2, STEPS, -1))
+            return torch.stack([groups[:, p ^ STEP_XOR[step]].flatten(0, 1) for p in range(4)])
+
+        return by_position(self.head.weight).transpose(1, 2).contiguous(), by_position(self.head.bias)[:, None]
 
 
 def _of_step(scale: Tensor, step: int) -> Tensor:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from dcacodec.network.config import DCAConfig
-from dcacodec.network.context import EntropyModel, Scales, take_step
+from dcacodec.network.context import EntropyModel, Scales, join_steps, take_step
 from dcacodec.network.hyper import ANALYSES
 from dcacodec.network.priors import LEVELS_PER_E, SCALE_MIN, FactorizedPrior, gaussian_bits, noisy_gaussian_bits
 from dcacodec.network.transforms import Analysis, QualityTable, Synthesis
@@ -165,8 +165,8 @@ class DCA(nn.Module):
                 surprise.append((residual / sigma).abs().mean())
             return round_through(residual) + mean
 
-        y_hat = self.entropy(latents, (y.shape[1], y.shape[2]), self.scales(position), code)
-        return Rate(y_hat, elements, torch.stack(surprise))
+        steps = self.entropy(latents, (y.shape[1], y.shape[2]), self.scales(position), code)
+        return Rate(join_steps(steps), elements, torch.stack(surprise))
 
     def _as_read(self, z: Tensor, noisy: Tensor) -> Tensor:
         """The value that the network reads of an unquantised hyper latent, given the same with noise."""

@@ -1,25 +1,25 @@
 """Exact arithmetic: the operations of the entropy model.
 
-The dtype of a tensor in the entropy model determines its meaning:
+In training the entropy model is an ordinary network. When weights are published, each of its layers gets a limit for
+every channel of its output (see `Snap`), and its parameters are rounded. From then on **all its tensors hold
+fixed-point numbers**: an activation is an integer times ``2**-6``, a weight an integer times ``2**-w``, where w is the
+largest for the row of the weight matrix with which
 
-* ``float32``/``bfloat16``: an ordinary tensor, as in training. The functions below then use ordinary arithmetic.
-* ``float64``: **fixed-point numbers** that are stored in doubles. Operations on them are exact, or are single IEEE-754
-  operations that every machine rounds in the same way; results are snapped to the activation grid.
+    2**(6 + w) * (sum(|weight| * limit of the input) + |bias| + limit of what is added) < 2**24
 
-Operand formats (``X.n``: an integer times ``2**-n``)::
+So no sum of products, in *any* order, leaves the integers that float32 represents exactly: the result does not depend
+on the BLAS, the number of threads, the memory layout or the device. The bound is proven from the weights alone when
+they are published (:mod:`dcacodec.weights.bounds`). All else is elementwise, and exact as well::
 
-    activations            X.9   |a| <= 2**12          22 bits with sign
-    weights                X.12  |w| <  2**3           16 bits with sign
-    biases                 X.12  |b| <  2**19          32 bits with sign
-    per-quality scales     X.16  |s| <  2**15          32 bits with sign
-    products w * a         X.21
-    sums of products       X.21  < 2**53 when sum(|w|) < 2**11: checked when weights are published
+    activations             X.6    |a| < 2**9          15 bits with sign
+    inputs of attention     X.6    |a| < 2**3
+    gates                   X.8    0..1                products with activations: 24 bits
+    means, y_hat            X.9    |m| <= 2**12        in float64, as are the two products with per-quality scales
+    per-quality scales      X.16   |s| < 2**15
 
-A sum of products below ``2**53`` units is exact in double precision in *any* order of summation, so it does not depend
-on the BLAS, the number of threads, the memory layout or the device. The only other operations are +, -, *, min, max,
-comparison, round-half-even, gather from integer tables, and correctly rounded division; square roots in normalisations
-are computed on integers. (The idea is from Balle et al., "Integer networks for data compression with latent-variable
-models", 2019.)
+Normalisation and softmax divide; their quotients are rounded such that float32 and float64 give the same result. Square
+roots are computed on integers. (The idea is from Balle et al., "Integer networks for data compression with
+latent-variable models", 2019.)
 """
 
 from __future__ import annotations
@@ -30,78 +30,129 @@ from functools import lru_cache
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-ACTIVATION_BITS = 9
-WEIGHT_BITS = 12
+ACTIVATION_BITS = 6
+LATENT_BITS = 9
 SCALE_BITS = 16
-ACTIVATION_LIMIT = float(2**12)
-"""Activations are clamped to this magnitude."""
-WEIGHT_SUM_LIMIT = float(2**11)
-"""Bound of ``sum(|w|)`` for each output. It keeps every accumulator below ``2**44`` units, or ``2**47`` for hyper
-latents (magnitudes up to ``2**15``) and start states (X.12), far below ``2**53``."""
+SIGNIFICANT_BITS = 24
+"""Of float32: integers up to ``2**24`` are represented exactly."""
 
+LATENT_LIMIT = float(2**12)
+"""Means are clamped to this magnitude."""
+LARGEST_LIMIT = 2.0**9 - 2.0**-ACTIVATION_BITS
+"""Of any activation, so that its product with a gate is exact."""
+ATTENTION_LIMIT = 2.0**3 - 2.0**-ACTIVATION_BITS
+"""Of queries, keys and values, so that their sums of products are exact for up to 64 channels and 16 keys."""
+
+NORM_LIMIT = 2.0**6 - 2.0**-ACTIVATION_BITS
+"""Of activations that are normalised, so that their squares are exact."""
 ROOT_BITS = 14
 """Square roots are multiples of ``2**-14``."""
+INVERSE_BITS = 11
+"""Significant bits of the inverse of a root: its product with an activation below 2**6 is exact in float32."""
 
 LOGIT_BITS = 6
-EXP_TABLE_SIZE = 12 * 2**LOGIT_BITS
-"""Logits more than 12 below the largest one get the weight 0."""
-EXP_ONE = 2**16
+EXP_ONE = 2**9
+EXP_TABLE_SIZE = 444
+"""Logits more than 6.93 below the largest one get the weight 0, as ``round(2**9 * exp(-444 / 64))`` is."""
 
 
-def is_exact(x: Tensor) -> bool:
-    """Whether ``x`` holds fixed-point numbers (see the module's docstring)."""
-    return x.dtype == torch.float64
+def _rounder(bits: int, dtype: torch.dtype) -> float:
+    """Adding this to a number rounds it to multiples of ``2**-bits``, half to even; subtracting it again is exact.
 
-
-_ROUNDER = 1.5 * 2.0 ** (52 - ACTIVATION_BITS)
-"""Adding it to a double rounds to multiples of 2**-9, half to even; subtracting it again is exact."""
-
-
-def snap(x: Tensor) -> Tensor:
-    """Round half-even to multiples of ``2**-9`` and clamp to ``ACTIVATION_LIMIT``; the identity in training.
-
-    A fixed-point ``x`` (magnitude below 2**42) is overwritten: pass a tensor that is not used elsewhere.
+    For magnitudes below ``2**(22 - bits)`` in float32, ``2**(51 - bits)`` in float64.
     """
-    if not is_exact(x):
-        return x
-    return x.add_(_ROUNDER).sub_(_ROUNDER).clamp_(-ACTIVATION_LIMIT, ACTIVATION_LIMIT)
+    return 1.5 * 2.0 ** ((52 if dtype == torch.float64 else 23) - bits)
 
 
-_HALF = torch.tensor(0.5)
+def to_grid(x: Tensor, bits: int = ACTIVATION_BITS) -> Tensor:
+    """Round half-even to multiples of ``2**-bits``. ``x`` is overwritten: pass a tensor that is not used elsewhere."""
+    rounder = _rounder(bits, x.dtype)
+    return x.add_(rounder).sub_(rounder)
+
+
+class Snap(nn.Module):
+    """Clamps each channel to its limit and rounds to multiples of ``2**-6``; the identity in training.
+
+    (..., C) -> the same. Input in float64 becomes the dtype of the limits. The input is overwritten.
+
+    Attributes:
+        channels: C, or 1 for one limit of all channels.
+        limit: (C,), multiples of ``2**-6`` up to `LARGEST_LIMIT`; None in training.
+    """
+
+    limit: Tensor | None
+    _lowest: Tensor | None
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.register_buffer("limit", None)
+        self.register_buffer("_lowest", None, persistent=False)
+
+    def set_limit(self, limit: Tensor | None) -> None:
+        """Make the layer exact, or with None the identity.
+
+        Raises:
+            ValueError: the limits are not of shape (C,).
+        """
+        if limit is not None and limit.shape != (self.channels,):
+            raise ValueError(f"limits of shape {tuple(limit.shape)} for {self.channels} channels")
+        self.limit, self._lowest = limit, None if limit is None else -limit
+
+    @property
+    def exact(self) -> bool:
+        """Whether the layer computes with fixed-point numbers."""
+        return self.limit is not None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.limit is None:
+            return x
+        # Clamped first, so that rounding cannot leave the range of its trick.
+        return to_grid(x.clamp_(self._lowest, self.limit)).to(self.limit.dtype)
+
+
+_HALF = torch.tensor(0.5, dtype=torch.float32, device="cpu")
 
 
 def hard_sigmoid(x: Tensor) -> Tensor:
-    """``clip(x/4 + 1/2, 0, 1)``: slopes are powers of two, so X.9 gives X.11 exactly (not snapped)."""
+    """``clip(x/4 + 1/2, 0, 1)``: slopes are powers of two, so X.6 gives X.8 exactly."""
     return F.hardtanh(torch.add(_HALF, x, alpha=0.25), 0.0, 1.0, inplace=True)
 
 
-def hard_swish(x: Tensor) -> Tensor:
-    """``x * hard_sigmoid(x)``, snapped."""
-    return snap(x * hard_sigmoid(x))
+def gate(a: Tensor, b: Tensor, exact: bool) -> Tensor:
+    """``a * hard_sigmoid(b)``, rounded if `exact`. No clamp is needed: its magnitude is at most that of ``a``."""
+    return to_grid(hard_sigmoid(b).mul_(a)) if exact else a * hard_sigmoid(b)
 
 
-def rms_normalise(x: Tensor) -> Tensor:
-    """``x / sqrt(mean(x**2) + eps)`` over the last dimension, snapped; eps is 2**-12.
+def hard_swish(x: Tensor, exact: bool) -> Tensor:
+    """``x * hard_sigmoid(x)``, rounded if `exact`."""
+    return gate(x, x, exact)
 
-    The sum of squares is exact (X.18, below 2**53 for up to 2**10 channels at the clamp). It is followed by a product,
-    a sum and a division, each correctly rounded, and an exact integer root.
+
+def inverse_rms(x: Tensor) -> Tensor:
+    """``1 / sqrt(mean(x**2) + eps)`` over the last dimension, which is kept with size 1; eps is 2**-12."""
+    return torch.rsqrt(x.square().mean(-1, keepdim=True) + 2.0**-12)
+
+
+def exact_inverse_rms(x: Tensor) -> Tensor:
+    """`inverse_rms` of fixed-point numbers within `NORM_LIMIT`, rounded to `INVERSE_BITS` significant bits.
+
+    Squares are exact. Their sum, the root and the inverse are computed in float64.
     """
-    channels = x.shape[-1]
-    energy = (x * x).sum(-1, keepdim=True)
-    return snap(x / square_root(energy * (1.0 / channels) + 2.0**-12))
+    energy = (x * x).sum(-1, keepdim=True, dtype=torch.float64)
+    mantissa, exponent = torch.frexp(1.0 / square_root(energy * (1.0 / x.shape[-1]) + 2.0**-12))
+    return torch.ldexp(to_grid(mantissa, INVERSE_BITS), exponent).to(x.dtype)
 
 
 def square_root(x: Tensor) -> Tensor:
-    """The square root of ``x`` >= 2**-12; in exact mode rounded down to a multiple of 2**-14.
+    """The square root of float64 ``x`` in 2**-12..2**25, rounded down to a multiple of 2**-14.
 
-    For ``x`` below 2**25 this is an integer problem and solved as such, because library functions round differently:
-    PyTorch uses MKL, whose last bit is often wrong, and which can be wrong from the 26th bit on when threads race for
-    its first call (https://github.com/pytorch/pytorch/issues/188792).
+    This is an integer problem and solved as such, because library functions round differently: PyTorch uses MKL, whose
+    last bit is often wrong, and which can be wrong from the 26th bit on when threads race for its first call
+    (https://github.com/pytorch/pytorch/issues/188792).
     """
-    if not is_exact(x):
-        return torch.sqrt(x)
     square = torch.floor(x * 2.0 ** (2 * ROOT_BITS))
     root = torch.sqrt(square)
     root = torch.floor((root + square / root) * 0.5)  # a step of Newton's method: the error is now at most one
@@ -112,7 +163,7 @@ def square_root(x: Tensor) -> Tensor:
 
 @lru_cache(maxsize=1)
 def exp_table() -> np.ndarray:
-    """``round(2**16 * exp(-n / 64))`` for n in 0..767, then a 0: int64 of shape (769,).
+    """``round(2**9 * exp(-n / 64))`` for n in 0..443, then a 0: int64 of shape (445,).
 
     All entries are at least 1e-6 away from a rounding boundary, so any libm gives the same integers; a test checks
     their CRC.
@@ -122,36 +173,42 @@ def exp_table() -> np.ndarray:
 
 
 @lru_cache
-def _exp_table_on(device: torch.device) -> Tensor:
-    """`exp_table` in double precision, cached by device to avoid synchronisation with a GPU."""
+def _exp_table_on(device: torch.device, dtype: torch.dtype) -> Tensor:
+    """`exp_table` in a floating-point dtype, cached by device to avoid synchronisation with a GPU."""
     with torch.inference_mode(False):
-        return torch.from_numpy(exp_table()).to(device=device, dtype=torch.float64)
+        return torch.from_numpy(exp_table()).to(device=device, dtype=dtype)
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, exact: bool, bias: Tensor | None = None, mask: Tensor | None = None
+) -> Tensor:
     """Softmax attention.
 
     Args:
-        query: (..., Q, D), ``key``: (..., K, D), ``value``: (..., K, E). K * 2**39 must be below 2**53.
+        query: (..., Q, D), ``key``: (..., K, D), ``value``: (..., K, E); if `exact`, within `ATTENTION_LIMIT`, with D
+            at most 64 and K at most 16.
+        exact: with fixed-point numbers.
         bias: added to the logits, broadcastable to (..., Q, K).
         mask: boolean, True for keys that must not be read; every query needs at least one key.
 
     Returns:
-        (..., Q, E), snapped. Exact mode: logits snapped to a 1/64 grid, exponentials from ``exp_table``, an exact
-        numerator (X.25) and denominator (X.16), one correctly rounded division.
+        (..., Q, E). Exact mode: logits rounded to a 1/64 grid, exponentials from ``exp_table``, an exact numerator
+        (X.15) and denominator (X.9), and their quotient rounded to the grid of activations. The quotient is less than
+        2**9 units, and the denominator less than 2**13: a quotient that is no tie is further from it than the rounding
+        error of float32.
     """
     # A power of two, so that the scaling is exact: 1/sqrt(D) if D is a power of 4, else the next lower one.
     scale = 2.0 ** -math.ceil(math.log2(query.shape[-1]) / 2)
     logits = (query * scale) @ key.transpose(-1, -2)
     if bias is not None:
         logits = logits + bias
-    if not is_exact(query):
+    if not exact:
         if mask is not None:
             logits = logits.masked_fill(mask, -1e4)
         return logits.float().softmax(-1).to(value.dtype) @ value
     logits = (logits * 2.0**LOGIT_BITS).round_()
     if mask is not None:
-        logits = logits.masked_fill(mask, -(2.0**40))
+        logits = logits.masked_fill(mask, -(2.0**22))
     depth = (logits.amax(-1, keepdim=True) - logits).clamp_(max=float(EXP_TABLE_SIZE))
-    weights = _exp_table_on(query.device)[depth.to(torch.int64)]
-    return snap((weights @ value) / weights.sum(-1, keepdim=True))
+    weights = _exp_table_on(query.device, query.dtype)[depth.to(torch.int64)]
+    return to_grid((weights @ value) / weights.sum(-1, keepdim=True))

@@ -120,8 +120,8 @@ class GlobalAnalysis(nn.Module):
     def forward(self, y: Tensor) -> Tensor:
         source = self.norm(self.reduce(y)).flatten(1, 2)
         x = self.queries.expand(y.shape[0], -1, -1).to(source.dtype)
-        x = x + self.read(x, source)
-        return self.out(x + self.feed(x))
+        x = self.read(x, self.read.pair(source), x)
+        return self.out(self.feed(x, x))
 
 
 class GlobalSynthesis(nn.Module):

@@ -1,7 +1,7 @@
 """Layers for channels-last tensors (B, H, W, C), in training and in fixed point.
 
-The transforms use them in ``float32`` or ``bfloat16``; the entropy model also in ``float64``, where every result is a
-fixed-point number (see :mod:`dcacodec.network.fixed_point`).
+The transforms use them in ``float32`` or ``bfloat16``. In the entropy model of published weights, where layers have
+limits, every result is a fixed-point number (see :mod:`dcacodec.network.fixed_point`).
 """
 
 from __future__ import annotations
@@ -10,17 +10,33 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dcacodec.network.fixed_point import attend, hard_sigmoid, hard_swish, is_exact, rms_normalise, snap
+from dcacodec.network.fixed_point import (
+    NORM_LIMIT,
+    Snap,
+    attend,
+    exact_inverse_rms,
+    gate,
+    hard_swish,
+    inverse_rms,
+    to_grid,
+)
 
 
 class Linear(nn.Linear):
-    """A 1x1 convolution in channels-last: (..., in) -> (..., out), snapped.
+    """A 1x1 convolution in channels-last, (..., in) -> (..., out); what is added to it; snapped.
 
-    Formats: weight X.12, bias X.12, input and output X.9.
+    Formats: weight X.w and bias X.(6 + w), with w of each output channel.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        return snap(F.linear(x, self.weight, self.bias))
+    def __init__(self, channels: int, out: int, bias: bool = True) -> None:
+        super().__init__(channels, out, bias)
+        self.snap = Snap(out)
+
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        y = F.linear(x, self.weight, self.bias)
+        if residual is not None:
+            y = y.add_(residual) if self.snap.exact else y + residual
+        return self.snap(y)
 
     def zero(self) -> Linear:
         """Set weight and bias to zero, as in the last layer of a residual branch; returns itself."""
@@ -33,34 +49,25 @@ class Linear(nn.Linear):
 class DepthwiseConv(nn.Module):
     """3x3 depthwise convolution with zero padding: (B, H, W, C) -> the same, snapped.
 
-    Formats: weight X.12 (C, 3, 3), bias X.12 (C), input and output X.9.
+    Formats: weight X.w (C, 3, 3) and bias X.(6 + w) (C), with w of each channel.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(channels, 1, 3, 3).uniform_(-1 / 3, 1 / 3))
         self.bias = nn.Parameter(torch.zeros(channels))
+        self.snap = Snap(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        if not is_exact(x):
-            weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
-            y = F.conv2d(x.permute(0, 3, 1, 2), weight, bias, padding=1, groups=x.shape[-1])
-            return y.permute(0, 2, 3, 1)
-        # In double precision, nine shifted products are faster than the library's grouped convolution.
-        _, height, width, _ = x.shape
-        padded = F.pad(x, (0, 0, 1, 1, 1, 1))
-        total = self.bias.expand_as(x).clone()
-        for row in range(3):
-            for column in range(3):
-                window = padded[:, row : row + height, column : column + width]
-                total.addcmul_(window, self.weight[:, 0, row, column])
-        return snap(total)
+        weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
+        y = F.conv2d(x.permute(0, 3, 1, 2), weight, bias, padding=1, groups=x.shape[-1])
+        return self.snap(y.permute(0, 2, 3, 1))
 
 
 class GatedLinear(nn.Module):
     """Feed-forward layer ``out(a * hard_sigmoid(b))`` with (a, b) = expand(x); zero when initialised.
 
-    (..., C) -> (..., C), with `hidden` channels inside.
+    (..., C) -> (..., C), with `hidden` channels inside; plus `residual`.
     """
 
     def __init__(self, channels: int, hidden: int) -> None:
@@ -68,9 +75,9 @@ class GatedLinear(nn.Module):
         self.expand = Linear(channels, 2 * hidden)
         self.out = Linear(hidden, channels).zero()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         a, b = self.expand(x).chunk(2, -1)
-        return self.out(snap(a * hard_sigmoid(b)))
+        return self.out(gate(a, b, self.expand.snap.exact), residual)
 
 
 class DepthConvBlock(nn.Module):
@@ -93,23 +100,36 @@ class DepthConvBlock(nn.Module):
         self.feed = GatedLinear(channels, hidden)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = snap(x + self.merge(self.depthwise(hard_swish(self.mix(x)))))
-        return snap(x + self.feed(x))
+        inner = hard_swish(self.mix(x), self.mix.snap.exact)
+        x = self.merge(self.depthwise(inner), x)
+        return self.feed(x, x)
 
 
 class RMSNorm(nn.Module):
-    """Root-mean-square normalisation with a gain per channel, over the last dimension. Gain X.12."""
+    """Root-mean-square normalisation with a gain per channel, over the last dimension; snapped.
+
+    The input is clamped to `NORM_LIMIT`, and rounded once it is normalised. Gains have 11 significant bits.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.gain = nn.Parameter(torch.ones(channels))
+        self.snap = Snap(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return snap(rms_normalise(x) * self.gain)
+        if self.snap.exact:
+            x = x.clamp(-NORM_LIMIT, NORM_LIMIT)
+            normalised = to_grid(x * exact_inverse_rms(x))
+        else:
+            normalised = x * inverse_rms(x)
+        return self.snap(normalised * self.gain)
 
 
 class CrossAttention(nn.Module):
-    """Multi-head cross-attention: queries (B, Q, C), source (B, K, C') -> (B, Q, C). Zero when initialised."""
+    """Multi-head cross-attention: queries (B, Q, C), keys and values (B, K, 2*C) -> (B, Q, C). Zero when initialised.
+
+    `pair` makes keys and values of a source (B, K, C').
+    """
 
     def __init__(self, channels: int, source: int, heads: int) -> None:
         super().__init__()
@@ -121,18 +141,19 @@ class CrossAttention(nn.Module):
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(-2, -3)
 
-    def forward(self, x: Tensor, source: Tensor) -> Tensor:
-        key, value = self.pair(source).chunk(2, -1)
-        read = attend(self._split(self.query(x)), self._split(key), self._split(value))
-        return self.out(read.transpose(-2, -3).flatten(-2))
+    def forward(self, x: Tensor, pair: Tensor, residual: Tensor | None = None) -> Tensor:
+        key, value = pair.chunk(2, -1)
+        exact = self.query.snap.exact
+        read = attend(self._split(self.query(x)), self._split(key), self._split(value), exact)
+        return self.out(read.transpose(-2, -3).flatten(-2), residual)
 
 
 class WindowAttention(nn.Module):
     """Self-attention inside square windows with a learned relative-position bias (Swin, Liu et al. 2021).
 
-    (B, H, W, C) -> the same. Sides that are not multiples of the window are padded; padding is masked. With `shifted`
-    the windows are displaced by half their side, so that neighbours across window borders interact: the picture is
-    padded by half a window in front, instead of being rolled with a wrap-around mask.
+    (B, H, W, C) -> the same, plus `residual`. Sides that are not multiples of the window are padded; padding is masked.
+    With `shifted` the windows are displaced by half their side, so that neighbours across window borders interact: the
+    picture is padded by half a window in front, instead of being rolled with a wrap-around mask.
     """
 
     def __init__(self, channels: int, window: int, heads: int, shifted: bool) -> None:
@@ -151,7 +172,7 @@ class WindowAttention(nn.Module):
         dx = at[:, None] % w - at[None] % w + w - 1
         return self.position[:, dy * (2 * w - 1) + dx]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
         batch, height, width, channels = x.shape
         w, front = self.window, self.offset
         down, right = -(height + front) % w, -(width + front) % w
@@ -170,10 +191,10 @@ class WindowAttention(nn.Module):
             inside = windows(torch.ones(1, height, width, 1, device=x.device))[..., 0]
             # Picture elements must not read padding; queries in the padding may read anything.
             mask = (inside[..., None, :] < inside[..., :, None])[:, :, :, None]
-        read = attend(q, k, v, self._bias().to(q.dtype), mask)
+        read = attend(q, k, v, self.triple.snap.exact, self._bias().to(q.dtype), mask)
         read = read.transpose(-2, -3).flatten(-2).unflatten(3, (w, w)).transpose(2, 3)
         read = read.reshape(batch, rows * w, columns * w, channels)
-        return self.out(read[:, front : front + height, front : front + width])
+        return self.out(read[:, front : front + height, front : front + width], residual)
 
 
 class SwinBlock(nn.Module):
@@ -187,8 +208,8 @@ class SwinBlock(nn.Module):
         self.feed = GatedLinear(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = snap(x + self.attention(self.norm1(x)))
-        return snap(x + self.feed(self.norm2(x)))
+        x = self.attention(self.norm1(x), x)
+        return self.feed(self.norm2(x), x)
 
 
 def swin_pair(channels: int, window: int) -> nn.Sequential:

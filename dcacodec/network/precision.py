@@ -1,8 +1,12 @@
-"""The floating-point precision of the transforms, in training and in coding."""
+"""The floating-point precision of the transforms, and whether float32 products are what they should be."""
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 
 def fast_bfloat16(device: torch.device) -> bool:
@@ -15,7 +19,40 @@ def fast_bfloat16(device: torch.device) -> bool:
 def transform_precision(device: torch.device, bfloat16: bool) -> torch.autocast:
     """Context in which the transforms' residual branches run: in bfloat16 or as they are.
 
-    Their linear layers always run in float32 (see :mod:`dcacodec.network.transforms`), and the entropy model in float64
-    is not affected.
+    Their linear layers always run in float32 (see :mod:`dcacodec.network.transforms`), and the entropy model is
+    not affected.
     """
     return torch.autocast(device.type, torch.bfloat16, enabled=bfloat16)
+
+
+@torch.inference_mode()
+def float32_is_exact(device: torch.device) -> bool:
+    """Whether products of float32 matrices, and filters, are exact on this device at present.
+
+    They are not while PyTorch or its libraries may compute them with TensorFloat-32 or bfloat16 numbers, as after
+    ``torch.set_float32_matmul_precision("medium")`` or ``torch.backends.cuda.matmul.allow_tf32 = True``. There are many
+    such settings, also in the environment, and a program can change them at any time. So instead of reading them this
+    function computes products whose terms need 12, and whose sums 24 bits.
+    """
+    try:
+        if torch.get_float32_matmul_precision() != "highest":
+            return False
+    except RuntimeError:  # the older and the newer kind of settings are mixed
+        return False
+    left, right, product, filtered = _probe(device)
+    with torch.autocast(device.type, enabled=False):
+        return torch.equal(left @ right, product) and torch.equal(_filter(left, right), filtered)
+
+
+def _filter(image: Tensor, filters: Tensor) -> Tensor:
+    """A depthwise convolution of the numbers of two matrices."""
+    return F.conv2d(image.view(1, 64, 8, 8), filters[:, :9].reshape(64, 1, 3, 3), padding=1, groups=64)
+
+
+@cache
+def _probe(device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Two float32 matrices (64, 64) of integers, and their product and `_filter`, as float64 arithmetic gives them."""
+    numbers = torch.arange(64 * 64, dtype=torch.float64, device="cpu").view(64, 64)
+    left, right = (numbers * 1597).remainder(4093), (numbers * 2011).remainder(61)
+    left, right, product, filtered = (x.float().to(device) for x in (left, right, left @ right, _filter(left, right)))
+    return left, right, product, filtered

@@ -1,4 +1,4 @@
-"""Publishing of trained networks: quantised weights and integer tables are made once, and checked for overflow."""
+"""Publishing of trained networks: the exact entropy model and integer tables are made once, and checked."""
 
 from __future__ import annotations
 
@@ -7,33 +7,26 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from threading import Lock
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
 from tqdm import tqdm
 
 from dcacodec.codec.codec import Codec
 from dcacodec.coding import CdfTable, symbol_counts, table_from_probabilities
-from dcacodec.errors import WeightsError
+from dcacodec.errors import DcaError, WeightsError
 from dcacodec.files.atomic import write_atomically
 from dcacodec.images.picture import Picture
 from dcacodec.network.config import DCAConfig
-from dcacodec.network.context import StepCoder
 from dcacodec.network.dca import DCA
-from dcacodec.network.fixed_point import (
-    ACTIVATION_LIMIT,
-    is_exact,
-)
 from dcacodec.training.checkpoint import RunFacts, opened_checkpoint
 from dcacodec.training.data import whole_blocks
-from dcacodec.weights.export import export
+from dcacodec.training.limits import measured_limits
+from dcacodec.weights.export import DEFAULT_LIMIT, export
 from dcacodec.weights.reader import Provenance, Weights, fingerprint, read_weights
 from dcacodec.weights.registry import INDEX, Index, Published, read_index
 
-RANGE_QUALITIES = (1, 25, 50, 75, 100)
+CHECK_QUALITIES = (1, 25, 50, 75, 100)
 FIT_QUALITIES = (5, 20, 35, 50, 65, 80, 95)
 FIT_PICTURES = 64
 FIT_STRENGTH = 1000
@@ -63,53 +56,19 @@ def fitted_levels(weights: Weights, pictures: Sequence[NDArray[np.uint8]], quiet
     return table_from_probabilities(counts[:, :-1], counts[:, -1], table.low, table.shift)
 
 
-def activation_ranges(weights: Weights, pictures: Sequence[NDArray[np.uint8]]) -> dict[str, float]:
-    """Largest magnitudes of activations of the entropy model in fixed point, over pictures and `RANGE_QUALITIES`.
-
-    Returns:
-        For each submodule, by name, that of its inputs and output; under "mean" that of the predicted means.
+def check_files(weights: Weights, pictures: Sequence[NDArray[np.uint8]]) -> None:
+    """Check that files of pictures decode, at `CHECK_QUALITIES`: their latents have checksums.
 
     Raises:
-        WeightsError: one reaches the clamp at `ACTIVATION_LIMIT`.
+        WeightsError: one does not.
     """
-    largest: dict[str, float] = {}
-    updating = Lock()
-
-    def record(name: str, *tensors: object) -> None:
-        for tensor in tensors:
-            if isinstance(tensor, Tensor) and is_exact(tensor):
-                value = tensor.abs().max().item()
-                with updating:  # the slices of a large picture are coded by several threads
-                    largest[name] = max(largest.get(name, 0.0), value)
-
-    def watch_module(name: str) -> Any:
-        return lambda module, arguments, output: record(name, *arguments, output)
-
-    def watch_means(_module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-        code: StepCoder = arguments[-1]
-
-        def recording(step: int, mean: Tensor, level: Tensor) -> Tensor:
-            record("mean", mean)
-            return code(step, mean, level)
-
-        return (*arguments[:-1], recording)
-
-    entropy = weights.network.entropy
-    # Not the entropy model itself: its output, y_hat, is not clamped.
-    hooks = [module.register_forward_hook(watch_module(name)) for name, module in entropy.named_modules() if name]
-    hooks.append(entropy.register_forward_pre_hook(watch_means))
-    try:
-        codec = Codec(weights)
-        for pixels in pictures:
-            for quality in RANGE_QUALITIES:
-                codec.encode(Picture(pixels), quality=quality)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    for name, value in largest.items():
-        if value >= ACTIVATION_LIMIT:
-            raise WeightsError(f"{name} reaches the clamp of activations at {ACTIVATION_LIMIT:.0f}")
-    return largest
+    codec = Codec(weights)
+    for number, pixels in enumerate(pictures):
+        quality = CHECK_QUALITIES[number % len(CHECK_QUALITIES)]
+        try:
+            codec.decode(codec.encode(Picture(pixels), quality=quality))
+        except DcaError as error:
+            raise WeightsError(f"picture {number} at quality {quality} does not decode: {error}") from error
 
 
 def load_checkpoint(path: Path) -> tuple[DCA, RunFacts]:
@@ -143,8 +102,9 @@ def publish(
     Args:
         model: the network.
         folder: of the published weights; created if it does not exist.
-        pictures: to check the published weights on, in fixed point.
-        fit: pictures that the table of y is fitted to, see `fitted_levels`; none for a table of Gaussians.
+        pictures: to check the published weights on: each is encoded and decoded.
+        fit: pictures that the limits of activations are measured on, and that the table of y is fitted to, see
+            `fitted_levels`. None for a table of Gaussians, and limits from `pictures`.
         replace: remove the previous file and card of preset and tuning, which must not have been released.
         quiet: no progress bar.
         card: makes the text of the model card, from the weights and the size of their file in bytes.
@@ -154,7 +114,7 @@ def publish(
         The path of the weights file; that of the card has the suffix ".md".
 
     Raises:
-        WeightsError: a weight does not fit its format, an activation reaches its clamp, or the index is damaged.
+        WeightsError: a weight does not fit its format, a picture fails the check, or the index is damaged.
         OSError: a file cannot be written.
     """
     listing = folder / INDEX
@@ -163,16 +123,17 @@ def publish(
         return read_index(folder) if listing.exists() else Index({}, {})
 
     current_index()  # a damaged index is reported before any work
-    data = export(model, provenance=provenance)
+    limits = measured_limits(model, fit or pictures, quiet) or DEFAULT_LIMIT
+    data = export(model, None, provenance, limits)
     name = model.config.name
     with tempfile.TemporaryDirectory() as scratch:
         candidate = Path(scratch, "weights.safetensors")
         candidate.write_bytes(data)
         if fit:
-            data = export(model, fitted_levels(read_weights(candidate), fit, quiet), provenance)
+            data = export(model, fitted_levels(read_weights(candidate), fit, quiet), provenance, limits)
             candidate.write_bytes(data)
         weights = read_weights(candidate)
-        activation_ranges(weights, pictures)
+        check_files(weights, pictures)
         card_text = card(weights, len(data)) if card else None
 
     identity = fingerprint(data).hex()

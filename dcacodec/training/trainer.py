@@ -155,7 +155,7 @@ class Trainer:
             weights = read_weights(path)
             if weights.config != self.config:
                 raise WeightsError(f"{path}: weights of another network than the preset {self.config.name!r}")
-            self.model.load_state_dict(weights.network.state_dict())
+            self.model.load_state_dict(weights.floating_point().state_dict())
             self.average.load_state_dict(self.model.state_dict())
             self.pixels = weights.provenance.pixels
         else:

@@ -1,4 +1,4 @@
-"""Export of a trained network to a weights file, with quantised weights and integer tables."""
+"""Export of a trained network to a weights file, with an exact entropy model and integer tables."""
 
 from __future__ import annotations
 
@@ -15,37 +15,33 @@ from dcacodec.errors import WeightsError
 from dcacodec.network.config import QUALITIES
 from dcacodec.network.context import Scales
 from dcacodec.network.dca import DCA
-from dcacodec.network.fixed_point import (
-    ACTIVATION_BITS,
-    SCALE_BITS,
-    WEIGHT_BITS,
-    WEIGHT_SUM_LIMIT,
-)
+from dcacodec.network.fixed_point import LATENT_BITS, SCALE_BITS
 from dcacodec.network.priors import LEVELS_PER_E, SCALE_LEVELS, SCALE_MIN, FactorizedPrior
+from dcacodec.weights.bounds import Limits, round_parameters, set_limits
 from dcacodec.weights.reader import FORMAT, Provenance
 
 ALPHABET = 33
+DEFAULT_LIMIT = 64.0
+"""Of activations, where none were measured (see :mod:`dcacodec.training.limits`)."""
 KEEP_FLOAT32 = ("gain.", "spread.", "priors.", "analysis.patch.", "analysis.down.", "synthesis.patch.", "synthesis.up.")
 """Small tensors, and the linear layers, whose rounding would be visible at the highest qualities. All other
 floating-point tensors become float16."""
 
 
-def _integers(name: str, value: Tensor, fraction: int, bits: int) -> Tensor:
-    """``round(value * 2**fraction)`` as signed integers of 16 or 32 bits."""
+def _integers(name: str, value: Tensor, fraction: int) -> Tensor:
+    """``round(value * 2**fraction)`` as int32."""
     integer = (value.double() * 2.0**fraction).round()
     # Written so that NaN fails.
-    if not integer.abs().max() < 2 ** (bits - 1):
-        raise WeightsError(f"{name} does not fit {bits} bits: its largest magnitude is {value.abs().max().item():.2f}")
-    return integer.to(torch.int16 if bits == 16 else torch.int32)
+    if not integer.abs().max() < 2**31:
+        raise WeightsError(f"{name} does not fit 32 bits: its largest magnitude is {value.abs().max().item():.2f}")
+    return integer.to(torch.int32)
 
 
-def _fixed(name: str, value: Tensor) -> Tensor:
-    """A parameter of the entropy model in fixed point, in units of 2**-12."""
-    if not name.endswith(".weight"):
-        return _integers(name, value, WEIGHT_BITS, 32)
-    if not value.abs().flatten(1).sum(1).max() < WEIGHT_SUM_LIMIT:
-        raise WeightsError(f"{name}: the sum of the weights of an output is not below {WEIGHT_SUM_LIMIT:.0f}")
-    return _integers(name, value, WEIGHT_BITS, 16)
+def _exact(name: str, value: Tensor) -> Tensor:
+    """A rounded parameter of the entropy model in float16 (matrices, filters and gains) or float32."""
+    stored = value.half() if name.endswith((".weight", ".gain")) else value.float()
+    assert torch.equal(stored.double(), value.double()), name
+    return stored
 
 
 def _floating(name: str, value: Tensor) -> Tensor:
@@ -82,7 +78,12 @@ def gaussian_levels() -> CdfTable:
     return gaussian_table(SCALE_MIN * np.exp(np.arange(SCALE_LEVELS) / LEVELS_PER_E), ALPHABET)
 
 
-def export(model: DCA, levels: CdfTable | None = None, provenance: Provenance = Provenance()) -> bytes:
+def export(
+    model: DCA,
+    levels: CdfTable | None = None,
+    provenance: Provenance = Provenance(),
+    limits: Limits | float = DEFAULT_LIMIT,
+) -> bytes:
     """Export a trained network to the bytes of a weights file (layout: :mod:`dcacodec.weights.reader`).
 
     The same arguments always give the same bytes, and so the same fingerprint.
@@ -91,15 +92,20 @@ def export(model: DCA, levels: CdfTable | None = None, provenance: Provenance = 
         model: the network.
         levels: the table of y; None for Gaussians.
         provenance: how the network was trained.
+        limits: of the entropy model's activations.
 
     Raises:
         WeightsError: a weight does not fit its format.
     """
     config, model = model.config, copy.deepcopy(model).cpu()
+    if not all(value.isfinite().all() for value in model.entropy.parameters()):
+        raise WeightsError("the entropy model holds a value that is not finite")
+    set_limits(model.entropy, limits)
+    round_parameters(model.entropy)
     tensors: dict[str, Tensor] = {}
     for name, value in model.state_dict().items():
         value = value.detach()
-        tensors[name] = _fixed(name, value) if name.startswith("entropy.") else _floating(name, value)
+        tensors[name] = _exact(name, value) if name.startswith("entropy.") else _floating(name, value)
     tables = {"y": levels or gaussian_levels()}
     tables |= {letter: prior_table(model.priors[letter]) for letter in config.order}  # type: ignore[arg-type]
     for name, table in tables.items():
@@ -108,8 +114,8 @@ def export(model: DCA, levels: CdfTable | None = None, provenance: Provenance = 
     with torch.no_grad():
         position = torch.tensor([config.anchor_position(quality) for quality in QUALITIES])
         scales = model.scales(position)
-    for name, value, bits in zip(Scales._fields, scales, (SCALE_BITS, SCALE_BITS, ACTIVATION_BITS), strict=True):
-        tensors[f"scales.{name}"] = _integers(f"scales.{name}", value[:, 0, 0], bits, 32)
+    for name, value, bits in zip(Scales._fields, scales, (SCALE_BITS, SCALE_BITS, LATENT_BITS), strict=True):
+        tensors[f"scales.{name}"] = _integers(f"scales.{name}", value[:, 0, 0], bits)
     metadata = {"format": FORMAT, "config": json.dumps(config.to_dict())}
     metadata |= provenance.metadata
     return _in_order(save_tensors({name: value.contiguous() for name, value in tensors.items()}, metadata))

@@ -1,10 +1,10 @@
-"""Reading of published weights: a safetensors file, with integers where values must be exact.
+"""Reading of published weights: a safetensors file, with fixed-point numbers where values must be exact.
 
 ========================  =========  ===================================================================================
 name                      dtype      meaning
 ========================  =========  ===================================================================================
-entropy.*.weight          int16      X.12, matrices and filters of the entropy model
-entropy.* (all others)    int32      X.12, biases and gains of the entropy model
+entropy.*.weight, .gain   float16    matrices, filters and gains of the entropy model
+entropy.* (all others)    float32    its biases, and the limits of its activations
 scales.inward, .outward   int32      X.16 (100, M), see `Scales`; one row per quality
 scales.level              int32      X.9 (100, M)
 table.y.*                 int32      the `CdfTable` of y, one row per scale level
@@ -22,7 +22,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -37,13 +37,14 @@ from dcacodec.coding import CdfTable
 from dcacodec.errors import WeightsError
 from dcacodec.metrics.distortion import Distortion
 from dcacodec.network.config import QUALITIES, TUNINGS, DCAConfig, Tuning
-from dcacodec.network.context import Scales
+from dcacodec.network.context import Scales, StepWeights
 from dcacodec.network.dca import DCA
 from dcacodec.network.device import to_device
-from dcacodec.network.fixed_point import ACTIVATION_BITS, SCALE_BITS, WEIGHT_BITS
+from dcacodec.network.fixed_point import LATENT_BITS, SCALE_BITS, Snap
 from dcacodec.network.priors import SCALE_LEVELS
+from dcacodec.weights.bounds import remove_limits
 
-FORMAT = "dcacodec-weights-1"
+FORMAT = "dcacodec-weights-2"
 _LARGEST_SIZE = 4096
 """Limit for sizes in the configuration: building a huge network takes long, even where its tensors are missing."""
 
@@ -91,11 +92,12 @@ class Weights:
 
     Attributes:
         config: sizes of the network.
-        network: `entropy` in fixed point (float64), the rest in float32; in evaluation mode.
+        network: in float32 and in evaluation mode; `entropy` has limits: it is exact.
         scale_tables: inward, outward, level: int32 (100, M), row q-1 for quality q.
         y_table: rows by scale level.
         z_tables: by letter; rows anchor * channels + channel.
         fingerprint: 4 bytes.
+        step_weights: parameters of the entropy model, rearranged for its steps.
         provenance: how the network was trained.
     """
 
@@ -105,21 +107,31 @@ class Weights:
     y_table: CdfTable
     z_tables: Mapping[str, CdfTable]
     fingerprint: bytes
+    step_weights: Sequence[StepWeights]
     provenance: Provenance = Provenance()
 
     def on(self, device: torch.device) -> Weights:
         """The same weights with a copy of the network on a device."""
         if device.type == "cpu":
             return self
-        return replace(self, network=copy.deepcopy(self.network).to(device))
+        network = copy.deepcopy(self.network).to(device)
+        return replace(self, network=network, step_weights=network.entropy.step_weights())
+
+    def floating_point(self) -> DCA:
+        """The network as in training, without fixed-point arithmetic. It shares the parameters."""
+        shared = {id(parameter): parameter for parameter in self.network.parameters()}
+        network = copy.deepcopy(self.network, memo=shared)
+        remove_limits(network.entropy)
+        return network
 
     def scales(self, quality: int, device: torch.device) -> Scales:
-        """The fixed-point scales of a quality, each (1, 1, 1, M) float64."""
+        """The fixed-point scales of a quality, each (1, 1, 1, M): float64, those of levels float32."""
         rows = [
             table[quality - 1].astype(np.float64) * 2.0**-bits
-            for table, bits in zip(self.scale_tables, (SCALE_BITS, SCALE_BITS, ACTIVATION_BITS), strict=True)
+            for table, bits in zip(self.scale_tables, (SCALE_BITS, SCALE_BITS, LATENT_BITS), strict=True)
         ]
-        return Scales(*to_device(np.stack(rows), device)[:, None, None, None])
+        inward, outward, level = to_device(np.stack(rows), device)[:, None, None, None]
+        return Scales(inward, outward, level.float())
 
 
 def fingerprint(data: bytes) -> bytes:
@@ -174,15 +186,14 @@ def _assemble(config: DCAConfig, tensors: dict[str, Tensor], identity: bytes) ->
         raise ValueError("a CDF table has a wrong number of rows")
     with torch.device("meta"):  # no time is spent on the initialisation
         network = DCA(config)
-    state = {
-        name: value.double() * 2.0**-WEIGHT_BITS if name.startswith("entropy.") else value.float()
-        for name, value in tensors.items()
-    }
     for name, value in tensors.items():
-        if name.startswith("entropy.") and (value.is_floating_point() or value.is_complex()):
-            raise ValueError(f"{name} holds {str(value.dtype).removeprefix('torch.')}, not integers")
         if not value.isfinite().all():
             raise ValueError(f"{name} holds a value that is not finite")
-    network.load_state_dict(state, assign=True)
+    for name, module in network.named_modules():
+        if name.startswith("entropy.") and isinstance(module, Snap):
+            module.set_limit(tensors[f"{name}.limit"].float())
+    network.load_state_dict({name: value.float() for name, value in tensors.items()}, assign=True)
     network.requires_grad_(False).eval()
-    return Weights(config, network, (inward, outward, level), y_table, z_tables, identity)
+    return Weights(
+        config, network, (inward, outward, level), y_table, z_tables, identity, network.entropy.step_weights()
+    )

@@ -73,8 +73,9 @@ def load_frozen(path: Path) -> DCA:
         WeightsError: the file is neither.
         OSError: it cannot be read.
     """
-    model = read_weights(path).network if path.suffix.lower() == ".safetensors" else load_checkpoint(path)[0]
-    return model.float().eval().requires_grad_(False)
+    weights = path.suffix.lower() == ".safetensors"
+    model = read_weights(path).floating_point() if weights else load_checkpoint(path)[0]
+    return model.eval().requires_grad_(False)
 
 
 def digest(pictures: Sequence[NDArray[np.uint8]]) -> str:

@@ -20,7 +20,6 @@ from dcacodec.codec.slice_coder import Symbols
 from dcacodec.coding import PythonCoder
 from dcacodec.format.reader import parse
 from dcacodec.images.picture import Picture
-from dcacodec.network.fixed_point import ACTIVATION_BITS
 from dcacodec.tiling.grid import Grid
 from dcacodec.weights.export import export
 from dcacodec.weights.reader import read_weights
@@ -44,7 +43,7 @@ def picture(height: int, width: int, mode: str, seed: int) -> Picture:
 
 def arrays_of(symbols: Symbols) -> dict[str, NDArray[np.integer[Any]]]:
     """The integers of a slice by name."""
-    latent = (symbols.latent[0] * 2.0**ACTIVATION_BITS).numpy().astype(np.int32)
+    latent = symbols.units[0].numpy()
     arrays: dict[str, NDArray[np.integer[Any]]] = {"latent": latent, **symbols.hyper}
     for step, (values, levels) in enumerate(zip(symbols.steps, symbols.rows, strict=True)):
         arrays |= {f"step_{step}": values, f"level_{step}": levels.astype(np.uint8)}
