@@ -66,7 +66,7 @@ class OperatingPoint:
         inside = box.common(picture)
         margins = (0, box.bottom - inside.bottom), (0, box.right - inside.right), (0, 0)
         part = np.pad(pixels[inside.within(picture)], margins, mode="edge")
-        return to_device(part, self.device)[None].float() / 255
+        return to_device(part, self.device)[None].float().div_(255)
 
     @torch.inference_mode()
     def latent_of(self, picture: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ class OperatingPoint:
         """Synthesise: y_hat (1, H/16, W/16, M) -> (H/scale, W/scale, 3)."""
         with transform_precision(self.device, fast_bfloat16(self.device)):
             picture = self.weights.network.synthesise(latent.float(), self.position, scale)
-        (pixels,) = to_host((picture[0] * 255).round().clamp(0, 255).to(torch.uint8))
+        (pixels,) = to_host(picture[0].mul_(255).round_().clamp_(0, 255).to(torch.uint8))
         return pixels
 
     def run_steps(self, latents: dict[str, Tensor], size: tuple[int, int], code: StepCoder) -> Tensor:

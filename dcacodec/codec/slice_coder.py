@@ -88,7 +88,6 @@ class SliceCoder:
         Returns:
             The symbols, and the largest distance of a skipped element from its predicted mean, in quantisation steps.
         """
-        y = y.double()
         first_coded = _first_coded(full)
         residuals: list[Tensor] = []
         rows: list[Tensor] = []

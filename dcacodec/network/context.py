@@ -52,8 +52,9 @@ def from_phases(x: Tensor) -> Tensor:
 
 def take_step(y: Tensor, step: int) -> Tensor:
     """The elements of y (B, H, W, M) that a step codes: (4, B, H/2, W/2, M/4), by position."""
-    phases = to_phases(y).unflatten(-1, (STEPS, -1))
-    return torch.stack([phases[p, :, :, :, p ^ STEP_XOR[step]] for p in range(4)])
+    batch, height, width, _ = y.shape
+    cells = y.reshape(batch, height // 2, 2, width // 2, 2, STEPS, -1)
+    return torch.stack([cells[:, :, p // 2, :, p % 2, p ^ STEP_XOR[step]] for p in range(4)])
 
 
 def join_steps(parts: list[Tensor]) -> Tensor:

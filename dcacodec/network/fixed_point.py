@@ -123,7 +123,9 @@ def hard_sigmoid(x: Tensor) -> Tensor:
 
 def gate(a: Tensor, b: Tensor, exact: bool) -> Tensor:
     """``a * hard_sigmoid(b)``, rounded if `exact`. No clamp is needed: its magnitude is at most that of ``a``."""
-    return to_grid(hard_sigmoid(b).mul_(a)) if exact else a * hard_sigmoid(b)
+    if exact:
+        return to_grid(hard_sigmoid(b).mul_(a))
+    return a * hard_sigmoid(b) if torch.is_grad_enabled() else hard_sigmoid(b).mul_(a)
 
 
 def hard_swish(x: Tensor, exact: bool) -> Tensor:

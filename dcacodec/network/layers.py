@@ -22,6 +22,10 @@ from dcacodec.network.fixed_point import (
 )
 
 
+_PART = 1536
+"""Elements that a feed-forward layer processes at once on a CPU, so that its hidden channels stay in the cache."""
+
+
 class Linear(nn.Linear):
     """A 1x1 convolution in channels-last, (..., in) -> (..., out); what is added to it; snapped.
 
@@ -76,6 +80,12 @@ class GatedLinear(nn.Module):
         self.out = Linear(hidden, channels).zero()
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        if torch.is_grad_enabled() or x.device.type != "cpu" or residual is None:
+            return self._part(x, residual)
+        parts = zip(x.flatten(0, -2).split(_PART), residual.flatten(0, -2).split(_PART), strict=True)
+        return torch.cat([self._part(*each) for each in parts]).view(residual.shape)
+
+    def _part(self, x: Tensor, residual: Tensor | None) -> Tensor:
         a, b = self.expand(x).chunk(2, -1)
         return self.out(gate(a, b, self.expand.snap.exact), residual)
 

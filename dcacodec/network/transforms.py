@@ -131,7 +131,7 @@ class Synthesis(nn.Module):
             x = x * (1 + self.scale(position)).to(x.dtype) + self.shift(position).to(x.dtype)
         x = self.blocks(x)
         with torch.autocast(latent.device.type, enabled=False):
-            picture = _cells(x, self.patch.weight, self.patch.bias, CELL, shrink) + 0.5
+            picture = _cells(x, self.patch.weight, self.patch.bias + 0.5, CELL, shrink)
             if self.config.latent_linear:
                 picture = picture + _cells(linear, self.linear.weight, None, LATENT_STRIDE, shrink)
             return picture
