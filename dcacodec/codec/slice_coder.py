@@ -112,9 +112,9 @@ class SliceCoder:
         coded_steps: list[NDArray[np.int32]] = []
         coded_rows: list[NDArray[np.int64]] = []
         for residual, row in zip(arrays[-2 * STEPS : -STEPS], arrays[-STEPS:], strict=True):
-            mask = row >= first_coded
-            coded_steps.append(residual[mask])
-            coded_rows.append(row[mask].astype(np.int64))
+            chosen = np.flatnonzero(row >= first_coded)  # with indices NumPy is several times as fast as with masks
+            coded_steps.append(residual.reshape(-1)[chosen])
+            coded_rows.append(row.reshape(-1)[chosen].astype(np.int64))
         return Symbols(hyper, coded_steps, coded_rows, units, join_steps(coded), full), float(worst_skipped)
 
     def streams_of(self, symbols: Symbols) -> tuple[bytes, ...]:
@@ -179,11 +179,11 @@ class SliceCoder:
         def code(step: int, mean: Tensor, levels: Tensor) -> Tensor:
             coded.append(levels >= first_coded)
             (row,) = to_host(_raster(levels))
-            mask = row >= first_coded
-            rows_of.append(row[mask].astype(np.int64))
+            chosen = np.flatnonzero(row >= first_coded)
+            rows_of.append(row.reshape(-1)[chosen].astype(np.int64))
             steps.append(decode_values(coded_steps[step], rows_of[-1], weights.y_table, self.coder))
             residual = np.zeros(row.shape, np.int32)
-            residual[mask] = steps[-1]
+            residual.reshape(-1)[chosen] = steps[-1]
             return to_phases(to_device(residual, device)[None]) + mean
 
         units = self.point.run_steps(latents, size, code)

@@ -21,7 +21,6 @@ from dcacodec.network.fixed_point import (
     to_grid,
 )
 
-
 _PART = 1536
 """Elements that a feed-forward layer processes at once on a CPU, so that its hidden channels stay in the cache."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 
 import torch
@@ -13,7 +14,10 @@ def fast_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 products are faster than float32 products on this device."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(torch.cpu._is_avx512_bf16_supported())
+    # Without oneDNN's instructions for it bfloat16 is many times as slow as float32. The variable is oneDNN's own.
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
+    allowed = limit in ("", "ALL", "DEFAULT") or any(part in limit for part in ("BF16", "FP16", "AMX"))
+    return allowed and bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def transform_precision(device: torch.device, bfloat16: bool) -> torch.autocast:
