@@ -5,8 +5,8 @@
     python benchmarks/revisions.py ../before --effort 20 --rounds 3
 
 Each revision runs in a process of its own, with its own default weights, and codes the same picture when it is its
-turn. Prints medians of processor time with one thread, and for each round the ratio of this revision to the other. On a busy
-machine ratios are more reliable than times.
+turn. Prints medians of processor time with one thread, and the median over the rounds of the ratio of this revision to
+the other. On a busy machine ratios are more reliable than times.
 """
 
 from __future__ import annotations

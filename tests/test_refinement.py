@@ -158,7 +158,7 @@ def test_only_the_slice_changes_and_the_rest_counts(codec: Codec) -> None:
     whole = codec.at(50).point.latent_of_box(pixels, grid, grid.canvas)
     inside = slice(0, 4), slice(4, 8)
     y = whole[:, inside[0], inside[1]]
-    hyper, picture = codec.at(50).point.hyper_of(y), codec.at(50).point.tensor_of(pixels)
+    hyper, picture = codec.at(50).point.hyper_of(y), codec.at(50).point.tensor_of(pixels).float() / 255
     before = whole.clone()
     found = refine(codec._smooth_network, whole, inside, hyper, picture, 50, Distortion(), 3)
     assert found.shape == y.shape and torch.equal(whole, before)

@@ -72,6 +72,7 @@ class SliceEncoder:
         inside = area.reduced(LATENT_STRIDE).within(box.reduced(LATENT_STRIDE))
         y = whole[:, inside[0], inside[1]].contiguous()
         picture = point.tensor_of(pixels, box)[:, : grid.picture.bottom - box.top, : grid.picture.right - box.left]
+        picture = picture.float() / 255
         hyper, distortion = point.hyper_of(y), point.weights.provenance.distortion
         refined = refine(
             self.smooth_network(), whole, inside, hyper, picture, point.quality, distortion, self.effort, tick

@@ -56,7 +56,7 @@ class OperatingPoint:
         return cls(weights, device, quality, config.trade_off(quality), position, round(place), scales)
 
     def tensor_of(self, pixels: Pixels, box: Box | None = None) -> Tensor:
-        """Pixels (H, W, 3) -> (1, H', W', 3) float32 in 0..1, padded to multiples of 64 with the last row and column.
+        """Pixels (H, W, 3) -> (1, H', W', 3) uint8, padded to multiples of 64 with the last row and column.
 
         With `box`, which begins inside the picture, only that part of the padded picture.
         """
@@ -66,11 +66,11 @@ class OperatingPoint:
         inside = box.common(picture)
         margins = (0, box.bottom - inside.bottom), (0, box.right - inside.right), (0, 0)
         part = np.pad(pixels[inside.within(picture)], margins, mode="edge")
-        return to_device(part, self.device)[None].float().div_(255)
+        return to_device(part, self.device)[None]
 
     @torch.inference_mode()
     def latent_of(self, picture: Tensor) -> Tensor:
-        """Analyse: (1, H, W, 3) in 0..1, sides multiples of 16 -> y (1, H/16, W/16, M) float32."""
+        """Analyse: (1, H, W, 3) uint8 or in 0..1, sides multiples of 16 -> y (1, H/16, W/16, M) float32."""
         with transform_precision(self.device, fast_bfloat16(self.device)):
             return self.weights.network.latent(picture, self.position)
 
@@ -95,8 +95,8 @@ class OperatingPoint:
     def pixels_of(self, latent: Tensor, scale: int = 1) -> Pixels:
         """Synthesise: y_hat (1, H/16, W/16, M) -> (H/scale, W/scale, 3)."""
         with transform_precision(self.device, fast_bfloat16(self.device)):
-            picture = self.weights.network.synthesise(latent.float(), self.position, scale)
-        (pixels,) = to_host(picture[0].mul_(255).round_().clamp_(0, 255).to(torch.uint8))
+            picture = self.weights.network.pixels(latent.float(), self.position, scale)
+        (pixels,) = to_host(picture[0])
         return pixels
 
     def run_steps(self, latents: dict[str, Tensor], size: tuple[int, int], code: StepCoder) -> Tensor:

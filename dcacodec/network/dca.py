@@ -108,7 +108,7 @@ class DCA(nn.Module):
         return y, self.hyper_latents(y, position)
 
     def latent(self, picture: Tensor, position: Tensor) -> Tensor:
-        """y (B, H/16, W/16, M) of a picture (B, H, W, 3) in 0..1, H and W multiples of 16."""
+        """y (B, H/16, W/16, M) of a picture (B, H, W, 3) in 0..1, or uint8, H and W multiples of 16."""
         return self.analysis(picture, position) * self.gain(position).exp()
 
     def hyper_latents(self, y: Tensor, position: Tensor) -> dict[str, Tensor]:
@@ -119,6 +119,10 @@ class DCA(nn.Module):
     def synthesise(self, y_hat: Tensor, position: Tensor, shrink: int = 1) -> Tensor:
         """y_hat (B, H/16, W/16, M) -> picture (B, H/shrink, W/shrink, 3), about 0..1, not clipped."""
         return self.synthesis(y_hat * torch.exp(-self.gain(position)), position, shrink)
+
+    def pixels(self, y_hat: Tensor, position: Tensor, shrink: int = 1) -> Tensor:
+        """The picture of `synthesise` as samples 0..255 in uint8."""
+        return self.synthesis.pixels(y_hat * torch.exp(-self.gain(position)), position, shrink)
 
     def forward(self, picture: Tensor, position: Tensor) -> Estimate:
         """Estimate rate and reconstruction.

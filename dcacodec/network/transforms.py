@@ -77,7 +77,10 @@ class QualityTable(nn.Module):
 
 
 class Analysis(nn.Module):
-    """f_a: (B, H, W, 3) in 0..1, H and W multiples of 16 -> y (B, H/16, W/16, M) before the gain."""
+    """f_a: (B, H, W, 3), H and W multiples of 16 -> y (B, H/16, W/16, M) before the gain.
+
+    Samples are 0..1, or 0..255 in uint8.
+    """
 
     def __init__(self, config: DCAConfig) -> None:
         super().__init__()
@@ -92,7 +95,11 @@ class Analysis(nn.Module):
     def forward(self, picture: Tensor, position: Tensor) -> Tensor:
         # The linear layers do not use bfloat16, whose rounding errors would limit high qualities.
         with torch.autocast(picture.device.type, enabled=False):
-            x = self.patch(space_to_depth(picture - 0.5, CELL))
+            # Samples are centred and scaled by the layer, and rearranged while they are small.
+            weight, bias = self.patch.weight, self.patch.bias - 0.5 * self.patch.weight.sum(1)
+            if picture.dtype == torch.uint8:
+                weight = weight / 255
+            x = F.linear(space_to_depth(picture, CELL).to(weight.dtype), weight, bias)
             x = x * (1 + self.scale(position)).to(x.dtype)
         x = self.blocks(x)
         with torch.autocast(picture.device.type, enabled=False):
@@ -123,6 +130,15 @@ class Synthesis(nn.Module):
             self.linear = nn.Linear(config.latent_linear, 3 * LATENT_STRIDE * LATENT_STRIDE, bias=False)
 
     def forward(self, latent: Tensor, position: Tensor, shrink: int = 1) -> Tensor:
+        return depth_to_space(self._cells(latent, position, shrink), CELL // shrink)
+
+    def pixels(self, latent: Tensor, position: Tensor, shrink: int = 1) -> Tensor:
+        """The picture as samples 0..255 in uint8."""
+        cells = self._cells(latent, position, shrink).mul_(255).round_().clamp_(0, 255)
+        return depth_to_space(cells.to(torch.uint8), CELL // shrink)
+
+    def _cells(self, latent: Tensor, position: Tensor, shrink: int) -> Tensor:
+        """The picture as vectors of CELL/shrink x CELL/shrink x 3 samples: (B, 2h, 2w, ...)."""
         curved, linear = split_channels(latent, self.config)
         x = curved * (1 + self.latent_scale(position)).to(latent.dtype)
         x = self.latent_blocks(x)
@@ -131,20 +147,18 @@ class Synthesis(nn.Module):
             x = x * (1 + self.scale(position)).to(x.dtype) + self.shift(position).to(x.dtype)
         x = self.blocks(x)
         with torch.autocast(latent.device.type, enabled=False):
-            picture = _cells(x, self.patch.weight, self.patch.bias + 0.5, CELL, shrink)
+            patches = (_averaged(each, CELL, shrink) for each in (self.patch.weight, self.patch.bias + 0.5))
+            cells = F.linear(x, *patches)
             if self.config.latent_linear:
-                picture = picture + _cells(linear, self.linear.weight, None, LATENT_STRIDE, shrink)
-            return picture
-
-
-def _cells(x: Tensor, weight: Tensor, bias: Tensor | None, side: int, shrink: int) -> Tensor:
-    """A last linear layer: (B, h, w, C) to cells of side x side pixels, averaged over shrink x shrink pixels."""
-    if shrink > 1:
-        weight = _averaged(weight, side, shrink)
-        bias = None if bias is None else _averaged(bias, side, shrink)
-    return depth_to_space(F.linear(x, weight, bias), side // shrink)
+                # Of 16x16 pixels, as four cells.
+                side = CELL // shrink
+                weight = _averaged(self.linear.weight, LATENT_STRIDE, shrink).unflatten(0, (2, side, 2, side, 3))
+                cells += depth_to_space(F.linear(linear, weight.transpose(1, 2).flatten(0, 4)), 2)
+            return cells
 
 
 def _averaged(rows: Tensor, side: int, shrink: int) -> Tensor:
     """Average (side * side * 3, ...), in the order row, column, channel of a cell, over shrink x shrink pixels."""
+    if shrink == 1:
+        return rows
     return rows.unflatten(0, (side // shrink, shrink, side // shrink, shrink, -1)).mean((1, 3)).flatten(0, 2)
