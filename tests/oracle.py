@@ -1,10 +1,11 @@
 """The exact path of the codec a second time, from docs/format.md: NumPy integers, no PyTorch, no code of the network.
 
 It computes what a decoder computes before the last symbol is decoded, in int64 arithmetic with explicit rounding, and
-asserts on the way that no sum could leave the range in which doubles are exact. Three things are done in another way
-than in `dcacodec.network`, so that one cannot be wrong like the other: the quadtree steps are masks over the whole
-latent (there are no phases), window attention is attention over all positions of the latent in which those of other
-windows are hidden, and all contexts are whole arrays in which zeros stand for what is not known yet.
+asserts on the way that the magnitudes of the terms of no sum add up to 2**24 units: in whatever order it is computed,
+float32 is exact. Three things are done in another way than in `dcacodec.network`, so that one cannot be wrong like the
+other: the quadtree steps are masks over the whole latent (there are no phases), window attention is attention over all
+positions of the latent in which those of other windows are hidden, and all contexts are whole arrays in which zeros
+stand for what is not known yet.
 
 Slow: for small pictures and small networks.
 """
@@ -32,82 +33,96 @@ Mask = NDArray[np.bool_]
 Code = Callable[[int, Mask, Int, Int], Int]
 """(step, which elements (H, W, M) it codes, means in units of 2**-9, levels) -> residuals; the last three (H, W, M)."""
 
-ACTIVATION, WEIGHT, SCALE, ROOT, LOGIT = 9, 12, 16, 14, 6
-CLAMP = 1 << 12 + ACTIVATION
-EXACT = 1 << 53
+ACTIVATION, LATENT, SCALE, ROOT, LOGIT = 6, 9, 16, 14, 6
+EXACT = 1 << 24
+"""Integers below it are exact in float32."""
+LATENT_CLAMP = 1 << 12 + LATENT
+NORM_CLAMP = (1 << 12) - 1
+FINEST_WEIGHT = 14
+MOST_KEYS = 16
 STEP_POSITIONS = ((0, 1, 2, 3), (3, 2, 1, 0), (2, 3, 0, 1), (1, 0, 3, 2))
 """[step][group]: the position in its 2x2 cell at which a group of channels is coded."""
 SKIP_BELOW = 6
 HIGHEST_LEVEL = 127
-EXPONENTIALS = np.array([*(round(65536 * math.exp(-d / 64)) for d in range(768)), 0], np.int64)
+FARTHEST = 444
+EXPONENTIALS = np.array([*(round(512 * math.exp(-d / 64)) for d in range(FARTHEST)), 0], np.int64)
 
 
-class Fixed(NamedTuple):
-    """Numbers: units * 2**-bits."""
+class Rows(NamedTuple):
+    """Weights (out, ...) and what is added (out): units * 2**-bits and added * 2**-(6 + bits), bits (out)."""
 
     units: Int
-    bits: int = ACTIVATION
+    added: Int
+    bits: Int
 
 
-def shift_right(units: Int, bits: int) -> Int:
+def fraction_bits(values: NDArray[np.float64]) -> Int:
+    """The smallest number of bits behind the point, 0..40, with which all numbers of a row (rows, n) are integers."""
+    bits = np.full(len(values), -1, np.int64)
+    for places in range(40, -1, -1):
+        scaled = values * 2.0**places
+        bits[(scaled == np.rint(scaled)).all(1)] = places
+    assert (bits >= 0).all()
+    return bits
+
+
+def integers(values: NDArray[Any], bits: int) -> Int:
+    """Numbers that are multiples of 2**-bits, in these units."""
+    scaled = values.astype(np.float64) * 2.0**bits
+    assert (scaled == np.rint(scaled)).all()
+    return scaled.astype(np.int64)
+
+
+def rows_of(weight: NDArray[Any], bias: NDArray[Any] | None) -> Rows:
+    """The integers of a layer, on the coarsest grid of each of its rows."""
+    rows = weight.astype(np.float64).reshape(len(weight), -1)
+    added = np.zeros(len(rows)) if bias is None else bias.astype(np.float64)
+    bits = np.maximum(fraction_bits(rows), fraction_bits(added[:, None]) - ACTIVATION)
+    units = integers(rows * 2.0 ** bits[:, None], 0).reshape(weight.shape)
+    assert np.abs(units).max() <= 1 << 11 and bits.max() <= FINEST_WEIGHT
+    return Rows(units, integers(added * 2.0 ** (bits + ACTIVATION), 0), bits)
+
+
+def shift_right(units: Int, bits: int | Int) -> Int:
     """units / 2**bits, rounded half to even."""
-    if bits == 0:
-        return units
-    floor, rest, half = units >> bits, units & (1 << bits) - 1, 1 << bits - 1
-    up = (rest > half) | ((rest == half) & (floor & 1 == 1))
+    floor, rest, unit = units >> bits, units & (1 << bits) - 1, 1 << np.asarray(bits, np.int64)
+    up = (2 * rest > unit) | ((2 * rest == unit) & (floor & 1 == 1))
     rounded: Int = floor + up
     return rounded
 
 
-def snap(x: Fixed) -> Fixed:
-    assert x.bits >= ACTIVATION
-    return Fixed(shift_right(x.units, x.bits - ACTIVATION).clip(-CLAMP, CLAMP))
+def divide(numerator: Int, denominator: Int) -> Int:
+    """The quotient of integers, rounded half to even."""
+    floor, rest = np.divmod(numerator, denominator)
+    rounded: Int = floor + ((2 * rest > denominator) | ((2 * rest == denominator) & (floor & 1 == 1)))
+    return rounded
 
 
-def snap_quotient(numerator: Int, denominator: Int) -> Fixed:
-    """The quotient in units of 2**-9: one division of doubles, then rounded to an integer and clamped."""
-    assert np.abs(numerator).max() < EXACT and denominator.max() < EXACT
-    quotient = np.rint(numerator.astype(np.float64) / denominator.astype(np.float64))
-    return Fixed(quotient.astype(np.int64).clip(-CLAMP, CLAMP))
-
-
-def product(x: Fixed, y: Fixed) -> Fixed:
-    """Element by element, exact."""
-    assert int(np.abs(x.units).max()) * int(np.abs(y.units).max()) < EXACT
-    return Fixed(x.units * y.units, x.bits + y.bits)
-
-
-def matrix_product(x: Int, y: Int) -> Int:
-    """x @ y, exact; no sum of any of its terms, in whatever order, could reach 2**53."""
-    assert int(np.abs(x).max()) * int(np.abs(y).sum(-2).max()) < EXACT
-    return x @ y
-
-
-def add(x: Fixed, y: Fixed) -> Fixed:
-    """Snapped."""
-    bits = max(x.bits, y.bits)
-    return snap(Fixed((x.units << bits - x.bits) + (y.units << bits - y.bits), bits))
-
-
-def hard_sigmoid(x: Fixed) -> Fixed:
-    bits = x.bits + 2
-    return Fixed((x.units + (1 << bits - 1)).clip(0, 1 << bits), bits)
+def gated(a: Int, b: Int) -> Int:
+    """a s(b), X.6 like both."""
+    gates = (b + (2 << ACTIVATION)).clip(0, 4 << ACTIVATION)  # X.8
+    assert np.abs(a).max() * gates.max() < EXACT
+    return shift_right(a * gates, 2 + ACTIVATION)
 
 
 def attention(query: Int, key: Int, value: Int, bias: Int | None = None, hidden: Mask | None = None) -> Int:
-    """(Q, D), (K, D), (K, E) in units of 2**-9 -> (Q, E), likewise. bias (Q, K) X.12; hidden (Q, K)."""
+    """(Q, D), (K, D), (K, E) X.6 -> (Q, E) X.6. bias (Q, K) X.6; hidden (Q, K)."""
     down = math.ceil(math.log2(query.shape[1]) / 2)
-    logits = matrix_product(query, key.T)  # X.(18 + down)
-    bits = 2 * ACTIVATION + down
+    logits, size = query @ key.T, np.abs(query) @ np.abs(key.T)  # X.(12 + down)
     if bias is not None:
-        logits = logits + (bias << bits - WEIGHT)
-    assert np.abs(logits).max() < EXACT
-    logits = shift_right(logits, bits - LOGIT)
-    if hidden is not None:
-        assert not hidden.all(1).any()
-        logits = np.where(hidden, np.iinfo(np.int64).min // 2, logits)
-    weights = EXPONENTIALS[(logits.max(1, keepdims=True) - logits).clip(max=768)]
-    return snap_quotient(matrix_product(weights, value), weights.sum(1, keepdims=True)).units
+        logits, size = (x + (y << ACTIVATION + down) for x, y in ((logits, bias), (size, np.abs(bias))))
+    shown = np.ones_like(logits, bool) if hidden is None else ~hidden
+    assert shown.any(1).all() and shown.sum(1).max() <= MOST_KEYS
+    assert size[shown].max() < EXACT
+    logits = shift_right(logits, 2 * ACTIVATION + down - LOGIT)
+    logits = np.where(shown, logits, np.iinfo(np.int64).min // 2)
+    weights = EXPONENTIALS[(logits.max(1, keepdims=True) - logits).clip(max=FARTHEST)]
+    assert (weights @ np.abs(value)).max() < EXACT
+    # In float32 it is one division, then rounding. That is the same: a quotient below 2**9 is off by 2**-16 at most, and
+    # one that is no tie is at least 2**-14 from it, because twice its denominator is at most 2**14.
+    total = weights.sum(1, keepdims=True)
+    assert total.max() <= 1 << 13 and np.abs(value).max() < 1 << 9
+    return divide(weights @ value, total)
 
 
 def depth_to_space(x: Int) -> Int:
@@ -155,61 +170,89 @@ class Oracle:
         tensors = load_tensors(data)
         prefix = "entropy."
         entropy = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-        assert all(t.dtype == (np.int16 if name.endswith(".weight") else np.int32) for name, t in entropy.items())
-        self.parameters = {name: t.astype(np.int64) for name, t in entropy.items()}
+        assert all(
+            t.dtype == (np.float16 if name.endswith((".weight", ".gain")) else np.float32)
+            for name, t in entropy.items()
+        )
+        self.parameters = entropy
+        self.layers = {
+            layer: rows_of(tensor, entropy.get(f"{layer}.bias"))
+            for name, tensor in entropy.items()
+            if (layer := name.removesuffix(".weight")) != name
+        }
         self.scales = [tensors[f"scales.{name}"].astype(np.int64) for name in ("inward", "outward", "level")]
         self.tables = {
             name: CdfTable(*(tensors[f"table.{name}.{part}"] for part in ("cdf", "low", "shift")))
             for name in ("y", *self.config["order"])
         }
 
-    # Layers
+    # Layers. All arrays are X.6.
 
-    def linear(self, name: str, x: Fixed) -> Fixed:
-        weight, bias = self.parameters[f"{name}.weight"], self.parameters.get(f"{name}.bias")
-        total = matrix_product(x.units.reshape(-1, x.units.shape[-1]), weight.T).reshape(*x.units.shape[:-1], -1)
-        if bias is not None:
-            total = total + (bias << x.bits)
-        assert np.abs(total).max() < EXACT
-        return snap(Fixed(total, x.bits + WEIGHT))
+    def snap(self, name: str, units: Int, bits: int | Int) -> Int:
+        """X.(6 + bits) -> X.6, within the limits."""
+        limit = integers(self.parameters[f"{name}.limit"], ACTIVATION)
+        assert limit.min() >= 1 and limit.max() < 1 << 15
+        return shift_right(units, bits).clip(-limit, limit)
 
-    def depthwise(self, name: str, x: Fixed) -> Fixed:
-        weight, bias = self.parameters[f"{name}.weight"], self.parameters[f"{name}.bias"]
-        height, width, _ = x.units.shape
-        total = np.broadcast_to(bias << x.bits, x.units.shape).copy()
+    def sums(self, name: str, x: Int) -> tuple[Int, Int, Int]:
+        """The sums of a linear layer, the sums of the magnitudes of their terms, and w: X.(6 + w) each."""
+        rows = self.layers[name]
+        return x @ rows.units.T + rows.added, np.abs(x) @ np.abs(rows.units.T) + np.abs(rows.added), rows.bits
+
+    def linear(self, name: str, x: Int, residual: Int | None = None) -> Int:
+        total, size, bits = self.sums(name, x)
+        if residual is not None:
+            total, size = total + (residual << bits), size + (np.abs(residual) << bits)
+        assert size.max() < EXACT, name
+        return self.snap(f"{name}.snap", total, bits)
+
+    def depthwise(self, name: str, x: Int) -> Int:
+        weight, bias, bits = self.layers[name]
+        height, width, _ = x.shape
+        total = np.broadcast_to(bias, x.shape).copy()
+        size = np.abs(total)
         for row in range(height):
             for column in range(width):
                 for down in (-1, 0, 1):
                     for across in (-1, 0, 1):
                         if 0 <= row + down < height and 0 <= column + across < width:
-                            tap = weight[:, 0, down + 1, across + 1]
-                            total[row, column] += tap * x.units[row + down, column + across]
-        return snap(Fixed(total, x.bits + WEIGHT))
+                            term = weight[:, 0, down + 1, across + 1] * x[row + down, column + across]
+                            total[row, column] += term
+                            size[row, column] += np.abs(term)
+        assert size.max() < EXACT, name
+        return self.snap(f"{name}.snap", total, bits)
 
-    def gated(self, name: str, x: Fixed) -> Fixed:
-        a, b = np.split(self.linear(f"{name}.expand", x).units, 2, -1)
-        return self.linear(f"{name}.out", snap(product(Fixed(a), hard_sigmoid(Fixed(b)))))
+    def feed(self, name: str, x: Int, residual: Int) -> Int:
+        a, b = np.split(self.linear(f"{name}.expand", x), 2, -1)
+        return self.linear(f"{name}.out", gated(a, b), residual)
 
-    def depth_conv_block(self, name: str, x: Fixed) -> Fixed:
+    def depth_conv_block(self, name: str, x: Int) -> Int:
         inner = self.linear(f"{name}.mix", x)
-        inner = self.depthwise(f"{name}.depthwise", snap(product(inner, hard_sigmoid(inner))))
-        x = add(x, self.linear(f"{name}.merge", inner))
-        return add(x, self.gated(f"{name}.feed", x))
+        inner = self.depthwise(f"{name}.depthwise", gated(inner, inner))
+        x = self.linear(f"{name}.merge", inner, x)
+        return self.feed(f"{name}.feed", x, x)
 
-    def normalise(self, name: str, x: Fixed) -> Fixed:
-        channels = x.units.shape[-1]
-        energy = (x.units * x.units).sum(-1, keepdims=True)
-        assert energy.max() < EXACT
-        # Two single operations of doubles (scaling by a power of two rounds nothing), a root of integers, one division.
-        mean = energy.astype(np.float64) * 2.0 ** (-2 * x.bits) * (1.0 / channels) + 2.0**-12
+    def normalise(self, name: str, x: Int) -> Int:
+        x, channels = x.clip(-NORM_CLAMP, NORM_CLAMP), x.shape[-1]
+        assert NORM_CLAMP**2 < EXACT
+        energy = (x * x).sum(-1, keepdims=True)
+        # Two single operations of doubles (scaling by a power of two rounds nothing); the rest are integers.
+        mean = energy.astype(np.float64) * 2.0 ** (-2 * ACTIVATION) * (1.0 / channels) + 2.0**-12
         square = np.floor(mean * 2.0 ** (2 * ROOT)).astype(np.int64)
-        root = np.array([math.isqrt(value) for value in square.reshape(-1).tolist()], np.int64).reshape(square.shape)
-        normalised = snap_quotient(x.units << ROOT + ACTIVATION - x.bits, root)
-        return snap(product(normalised, Fixed(self.parameters[f"{name}.gain"], WEIGHT)))
+        roots = [math.isqrt(value) for value in square.reshape(-1).tolist()]
+        lengths = np.array([root.bit_length() for root in roots], np.int64).reshape(square.shape)
+        root = np.array(roots, np.int64).reshape(square.shape)
+        inverse = divide(1 << lengths + 10, root)  # 2**10..2**11, in units of 2**(4 - length)
+        assert (np.abs(x) * inverse).max() < EXACT
+        normalised = shift_right(x * inverse, lengths - 4)
+        gain = rows_of(self.parameters[f"{name}.gain"][:, None], None)
+        product = normalised * gain.units[:, 0]
+        assert np.abs(product).max() <= EXACT
+        return self.snap(f"{name}.snap", product, gain.bits)
 
-    def window_attention(self, name: str, x: Fixed, shifted: bool) -> Fixed:
+    def window_attention(self, name: str, x: Int, residual: Int, shifted: bool) -> Int:
         """Over all positions; what is not in the same window is hidden."""
-        height, width, channels = x.units.shape
+        height, width, channels = x.shape
         side = self.config["window"]
         front = side // 2 if shifted else 0
         row, column = (axis.reshape(-1) for axis in np.indices((height, width)))
@@ -217,59 +260,71 @@ class Oracle:
         hidden = (window[:, None] != window[None]).any(-1)
         down, across = row[:, None] - row[None], column[:, None] - column[None]
         place = np.where(hidden, 0, (down + side - 1) * (2 * side - 1) + across + side - 1)
-        heads, position = max(1, channels // 32), self.parameters[f"{name}.position"]
-        triple = self.linear(f"{name}.triple", x).units.reshape(height * width, 3, heads, -1)
+        heads, position = max(1, channels // 32), integers(self.parameters[f"{name}.position"], ACTIVATION)
+        triple = self.linear(f"{name}.triple", x).reshape(height * width, 3, heads, -1)
         parts = [
             attention(triple[:, 0, h], triple[:, 1, h], triple[:, 2, h], position[h][place], hidden)
             for h in range(heads)
         ]
-        return self.linear(f"{name}.out", Fixed(np.concatenate(parts, -1).reshape(height, width, channels)))
+        return self.linear(f"{name}.out", np.concatenate(parts, -1).reshape(height, width, channels), residual)
 
-    def swin_pair(self, name: str, x: Fixed) -> Fixed:
+    def swin_pair(self, name: str, x: Int) -> Int:
         for index, shifted in enumerate((False, True)):
             block = f"{name}.{index}"
-            inner = self.normalise(f"{block}.norm1", x)
-            x = add(x, self.window_attention(f"{block}.attention", inner, shifted))
-            x = add(x, self.gated(f"{block}.feed", self.normalise(f"{block}.norm2", x)))
+            x = self.window_attention(f"{block}.attention", self.normalise(f"{block}.norm1", x), x, shifted)
+            x = self.feed(f"{block}.feed", self.normalise(f"{block}.norm2", x), x)
         return x
 
-    def expand(self, name: str, x: Fixed) -> Fixed:
-        return Fixed(depth_to_space(self.linear(f"{name}.linear", x).units))
+    def expand(self, name: str, x: Int) -> Int:
+        return depth_to_space(self.linear(f"{name}.linear", x))
 
-    def cross_attention(self, name: str, x: Fixed, source: Fixed) -> Fixed:
-        """x (Q, C), source (K, C)."""
-        count, channels = x.units.shape
+    def cross_attention(self, name: str, x: Int, source: Int, residual: Int) -> Int:
+        """x and residual (Q, C), source (K, C)."""
+        count, channels = x.shape
         heads = max(1, channels // 32)
-        query = self.linear(f"{name}.query", x).units.reshape(count, heads, -1)
-        pair = self.linear(f"{name}.pair", source).units.reshape(len(source.units), 2, heads, -1)
+        query = self.linear(f"{name}.query", x).reshape(count, heads, -1)
+        pair = self.linear(f"{name}.pair", source).reshape(len(source), 2, heads, -1)
         parts = [attention(query[:, h], pair[:, 0, h], pair[:, 1, h]) for h in range(heads)]
-        return self.linear(f"{name}.out", Fixed(np.concatenate(parts, -1)))
+        return self.linear(f"{name}.out", np.concatenate(parts, -1), residual)
 
     # The entropy model
 
-    def features(self, letter: str, latent: Int) -> Fixed:
+    def features(self, letter: str, latent: Int) -> Int:
         """phi of a hyper latent: (H, W, C), of G (tokens, C)."""
-        name, x = f"synthesis.{letter}", Fixed(latent << ACTIVATION)
+        name, x = f"synthesis.{letter}", self.snap(f"hyper_snap.{letter}", latent << ACTIVATION, 0)
         if letter == "G":
             return self.linear(f"{name}.linear", x)
         if letter == "L":
             return self.linear(f"{name}.out", self.swin_pair(f"{name}.swin", self.linear(f"{name}.expand", x)))
         return self.expand(f"{name}.expand2", self.swin_pair(f"{name}.swin", self.expand(f"{name}.expand1", x)))
 
-    def spatial_stage(self, name: str, state: Fixed, feature: Fixed) -> Fixed:
-        joined = add(self.linear(f"{name}.carry", state), self.linear(f"{name}.bring", feature))
+    def spatial_stage(self, name: str, state: Int, feature: Int) -> Int:
+        joined = self.linear(f"{name}.carry", state, self.linear(f"{name}.bring", feature))
         return self.depth_conv_block(f"{name}.block", joined)
 
-    def global_stage(self, name: str, state: Fixed, feature: Fixed) -> Fixed:
-        shape = state.units.shape
-        query = Fixed(self.normalise(f"{name}.norm", state).units.reshape(-1, shape[-1]))
-        return add(state, Fixed(self.cross_attention(f"{name}.read", query, feature).units.reshape(shape)))
+    def global_stage(self, name: str, state: Int, feature: Int) -> Int:
+        flat = state.reshape(-1, state.shape[-1])
+        return self.cross_attention(f"{name}.read", self.normalise(f"{name}.norm", flat), feature, flat).reshape(
+            state.shape
+        )
 
-    def run_stages(self, state: Fixed, features: dict[str, Fixed]) -> Fixed:
+    def run_stages(self, state: Int, features: dict[str, Int]) -> Int:
         for letter in self.config["order"]:
             stage = self.global_stage if letter == "G" else self.spatial_stage
             state = stage(f"stages.{letter}", state, features[letter])
         return state
+
+    def predict(self, state: Int, outward: Int, base: Int) -> tuple[Int, Int]:
+        """Means X.9 and scale levels of all elements."""
+        total, size, bits = self.sums("head", state)
+        assert size.max() < EXACT
+        (total, detail), (bits, detail_bits) = np.split(total, 2, -1), np.split(bits, 2)
+        product = total * outward  # X.(6 + w + 16)
+        mean = shift_right(product, ACTIVATION + bits + SCALE - LATENT).clip(-LATENT_CLAMP, LATENT_CLAMP)
+        assert ((np.abs(product) <= 1 << 53) | (np.abs(mean) == LATENT_CLAMP)).all()
+        finest = ACTIVATION + FINEST_WEIGHT
+        level = 16 * (detail << FINEST_WEIGHT - detail_bits) + (base << finest - LATENT)  # X.20, a multiple of 2**-16
+        return mean, shift_right(level.clip(0, HIGHEST_LEVEL << finest), finest)
 
     def run(self, hyper: dict[str, Int], size: tuple[int, int], quality: int, code: Code) -> Int:
         """The four steps -> y_hat (H, W, M) in units of 2**-9."""
@@ -278,29 +333,23 @@ class Oracle:
         features = {letter: self.features(letter, hyper[letter]) for letter in self.config["order"]}
         bundle = None
         if not self.config["adaptive"]:
-            start = np.broadcast_to(self.parameters["bundle"], (*size, context))
-            bundle = self.run_stages(Fixed(start, WEIGHT), features)
+            start = np.broadcast_to(integers(self.parameters["bundle"], ACTIVATION), (*size, context))
+            bundle = self.run_stages(start, features)
         latent = np.zeros((*size, channels), np.int64)
         known = np.zeros((*size, channels), np.bool_)
         for step in range(4):
-            name = f"starts.{step}"
-            if step == 0:  # nothing is known: the bias alone, not rounded
-                state = Fixed(np.broadcast_to(self.parameters[f"{name}.bias"], (*size, context)), WEIGHT)
-            else:
-                read = snap(product(Fixed(latent), Fixed(inward, SCALE)))
-                state = self.linear(name, Fixed(np.where(known, read.units, 0)))
+            read = self.snap("known_snap", latent * inward, LATENT + SCALE - ACTIVATION)
+            state = self.linear(f"starts.{step}", np.where(known, read, 0))
             if bundle is None:
                 state = self.run_stages(state, features)
             else:
                 for index in range(sum(letter != "G" for letter in self.config["order"])):
                     state = self.spatial_stage(f"merged.{index}", state, bundle)
-            mean, detail = np.split(self.linear("head", state).units, 2, -1)
-            mean = snap(product(Fixed(mean), Fixed(outward, SCALE))).units
-            level = shift_right((detail * 16 + base).clip(0, HIGHEST_LEVEL << ACTIVATION), ACTIVATION)
+            mean, level = self.predict(state, outward, base)
             mask = step_mask(step, *size, channels)
             assert not (known & mask).any()
             residual = code(step, mask, mean, level)
-            latent = np.where(mask, (residual << ACTIVATION) + mean, latent)
+            latent = np.where(mask, (residual << LATENT) + mean, latent)
             known |= mask
         assert known.all()
         return latent

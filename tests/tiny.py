@@ -21,7 +21,8 @@ from dcacodec.network.context import EntropyModel, Scales, join_steps, take_step
 from dcacodec.network.dca import DCA
 from dcacodec.network.priors import SKIP_BELOW
 from dcacodec.training.klt import initialise
-from dcacodec.weights.export import export
+from dcacodec.weights.bounds import Limits
+from dcacodec.weights.export import DEFAULT_LIMIT, export
 from dcacodec.weights.reader import Weights, read_weights
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -122,11 +123,11 @@ def drawn_model(config: DCAConfig, seed: int, loudness: float = 1.0) -> DCA:
     return model.eval()
 
 
-def published(model: DCA) -> Weights:
+def published(model: DCA, limits: Limits | float = DEFAULT_LIMIT) -> Weights:
     """The model as a decoder reads it from its weights file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "weights.safetensors")
-        path.write_bytes(export(model))
+        path.write_bytes(export(model, limits=limits))
         return read_weights(path)
 
 

@@ -43,7 +43,9 @@ LATENT_LIMIT = float(2**12)
 LARGEST_LIMIT = 2.0**9 - 2.0**-ACTIVATION_BITS
 """Of any activation, so that its product with a gate is exact."""
 ATTENTION_LIMIT = 2.0**3 - 2.0**-ACTIVATION_BITS
-"""Of queries, keys and values, so that their sums of products are exact for up to 64 channels and 16 keys."""
+"""Of queries, keys and values, so that their sums of products are exact for up to 63 channels and `MOST_KEYS` keys."""
+MOST_KEYS = 16
+"""Keys of a query: with more of them, rounding a quotient could depend on the precision of the division."""
 
 NORM_LIMIT = 2.0**6 - 2.0**-ACTIVATION_BITS
 """Of activations that are normalised, so that their squares are exact."""
@@ -144,8 +146,19 @@ def exact_inverse_rms(x: Tensor) -> Tensor:
     Squares are exact. Their sum, the root and the inverse are computed in float64.
     """
     energy = (x * x).sum(-1, keepdim=True, dtype=torch.float64)
-    mantissa, exponent = torch.frexp(1.0 / square_root(energy * (1.0 / x.shape[-1]) + 2.0**-12))
-    return torch.ldexp(to_grid(mantissa, INVERSE_BITS), exponent).to(x.dtype)
+    inverse = 1.0 / square_root(energy * (1.0 / x.shape[-1]) + 2.0**-12)
+    return _leading_bits(inverse, INVERSE_BITS).to(x.dtype)
+
+
+def _leading_bits(x: Tensor, bits: int) -> Tensor:
+    """Round float64 numbers to so many significant bits (Veltkamp's splitting).
+
+    A tie may be rounded either way. An inverse is none, unless it is a power of two and nothing is rounded: that of an
+    integer below 2**21 differs from a number of 12 bits by at least 2**-33 of it. Only single IEEE operations are used:
+    `torch.ldexp` multiplies by ``pow(2, exponent)``, and the last bit of a library's power is not certain.
+    """
+    scaled = x * (2.0 ** (53 - bits) + 1)
+    return scaled - (scaled - x)
 
 
 def square_root(x: Tensor) -> Tensor:
@@ -181,6 +194,23 @@ def _exp_table_on(device: torch.device, dtype: torch.dtype) -> Tensor:
         return torch.from_numpy(exp_table()).to(device=device, dtype=dtype)
 
 
+def filter3x3(x: Tensor, weight: Tensor, bias: Tensor, exact: bool) -> Tensor:
+    """Depthwise 3x3 cross-correlation with zero padding: (B, H, W, C) -> the same. ``weight`` (C, 1, 3, 3), bias (C).
+
+    If `exact`, on a GPU, PyTorch's own kernel adds up the nine products: that is the one for planes. For channels-last
+    it calls cuDNN, which may use TensorFloat-32 (by default) or Winograd's algorithm, whose terms are larger.
+    """
+    planes = x.permute(0, 3, 1, 2)
+    if exact and x.is_cuda:
+        planes = planes.contiguous()
+    return F.conv2d(planes, weight, bias, padding=1, groups=x.shape[-1]).permute(0, 2, 3, 1)
+
+
+def logit_scale(width: int) -> float:
+    """The factor on logits of heads of so many channels: ``width**-0.5``, or the next lower power of two."""
+    return 2.0 ** -math.ceil(math.log2(width) / 2)
+
+
 def attend(
     query: Tensor, key: Tensor, value: Tensor, exact: bool, bias: Tensor | None = None, mask: Tensor | None = None
 ) -> Tensor:
@@ -188,9 +218,10 @@ def attend(
 
     Args:
         query: (..., Q, D), ``key``: (..., K, D), ``value``: (..., K, E); if `exact`, within `ATTENTION_LIMIT`, with D
-            at most 64 and K at most 16.
+            at most 63 and K at most `MOST_KEYS`.
         exact: with fixed-point numbers.
-        bias: added to the logits, broadcastable to (..., Q, K).
+        bias: added to the logits, broadcastable to (..., Q, K); if `exact`, so small that their sum is exact (see
+            :mod:`dcacodec.weights.bounds`).
         mask: boolean, True for keys that must not be read; every query needs at least one key.
 
     Returns:
@@ -199,9 +230,7 @@ def attend(
         2**9 units, and the denominator less than 2**13: a quotient that is no tie is further from it than the rounding
         error of float32.
     """
-    # A power of two, so that the scaling is exact: 1/sqrt(D) if D is a power of 4, else the next lower one.
-    scale = 2.0 ** -math.ceil(math.log2(query.shape[-1]) / 2)
-    logits = (query * scale) @ key.transpose(-1, -2)
+    logits = (query * logit_scale(query.shape[-1])) @ key.transpose(-1, -2)
     if bias is not None:
         logits = logits + bias
     if not exact:

@@ -15,6 +15,7 @@ from dcacodec.network.fixed_point import (
     Snap,
     attend,
     exact_inverse_rms,
+    filter3x3,
     gate,
     hard_swish,
     inverse_rms,
@@ -63,8 +64,7 @@ class DepthwiseConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
-        y = F.conv2d(x.permute(0, 3, 1, 2), weight, bias, padding=1, groups=x.shape[-1])
-        return self.snap(y.permute(0, 2, 3, 1))
+        return self.snap(filter3x3(x, weight, bias, self.snap.exact))
 
 
 class GatedLinear(nn.Module):

@@ -6,8 +6,9 @@ import os
 from functools import cache
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from dcacodec.network.fixed_point import filter3x3
 
 
 def fast_bfloat16(device: torch.device) -> bool:
@@ -36,27 +37,40 @@ def float32_is_exact(device: torch.device) -> bool:
     They are not while PyTorch or its libraries may compute them with TensorFloat-32 or bfloat16 numbers, as after
     ``torch.set_float32_matmul_precision("medium")`` or ``torch.backends.cuda.matmul.allow_tf32 = True``. There are many
     such settings, also in the environment, and a program can change them at any time. So instead of reading them this
-    function computes products whose terms need 12, and whose sums 24 bits.
+    function computes products of numbers of 12 and 10 bits, whose sums have up to 24: neither the numbers nor the
+    products of their last bits survive where a number is split into two of bfloat16.
     """
     try:
         if torch.get_float32_matmul_precision() != "highest":
             return False
+        left, right, product, filtered = _probe(device)
+        with torch.autocast(device.type, enabled=False):
+            return (
+                torch.equal(left @ right, product)
+                and torch.equal((left[None] @ right[None])[0], product)
+                and torch.equal(_filter(left, right), filtered)
+            )
     except RuntimeError:  # the older and the newer kind of settings are mixed
         return False
-    left, right, product, filtered = _probe(device)
-    with torch.autocast(device.type, enabled=False):
-        return torch.equal(left @ right, product) and torch.equal(_filter(left, right), filtered)
 
 
 def _filter(image: Tensor, filters: Tensor) -> Tensor:
-    """A depthwise convolution of the numbers of two matrices."""
-    return F.conv2d(image.view(1, 64, 8, 8), filters[:, :9].reshape(64, 1, 3, 3), padding=1, groups=64)
+    """A depthwise convolution of the numbers of two matrices, in the memory layout of the network."""
+    weight = filters.T[:, :9].reshape(64, 1, 3, 3)
+    return filter3x3(image.view(1, 8, 8, 64), weight, weight.new_zeros(64), exact=True)
 
 
 @cache
 def _probe(device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Two float32 matrices (64, 64) of integers, and their product and `_filter`, as float64 arithmetic gives them."""
+    """Two float32 matrices (64, 64) of integers, and their product and `_filter`, as float64 arithmetic gives them.
+
+    A row of the first has odd numbers of 12 bits with both signs, a column of the second four odd numbers of 10 bits
+    (two or three among its first nine), and zeros.
+    """
     numbers = torch.arange(64 * 64, dtype=torch.float64, device="cpu").view(64, 64)
-    left, right = (numbers * 1597).remainder(4093), (numbers * 2011).remainder(61)
-    left, right, product, filtered = (x.float().to(device) for x in (left, right, left @ right, _filter(left, right)))
-    return left, right, product, filtered
+    left = ((numbers * 1597).remainder(2048) * 2 + 1) * (1 - 2 * (numbers * 7).remainder(3).clamp(max=1))
+    right = (numbers * 2011).remainder(512) * 2 + 1
+    row, column = numbers // 64, numbers.remainder(64)
+    right = right * ((row + column).remainder(4) == 0) * ((row < 9) | (row == 60 + column.remainder(4)))
+    product, filtered = left @ right, _filter(left, right)
+    return left.float().to(device), right.float().to(device), product.float().to(device), filtered.float().to(device)

@@ -23,8 +23,10 @@ from dcacodec.network.fixed_point import (
     ATTENTION_LIMIT,
     LARGEST_LIMIT,
     LATENT_LIMIT,
+    MOST_KEYS,
     SIGNIFICANT_BITS,
     Snap,
+    logit_scale,
 )
 from dcacodec.network.layers import CrossAttention, DepthwiseConv, Linear, RMSNorm, WindowAttention
 
@@ -66,6 +68,9 @@ def set_limits(entropy: EntropyModel, limits: Limits | float) -> None:
     """Make an entropy model exact: give every `Snap` its limits, or the same limit everywhere.
 
     Limits are rounded to the grid of activations; those of queries, keys and values are at most `ATTENTION_LIMIT`.
+
+    Raises:
+        WeightsError: a limit is NaN, as activations of a network that diverged are.
     """
     of_attention = {
         f"{name}.{part}.snap"
@@ -76,6 +81,8 @@ def set_limits(entropy: EntropyModel, limits: Limits | float) -> None:
     for name, snap in _snaps(entropy).items():
         limit = torch.full((snap.channels,), limits) if isinstance(limits, float) else limits[name]
         unit, largest = 2.0**ACTIVATION_BITS, ATTENTION_LIMIT if name in of_attention else LARGEST_LIMIT
+        if limit.isnan().any():
+            raise WeightsError(f"{name}: a limit is not a number")
         snap.set_limit((limit.float() * unit).ceil().clamp(1, largest * unit) / unit)
 
 
@@ -136,7 +143,8 @@ def reaches(entropy: EntropyModel) -> dict[str, Reach]:
         if isinstance(module, Linear | DepthwiseConv | RMSNorm):
             module.register_forward_hook(after)
     stages = list(bounds.stages.values()) if config.adaptive else list(bounds.merged)
-    stages[-1].register_forward_hook(lambda _module, _arguments, output: record("head", output))
+    for last in stages[-1:] or [start.snap for start in bounds.starts]:
+        last.register_forward_hook(lambda _module, _arguments, output: record("head", output))
     far = torch.full((1, 1, 1, config.latent), LATENT_LIMIT, dtype=torch.float64)
     widths = {"R": config.regional, "G": config.token_width, "L": config.local}
     shapes = {"R": (_PROBE // 4, _PROBE // 4), "G": (config.tokens,), "L": (_PROBE, _PROBE)}
@@ -151,12 +159,14 @@ def round_parameters(entropy: EntropyModel) -> None:
     """Round the parameters of an entropy model that has limits, such that its sums are exact in float32.
 
     Raises:
-        WeightsError: a layer would need weights that are coarser than 2**-`COARSEST_WEIGHT`.
+        WeightsError: a layer would need weights that are coarser than 2**-`COARSEST_WEIGHT`, or see `check_bounds`.
     """
     with torch.no_grad():
-        for module in entropy.modules():
+        for name, module in entropy.named_modules():
             if isinstance(module, RMSNorm):
                 module.gain.copy_(module.gain.half())
+                if not module.gain.isfinite().all():
+                    raise WeightsError(f"{name}.gain holds a value beyond float16")
             elif isinstance(module, WindowAttention):
                 module.position.copy_((module.position * 2.0**POSITION_BITS).round() * 2.0**-POSITION_BITS)
         if not entropy.config.adaptive:
@@ -196,13 +206,38 @@ def check_bounds(entropy: EntropyModel) -> None:
     """Prove from the parameters of an entropy model with limits that all its sums of products are exact in float32.
 
     Raises:
-        WeightsError: a sum could reach 2**24 units of its terms.
+        WeightsError: a sum could reach 2**24 units of its terms; a query has more than `MOST_KEYS` keys; or scale
+            levels could have more than 24 bits, because the weights of the head are too fine.
     """
+    for name, attention in entropy.named_modules():
+        if isinstance(attention, CrossAttention | WindowAttention):
+            _check_attention(name, attention, entropy.config.tokens)
+    head = entropy.head
+    if not _unit(head.weight.detach(), head.bias.detach()).max() <= 2.0 ** (ACTIVATION_BITS + FINEST_WEIGHT):
+        raise WeightsError(f"head: its weights are finer than 2**-{FINEST_WEIGHT}")
     reach = reaches(entropy)
     for name, module in _layers(entropy).items():
         weight, bias = module.weight.detach(), None if module.bias is None else module.bias.detach()
         if not (reach[name].sums(weight, bias) * _unit(weight, bias)).max() < 2.0**SIGNIFICANT_BITS:
             raise WeightsError(f"{name}: its sums of products are not exact in float32")
+
+
+def _check_attention(name: str, attention: CrossAttention | WindowAttention, tokens: int) -> None:
+    """Check that logits, and sums of weighted values, are exact."""
+    if isinstance(attention, WindowAttention):
+        parts, keys, bias = attention.triple.snap.limit, attention.window**2, attention.position.detach().abs().max()
+    else:
+        assert attention.query.snap.limit is not None and attention.pair.snap.limit is not None
+        parts, keys = torch.cat([attention.query.snap.limit, attention.pair.snap.limit]), tokens
+        bias = torch.zeros(())
+    assert parts is not None
+    query, key, _ = parts.double().view(3, attention.heads, -1)
+    scale = logit_scale(query.shape[-1])
+    logits = (query * key).sum(-1).max() * scale + bias
+    if not logits * 2.0 ** (2 * ACTIVATION_BITS) / scale < 2.0**SIGNIFICANT_BITS:
+        raise WeightsError(f"{name}: its logits are not exact in float32")
+    if keys > MOST_KEYS:
+        raise WeightsError(f"{name}: queries have {keys} keys, and {MOST_KEYS} at most are exact in float32")
 
 
 def _unit(weight: Tensor, bias: Tensor | None) -> Tensor:
