@@ -122,7 +122,7 @@ def reaches(entropy: EntropyModel) -> dict[str, Reach]:
         return snap.limit
 
     def largest(x: Tensor) -> Tensor:
-        return x.flatten(0, -2).amax(0)
+        return x.reshape(-1, x.shape[-1]).amax(0)
 
     def record(name: str, inputs: Tensor, residual: Tensor | None = None) -> None:
         old = found.get(name, Reach(torch.zeros(()), torch.zeros(())))
