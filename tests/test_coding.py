@@ -287,20 +287,23 @@ def test_any_bytes_are_refused_or_are_the_stream_of_what_they_give(
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip"])
-def test_damaged_streams_are_refused_or_are_the_stream_of_what_they_give(torchac: TorchacCoder, damage: str) -> None:
+def test_damaged_streams_are_refused_or_give_other_values(torchac: TorchacCoder, damage: str) -> None:
+    """But for a few bits that no value depends on. Checksums are those of the file."""
     rng = np.random.default_rng(5)
     rows = rng.integers(0, 3, 200)
     values = np.rint(rng.normal(size=200) * np.array([0.2, 1.5, 40.0])[rows] * 1.3).astype(np.int64)
     stream = encode_values(values, rows, GAUSS, PYTHON)
+    unnoticed = 0
     for place in range(len(stream)):
         flipped = stream[:place] + bytes([stream[place] ^ 1 << place % 8]) + stream[place + 1 :]
         damaged = stream[:place] if damage == "cut" else flipped
         decoded = assert_decoded_alike(torchac, damaged, rows, GAUSS)
-        assert decoded is None or decoded.tolist() != values.tolist()
+        unnoticed += decoded is not None and decoded.tolist() == values.tolist()
+    assert unnoticed <= 2
 
 
 def assert_decoded_alike(torchac: TorchacCoder, data: bytes, rows: Ints, models: CdfTable) -> Ints | None:
-    """Both coders refuse `data`, or both decode it to values whose stream it is. Returns these."""
+    """Both coders refuse `data`, or both decode it to the same values, within their range. Returns these."""
     results: list[Ints | None] = []
     for coder in (PYTHON, torchac):
         try:
@@ -312,7 +315,7 @@ def assert_decoded_alike(torchac: TorchacCoder, data: bytes, rows: Ints, models:
         assert first is None and second is None
         return None
     assert first.tolist() == second.tolist()
-    assert encode_values(first, rows, models, PYTHON) == data
+    assert np.abs(first).max(initial=0) <= VALUE_LIMIT
     return first
 
 
@@ -331,24 +334,36 @@ def escaped(raw: str) -> bytes:
         (escaped("0" * 40), "too large"),
         (b"\x80\0", "raw bit"),  # the raw bits run into the code: 15 zeros and a one
         (b"\x80\0\0", "escape"),
-        (escaped("1"), "wrong bytes"),  # an escape for 0, which has a symbol
-        (escaped("010" + "00001"), "wrong bytes"),  # padding that is not zero
-        (escaped("010" + "0" * 13), "wrong bytes"),  # a byte too many
-        (b"", "wrong bytes"),  # past the end come zeros: a value of 0
-        (b"\0\0", "wrong bytes"),
-        (b"\0\0\x41", "wrong bytes"),  # padding of the code that is not zero
-        (b"\0\0\x40\0", "wrong bytes"),
         (bytes(23), "23 bytes"),
         (bytes(1 << 24), "16777216 bytes"),
     ],
-    ids=range(13),
+    ids=range(6),
 )
-def test_stream_of_one_value_that_no_encoder_makes(coder: Coder, data: bytes, told: str) -> None:
+def test_stream_of_one_value_that_cannot_be_decoded(coder: Coder, data: bytes, told: str) -> None:
     assert encode_values(ints(0), ints(0), LIKELY, coder) == b"\0\0\x40"
     assert encode_values(ints(1), ints(0), LIKELY, coder) == escaped("010")
     with pytest.raises(StreamError) as caught:
         decode_values(data, ints(0), LIKELY, coder)
     assert told in one_line(caught)
+
+
+@pytest.mark.parametrize(
+    ("data", "value"),
+    [
+        (escaped("1"), 0),  # an escape for a value that has a symbol
+        (escaped("010" + "00001"), 1),  # padding that is not zero
+        (escaped("010" + "0" * 13), 1),  # a byte too many
+        (b"", 0),  # past the end come zeros
+        (b"\0\0", 0),
+        (b"\0\0\x41", 0),  # padding of the code that is not zero
+        (b"\0\0\x40\0", 0),
+    ],
+    ids=range(7),
+)
+def test_stream_of_one_value_that_no_encoder_makes(coder: Coder, data: bytes, value: int) -> None:
+    """It is decoded; both coders agree on the value, so that a checksum says the same on every machine."""
+    assert encode_values(ints(value), ints(0), LIKELY, coder) != data
+    assert decode_values(data, ints(0), LIKELY, coder).tolist() == [value]
 
 
 def test_raw_bits_that_are_not_there(coder: Coder) -> None:
@@ -441,10 +456,9 @@ def test_lengths_of_chunks_that_lie(torchac: TorchacCoder) -> None:
     refused(b"\x81\x00" + first + b"\x40", "length of a chunk")
     refused(b"\x02" + first, "last chunk")
     refused(b"\xff\xff\x7f" + first + b"\x40", "last chunk")
-    refused(b"\x00" + first + b"\x40", "wrong bytes")
-    refused(b"\x02" + first + b"\x40", "wrong bytes")
-    refused(good + b"\0", "wrong bytes")
-    refused(b"\x01" + first, "wrong bytes")
+    # What stays within its bytes may be decoded, by both coders alike.
+    for lie in (b"\x00" + first + b"\x40", b"\x02" + first + b"\x40", good + b"\0", b"\x01" + first):
+        assert_decoded_alike(torchac, lie, rows, sure)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
