@@ -12,15 +12,14 @@ real files, each of which is measured separately::
 
     python benchmarks/fixed_point_loss.py models/small-psnr-9f86d081.safetensors kodak/
 
-The floating-point network has the weights of the file, which are rounded to 2**-12; --checkpoint uses those of a
-training run instead. Skipped elements have no bits, in each network by its own levels. Prints sums over the pictures of
+The floating-point network has the weights of the file, which are rounded, and no limits of activations; --checkpoint
+uses the weights of a training run instead. Skipped elements have no bits, in each network by its own levels. Prints sums over the pictures of
 the bits of y (those of hyper latents are equal), as loss against floating point in percent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -110,6 +109,7 @@ def costs(codec: Codec, floating: DCA, pixels: NDArray[np.uint8], quality: int) 
         return cost
 
     inexact = run(floating, floating.scales(position), torch.float32)
+    # Latents, means and factors on them are float64; all products of matrices are float32.
     exact = run(codec.weights.network, codec.weights.scales(quality, codec.device), torch.float64)
     symbols, _ = codec.at(quality).quantise(y, latents, full=False)  # elements are skipped in the estimates, too
     table = codec.weights.y_table
@@ -150,7 +150,7 @@ def main(
         raise click.BadParameter(str(error), param_hint="--qualities") from error
     try:
         codec = Codec(read_weights(weights))
-        floating = load_checkpoint(checkpoint)[0] if checkpoint else deepcopy(codec.weights.network).float()
+        floating = load_checkpoint(checkpoint)[0] if checkpoint else codec.weights.floating_point()
         found: dict[int, list[Costs]] = {quality: [] for quality in chosen}
         with tqdm(total=len(paths) * len(chosen), unit="picture", disable=quiet) as bar:
             for path in paths:

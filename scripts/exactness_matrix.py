@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -45,7 +46,8 @@ from dcacodec.coding import PythonCoder, best_coder
 from dcacodec.errors import DcaError
 from dcacodec.format.reader import parse
 from dcacodec.images.picture import Picture
-from dcacodec.network.context import StepCoder
+from dcacodec.network.context import StepCoder, join_steps
+from dcacodec.network.fixed_point import LATENT_BITS
 from dcacodec.weights.reader import read_weights
 from dcacodec.weights.registry import by_preset
 
@@ -67,6 +69,8 @@ class Setting:
         threads: of PyTorch.
         environment: variables that must be there before PyTorch is loaded.
         onednn: whether PyTorch may use that library.
+        precision: of `torch.set_float32_matmul_precision`.
+        double: whether the entropy model runs in float64.
         layout: of matrices in memory: "rows" as they are read, or "columns".
         batched: whether each slice goes through the entropy model as the middle one of three.
         backwards: whether the slices of a picture are decoded from the last to the first.
@@ -79,6 +83,8 @@ class Setting:
     threads: int = 1
     environment: Mapping[str, str] = field(default_factory=dict)
     onednn: bool = True
+    precision: str = "highest"
+    double: bool = False
     layout: str = "rows"
     batched: bool = False
     backwards: bool = False
@@ -95,6 +101,9 @@ def settings(pythons: tuple[str, ...]) -> list[Setting]:
         Setting("2 threads", threads=2),
         Setting("5 threads", threads=5),
         Setting("no oneDNN", onednn=False),
+        Setting("float64", double=True),
+        Setting("medium precision", precision="medium"),
+        Setting("AVX2", environment={"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}),
         Setting("SSE 4 only", environment=oldest),
         Setting("columns, backwards", layout="columns", backwards=True),
         Setting("batches of 3", batched=True),
@@ -161,6 +170,25 @@ class BatchedPoint(OperatingPoint):
         return super().run_steps(three, size, middle)[1:2]
 
 
+class DoublePoint(OperatingPoint):
+    """An operating point whose entropy model runs in float64."""
+
+    def run_steps(self, latents: dict[str, Tensor], size: tuple[int, int], code: StepCoder) -> Tensor:
+        def coded(step: int, mean: Tensor, level: Tensor) -> Tensor:
+            return code(step, mean, level.round().to(torch.uint8))
+
+        steps = deepcopy(self.weights.network.entropy).double()(latents, size, self.scales, coded)
+        return join_steps([(step * 2.0**LATENT_BITS).int() for step in steps])
+
+
+class DoubleCodec(Codec):
+    """A codec with such operating points."""
+
+    def at(self, quality: int) -> SliceCoder:
+        """See `Codec.at`."""
+        return SliceCoder(DoublePoint.of(self.weights, self.device, quality), self.coder)
+
+
 class BatchedCodec(Codec):
     """A codec with such operating points."""
 
@@ -173,6 +201,7 @@ def codecs(setting: Setting) -> dict[str, Codec]:
     """One for each network."""
     torch.set_num_threads(setting.threads)
     torch.backends.mkldnn.set_flags(setting.onednn)
+    torch.set_float32_matmul_precision(setting.precision)
     coder = PythonCoder() if setting.coder == "python" else best_coder()
     published = by_preset("small")
     found = {}
@@ -181,7 +210,8 @@ def codecs(setting: Setting) -> dict[str, Codec]:
             for parameter in weights.network.entropy.parameters():
                 if parameter.dim() == 2:
                     parameter.data = parameter.data.T.contiguous().T
-        found[name] = (BatchedCodec if setting.batched else Codec)(weights, torch.device(setting.device), coder)
+        kind = BatchedCodec if setting.batched else DoubleCodec if setting.double else Codec
+        found[name] = kind(weights, torch.device(setting.device), coder)
     return found
 
 

@@ -118,8 +118,8 @@ def attention(query: Int, key: Int, value: Int, bias: Int | None = None, hidden:
     logits = np.where(shown, logits, np.iinfo(np.int64).min // 2)
     weights = EXPONENTIALS[(logits.max(1, keepdims=True) - logits).clip(max=FARTHEST)]
     assert (weights @ np.abs(value)).max() < EXACT
-    # In float32 it is one division, then rounding. That is the same: a quotient below 2**9 is off by 2**-16 at most, and
-    # one that is no tie is at least 2**-14 from it, because twice its denominator is at most 2**14.
+    # In float32 it is one division, then rounding. That is the same: a quotient below 2**9 is off by 2**-16 at most,
+    # and one that is no tie is 2**-14 or more from it, because twice its denominator is at most 2**14.
     total = weights.sum(1, keepdims=True)
     assert total.max() <= 1 << 13 and np.abs(value).max() < 1 << 9
     return divide(weights @ value, total)

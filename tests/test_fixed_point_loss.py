@@ -2,7 +2,6 @@
 
 import importlib
 import re
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +25,16 @@ def test_costs_are_those_of_the_files(script: Any, codec: Codec, monkeypatch: py
     """Of files without full slices, which the estimate knows nothing of."""
     monkeypatch.setattr("dcacodec.codec.encoder.SKIPPED", float("inf"))
     pixels = photo(128, 192, seed=1)
-    floating = deepcopy(codec.weights.network).float()
+    floating = codec.weights.floating_point()
     for quality in (10, 90):
         found = script.costs(codec, floating, pixels, quality)
         container = parse(codec.encode(Picture(pixels, False, None, None, None), quality=quality))
         assert found.bytes == 8 * sum(map(len, container.slices[0].streams[3:]))
         assert found.tables < found.bytes < 1.01 * found.tables + 4 * 40
-        assert abs(found.network / found.floating - 1) < 0.003
+        assert abs(found.network / found.floating - 1) < 0.01
         assert abs(found.levels / found.network - 1) < 0.003
         assert found.elements == 8 * 12 * codec.weights.config.latent
-        assert abs(found.skipped - found.skipped_floating) < 0.01 * found.elements
+        assert abs(found.skipped - found.skipped_floating) < 0.02 * found.elements
 
 
 def test_command(script: Any, tmp_path: Path) -> None:

@@ -308,14 +308,14 @@ MESSAGES: list[tuple[Action, type[Exception], str]] = [
     (lambda _: read_log(Path("/dev/null")), TrainingError, "/dev/null is not a training log"),
     # Publishing.
     (
-        lambda _: export(with_weight("entropy.starts.2.weight", 8.0)),
+        lambda _: export(with_weight("entropy.starts.2.weight", 1e4)),
         WeightsError,
-        "entropy.starts.2.weight does not fit 16 bits: its largest magnitude is 8.00",
+        "starts.2: the limits of its inputs allow only weights in multiples of 2**3",
     ),
     (
         lambda _: export(with_weight("entropy.head.weight", math.nan)),
         WeightsError,
-        "entropy.head.weight: the sum of the weights of an output is not below 2048",
+        "the entropy model holds a value that is not finite",
     ),
     (
         lambda _: export(with_weight("gain.values", math.nan)),

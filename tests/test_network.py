@@ -27,6 +27,7 @@ from dcacodec.images.picture import Picture
 from dcacodec.network.config import PRESETS, DCAConfig
 from dcacodec.network.context import STEP_XOR, from_phases, join_steps, take_step, to_phases
 from dcacodec.network.dca import DCA
+from dcacodec.network.fixed_point import Snap
 from dcacodec.network.layers import (
     DepthConvBlock,
     SwinBlock,
@@ -34,6 +35,7 @@ from dcacodec.network.layers import (
     depth_to_space,
     space_to_depth,
 )
+from dcacodec.network.precision import float32_is_exact
 from dcacodec.network.priors import gaussian_bits, noisy_gaussian_bits
 from dcacodec.network.transforms import join_channels, split_channels
 from dcacodec.training.klt import GAIN, initialise
@@ -219,9 +221,11 @@ def test_fresh_blocks_are_identities() -> None:
     x = torch.randn(2, 8, 8, 64)
     for block in (DepthConvBlock(64, 96), SwinBlock(64, 4, True)):
         assert torch.equal(block(x), x)
-        exact, kept = x.double(), x.double()
-        assert torch.equal(block.double()(exact), exact.mul(512).round().div(512))
-        assert torch.equal(exact, kept)
+        for snap in (module for module in block.modules() if isinstance(module, Snap)):
+            snap.set_limit(torch.full((snap.channels,), 7.0))
+        exact = (x * 64).round() / 64
+        kept = exact.clone()
+        assert torch.equal(block(exact), kept) and torch.equal(exact, kept)
 
 
 # --------------------------------------------------------------------------------------------- the Karhunen-Loeve start
@@ -421,7 +425,7 @@ def test_variants_have_the_streams_of_their_hyper_latents(order: str, adaptive: 
 @pytest.mark.parametrize("adaptive", [True, False], ids=["adaptive", "merged"])
 @pytest.mark.parametrize("order", ["RGL", "LGR"])
 def test_fixed_point_is_the_network_that_was_trained(order: str, adaptive: bool) -> None:
-    """Up to the grids: means to a hundredth of a channel's size, levels to a small part of one."""
+    """Up to the grids: means to a few hundredths of a channel's size, levels to a part of one."""
     model = drawn_model(replace(TINY, order=order, adaptive=adaptive), 32)
     weights = published(model)
     for quality in (10, 60, 100):
@@ -432,8 +436,8 @@ def test_fixed_point_is_the_network_that_was_trained(order: str, adaptive: bool)
         exact = run_entropy(weights.network.entropy, hyper, y, weights.scales(quality, CPU))
         means = ((floats.mean - exact.mean) / scales.outward).abs().flatten()
         levels = (floats.level - exact.level).abs().flatten()
-        assert means.quantile(0.5) < 0.01 and means.quantile(0.9) < 0.03
-        assert levels.quantile(0.5) < 0.1 and levels.quantile(0.9) < 0.5
+        assert means.quantile(0.5) < 0.05 and means.quantile(0.9) < 0.2
+        assert levels.quantile(0.5) < 0.8 and levels.quantile(0.9) < 3
         assert exact.level.std() > 10
 
 
@@ -488,7 +492,7 @@ class Products(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        if func in (F.linear, F.conv2d, torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm):
+        if func in (F.linear, F.conv2d, torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm, torch.baddbmm):
             self.found[result.dtype] += 1
         return result
 
@@ -502,9 +506,10 @@ def test_half_precision_is_for_the_transforms_alone(fast: bool, codec: Codec, mo
         hyper = coder.point.hyper_of(y)
     assert transforms.found.keys() == ({torch.bfloat16, torch.float32} if fast else {torch.float32})
     assert not fast or transforms.found[torch.bfloat16] > transforms.found[torch.float32]
+    assert float32_is_exact(CPU)  # and its float64 products are made
     with Products() as entropy:
         symbols, _ = coder.quantise(y, hyper, False)
-    assert entropy.found.keys() == {torch.float64}
+    assert entropy.found.keys() == {torch.float32}
     with Products() as synthesis:
         coder.point.pixels_of(symbols.latent)
     assert synthesis.found.keys() == transforms.found.keys()
