@@ -9,19 +9,17 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version as version_of
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import dcacodec.metrics
 from dcacodec.errors import BenchError
 from dcacodec.images.picture import Pixels
+from dcacodec.metrics.arrays import of_arrays
 from dcacodec.metrics.curves import ms_ssim_decibels
 from dcacodec.metrics.psnr import check_pair, psnr
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 def _digest(*paths: Path) -> str:
@@ -79,26 +77,6 @@ _MODULES: Final = {"cvvdp": "pycvvdp"}
 """Names of modules that differ from those of their packages."""
 
 
-def _of_tensors(name: str) -> Callable[[Pixels, Pixels], float | None]:
-    """A metric of ``dcacodec.metrics`` for arrays, on the CPU; None for pictures that are too small."""
-
-    def measure(reference: Pixels, decoded: Pixels) -> float | None:
-        check_pair(reference, decoded)
-        import torch
-
-        module: Any = importlib.import_module(f"dcacodec.metrics.{name}")
-        if min(reference.shape[:2]) < module.SMALLEST_SIDE:
-            return None
-
-        def tensor(pixels: Pixels) -> Tensor:
-            return torch.from_numpy(pixels)[None].float() / 255
-
-        with torch.inference_mode():
-            return float(getattr(module, name)(tensor(reference), tensor(decoded)))
-
-    return measure
-
-
 _BUTTERAUGLI_SIDE: Final = 8
 
 
@@ -143,7 +121,7 @@ METRICS: Final[Mapping[str, Metric]] = {
     "ms-ssim": Metric(
         "MS-SSIM",
         "over RGB, with sides of 161 pixels or more; curves take -10 log10(1 - MS-SSIM) of the mean, in dB",
-        _of_tensors("ms_ssim"),
+        partial(of_arrays, "ms_ssim"),
         5,
         "dB",
         ms_ssim_decibels,
@@ -151,7 +129,7 @@ METRICS: Final[Mapping[str, Metric]] = {
     "ssimulacra2": Metric(
         "SSIMULACRA 2",
         "version 2.1 of the reference program's algorithm; the blur replicates the picture's border",
-        _of_tensors("ssimulacra2"),
+        partial(of_arrays, "ssimulacra2"),
         2,
         "",
     ),

@@ -99,15 +99,14 @@ class MinSsimulacra2:
         Raises:
             ImageError: the picture is too small for the metric.
         """
-        import torch
+        from dcacodec.metrics.arrays import of_arrays
 
-        from dcacodec.metrics.ssimulacra2 import SMALLEST_SIDE, ssimulacra2
+        value = of_arrays("ssimulacra2", original, decoded)
+        if value is None:
+            from dcacodec.metrics.ssimulacra2 import SMALLEST_SIDE
 
-        if min(original.shape[:2]) < SMALLEST_SIDE:
             raise ImageError(f"SSIMULACRA 2 needs pictures of at least {SMALLEST_SIDE}x{SMALLEST_SIDE} pixels")
-        pair = (torch.from_numpy(pixels.copy())[None].float() / 255 for pixels in (original, decoded))
-        with torch.inference_mode():
-            return ssimulacra2(*pair).item()
+        return value
 
     def text(self, reached: float) -> str:
         """The value that was reached, and the target, as text."""
