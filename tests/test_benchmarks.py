@@ -190,7 +190,7 @@ def test_campaign_compares_with_files_of_the_same_pictures(tmp_path: Path) -> No
     with Image.open(tmp_path / "out.png") as drawn:
         assert drawn.size == (900, 400)
 
-    # What was written can be gone on from, without the log.
+    # The written figures can be continued without the log.
     later = tmp_path / "later" / "log.jsonl"
     later.parent.mkdir()
     later.write_text(log.read_text("utf-8").splitlines()[1].replace("14000000", "21000000") + "\n", "utf-8")

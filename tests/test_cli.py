@@ -101,7 +101,7 @@ def test_nothing_heavy_is_imported_for_help_and_info(arguments: list[str], tmp_p
 
 
 @pytest.mark.parametrize("module", ["click", "dcacodec.format.container"])
-def test_an_interrupt_while_loading_is_told_in_a_line(module: str) -> None:
+def test_an_interrupt_while_loading_is_reported_in_a_line(module: str) -> None:
     script = (
         "import sys\n"
         "class Finder:\n"
@@ -116,7 +116,7 @@ def test_an_interrupt_while_loading_is_told_in_a_line(module: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "dcacodec: error: interrupted\n")
 
 
-def test_an_interrupt_is_not_told_on_standard_output(tmp_path: Path) -> None:
+def test_an_interrupt_is_not_reported_on_standard_output(tmp_path: Path) -> None:
     """Where standard error is closed, and `print` would take the other."""
     (tmp_path / "click.py").write_text("raise KeyboardInterrupt", "utf-8")
     script = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from dcacodec.__main__ import main; main()"
@@ -127,7 +127,7 @@ def test_an_interrupt_is_not_told_on_standard_output(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("then", ["pass", "raise RuntimeError('half loaded')"])
 def test_a_signal_that_a_library_loses_while_it_loads_still_ends_it(then: str, tmp_path: Path) -> None:
-    """Whether the command goes on to its end or fails at something that was only half loaded."""
+    """Whether the command runs to its end or fails at something that was only half loaded."""
     script = (
         "import os, signal, sys, time\n"
         "class Finder:\n"
@@ -212,7 +212,7 @@ def test_a_damaged_list_of_weights(published: None, tmp_path: Path, monkeypatch:
     assert result.stderr.count("\n") == 1
 
 
-def test_a_wrong_folder_of_ones_own_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_folder_of_ones_own_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also by `info`, which would say of good weights that they are not there."""
     (tmp_path / "file.dca").write_bytes(FILE)
     monkeypatch.setenv("DCACODEC_MODELS", str(tmp_path / "nowhere"))
@@ -325,14 +325,14 @@ def test_a_folder_as_input(tmp_path: Path) -> None:
         assert_fails(call(name, tmp_path, *target), 1, f"{tmp_path}: Is a directory")
 
 
-def test_a_folder_as_output_is_told_before_any_work(tmp_path: Path) -> None:
+def test_a_folder_as_output_is_reported_before_any_work(tmp_path: Path) -> None:
     for name in ("encode", "decode"):
         assert_fails(call(name, "is-not-there", tmp_path), 1, f"{tmp_path}: Is a directory")
         assert_fails(call(name, "is-not-there", f"{tmp_path}/new/"), 1, f"{tmp_path}/new/: Is a directory")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_missing_output_folder_is_told_before_any_work(tmp_path: Path) -> None:
+def test_a_missing_output_folder_is_reported_before_any_work(tmp_path: Path) -> None:
     folder = tmp_path / "missing"
     for name in ("encode", "decode"):
         assert_fails(call(name, "neither-is-this", folder / "out.png"), 1, f"{folder}: No such file or directory")
@@ -474,7 +474,7 @@ def in_shell(redirection: str, *arguments: str | Path) -> subprocess.CompletedPr
     )
 
 
-def test_closed_standard_streams_are_told() -> None:
+def test_closed_standard_streams_are_reported() -> None:
     done = in_shell("<&-", "info", "-")
     assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"dcacodec: error: standard input is closed\n")
     done = in_shell(">&-", "encode", "in.png", "-")
@@ -482,7 +482,7 @@ def test_closed_standard_streams_are_told() -> None:
 
 
 @pytest.mark.parametrize("arguments", [("info", "FILE"), ("info", "--json", "FILE"), ("completion", "bash")], ids=str)
-def test_a_result_that_cannot_be_printed_is_told(arguments: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_result_that_cannot_be_printed_is_reported(arguments: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "photo.dca").write_bytes(FILE)
     words = [str(tmp_path / "photo.dca") if word == "FILE" else word for word in arguments]
     done = in_shell(">&-", *words)
@@ -501,7 +501,7 @@ def test_what_the_encoding_of_standard_output_lacks_is_escaped() -> None:
 
 
 @pytest.mark.parametrize("unbuffered", ["", pytest.param("1", marks=pytest.mark.slow)])
-def test_what_is_written_in_part_is_told(unbuffered: str, coded: Path, tmp_path: Path) -> None:
+def test_what_is_written_in_part_is_reported(unbuffered: str, coded: Path, tmp_path: Path) -> None:
     """The disk is full halfway. Unbuffered, the system says how much it took, and that is no error of its own."""
     limited = (
         "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); "
@@ -544,7 +544,7 @@ def test_help_to_a_full_disk() -> None:
 
 
 @needs_dev_full
-def test_a_full_disk_is_told_with_the_name_of_the_file() -> None:
+def test_a_full_disk_is_reported_with_the_name_of_the_file() -> None:
     result = call("encode", "--device", "cpu", "-", "/dev/full", stdin=png(photo()))
     assert_fails(result, 1, "/dev/full: No space left on device")
 
@@ -699,14 +699,14 @@ def test_a_gray_picture_stays_gray(tmp_path: Path) -> None:
     assert psnr(decoded(back).pixels[..., 0], photo(bands=1)[..., 0]) > 25
 
 
-def test_a_notice_is_one_line(tmp_path: Path) -> None:
+def test_a_warning_is_one_line(tmp_path: Path) -> None:
     wide = Image.fromarray(photo(bands=1)[..., 0].astype(np.uint16) * 257)
     buffer = io.BytesIO()
     wide.save(buffer, "PNG")
     result = call("encode", "--device", "cpu", "-", tmp_path / "out.dca", stdin=buffer.getvalue())
     assert result.exit_code == 0
-    notice, summary = result.stderr.splitlines()
-    assert notice == "dcacodec: warning: samples of 16 bits are reduced to their upper 8"
+    warning, summary = result.stderr.splitlines()
+    assert warning == "dcacodec: warning: samples of 16 bits are reduced to their upper 8"
     assert summary.startswith("stdin -> ")
 
 

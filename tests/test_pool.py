@@ -88,7 +88,7 @@ def cannot_be_sent() -> Callable[[object], object]:
 
 
 def writes() -> Callable[[Path], None]:
-    """Writes a file for ever, and removes it when it is told to end."""
+    """Writes a file endlessly, and removes it when it must end."""
 
     def work(path: Path) -> None:
         try:
@@ -151,7 +151,7 @@ def test_a_job_that_no_process_survives_is_lost_alone() -> None:
     assert "2" in str(Lost(2, -9)) and "signal 9" in str(Lost(2, -9))
 
 
-def test_an_exit_code_is_told() -> None:
+def test_an_exit_code_is_reported() -> None:
     assert dict(run([7], exits, 1)) == {7: Lost(2, 7)}
     assert dict(run([7], exits, 1, attempts=1)) == {7: Lost(1, 7)}
     assert "exit code 7" in str(Lost(1, 7))

@@ -191,7 +191,7 @@ def test_a_shell_that_is_none() -> None:
 
 @pytest.fixture
 def wide(tmp_path: Path) -> Path:
-    """A picture that there is a notice about."""
+    """A picture that causes a warning."""
     path = tmp_path / "wide.png"
     Image.fromarray(photo(24, 32)[..., 0].astype(np.uint16) * 257).save(path)
     return path
@@ -199,13 +199,13 @@ def wide(tmp_path: Path) -> Path:
 
 def test_quiet_and_verbose_before_and_after_the_command(wide: Path, tmp_path: Path) -> None:
     coded, back = tmp_path / "out.dca", tmp_path / "back.png"
-    notice = "dcacodec: warning: samples of 16 bits are reduced to their upper 8"
+    warning = "dcacodec: warning: samples of 16 bits are reduced to their upper 8"
     introduction = rf"weights {zoo.by_preset('small').path.name}, device cpu, entropy coder (torchac|python)"
     summaries = {"encode": r".* -> .*out\.dca \d+ bytes .*", "decode": r".* -> .*back\.png 32x24 pixels .*"}
     for command, *files in (("encode", wide, coded), ("decode", coded, back)):
         options: tuple[str | Path, ...] = ("--device", "cpu", *files)
         summary = summaries[command]
-        plain = [notice, summary] if command == "encode" else [summary]
+        plain = [warning, summary] if command == "encode" else [summary]
         verbose = [*plain[:-1], introduction, summary]
         for arguments, expected in (
             ((command, *options), plain),
@@ -235,8 +235,11 @@ def test_errors_are_never_quiet(command: str, place: int, tmp_path: Path) -> Non
 def test_names_do_not_command_the_terminal(tmp_path: Path) -> None:
     name = "red\x1b[31m\x07\x9b\nlast"
     result = CliRunner().invoke(cli, ["info", str(tmp_path / name)], color=True, prog_name="dcacodec")
-    told = r"red\x1b[31m\x07\x9b last"
-    assert (result.exit_code, result.stderr) == (1, f"dcacodec: error: {tmp_path}/{told}: No such file or directory\n")
+    shown = r"red\x1b[31m\x07\x9b last"
+    assert (result.exit_code, result.stderr) == (
+        1,
+        f"dcacodec: error: {tmp_path}/{shown}: No such file or directory\n",
+    )
 
 
 def test_quiet_and_verbose_exclude_each_other(tmp_path: Path) -> None:

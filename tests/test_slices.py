@@ -585,15 +585,15 @@ def test_new_threads_of_the_caller_keep_their_number(set_threads: Callable[[int]
 
 @pytest.mark.parametrize(("slice_log2", "slices"), [(0, 1), (8, 6)])
 def test_progress(codec: Codec, slice_log2: int, slices: int) -> None:
-    told: list[tuple[int, int]] = []
-    data = codec.encode(picture(300, 530), quality=30, progress=lambda *each: told.append(each), slice_log2=slice_log2)
-    assert told == [(done, slices) for done in range(slices + 1)]
-    told.clear()
-    codec.decode(data, progress=lambda *each: told.append(each))
-    assert told == [(done, slices) for done in range(slices + 1)]
-    told.clear()
-    codec.decode(data, region=(0, 0, 20, 20), progress=lambda *each: told.append(each))
-    assert told == [(0, 1), (1, 1)]
+    steps: list[tuple[int, int]] = []
+    data = codec.encode(picture(300, 530), quality=30, progress=lambda *each: steps.append(each), slice_log2=slice_log2)
+    assert steps == [(done, slices) for done in range(slices + 1)]
+    steps.clear()
+    codec.decode(data, progress=lambda *each: steps.append(each))
+    assert steps == [(done, slices) for done in range(slices + 1)]
+    steps.clear()
+    codec.decode(data, region=(0, 0, 20, 20), progress=lambda *each: steps.append(each))
+    assert steps == [(0, 1), (1, 1)]
 
 
 # ---------------------------------------------------------------------------------------- what is skipped, and what not

@@ -328,7 +328,7 @@ def test_crops_follow_from_the_seed() -> None:
 
 
 class Fixed(np.random.Generator):
-    """Draws what it was told."""
+    """Draws the given numbers."""
 
     def __init__(self, order: list[int], within: float) -> None:
         super().__init__(np.random.PCG64(0))
@@ -918,12 +918,12 @@ def test_another_runs_checkpoint_starts_a_fresh_schedule(
     whole = state_of(tmp_path / "run")
     assert (whole["step"], whole["pixels"]) == (6, 2 * 6 * 2 * 64 * 64)
     assert not same(whole["model"], uninterrupted["model"])
-    # The run's own checkpoint comes first, and that is told.
+    # The run's own checkpoint takes precedence, which is reported.
     run = tmp_path / "run"
     result = call("train", pictures, "--run", run, *ONE_STEP[:-1], "--resume", tmp_path / "other.pt")
     assert result.exit_code == 0
-    (told,) = (line for line in result.stderr.splitlines() if str(tmp_path / "other.pt") in line)
-    assert str(run / "checkpoint.pt") in told
+    (line,) = (line for line in result.stderr.splitlines() if str(tmp_path / "other.pt") in line)
+    assert str(run / "checkpoint.pt") in line
     assert same(state_of(run)["model"], whole["model"])
 
 
@@ -1610,14 +1610,14 @@ def test_a_log_without_a_validation_is_refused(content: str, tmp_path: Path) -> 
         Validation.last_of(log)
 
 
-def test_validations_are_told_without_a_terminal(pictures: Path, tmp_path: Path) -> None:
+def test_validations_are_reported_without_a_terminal(pictures: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     arguments = ("--validation", pictures, "--validation-pictures", 1)
     step = [each for each in ONE_STEP if each != "--quiet"]
-    told = call("train", pictures, "--run", first, *step, *arguments)
-    assert told.exit_code == 0 and "SSIMULACRA 2" in told.stderr and str(first / "checkpoint.pt") in told.stderr
-    told = call("train", pictures, "--run", second, *step, *arguments, "--against", first / "log.jsonl")
-    assert told.exit_code == 0 and "BD-rate" in told.stderr
+    result = call("train", pictures, "--run", first, *step, *arguments)
+    assert result.exit_code == 0 and "SSIMULACRA 2" in result.stderr and str(first / "checkpoint.pt") in result.stderr
+    result = call("train", pictures, "--run", second, *step, *arguments, "--against", first / "log.jsonl")
+    assert result.exit_code == 0 and "BD-rate" in result.stderr
     quiet = call("train", pictures, "--run", tmp_path / "third", *ONE_STEP, *arguments)
     assert (quiet.exit_code, quiet.stderr) == (0, "")
 
