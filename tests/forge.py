@@ -14,7 +14,7 @@ from dcacodec.format.reader import parse
 
 
 def varint(value: int, longer: int = 0) -> bytes:
-    """A number as LEB128, whatever its size, and so many bytes longer than it need be."""
+    """A number of any size as LEB128, this many bytes longer than necessary."""
     encoded = bytearray()
     while value >= 0x80:
         encoded.append(value & 0x7F | 0x80)
@@ -72,7 +72,7 @@ class Forged:
 
     @classmethod
     def of(cls, data: bytes) -> Forged:
-        """The fields of a sound file."""
+        """The fields of a valid file."""
         container = parse(data, None)
         header = container.header
         return cls(

@@ -78,7 +78,7 @@ def product(x: Fixed, y: Fixed) -> Fixed:
 
 
 def matrix_product(x: Int, y: Int) -> Int:
-    """x @ y, exact; no sum of any of its terms, in whatever order, could reach 2**53."""
+    """x @ y, exact; sums of its terms stay below 2**53 in any order."""
     assert int(np.abs(x).max()) * int(np.abs(y).sum(-2).max()) < EXACT
     return x @ y
 

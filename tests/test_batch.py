@@ -327,7 +327,7 @@ def test_a_target_that_cannot_be_looked_at_is_named(tmp_path: Path) -> None:
     assert plan.failures == ((tmp_path / "in/a.txt", f"{tmp_path / 'file/out/a.dca'}: Not a directory"),)
 
 
-def test_a_file_that_goes_on_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dcacodec.files.bounded._BYTES_BESIDES", 1000)
     path = tmp_path / "in.dca"
     path.write_bytes(MAGIC + bytes(1100))
@@ -762,7 +762,7 @@ def test_files_that_are_too_large_are_counted(tmp_path: Path) -> None:
 def test_a_full_disk_is_reported_in_a_line_and_the_next_run_does_the_rest(
     jobs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With two workers, one is at work for ever."""
+    """With two workers, one of which never finishes."""
     monkeypatch.setattr("dcacodec.cli.batch.Encoding", lambda *settings: Capitals(tmp_path))
     fill(tmp_path, "in/a.png", "in/full.png", "in/full.webp", "in/later.png", *(["in/endless.png"] if jobs > 1 else []))
     command = ("--json", "--keep-suffix", "--jobs", str(jobs), tmp_path / "in", tmp_path / "out")

@@ -166,7 +166,7 @@ def test_quick(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
+def test_an_interrupted_run_resumes(tmp_path: Path) -> None:
     for number in range(3):
         save(photo(300, 400, number), tmp_path / "mine" / f"{number}.png")
     command = [sys.executable, "-m", "dcacodec", "bench", "mine", "--codecs", "webp", "--metrics", "psnr",

@@ -196,7 +196,7 @@ def test_a_wrong_command_line(arguments: list[str], message: str) -> None:
 
 @pytest.mark.parametrize("command", ["encode", "batch"])
 def test_a_preset_that_is_not_published(command: str, tmp_path: Path) -> None:
-    """Told before anything is read, as other mistakes in a command line."""
+    """Reported before anything is read, like other mistakes in a command line."""
     result = call(command, "--preset", "base", str(tmp_path / "missing.png"), str(tmp_path / "out"))
     assert (result.exit_code, result.stdout) == (2, "")
     assert "Invalid value for '--preset': no weights are published for 'base', only for small." in result.stderr
@@ -382,7 +382,7 @@ def test_the_limit_of_pixels() -> None:
 
 
 def test_a_limit_above_pillows_own_holds_for_encode(tmp_path: Path) -> None:
-    """Pillow refuses 200 million pixels with words of its own; here the limit is ours alone."""
+    """Pillow refuses 200 million pixels with its own message; here only our limit applies."""
     picture = bytearray(png(photo()))
     picture[16:24] = (20000).to_bytes(4, "big") + (10000).to_bytes(4, "big")
     picture[29:33] = zlib.crc32(picture[12:29]).to_bytes(4, "big")

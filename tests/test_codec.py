@@ -194,7 +194,7 @@ def test_encoding_twice_gives_equal_bytes(codec: Codec) -> None:
 
 
 def test_threads_share_a_codec(codec: Codec) -> None:
-    """Equal bytes and pictures as one after the other; both threads are at work at the same time."""
+    """The same bytes and pictures as one after the other, while both threads run at the same time."""
     jobs = [(picture(60 + 10 * seed, 90, seed), 10 * seed + 5) for seed in range(6)]
     files = [codec.encode(source, quality=quality) for source, quality in jobs]
     pictures = [codec.decode(data).pixels for data in files]

@@ -79,7 +79,7 @@ def test_a_file_has_no_name_until_it_is_whole(tmp_path: Path, way: str) -> None:
 
 
 def test_who_comes_last_wins(tmp_path: Path) -> None:
-    """Somebody else takes the name while we write."""
+    """Another program creates the file while we write."""
     path = tmp_path / "new"
 
     def write(file: BinaryIO) -> None:

@@ -1,4 +1,4 @@
-"""Golden files: what was written once is decoded to the same integers for ever, and these give the same bytes."""
+"""Golden files: every release decodes them to the same integers, and encodes these to the same bytes."""
 
 import hashlib
 from pathlib import Path

@@ -229,7 +229,7 @@ def test_ctrl_c_is_left_to_the_parent() -> None:
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
-def test_a_process_that_is_told_twice_to_end_ends_silently() -> None:
+def test_a_process_that_is_terminated_twice_ends_silently() -> None:
     """As when a whole group of processes is terminated, and its parent then terminates it, too."""
     code = """
 import atexit, multiprocessing, os, signal

@@ -308,7 +308,7 @@ def test_a_picture_is_drawn_in_proportion_to_its_area() -> None:
 
 
 def test_crops_are_cut_where_the_pictures_are() -> None:
-    """A device without content: whatever read a sample, or took it elsewhere, would fail on it."""
+    """A device without content: reading or moving a sample fails on it."""
     sampler = CropSampler([photo(40, 50), photo(90, 40)], (8, 24), torch.device("meta"), np.random.default_rng(0))
     for size in (8, 24):
         batch = sampler.batch(16, size)
