@@ -77,7 +77,7 @@ def _named(name: str | torch.device) -> torch.device:
 def _device_problem(index: int) -> str:
     """Why a GPU cannot compute, "" if it can. PyTorch may lack code for a GPU although the driver supports it."""
     try:
-        torch.zeros(1, device=f"cuda:{index}").add_(1).item()
+        torch.zeros(1, dtype=torch.float32, device=f"cuda:{index}").add_(1).item()
     except (RuntimeError, AssertionError) as error:
         return f"the CUDA device cannot be used ({str(error).splitlines()[0]})"
     return ""

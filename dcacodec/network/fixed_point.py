@@ -69,7 +69,7 @@ def snap(x: Tensor) -> Tensor:
     return x.add_(_ROUNDER).sub_(_ROUNDER).clamp_(-ACTIVATION_LIMIT, ACTIVATION_LIMIT)
 
 
-_HALF = torch.tensor(0.5)
+_HALF = torch.tensor(0.5, dtype=torch.float32, device="cpu")
 
 
 def hard_sigmoid(x: Tensor) -> Tensor:

@@ -169,7 +169,9 @@ def _run_schedule(
             position = torch.from_numpy(draw_positions(trainer.config, batch, sampler.random))
             recent.append(trainer.train_step(sampler.batch(batch, crop), position.to(trainer.device), learning_rate))
             # All processes must agree on the position in the schedule, and on whether to stop.
-            shared = torch.tensor([time.perf_counter() - began, float(signals.number)], device=trainer.device)
+            shared = torch.tensor(
+                [time.perf_counter() - began, float(signals.number)], dtype=torch.float32, device=trainer.device
+            )
             workers.mean([shared])
             trainer.seconds += shared[0].item()
             stop = shared[1].item() > 0

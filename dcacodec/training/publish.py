@@ -11,6 +11,7 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -120,7 +121,8 @@ def load_checkpoint(path: Path) -> tuple[DCA, RunFacts]:
         OSError: it cannot be read.
     """
     with opened_checkpoint(path) as state:
-        model = DCA(DCAConfig(**state["config"]))
+        with torch.device("cpu"):
+            model = DCA(DCAConfig(**state["config"])).float()
         model.load_state_dict(state["average"])
         return model.eval(), RunFacts.of(state)
 
