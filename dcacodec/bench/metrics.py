@@ -97,8 +97,16 @@ def _butteraugli(reference: Pixels, decoded: Pixels) -> float | None:
     return float(found[0])
 
 
+_CVVDP_SIDE: Final = 2
+
+
 @cache
 def _cvvdp_model() -> Any:
+    """ColorVideoVDP (Mantiuk et al., SIGGRAPH 2024, doi:10.1145/3658144), by the authors' package, on the CPU.
+
+    Its display `standard_fhd` is a 24-inch monitor of 1920x1080 pixels and 200 cd/m^2, contrast 1000:1, in an office of
+    250 lux, seen from 0.6 m, twice its height (about 38 pixels per degree).
+    """
     import pycvvdp
     import torch
 
@@ -106,7 +114,10 @@ def _cvvdp_model() -> Any:
 
 
 def _cvvdp(reference: Pixels, decoded: Pixels) -> float | None:
+    """Quality in JOD (just objectionable differences): 10 for equal pictures, falling, possibly below 0."""
     check_pair(reference, decoded)
+    if min(reference.shape[:2]) < _CVVDP_SIDE:
+        return None
     return float(_cvvdp_model().predict(decoded, reference, dim_order="HWC")[0])
 
 
@@ -144,7 +155,7 @@ METRICS: Final[Mapping[str, Metric]] = {
     ),
     "cvvdp": Metric(
         "ColorVideoVDP",
-        "in JOD, as the package cvvdp gives it for its display standard_fhd",
+        "in JOD, as the package cvvdp gives it for its display standard_fhd (24 inches, 200 cd/m^2, seen from 0.6 m)",
         _cvvdp,
         3,
         "JOD",
