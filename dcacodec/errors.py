@@ -13,6 +13,7 @@ __all__ = [
     "BadHeaderError",
     "BadLengthError",
     "BadMagicError",
+    "BadMetadataError",
     "BadModeError",
     "BadQualityError",
     "BadRegionError",
@@ -126,6 +127,10 @@ class DuplicateChunkError(FormatError):
 
 class BadSliceBitsError(FormatError):
     """The chunk "FULL" is not one bit per slice, at least one of them set, padded with zeros to whole bytes."""
+
+
+class BadMetadataError(FormatError):
+    """A compressed chunk of metadata is not one zlib stream, or expands to more than 16 MiB."""
 
 
 class TooLargeError(DcaError):

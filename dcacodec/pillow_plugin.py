@@ -24,7 +24,8 @@ from PIL import Image, ImageFile
 from dcacodec.api import codec_for, default_codec
 from dcacodec.codec import defaults
 from dcacodec.errors import BadMagicError, DcaError, ImageError, TooLargeError
-from dcacodec.format.container import ALPHA_CHUNK, MAGIC, METADATA_CHUNKS
+from dcacodec.format.container import ALPHA_CHUNK, MAGIC
+from dcacodec.format.metadata import metadata_of
 from dcacodec.format.reader import read_container
 from dcacodec.images.alpha import decode_alpha
 from dcacodec.images.metadata import info_of, upright_xmp
@@ -49,6 +50,7 @@ class DcaImageFile(ImageFile.ImageFile):
         limit = Image.MAX_IMAGE_PIXELS and math.ceil(2 * Image.MAX_IMAGE_PIXELS)
         try:
             container = read_container(self.fp, limit)
+            self.info.update(info_of(*metadata_of(container)))
         except BadMagicError as error:
             raise SyntaxError("not a .dca file") from error  # so that other formats are tried
         except TooLargeError as error:
@@ -59,7 +61,6 @@ class DcaImageFile(ImageFile.ImageFile):
         self._whole = (header.width, header.height)
         self._size = self._whole
         self._mode = header.mode if self._alpha is None else {"L": "LA", "RGB": "RGBA"}[header.mode]
-        self.info.update(info_of(*map(container.chunk, METADATA_CHUNKS)))
         self.info["quality"] = header.quality
         self._take(1)
 

@@ -48,6 +48,7 @@ from dcacodec.codec.codec import Codec
 from dcacodec.coding import best_coder
 from dcacodec.errors import DcaError
 from dcacodec.format.container import Chunk, Container
+from dcacodec.format.metadata import metadata_of
 from dcacodec.format.reader import parse
 from dcacodec.format.writer import pack
 from dcacodec.images.picture import Picture
@@ -278,7 +279,9 @@ def write_longer(draw: random.Random, file: Forged, known: Sequence[Sample]) -> 
 
 
 def add_chunk(draw: random.Random, file: Forged, known: Sequence[Sample]) -> None:
-    tag = draw.choice((b"ALPH", b"FULL", b"icCP", b"exIF", b"xmPP", b"teSt", b"NEWs", b"a\0b1", draw.randbytes(4)))
+    tag = draw.choice(
+        (b"ALPH", b"FULL", b"icCP", b"exIF", b"xmPP", b"icCZ", b"exIZ", b"teSt", b"NEWs", b"a\0b1", draw.randbytes(4))
+    )
     others = [chunk.data for sample in known for chunk in Forged.of(sample.data).chunks]
     data = draw.choice((b"", draw.randbytes(60), draw.choice(others)))
     file.chunks.insert(draw.randrange(len(file.chunks) + 1), ForgedChunk(tag, data))
@@ -413,7 +416,7 @@ class Judge:
         if (picture.alpha is None) != (container.chunk("ALPH") is None):
             return "wrong picture: alpha is lost or made up", True
         kept = picture.icc, picture.exif, picture.xmp
-        if kept != tuple(container.chunk(tag) for tag in ("icCP", "exIF", "xmPP")):
+        if kept != metadata_of(container):
             return "wrong picture: its metadata are not those of the file", True
         for crc, latent in self._integers(data):
             if crc not in self._latents or not np.array_equal(latent, self._latents[crc]):

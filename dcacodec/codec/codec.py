@@ -35,10 +35,10 @@ from dcacodec.format.container import (
     ALPHA_CHUNK,
     DEFAULT_MAX_PIXELS,
     LARGEST_SLICE,
-    METADATA_CHUNKS,
     Container,
     Header,
 )
+from dcacodec.format.metadata import metadata_of
 from dcacodec.format.reader import parse
 from dcacodec.format.writer import pack
 from dcacodec.images.alpha import decode_alpha, shrink_alpha
@@ -175,7 +175,7 @@ class Codec:
                 f"the file needs weights {header.fingerprint.hex()}, this codec has {self.weights.fingerprint.hex()}"
             )
         view = (grid.picture if region is None else grid.region(*region)).reduced(scale)
-        alpha = container.chunk(ALPHA_CHUNK)
+        metadata, alpha = metadata_of(container), container.chunk(ALPHA_CHUNK)
         plane = None if alpha is None else decode_alpha(alpha, header.width, header.height)
         if plane is not None:
             part = plane[view.times(scale).common(grid.picture).within(grid.picture)]
@@ -187,7 +187,7 @@ class Codec:
             return symbols.latent[0].float(), symbols.coded[0]
 
         pixels = self.pixels_of(coder.point, grid, latent_of, view, scale, progress)
-        return Picture(pixels, header.mode == "L", plane, *map(container.chunk, METADATA_CHUNKS))
+        return Picture(pixels, header.mode == "L", plane, *metadata)
 
     # The steps of encoding and decoding, for rate control, tests and tools
 

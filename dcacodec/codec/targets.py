@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 
 from dcacodec.errors import ImageError
 from dcacodec.format.container import Header
+from dcacodec.format.metadata import metadata_chunks
 from dcacodec.images.picture import Picture, Pixels
 
 LOWEST: Final = 1
@@ -149,9 +150,9 @@ def outcome(target: Target, result: TargetedFile, picture: Picture) -> str:
         if limit:
             text += f" ({100 * count / limit:.1f} %)"
         shortfall = "no quality that was tried gives a file as small"
-        metadata = sum(len(each or b"") for each in picture.metadata)
+        metadata = sum(len(chunk.data) for chunk in metadata_chunks(picture.metadata))
         if metadata > limit / 2:
-            shortfall += f": {metadata} bytes are ICC profile, EXIF and XMP data (--strip leaves them out)"
+            shortfall += f": {metadata} bytes are ICC profile, EXIF and XMP data (--strip all leaves them out)"
     return f"{text}, {result.tries} tries" + ("" if result.target_met else f"; {shortfall}")
 
 

@@ -47,11 +47,6 @@ LARGEST_SLICE: Final = 1 << 22
 MAX_CHUNKS: Final = 1000
 """Maximum number of chunks in a file. It bounds the number of objects that a malicious file can create."""
 ALPHA_CHUNK: Final = "ALPH"
-ICC_CHUNK: Final = "icCP"
-EXIF_CHUNK: Final = "exIF"
-XMP_CHUNK: Final = "xmPP"
-METADATA_CHUNKS: Final = (ICC_CHUNK, EXIF_CHUNK, XMP_CHUNK)
-"""In the order of `Picture.metadata`."""
 FULL_CHUNK: Final = "FULL"
 _CRITICAL_CHUNKS: Final = frozenset({ALPHA_CHUNK, FULL_CHUNK})
 
