@@ -567,7 +567,7 @@ def test_there_and_back(pictures: Path, codec: Codec) -> None:
     assert result.exit_code == 1
     error, warning, summary = result.stderr.splitlines()
     assert error == f"dcacodec: error: {root}/in/bad.png: {why}"
-    assert warning == f"dcacodec: warning: {root}/in/deep/wide.png: samples of 16 bits are reduced to their upper 8"
+    assert warning == f"dcacodec: warning: {root}/in/deep/wide.png: samples of 16 bits are rounded to 8"
     assert summary.startswith("3 of 4 files coded, 1 failed; ")
 
     done = {"a.png": "a.dca", "deep/b.tif": "deep/b.dca", "deep/wide.png": "deep/wide.dca"}
@@ -664,7 +664,7 @@ def test_profile_and_exif_data_are_kept_unless_strip_and_so_is_the_suffix_if_ask
     icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     for name in ("a.png", "a.jpg"):
         Image.fromarray(photo(16, 24)).save(tmp_path / "in" / name, exif=exif, icc_profile=icc)
-    for options, kept in (((), True), (("--strip",), False)):
+    for options, kept in (((), True), (("--strip", "all"), False)):
         out = tmp_path / f"out{kept}"
         result = call("--quiet", "--keep-suffix", *options, "-j", "1", "--device", "cpu", tmp_path / "in", out)
         assert (result.exit_code, result.output) == (0, "")
@@ -891,7 +891,7 @@ def test_files_of_another_quality_are_counted(tmp_path: Path) -> None:
         (["--decode", "--quality", "50", "in", "out"], 2, "--quality cannot be combined with --decode."),
         (["--decode", "--preset", "small", "in", "out"], 2, "--preset cannot be combined with --decode."),
         (["--decode", "--keep-suffix", "in", "out"], 2, "--keep-suffix cannot be combined with --decode."),
-        (["--decode", "--strip", "in", "out"], 2, "--strip cannot be combined with --decode."),
+        (["--decode", "--strip", "all", "in", "out"], 2, "--strip cannot be combined with --decode."),
         (["--decode", "--target-bpp", "1", "in", "out"], 2, "--target-bpp cannot be combined with --decode."),
         (["--decode", "--target-size", "1KB", "in", "out"], 2, "--target-size cannot be combined with --decode."),
         (["--decode", "--target-psnr", "30", "in", "out"], 2, "--target-psnr cannot be combined with --decode."),

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
 import termios
@@ -391,12 +392,12 @@ def test_a_limit_above_pillows_own_holds_for_encode(tmp_path: Path) -> None:
 
 
 def test_an_output_format_that_is_not_one(tmp_path: Path) -> None:
-    source, target = tmp_path / "in.dca", tmp_path / "out.jpg"
+    source, target = tmp_path / "in.dca", tmp_path / "out.gif"
     source.write_bytes(FILE)
     result = call("decode", source, target)
     assert (result.exit_code, result.stdout) == (2, "")
-    known = ".png, .tif, .tiff, .webp, .ppm, .pgm, .bmp"
-    assert f"\nError: {target}: .jpg is lossy; pictures are written losslessly, as {known}\n" in result.stderr
+    known = ".png, .tif, .tiff, .webp, .ppm, .pgm, .bmp, .jpg, .jpeg, .avif"
+    assert f"\nError: {target}: .gif is not an output format; pictures are written as {known}\n" in result.stderr
 
 
 @pytest.mark.parametrize("name", ["other.png", "other.JPG", "other.tiff", ".hidden.png"])
@@ -690,6 +691,44 @@ def test_what_travels_with_a_picture(tmp_path: Path) -> None:
     assert not bitmap.exists()
 
 
+def test_decoding_to_a_lossy_format_is_told(tmp_path: Path) -> None:
+    source, coded = tmp_path / "in.png", tmp_path / "out.dca"
+    source.write_bytes(png(photo()))
+    assert call("encode", "--device", "cpu", source, coded).exit_code == 0
+    for suffix in (".jpg", ".avif"):
+        sizes = []
+        for quality in ("20", "95"):
+            back = tmp_path / f"back{quality}{suffix}"
+            result = call("decode", "--device", "cpu", "--quality", quality, coded, back)
+            warning, _ = result.stderr.splitlines()
+            assert (result.exit_code, warning.startswith("dcacodec: warning: ")) == (0, True)
+            assert "lossy" in warning and quality in warning
+            sizes.append(back.stat().st_size)
+            with Image.open(back) as image:
+                assert (image.format, image.size) == ({".jpg": "JPEG", ".avif": "AVIF"}[suffix], (80, 48))
+        assert sizes[0] < sizes[1]
+    result = call("decode", "--quality", "90", coded, tmp_path / "back.png")
+    assert (result.exit_code, "--quality" in result.stderr) == (2, True)
+    assert not (tmp_path / "back.png").exists()
+
+
+@pytest.mark.parametrize("tag", [282, 283, 296])
+def test_an_invalid_resolution_does_not_end_decoding_to_tiff(tag: int, tmp_path: Path) -> None:
+    """Through a process: libtiff's own lines would reach standard error."""
+    value = struct.pack(">HHII", 296, 3, 1, 42 << 16) if tag == 296 else struct.pack(">HHII", tag, 5, 1, 26)
+    exif = b"MM\0*\0\0\0\x08\0\1" + value + bytes(4) + bytes(8)
+    source, coded, back = tmp_path / "in.png", tmp_path / "out.dca", tmp_path / "back.tif"
+    source.write_bytes(png(photo(), exif=exif))
+    assert call("encode", "--device", "cpu", source, coded).exit_code == 0
+    done = subprocess.run(
+        command("decode", "--device", "cpu", coded, back), capture_output=True, check=False, text=True
+    )
+    assert done.returncode == 0
+    warning, _ = done.stderr.splitlines()
+    assert warning.startswith("dcacodec: warning: ") and "EXIF" in warning
+    assert decoded(back).pixels.shape == (48, 80, 3)
+
+
 def test_a_gray_picture_stays_gray(tmp_path: Path) -> None:
     source, coded, back = tmp_path / "in.png", tmp_path / "out.dca", tmp_path / "back.pgm"
     source.write_bytes(png(photo(bands=1)[..., 0]))
@@ -706,7 +745,7 @@ def test_a_warning_is_one_line(tmp_path: Path) -> None:
     result = call("encode", "--device", "cpu", "-", tmp_path / "out.dca", stdin=buffer.getvalue())
     assert result.exit_code == 0
     warning, summary = result.stderr.splitlines()
-    assert warning == "dcacodec: warning: samples of 16 bits are reduced to their upper 8"
+    assert warning == "dcacodec: warning: samples of 16 bits are rounded to 8"
     assert summary.startswith("stdin -> ")
 
 

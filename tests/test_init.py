@@ -106,7 +106,7 @@ def test_a_file_of_unknown_weights_is_reported(
 
 def test_warnings_about_pictures(codec: Codec, tmp_path: Path) -> None:
     Image.fromarray(np.full((4, 4), 30000, np.uint16)).save(tmp_path / "deep.png")
-    with pytest.warns(match="reduced to their upper 8"):
+    with pytest.warns(match="rounded to 8"):
         encode_file(tmp_path / "deep.png", tmp_path / "deep.dca", codec=codec)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -140,6 +140,7 @@ def test_targets_are_positive_and_finite(number: float) -> None:
 # ------------------------------------------------------------------------------------------------ with the real codec
 
 
+NOISE = np.random.default_rng(1).bytes(500)
 PICTURE = Picture(photo(60, 90), alpha=photo(60, 90, 1)[..., 0].copy(), icc=b"a profile" * 9, exif=b"II*\0" * 20)
 
 
@@ -238,18 +239,23 @@ def test_strip_leaves_out_metadata_and_keeps_alpha(source: bytes, tmp_path: Path
     def metadata() -> list[str]:
         return [chunk.tag for chunk in parse(path.read_bytes()).chunks if chunk.tag != "FULL"]
 
-    assert call("--strip", "-", str(path), stdin=source).exit_code == 0
+    assert call("--strip", "all", "-", str(path), stdin=source).exit_code == 0
     assert metadata() == ["ALPH"]
     picture = read_picture(io.BytesIO(source))
     assert path.read_bytes() == default_codec().encode(picture.stripped())
     assert call("-", str(path), stdin=source).exit_code == 0
-    assert metadata() == ["ALPH", "icCP", "exIF"]
+    assert metadata() == ["ALPH", "icCZ", "exIF"]
+    for kinds, left in (("exif,xmp", ["ALPH", "icCZ"]), ("icc", ["ALPH", "exIF"]), ("icc,all", ["ALPH"])):
+        assert call("--strip", kinds, "-", str(path), stdin=source).exit_code == 0
+        assert metadata() == left
+    result = call("--strip", "gps", "-", str(path), stdin=source)
+    assert (result.exit_code, "gps" in result.stderr.splitlines()[-1]) == (2, True)
 
 
 def test_what_travels_along_counts(source: bytes, tmp_path: Path) -> None:
     """The same limit leaves less for the picture where there is more beside it."""
     qualities = []
-    for strip in ([], ["--strip"]):
+    for strip in ([], ["--strip", "all"]):
         path = tmp_path / "photo.dca"
         assert call(*strip, "--target-size", "3900", "-", str(path), stdin=source).exit_code == 0
         assert len(path.read_bytes()) <= 3900
@@ -271,11 +277,11 @@ def test_scripts_see_whether_a_target_is_kept_to(
 
 
 def test_metadata_that_leave_no_room_are_reported(codec: Codec) -> None:
-    target, picture = MaxBytes(900), replace(PICTURE, icc=bytes(500), exif=b"II" + bytes(300), xmp=bytes(40))
+    target, picture = MaxBytes(900), replace(PICTURE, icc=NOISE[:500], exif=b"II" + NOISE[:300], xmp=NOISE[:40])
     result = encode_to(codec, picture, target)
     assert outcome(target, result, picture).endswith(
         "; no quality that was tried gives a file as small: 842 bytes are ICC profile, EXIF and XMP data "
-        "(--strip leaves them out)"
+        "(--strip all leaves them out)"
     )
 
 

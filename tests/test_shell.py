@@ -199,7 +199,7 @@ def wide(tmp_path: Path) -> Path:
 
 def test_quiet_and_verbose_before_and_after_the_command(wide: Path, tmp_path: Path) -> None:
     coded, back = tmp_path / "out.dca", tmp_path / "back.png"
-    warning = "dcacodec: warning: samples of 16 bits are reduced to their upper 8"
+    warning = "dcacodec: warning: samples of 16 bits are rounded to 8"
     introduction = rf"weights {zoo.by_preset('small').path.name}, device cpu, entropy coder (torchac|python)"
     summaries = {"encode": r".* -> .*out\.dca \d+ bytes .*", "decode": r".* -> .*back\.png 32x24 pixels .*"}
     for command, *files in (("encode", wide, coded), ("decode", coded, back)):

@@ -33,6 +33,7 @@ from dcacodec.cli.console import (
     print_warning,
 )
 from dcacodec.cli.options import (
+    ALLOW_HDR,
     DEVICE,
     EFFORT,
     MAX_PIXELS,
@@ -66,6 +67,7 @@ _ENCODING_ONLY: Final = (
     "tune",
     "preset",
     "strip",
+    "allow_hdr",
     "keep_suffix",
 )
 NO_SPACE: Final = "stopped: no space left on the device; run the same command again to resume"
@@ -119,6 +121,7 @@ Exit codes:
 @TUNE
 @PRESET
 @STRIP
+@ALLOW_HDR
 @click.option(
     "--keep-suffix",
     is_flag=True,
@@ -129,7 +132,7 @@ Exit codes:
     "format_name",
     metavar="NAME",
     shell_complete=one_of(written_formats),
-    help="With --decode: png, tiff, webp (lossless), ppm, pgm or bmp.  [default: png]",
+    help="With --decode: png, tiff, webp (lossless), ppm, pgm, bmp, or the lossy jpeg and avif.  [default: png]",
 )
 @click.option(
     "-j",
@@ -168,7 +171,8 @@ def batch(
     target_ssimulacra2: float | None,
     tune: Tuning | None,
     preset: str,
-    strip: bool,
+    strip: tuple[str, ...],
+    allow_hdr: bool,
     keep_suffix: bool,
     format_name: str | None,
     jobs: int | None,
@@ -240,7 +244,7 @@ def batch(
         make: MakeWorker = (
             Decoding(chosen, resolved, limit)
             if decoding
-            else Encoding(quality, effort, tune, preset, resolved, limit, strip, aim)
+            else Encoding(quality, effort, tune, preset, resolved, limit, strip, aim, allow_hdr)
         )
         if address is not None:
             from dcacodec.batch.cluster import run_on_ray
@@ -296,6 +300,12 @@ def _report_plan(plan: Plan) -> None:
         print_warning("1 file is ignored: its suffix is not that of a picture format")
     elif plan.left_out:
         print_warning(f"{len(plan.left_out)} files are ignored: their suffixes are not those of picture formats")
+    from dcacodec.images.optional import EXTRA, unread_formats
+
+    unread, formats = unread_formats(plan.left_out)
+    if unread:
+        files = "1 of them is a picture" if unread == 1 else f"{unread} of them are pictures"
+        print_warning(f"{files} ({', '.join(formats)}) that can be read after {EXTRA}")
     if is_verbose():
         for path in plan.left_out:
             print_line(f"{path} ignored")
