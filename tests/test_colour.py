@@ -143,6 +143,16 @@ def test_hdr_is_refused_unless_it_is_asked_for(transfer: int, name: str) -> None
     picture = read_picture(png(cicp(9, transfer, 0, 1)), allow_hdr=True)
     assert picture.icc is not None and b"cicp\0\0\0\0" + bytes((9, transfer, 0, 1)) in picture.icc
     ImageCms.ImageCmsProfile(io.BytesIO(picture.icc))
+    again = io.BytesIO()
+    Image.fromarray(PIXELS).save(again, "JPEG", icc_profile=picture.icc)
+    with pytest.raises(ImageError) as caught:
+        read_picture(again)
+    assert name in one_line(caught)
+    assert read_picture(again, allow_hdr=True).icc == picture.icc
+    for damaged in (picture.icc[:140], picture.icc[:128] + b"\xff" * 60):
+        again = io.BytesIO()
+        Image.fromarray(PIXELS).save(again, "JPEG", icc_profile=damaged)
+        assert read_picture(again).icc == damaged
 
 
 @pytest.mark.parametrize("values", [(3, 13, 0, 1), (1, 12, 0, 1), (1, 13, 1, 1), (1, 13, 0, 0), (200, 255, 0, 1)])

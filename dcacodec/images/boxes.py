@@ -1,4 +1,7 @@
-"""The properties of the main picture of an AVIF or HEIC file (ISO/IEC 23008-12), which Pillow's readers do not show."""
+"""The boxes of a file (ISO base media), and the properties of the main picture of an AVIF or HEIC file in them.
+
+ISO/IEC 14496-12 and 23008-12. Pillow's readers do not show these properties.
+"""
 
 from __future__ import annotations
 
@@ -43,11 +46,11 @@ def main_picture(head: bytes) -> MainPicture:
 
 def _properties(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Names and contents of the property boxes of the main picture."""
-    meta = dict(_boxes(dict(_boxes(data))[b"meta"][_FULL_BOX:]))
+    meta = dict(boxes(dict(boxes(data))[b"meta"][_FULL_BOX:]))
     short = meta[b"pitm"][0] == 0
     (main,) = struct.unpack_from(">H" if short else ">I", meta[b"pitm"], _FULL_BOX)
-    described = list(_boxes(meta[b"iprp"]))
-    container = list(_boxes(next(content for name, content in described if name == b"ipco")))
+    described = list(boxes(meta[b"iprp"]))
+    container = list(boxes(next(content for name, content in described if name == b"ipco")))
     for name, content in described:
         if name == b"ipma":
             for index in _associated(content, main):
@@ -73,7 +76,7 @@ def _associated(content: bytes, main: int) -> Iterator[int]:
                 yield index & (0x7FFF if wide else 0x7F)
 
 
-def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+def boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Names and contents of the boxes that follow one another. The last one may be cut off."""
     position = 0
     while position + 8 <= len(data):

@@ -56,6 +56,10 @@ _SRGB_CODES: Final = (1, 13)
 _SRGB_GAMMA: Final = 0.45455
 """What PNG files of sRGB have in `gAMA`, for programs that do not know sRGB."""
 _TABLE_SIZE: Final = 1024
+_TAG: Final = struct.Struct(">4sII")
+"""Name, offset and size of a tag of an ICC profile."""
+_TAGS_AT: Final = 132
+_MAX_TAGS: Final = 100
 _D50: Final = (0.9642, 1.0, 0.8249)
 _BRADFORD: Final = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 
@@ -87,16 +91,32 @@ def cicp_space(primaries: int, transfer: int, allow_hdr: bool = False) -> Colour
     )
     if codes == _SRGB_CODES:
         return None
-    if codes[1] in _HDR and not allow_hdr:
-        raise ImageError(
-            f"the picture is HDR ({_HDR[codes[1]]}), for which 8 bits are too few; --allow-hdr encodes it nevertheless"
-        )
+    _check_transfer(codes[1], allow_hdr)
     if codes[0] not in _PRIMARIES:
         raise ImageError(f"colour primaries {primaries} of ITU-T H.273 are not supported")
     if codes[1] not in _TRANSFERS and codes[1] not in _HDR:
         raise ImageError(f"transfer characteristics {transfer} of ITU-T H.273 are not supported")
     curve = _hdr_curve(codes[1]) if codes[1] in _HDR else _TRANSFERS[codes[1]]
     return ColourSpace(_PRIMARIES[codes[0]], curve, (codes[0], codes[1]))
+
+
+def check_profile(icc: bytes, allow_hdr: bool) -> None:
+    """Refuse an ICC profile that is HDR by its tag `cicp`, unless `allow_hdr` is set. Damaged profiles pass.
+
+    Raises:
+        ImageError: it is.
+    """
+    for index in range(min(int.from_bytes(icc[128:132], "big"), _MAX_TAGS)):
+        name, offset, size = _TAG.unpack_from(icc.ljust(_TAGS_AT + _TAG.size * _MAX_TAGS), _TAGS_AT + _TAG.size * index)
+        if name == b"cicp" and size == 12 and len(icc) >= offset + size:
+            _check_transfer(icc[offset + 9], allow_hdr)
+
+
+def _check_transfer(transfer: int, allow_hdr: bool) -> None:
+    if transfer in _HDR and not allow_hdr:
+        raise ImageError(
+            f"the picture is HDR ({_HDR[transfer]}), for which 8 bits are too few; --allow-hdr encodes it nevertheless"
+        )
 
 
 def gamma_space(gamma: float | None, chromaticities: Chromaticities | None) -> ColourSpace | None:
@@ -205,7 +225,7 @@ def _profile(space: bytes, tags: Mapping[bytes, bytes]) -> bytes:
         if data not in places:
             places[data] = start + len(body)
             body += data + bytes(-len(data) % 4)
-    table = b"".join(struct.pack(">4sII", name, places[data], len(data)) for name, data in tags.items())
+    table = b"".join(_TAG.pack(name, places[data], len(data)) for name, data in tags.items())
     size = start + len(body)
     head = struct.pack(">I4xI4s4s4s6H4s", size, 0x04400000, b"mntr", space, b"XYZ ", 2026, 1, 1, 0, 0, 0, b"acsp")
     head += bytes(28) + _fixed(_D50)

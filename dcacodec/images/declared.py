@@ -9,8 +9,8 @@ from typing import BinaryIO, Final
 from PIL import Image
 
 from dcacodec.errors import ImageError
-from dcacodec.images.boxes import main_picture
-from dcacodec.images.colour import ColourSpace, cicp_space, gamma_space
+from dcacodec.images.boxes import boxes, main_picture
+from dcacodec.images.colour import ColourSpace, check_profile, cicp_space, gamma_space
 from dcacodec.images.picture import warn_of_change
 
 _BMP_HEADER: Final = 14
@@ -21,6 +21,10 @@ _BMP_COLOURS_AT: Final = _BMP_HEADER + 56
 _BMP_PROFILE_AT: Final = _BMP_HEADER + 112
 _BMP_V4: Final = 108
 _BMP_V5: Final = 124
+# Kinds of colour boxes in JPEG 2000 files: a code (sRGB, gray, sYCC), two kinds of ICC profiles.
+_JP2_CODE: Final = 1
+_JP2_SRGB: Final = (16, 17, 18)
+_JP2_PROFILES: Final = (2, 3)
 _D65: Final = (0.3127, 0.329)
 _TRANSFER_FUNCTION, _WHITE_POINT, _CHROMATICITIES = 301, 318, 319
 
@@ -46,9 +50,12 @@ def declared_space(
     """
     if image.format in ("AVIF", "HEIF"):
         codes = main_picture(head).codes
-        return None if codes is None or image.info.get("icc_profile") else cicp_space(*codes, allow_hdr)
+        if codes is not None and not image.info.get("icc_profile"):
+            return cicp_space(*codes, allow_hdr)
     if image.format == "PNG" and cicp is not None:
         return _png_code_points(image, cicp, allow_hdr)
+    if image.format == "JPEG2000":
+        _declared_by_jpeg_2000(image, head)
     if image.format == "BMP":
         _declared_by_bmp(image, file, head)
     if image.format == "TIFF" and not image.info.get("icc_profile"):
@@ -57,6 +64,7 @@ def declared_space(
             warn_of_change("the transfer function of the TIFF is left out: its curve is taken for that of sRGB")
         if _CHROMATICITIES in tags:
             image.info["chromaticity"] = (*tags.get(_WHITE_POINT, _D65), *tags[_CHROMATICITIES])
+    check_profile(image.info.get("icc_profile") or b"", allow_hdr)
     return space_in(image)
 
 
@@ -88,6 +96,18 @@ def _png_code_points(image: Image.Image, cicp: bytes, allow_hdr: bool) -> Colour
     if space is not None:
         image.info.pop("icc_profile", None)
     return space
+
+
+def _declared_by_jpeg_2000(image: Image.Image, head: bytes) -> None:
+    """Put the ICC profile in the header boxes of a JPEG 2000 file, which Pillow ignores, into `info`."""
+    header = next((content for name, content in boxes(head) if name == b"jp2h"), b"")
+    for name, content in boxes(header):
+        if name == b"colr" and len(content) > 7:
+            if content[0] in _JP2_PROFILES:
+                image.info["icc_profile"] = content[3:]
+            elif content[0] != _JP2_CODE or int.from_bytes(content[3:7], "big") not in _JP2_SRGB:
+                warn_of_change("the colour space of the JPEG 2000 file is taken for sRGB")
+            return
 
 
 def _declared_by_bmp(image: Image.Image, file: BinaryIO, head: bytes) -> None:

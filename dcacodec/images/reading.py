@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from PIL import Image, UnidentifiedImageError
 
@@ -16,6 +16,7 @@ from dcacodec.files.bounded import read_bounded
 from dcacodec.format.container import DEFAULT_MAX_PIXELS
 from dcacodec.images.declared import declared_space
 from dcacodec.images.formats import READABLE
+from dcacodec.images.jxl import jxl_header
 from dcacodec.images.metadata import normalise_xmp, turn_upright
 from dcacodec.images.optional import optional_format
 from dcacodec.images.picture import Picture, warn_of_change
@@ -31,6 +32,9 @@ from dcacodec.images.tiff import (
     is_misread,
     read_with_tifffile,
 )
+
+_ROUNDED: Final = ("AVIF", "HEIF")
+"""Formats whose libraries round samples of more bits to 8."""
 
 
 def read_picture(
@@ -103,7 +107,7 @@ def _read(file: BinaryIO, limits: _Limits) -> Picture:
             if (tags := first_directory(file)) is not None:
                 other = read_with_tifffile(file, tags, limits.max_pixels)
                 return _finished(other, source, limits, depth_of(tags), True)
-            opened = _opened_with_plugin(source)
+            opened = _opened_with_plugin(source, limits)
         with opened as image:
             limits.check(*image.size)
             return _unpack(image, source, limits)
@@ -115,12 +119,14 @@ def _read(file: BinaryIO, limits: _Limits) -> Picture:
         raise ImageError(f"the picture is damaged or of an unknown kind: {one_line(error)}") from error
 
 
-def _opened_with_plugin(source: _File) -> Image.Image:
+def _opened_with_plugin(source: _File, limits: _Limits) -> Image.Image:
     """A file of a format that Pillow alone does not know, or that is not tried by itself."""
     formats: Sequence[str] = READABLE
     if (optional := optional_format(source.head)) is not None:
         optional.require()
         formats = [optional.pillow]
+        if optional.pillow == "JXL" and (header := jxl_header(source.head)) is not None:
+            limits.check(*header[:2])  # its plugin decodes when it opens
         source.file.seek(0)
         with suppress(UnidentifiedImageError):
             return Image.open(source.file, formats=formats)
@@ -137,7 +143,7 @@ def _unpack(image: Image.Image, source: _File, limits: _Limits) -> Picture:
             return _finished(other, source, limits, bits, True)
         decode_planes_with_libtiff(image)
     normalise_xmp(image)
-    rounded = load_rounded(image, source.file)
+    rounded = load_rounded(image, source.file) or image.format in _ROUNDED
     return _finished(image, source, limits, bits, rounded)
 
 

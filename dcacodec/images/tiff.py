@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
 
 from dcacodec.errors import ImageError, TooLargeError
+from dcacodec.images.exif_bytes import short_entry, with_tags
 from dcacodec.images.metadata import EXIF_PREFIX, XMP_TAG, descriptive_exif
 from dcacodec.images.optional import EXTRA
+from dcacodec.images.picture import warn_of_change
 
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _SEPARATE: Final = 2
@@ -19,6 +21,8 @@ _SEPARATE: Final = 2
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
 _PREMULTIPLIED, _STRAIGHT = 1, 2
 _LARGEST_DEPTH: Final = 32
+_MOST_BANDS: Final = 6
+"""As in Pillow. It bounds the memory that a file takes."""
 _ICC_TAG: Final = 34675
 
 Tags = TiffImagePlugin.ImageFileDirectory_v2
@@ -90,7 +94,7 @@ def decode_planes_with_libtiff(image: Image.Image) -> None:
         return
     image.use_load_libtiff = True  # type: ignore[attr-defined]
     raw_mode = image.mode if bits == 8 else f"{image.mode};16N"
-    area = (0, 0, *image._tile_size)  # type: ignore[attr-defined]
+    area = (0, 0, tags[TiffImagePlugin.IMAGEWIDTH], tags[TiffImagePlugin.IMAGELENGTH])
     image.tile = [ImageFile._Tile("libtiff", area, 0, (raw_mode, False, tags.offset))]  # type: ignore[attr-defined]
 
 
@@ -136,6 +140,7 @@ def read_with_tifffile(file: BinaryIO, tags: Tags, max_pixels: int | None) -> Im
         set(tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,))) != {_UNSIGNED}
         or len(bits) != 1
         or max(bits) > _LARGEST_DEPTH
+        or tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1) > _MOST_BANDS
         or photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB)
     ):
         raise ImageError(f"{kind} is not supported")
@@ -174,15 +179,9 @@ def _image(
             shown = np.minimum(_rounded(shown.astype(np.uint32) * 255, np.maximum(alpha, 1)), 255).astype(np.uint8)
         shown = np.concatenate((shown, alpha), -1)
     image = Image.fromarray(np.ascontiguousarray(shown[..., 0] if shown.shape[-1] == 1 else shown))
-    file.seek(0)
-    exif = Image.Exif()
-    exif.load(EXIF_PREFIX + file.read())
-    kept = descriptive_exif(exif)
+    kept = descriptive_exif(_exif(file))
     if ExifTags.Base.Orientation in tags:
-        turned = Image.Exif()
-        turned.load(EXIF_PREFIX + (kept or _EMPTY_EXIF))
-        turned[ExifTags.Base.Orientation] = tags[ExifTags.Base.Orientation]
-        kept = turned.tobytes().removeprefix(EXIF_PREFIX)
+        kept = with_tags(kept, {ExifTags.Base.Orientation: short_entry(tags[ExifTags.Base.Orientation])})
     found: dict[str, Any] = {
         "exif": kept and EXIF_PREFIX + kept,
         "xmp": tags.get(XMP_TAG),
@@ -192,7 +191,17 @@ def _image(
     return image
 
 
-_EMPTY_EXIF: Final = b"II*\0\x08\0\0\0\0\0\0\0\0\0"
+def _exif(file: BinaryIO) -> Image.Exif:
+    """The tags of a TIFF as EXIF data, which have the same form."""
+    exif = Image.Exif()
+    file.seek(0)
+    try:
+        exif.load(EXIF_PREFIX + file.read())
+    except MemoryError:
+        raise
+    except Exception:  # as in `turn_upright`
+        warn_of_change("the EXIF data are damaged and left out")
+    return exif
 
 
 def _to_8_bits(samples: NDArray[Any], bits: int) -> NDArray[np.uint8]:
