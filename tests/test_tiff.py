@@ -18,6 +18,7 @@ from dcacodec.errors import ImageError, TooLargeError
 from dcacodec.images.picture import Picture
 from dcacodec.images.pillow import from_pillow
 from dcacodec.images.reading import read_picture
+from dcacodec.images.silence import silent_libraries
 
 tifffile = pytest.importorskip("tifffile")
 
@@ -175,6 +176,15 @@ def test_an_uncompressed_tiff_to_be_turned(opened: Callable[[Path], Any], orient
     picture = from_pillow(source) if isinstance(source, Image.Image) else read_picture(source)
     turns = {1: 0, 3: 2, 6: 3, 8: 1}
     assert np.array_equal(picture.pixels, np.rot90(COLOUR8, turns[orientation]))
+
+
+def test_what_libraries_log_about_a_tiff_is_not_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    """Pillow logs that there are too many bands."""
+    file = tiff(np.zeros((20, 30, 10), np.uint8), photometric="minisblack", planarconfig="contig")
+    with silent_libraries(), pytest.raises(ImageError) as caught:
+        read_picture(file)
+    assert "10 bands of 8-bit samples" in one_line(caught)
+    assert capfd.readouterr().err == ""
 
 
 def test_pillows_image_of_such_a_tiff(tmp_path: Path) -> None:

@@ -88,7 +88,8 @@ def _is_turned(image: Image.Image, original: Image.Image) -> bool:
     """Whether the orientation exchanges width and height. Pillow has turned loaded TIFF images already."""
     if original.format == "TIFF":
         tags = original.tag_v2  # type: ignore[attr-defined]
-        return (tags.get(ExifTags.Base.ImageWidth), tags.get(ExifTags.Base.ImageLength)) != original.size
+        sides = tags.get(ExifTags.Base.ImageWidth), tags.get(ExifTags.Base.ImageLength)
+        return sides == original.size[::-1] != original.size
     return image.getexif().get(ExifTags.Base.Orientation) in _QUARTER_TURNS
 
 

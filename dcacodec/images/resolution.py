@@ -17,6 +17,8 @@ _METRE_IN_PNG: Final = 0.0254
 """Metres per inch, as Pillow computes with for PNG files."""
 _INCHES_IN_BMP: Final = 39.3701
 """Inches per metre, as Pillow computes with for BMP files."""
+_JPEG: Final = ("JPEG", "MPO")
+"""A JPEG file of one picture, and of several."""
 _DEFAULTS: Final = ((72, 72, _INCH), (3780, 3780, _CENTIMETRE))
 """What EXIF data without a resolution mean, and the 96 dpi of BMP files that say nothing: these are not stored."""
 
@@ -37,7 +39,7 @@ def resolution_tags(info: Mapping[str, object], format: str | None, turned: bool
         return {}
     if turned:
         across, down = down, across
-    parts = 100 if unit == _CENTIMETRE and format != "JPEG" else 1  # others count pixels per metre
+    parts = 100 if unit == _CENTIMETRE and format not in _JPEG else 1  # others count pixels per metre
     return {
         ExifTags.Base.XResolution: ratio_entry(across, parts),
         ExifTags.Base.YResolution: ratio_entry(down, parts),
@@ -48,7 +50,7 @@ def resolution_tags(info: Mapping[str, object], format: str | None, turned: bool
 def _stored(info: Mapping[str, object], format: str | None) -> tuple[int, int, int] | None:
     """Pixels across and down as the file counts them, and the unit."""
     dpi, unit = info.get("dpi"), _CENTIMETRE
-    if format == "JPEG":
+    if format in _JPEG:
         dpi, unit = info.get("jfif_density"), {1: _INCH, 2: _CENTIMETRE}.get(info.get("jfif_unit"), _NO_UNIT)  # type: ignore[call-overload]
         factor = 1.0
     elif format == "PNG":

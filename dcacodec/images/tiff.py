@@ -6,6 +6,7 @@ import struct
 from typing import Any, BinaryIO, Final
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
 
@@ -21,6 +22,8 @@ _SEPARATE: Final = 2
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
 _PREMULTIPLIED, _STRAIGHT = 1, 2
 _LARGEST_DEPTH: Final = 32
+_LIBTIFF: Final = (False,) if int(PIL.__version__.split(".")[0]) >= 13 else ("raw", False)
+"""What Pillow's decoder takes between raw mode and offset: until version 12 the compression, and no file."""
 _MOST_BANDS: Final = 6
 """As in Pillow. It bounds the memory that a file takes."""
 _ICC_TAG: Final = 34675
@@ -95,7 +98,7 @@ def decode_planes_with_libtiff(image: Image.Image) -> None:
     image.use_load_libtiff = True  # type: ignore[attr-defined]
     raw_mode = image.mode if bits == 8 else f"{image.mode};16N"
     area = (0, 0, tags[TiffImagePlugin.IMAGEWIDTH], tags[TiffImagePlugin.IMAGELENGTH])
-    image.tile = [ImageFile._Tile("libtiff", area, 0, (raw_mode, False, tags.offset))]  # type: ignore[attr-defined]
+    image.tile = [ImageFile._Tile("libtiff", area, 0, (raw_mode, *_LIBTIFF, tags.offset))]  # type: ignore[attr-defined]
 
 
 def load_without_mapping(image: Image.Image) -> None:
