@@ -170,10 +170,23 @@ def test_an_invalid_description_is_told(chunk: tuple[bytes, bytes]) -> None:
     assert np.array_equal(picture.pixels, PIXELS)
 
 
-def test_pillows_image_of_such_a_png() -> None:
-    file = png(gamma(100000))
-    with Image.open(file) as image:
-        assert from_pillow(image).icc == read_silently(file).icc is not None
+def test_pillows_image_of_such_a_file() -> None:
+    """Before it is loaded, since Pillow does not keep all of it."""
+    own = ImageCms.ImageCmsProfile(SRGB).tobytes()
+    for file in (png(gamma(100000)), png(cicp(12, 13, 0, 1)), avif_with(12, 13), bmp(b"MBED", icc=own)):
+        expected = read_silently(file)
+        with Image.open(file) as image:
+            before = dict(image.info)
+            picture = from_pillow(image)
+            assert picture.icc == expected.icc is not None
+            assert np.array_equal(picture.pixels, expected.pixels)
+            assert before.items() <= image.info.items() and "icc_profile" not in image.info
+    for file in (png(cicp(9, 16, 0, 1)), avif_with(9, 18)):
+        with Image.open(file) as image, pytest.raises(ImageError):
+            from_pillow(image)
+    with Image.open(png(gamma(100000))) as image:
+        image.load()
+        assert from_pillow(image).icc == read_silently(png(gamma(100000))).icc
 
 
 @pytest.mark.parametrize(

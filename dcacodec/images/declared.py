@@ -12,7 +12,10 @@ from dcacodec.errors import ImageError
 from dcacodec.images.boxes import boxes, main_picture
 from dcacodec.images.colour import ColourSpace, check_profile, cicp_space, gamma_space
 from dcacodec.images.picture import warn_of_change
+from dcacodec.images.png import HEAD_BYTES, check_png_samples
 
+_SILENT_FORMATS: Final = ("PNG", "AVIF", "HEIF", "BMP", "TIFF", "JPEG2000")
+"""Formats whose readers do not show all that a file says about its colours."""
 _BMP_HEADER: Final = 14
 """Where the second header of a BMP starts."""
 # The kind of colour space, nine coordinates of red, green and blue (2.30), and three exponents (16.16).
@@ -66,6 +69,28 @@ def declared_space(
             image.info["chromaticity"] = (*tags.get(_WHITE_POINT, _D65), *tags[_CHROMATICITIES])
     check_profile(image.info.get("icc_profile") or b"", allow_hdr)
     return space_in(image)
+
+
+def declared_by_opened(image: Image.Image) -> tuple[ColourSpace | None, bytes | None]:
+    """The colour space and the ICC profile of an image: those in its file if it is not loaded yet, or in its `info`.
+
+    Raises, warns:
+        As `declared_space`, without HDR.
+    """
+    file, info = getattr(image, "fp", None), image.info
+    if file is None or not getattr(image, "tile", None) or image.format not in _SILENT_FORMATS:
+        check_profile(info.get("icc_profile") or b"", allow_hdr=False)
+        return space_in(image), info.get("icc_profile")
+    place = file.tell()
+    try:
+        file.seek(0)
+        head = file.read(HEAD_BYTES)
+        cicp = check_png_samples(file) if image.format == "PNG" else None
+        image.info = dict(info)
+        return declared_space(image, file, head, cicp, allow_hdr=False), image.info.get("icc_profile")
+    finally:
+        image.info = info
+        file.seek(place)
 
 
 def space_in(image: Image.Image) -> ColourSpace | None:

@@ -13,7 +13,7 @@ from PIL import Image, ImageCms
 from dcacodec.errors import DcaError, ImageError
 from dcacodec.images.boxes import main_picture
 from dcacodec.images.colour import ColourSpace, icc_profile
-from dcacodec.images.declared import space_in
+from dcacodec.images.declared import declared_by_opened
 from dcacodec.images.jxl import jxl_header
 from dcacodec.images.metadata import info_of, normalise_xmp, turn_upright, xmp_of
 from dcacodec.images.picture import Picture, Plane, warn_of_change
@@ -163,7 +163,8 @@ def from_pillow(image: Image.Image, exif: bytes | None = None) -> Picture:
     Args:
         image: of a mode with samples of 8 bits or fewer, or 16 bits of gray, which are rounded to 8. If
             there are several frames, the current one is used. ICC profile and EXIF data are those in its `info`,
-            and so is what a PNG says about its colours (but for the chunk `cICP`, which Pillow ignores).
+            and so is what a PNG says about its colours. What else the file says about them is known as long as it is
+            open, that is, until the image is loaded.
         exif: EXIF data to use instead of the image's own.
 
     Raises:
@@ -176,12 +177,16 @@ def from_pillow(image: Image.Image, exif: bytes | None = None) -> Picture:
         raise ImageError(f"a picture has at least one pixel, not {image.width}x{image.height}")
     try:
         bits = _bits_in_memory(image)
+        space, icc = declared_by_opened(image)
         if image.format == "TIFF" and getattr(image, "tile", None):  # not loaded yet
             if is_misread(image):
                 raise ImageError(f"{kind_of(image.tag_v2)} is not read correctly by Pillow")  # type: ignore[attr-defined]
             decode_planes_with_libtiff(image)
             load_without_mapping(image)
         upright = image.copy()
+        upright.info.pop("icc_profile", None)
+        if icc is not None:
+            upright.info["icc_profile"] = icc
         if exif is not None:
             upright.info["exif"] = exif
         normalise_xmp(upright)
@@ -189,7 +194,7 @@ def from_pillow(image: Image.Image, exif: bytes | None = None) -> Picture:
         raise
     except Exception as error:  # as in _read
         raise ImageError(f"the picture is damaged or of an unknown kind: {one_line(error)}") from error
-    return to_picture(upright, image, bits, turn_upright(upright, image), space_in(upright))
+    return to_picture(upright, image, bits, turn_upright(upright, image), space)
 
 
 def _bits_in_memory(image: Image.Image) -> int:
