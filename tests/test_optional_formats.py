@@ -126,6 +126,19 @@ def test_jpeg_xl() -> None:
             read_picture(file, max_pixels=48 * 80 - 1)
 
 
+def test_the_orientation_in_exif_data_of_a_jpeg_xl_does_not_count() -> None:
+    """ISO/IEC 18181-2: that of the codestream does, and the decoder applies it."""
+    pytest.importorskip("pillow_jxl")
+    exif = Image.Exif()
+    exif[274], exif[271] = 6, "Maker"
+    picture = read_silently(saved(PIXELS, "JXL", lossless=True, exif=exif.tobytes()))
+    assert np.array_equal(picture.pixels, PIXELS)
+    assert picture.exif is not None
+    kept = Image.Exif()
+    kept.load(b"Exif\0\0" + picture.exif)
+    assert (kept[271], kept[274]) == ("Maker", 1)
+
+
 @pytest.mark.parametrize("side", [1, 8, 48, 256, 257, 600, 5000])
 def test_the_header_of_a_jpeg_xl(side: int) -> None:
     pytest.importorskip("pillow_jxl")

@@ -106,8 +106,8 @@ def check_profile(icc: bytes, allow_hdr: bool) -> None:
     Raises:
         ImageError: it is.
     """
-    for index in range(min(int.from_bytes(icc[128:132], "big"), _MAX_TAGS)):
-        name, offset, size = _TAG.unpack_from(icc.ljust(_TAGS_AT + _TAG.size * _MAX_TAGS), _TAGS_AT + _TAG.size * index)
+    count = min(int.from_bytes(icc[128:132], "big"), max(0, len(icc) - _TAGS_AT) // _TAG.size, _MAX_TAGS)
+    for name, offset, size in _TAG.iter_unpack(icc[_TAGS_AT : _TAGS_AT + _TAG.size * count]):
         if name == b"cicp" and size == 12 and len(icc) >= offset + size:
             _check_transfer(icc[offset + 9], allow_hdr)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import struct
+from contextlib import suppress
 from typing import Any, Final
 
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin
@@ -90,7 +92,20 @@ def _is_turned(image: Image.Image, original: Image.Image) -> bool:
         tags = original.tag_v2  # type: ignore[attr-defined]
         sides = tags.get(ExifTags.Base.ImageWidth), tags.get(ExifTags.Base.ImageLength)
         return sides == original.size[::-1] != original.size
+    if original.info.get("original_orientation") in _QUARTER_TURNS:  # the reader of HEIC files has turned it
+        return True
     return image.getexif().get(ExifTags.Base.Orientation) in _QUARTER_TURNS
+
+
+def ignore_orientation(image: Image.Image) -> None:
+    """Set the orientation in the EXIF data of a loaded JPEG XL image to 1.
+
+    What counts there is the orientation in the codestream, which the decoder has applied.
+    """
+    exif = image.info.get("exif")
+    if exif and not getattr(image, "jpeg", False):  # but for a JPEG inside, which Pillow reads as such
+        with suppress(KeyError, struct.error):  # damaged data are dealt with later
+            image.info["exif"] = EXIF_PREFIX + upright_exif(exif.removeprefix(EXIF_PREFIX), turned=False)
 
 
 def _text_tags(image: Image.Image) -> dict[int, Entry]:
