@@ -178,6 +178,15 @@ def test_an_uncompressed_tiff_to_be_turned(opened: Callable[[Path], Any], orient
     assert np.array_equal(picture.pixels, np.rot90(COLOUR8, turns[orientation]))
 
 
+def test_an_unknown_compression_is_not_damage(with_tifffile: bool) -> None:
+    data = tiff(COLOUR8, photometric="rgb", byteorder="<").getvalue()
+    entry = data.index(b"\x03\x01\x03\0\1\0\0\0\1\0")
+    with pytest.raises(ImageError) as caught:
+        read(io.BytesIO(data[: entry + 8] + (34712).to_bytes(2, "little") + data[entry + 10 :]))
+    assert "3 bands of 8-bit samples" in one_line(caught)
+    assert with_tifffile or "dcacodec[formats]" in one_line(caught)
+
+
 def test_what_libraries_log_about_a_tiff_is_not_printed(capfd: pytest.CaptureFixture[str]) -> None:
     """Pillow logs that there are too many bands."""
     file = tiff(np.zeros((20, 30, 10), np.uint8), photometric="minisblack", planarconfig="contig")

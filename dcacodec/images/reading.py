@@ -103,7 +103,7 @@ def _read(file: BinaryIO, limits: _Limits) -> Picture:
         source = _File(file, head, check_png_samples(file) if head.startswith(PNG_SIGNATURE) else None)
         try:
             opened = Image.open(file, formats=READABLE)
-        except UnidentifiedImageError:
+        except (UnidentifiedImageError, KeyError):  # the latter for a TIFF of unknown compression
             if (tags := first_directory(file)) is not None:
                 other = read_with_tifffile(file, tags, limits.max_pixels)
                 return _finished(other, source, limits, depth_of(tags), True)
