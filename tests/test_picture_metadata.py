@@ -209,7 +209,8 @@ def test_a_lossy_gray_picture_and_one_with_alpha() -> None:
 def test_a_jpeg_without_data_that_are_too_long_for_it(kind: str) -> None:
     limit = {"icc": 255 * 65519, "exif": 65527, "xmp": 65504}[kind]
     for length, count in ((limit, 1), (limit + 1, 2)):
-        picture = Picture(PIXELS, **{kind: b"II*\0\x08\0\0\0".ljust(length, b"\0")})
+        data = b"II*\0\x08\0\0\0".ljust(length, b"\0")
+        picture = Picture(PIXELS, False, None, *(data if each == kind else None for each in ("icc", "exif", "xmp")))
         buffer = io.BytesIO()
         with pytest.warns(ImageWarning) as caught:
             write_picture(picture, buffer, "jpeg")

@@ -40,7 +40,7 @@ class OptionalFormat:
     @property
     def installed(self) -> bool:
         """Whether files can be read."""
-        return features.check("jpg_2000") if self.module is None else find_spec(self.module) is not None
+        return bool(features.check("jpg_2000")) if self.module is None else find_spec(self.module) is not None
 
     def require(self) -> None:
         """Register the reader with Pillow.

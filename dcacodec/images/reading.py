@@ -101,6 +101,7 @@ def _read(file: BinaryIO, limits: _Limits) -> Picture:
     head = file.read(HEAD_BYTES)
     try:
         source = _File(file, head, check_png_samples(file) if head.startswith(PNG_SIGNATURE) else None)
+        opened: Image.Image
         try:
             opened = Image.open(file, formats=READABLE)
         except (UnidentifiedImageError, KeyError):  # the latter for a TIFF of unknown compression

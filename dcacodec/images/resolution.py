@@ -23,7 +23,7 @@ _DEFAULTS: Final = ((72, 72, _INCH), (3780, 3780, _CENTIMETRE))
 """What EXIF data without a resolution mean, and the 96 dpi of BMP files that say nothing: these are not stored."""
 
 
-def resolution_tags(info: Mapping[str, object], format: str | None, turned: bool) -> dict[int, Entry]:
+def resolution_tags(info: Mapping[str | tuple[int, int], object], format: str | None, turned: bool) -> dict[int, Entry]:
     """The EXIF tags for the resolution that Pillow found in a PNG, JPEG or BMP; none if there is none.
 
     Args:
@@ -47,7 +47,7 @@ def resolution_tags(info: Mapping[str, object], format: str | None, turned: bool
     }
 
 
-def _stored(info: Mapping[str, object], format: str | None) -> tuple[int, int, int] | None:
+def _stored(info: Mapping[str | tuple[int, int], object], format: str | None) -> tuple[int, int, int] | None:
     """Pixels across and down as the file counts them, and the unit."""
     dpi, unit = info.get("dpi"), _CENTIMETRE
     if format in _JPEG:

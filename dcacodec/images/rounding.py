@@ -15,7 +15,7 @@ _DEEP: Final = re.compile(r"(RGB|RGBA|RGBX|CMYK);16([BLN])")
 _OTHER_ORDER: Final = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
 
-def to_8_bits(samples: NDArray[np.uint16], bits: int = 16) -> NDArray[np.uint8]:
+def to_8_bits(samples: NDArray[np.integer[Any]], bits: int = 16) -> NDArray[np.uint8]:
     """Samples in 0..2^bits - 1, rounded to 0..255."""
     largest = (1 << bits) - 1
     return ((samples.astype(np.uint32) * 255 + largest // 2) // largest).astype(np.uint8)
@@ -58,7 +58,7 @@ def load_rounded(image: Image.Image, file: BinaryIO) -> bool:
 
 def _is_planar(image: Image.Image) -> bool:
     """Whether Pillow ignores the raw mode, as for TIFF files with each band in a plane of its own."""
-    return image.format == "TIFF" and image.tag_v2.get(284, 1) != 1  # type: ignore[attr-defined, no-any-return]
+    return image.format == "TIFF" and image.tag_v2.get(284, 1) != 1  # type: ignore[attr-defined]
 
 
 def _raw_mode(tile: Any) -> str:

@@ -215,7 +215,8 @@ def _to_8_bits(samples: NDArray[Any], bits: int) -> NDArray[np.uint8]:
 
 def _rounded(numerator: NDArray[Any], denominator: Any) -> NDArray[Any]:
     """The quotient of unsigned integers, rounded half up."""
-    return (numerator + denominator // 2) // denominator
+    quotient: NDArray[Any] = (numerator + denominator // 2) // denominator
+    return quotient
 
 
 def _is_planar(tags: Tags) -> bool:
