@@ -87,7 +87,7 @@ def test_failures_leave_what_was_there(codec: Codec, picture_file: Path, tmp_pat
         encode_file(tmp_path / "missing.png", tmp_path / "new.dca", codec=codec)
     encode_file(picture_file, tmp_path / "good.dca", codec=codec)
     with pytest.raises(ImageError, match="output format"):
-        decode_file(tmp_path / "good.dca", tmp_path / "back.jpg", codec=codec)
+        decode_file(tmp_path / "good.dca", tmp_path / "back.gif", codec=codec)
     assert kept.read_bytes() == b"what was there"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["good.dca", "kept.png", "photo.png"]
 
