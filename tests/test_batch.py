@@ -513,6 +513,9 @@ def test_the_summary() -> None:
         "misses": [{"source": "a\nb", "result": "quality 1: far from it"}],
         "failures": [{"source": "a\nb", "error": "bad"}],
     }
+    decoded = Report(done=2, waiting=1, bytes_in=1000, bytes_out=2500, decoding=True)
+    assert decoded.line() == "2 of 3 files decoded, 1 not yet decoded; 1.0 kB -> 2.5 kB; 0.0 s"
+    assert decoded.facts()["saved_percent"] is None
     larger = Report(done=1, bytes_in=100, bytes_out=950)
     assert larger.line() == "1 of 1 files coded; 100 B -> 950 B, 850.0 % larger; 0.0 s"
     assert Report().facts()["saved_percent"] is None
@@ -851,7 +854,7 @@ def test_a_gpu_has_one_process_if_no_number_is_asked_for(
     """A driver is there; the GPU may be one that PyTorch cannot use."""
     asked: list[tuple[str, int]] = []
 
-    def run(jobs: tuple[Job, ...], make: Encoding, processes: int, threads: int) -> Outcomes:
+    def run(jobs: tuple[Job, ...], make: Encoding, processes: int, threads: int, retried: object) -> Outcomes:
         asked.append((make.device, processes))
         return (Outcome(job, bytes_in=1, bytes_out=1) for job in jobs)
 

@@ -243,3 +243,13 @@ _serve(multiprocessing.Pipe()[1], terminated)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGTERM, b"", b"")
+
+
+def test_a_retry_is_reported(tmp_path: Path) -> None:
+    told: list[tuple[int, str]] = []
+    make = partial(kills_itself, 1, tmp_path / "marker")
+    assert dict(run(range(3), make, 1, retried=lambda job, how: told.append((job, how)))) == {0: 0, 1: 1, 2: 2}
+    assert told == [(1, "killed by signal 9")]
+    (tmp_path / "marker").unlink()
+    list(run(range(3), make, 1, attempts=1, retried=lambda job, how: told.append((job, how))))
+    assert len(told) == 1  # a job that is lost has an outcome

@@ -1453,11 +1453,33 @@ def test_the_log_and_a_quiet_run(pictures: Path, tmp_path: Path, monkeypatch: py
     assert rows == [trainer.validate(load_pictures([pictures], quiet=True)[:2], row["quality"]) for row in rows]
 
 
-def test_progress_is_shown_on_stderr(pictures: Path, tmp_path: Path) -> None:
-    result = call("train", pictures, "--run", tmp_path, "--preset", "tiny", "--crop", 64, "--steps", 1)
-    assert (result.exit_code, result.stdout) == (0, "")
-    assert "reading pictures" in result.stderr
-    assert "training" in result.stderr
+class Terminal(io.StringIO):
+    """A text stream that claims to be a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("length", [{"steps": 2}, {"minutes": 0.0001}], ids=str)
+@pytest.mark.parametrize("terminal", [False, True])
+def test_lines_and_bars_on_stderr(
+    length: dict[str, Any], terminal: bool, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bars only on a terminal; everywhere a line for each validation, and two at the end: what there is, what to do."""
+    stderr = Terminal() if terminal else io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    options = replace(QUICK, **{"steps": 0, **length}, validate_every=1000.0)
+    train([str(pictures)], tmp_path, options, [str(pictures)], validation_pictures=1)
+    bars = [text for text in re.split(r"[\r\n]", stderr.getvalue()) if "%|" in text]
+    assert bool(bars) == terminal
+    if terminal:
+        assert any(("min" if "minutes" in length else "2/2") in bar for bar in bars if bar.startswith("training"))
+        return
+    validation, reached, following = stderr.getvalue().splitlines()
+    assert validation.startswith("validation at step ")
+    assert reached.startswith(f"{tmp_path / 'checkpoint.pt'} holds ")
+    assert reached.endswith(validation.partition(": ")[2])
+    assert f"dcacodec publish {tmp_path / 'checkpoint.pt'} " in following
 
 
 @pytest.mark.parametrize(

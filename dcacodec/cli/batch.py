@@ -14,6 +14,7 @@ from click.core import ParameterSource
 
 from dcacodec.batch.plan import (
     DCA_SUFFIX,
+    Job,
     Plan,
     larger_than,
     make_plan,
@@ -163,7 +164,7 @@ def batch(
     sources: tuple[str, ...],
     folder: str,
     decoding: bool,
-    quality: int,
+    quality: float,
     effort: int,
     target_bpp: float | None,
     target_size: int | None,
@@ -192,7 +193,7 @@ def batch(
     batch, and later encodes only what is new. Files are written atomically. If two pictures would have the same
     target, such as a.png and a.jpg without --keep-suffix, the batch is refused before anything is written.
 
-    With a target option, the quality of each picture is found by a search of seven to nine encodings. If no quality
+    With a target option, the quality of each picture is found by a search of five to eight encodings. If no quality
     meets the target, the nearest file is written, with a warning. If no space is left for two files in a row, the batch
     stops.
     """
@@ -215,10 +216,16 @@ def batch(
     plan = make_plan(sources, Path(folder), suffixes, new_suffix, force, keep_suffix)
     _report_plan(plan)
     report = Report(
-        len(plan.skipped), left_out=len(plan.left_out), failures=list(plan.failures), waiting=len(plan.jobs)
+        len(plan.skipped),
+        left_out=len(plan.left_out),
+        failures=list(plan.failures),
+        waiting=len(plan.jobs),
+        decoding=decoding,
     )
     aim = wanted_target(target_bpp, target_size, target_psnr, target_ssimulacra2)
-    existing = (job.target for job in plan.skipped)
+    existing = [job.target for job in plan.skipped]
+    if not decoding:
+        report.other_weights = of_other_weights(existing, by_preset(preset, tune).digest[:8])
     if aim is not None:
         from dcacodec.codec.targets import QualityTarget, byte_limit
 
@@ -226,8 +233,6 @@ def batch(
             report.above_target = larger_than(existing, partial(byte_limit, aim))
     elif not decoding:
         report.other_quality = of_other_quality(existing, quality)
-    if existing and not decoding:
-        report.other_weights = of_other_weights(existing, by_preset(preset, tune).digest[:8])
     for count, what in (
         (report.other_weights, "made with other weights (--tune, --preset)"),
         (report.above_target, "larger than the target"),
@@ -254,7 +259,8 @@ def batch(
 
         most = _MAX_JOBS_REFINING if effort else _MAX_JOBS
         processes = min(jobs or (1 if resolved == "cuda" else min(cores(), most)), len(plan.jobs))
-        return run_in_processes(plan.jobs, make, processes, threads=max(1, cores() // max(1, processes)))
+        threads = max(1, cores() // max(1, processes))
+        return run_in_processes(plan.jobs, make, processes, threads, _report_retry)
 
     try:
         with (
@@ -311,6 +317,15 @@ def _report_plan(plan: Plan) -> None:
             print_line(f"{path} ignored")
         for job in plan.skipped:
             print_line(f"{job.source} skipped: {job.target} is up to date")
+
+
+def _report_retry(job: Job, how: str) -> None:
+    """Print, with --verbose, that a worker has died and its file is tried again."""
+    if is_verbose():
+        from tqdm import tqdm
+
+        with tqdm.external_write_mode(file=sys.stderr):
+            print_line(f"{job.source}: its worker process ended ({how}); another one tries again")
 
 
 def _lines(outcome: Outcome) -> list[str]:

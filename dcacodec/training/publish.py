@@ -55,7 +55,7 @@ def fitted_levels(weights: Weights, pictures: Sequence[NDArray[np.uint8]], quiet
     """
     table, codec = weights.y_table, Codec(weights)
     counts = FIT_STRENGTH * np.diff(table.cdf, axis=1) / table.cdf[:, -1:]
-    for pixels in tqdm(pictures, desc="fitting tables", unit="picture", disable=quiet or not pictures):
+    for pixels in tqdm(pictures, desc="fitting tables", unit="picture", disable=quiet or not pictures or None):
         blocks = whole_blocks(pixels)
         for quality in FIT_QUALITIES if blocks.size else ():
             symbols = codec.encoder_at(quality).encode_whole(blocks).symbols
