@@ -5,6 +5,9 @@ Errors that a user can cause (a damaged file, a picture that cannot be read, mis
 """
 
 import os
+import sys
+import warnings
+from typing import Final
 
 __all__ = [
     "BadChecksumError",
@@ -183,6 +186,18 @@ class ImageWarning(UserWarning):
 
 class DeviceWarning(UserWarning):
     """There is a GPU, but it cannot be used. The text is one line."""
+
+
+_BETWEEN: Final = frozenset({"dcacodec", "PIL", "contextlib"})
+"""The packages whose code may lie between the line of a caller and that of a warning."""
+
+
+def warn(text: str, category: type[Warning]) -> None:
+    """Issue a warning that names the line from which the package, or Pillow with its plugin, was called."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _BETWEEN:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, category, stacklevel=level)
 
 
 def reason(error: Exception, known: os.PathLike[str] | None = None) -> str:

@@ -164,7 +164,7 @@ class BatchedPoint(OperatingPoint):
 class BatchedCodec(Codec):
     """A codec with such operating points."""
 
-    def at(self, quality: int) -> SliceCoder:
+    def at(self, quality: float) -> SliceCoder:
         """See `Codec.at`."""
         return SliceCoder(BatchedPoint.of(self.weights, self.device, quality), self.coder)
 

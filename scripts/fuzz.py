@@ -264,7 +264,8 @@ def change_layout(draw: random.Random, file: Forged, known: Sequence[Sample]) ->
 
 
 def change_quality(draw: random.Random, file: Forged, known: Sequence[Sample]) -> None:
-    file.quality = draw.choice((file.quality + 1, file.quality - 1, draw.randrange(256), draw.randint(1, 100)))
+    anywhere = draw.randint(10, 1000) / 10
+    file.quality = draw.choice((file.quality + 1, file.quality - 0.1, draw.randrange(256), anywhere))
 
 
 def change_identity(draw: random.Random, file: Forged, known: Sequence[Sample]) -> None:

@@ -60,7 +60,7 @@ class Forged:
     width: int
     height: int
     layout: int
-    quality: int
+    quality: float
     fingerprint: bytes
     slices: list[ForgedSlice]
     slice_count: int | None = None
@@ -94,7 +94,9 @@ class Forged:
 
         parts = [MAGIC, bytes([self.version & 255]), self.fingerprint]
         parts += [number("width", self.width), number("height", self.height)]
-        parts.append(bytes([self.layout & 255, self.quality & 255]))
+        parts.append(bytes([self.layout & 255]))
+        whole, tenth = divmod(round(self.quality * 10), 10)
+        parts.append(bytes([whole | 0x80, tenth] if tenth else [whole & 255]))
         if self.slice_count is not None:
             parts.append(number("slice_count", self.slice_count))
         for index, part in enumerate(self.slices):

@@ -182,7 +182,7 @@ def test_lazy_commands_are_there(name: str) -> None:
         (["encode"], "Missing argument 'IN'."),
         (["encode", "in.png"], "Missing argument 'OUT'."),
         (["encode", "-q", "0", "in.png", "out.dca"], "0 is not in the range 1<=x<=100."),
-        (["encode", "-q", "101", "in.png", "out.dca"], "101 is not in the range 1<=x<=100."),
+        (["encode", "-q", "101", "in.png", "out.dca"], "101.0 is not in the range 1<=x<=100."),
         (["encode", "--device", "tpu", "in.png", "out.dca"], "'tpu' is not one of 'auto', 'cpu', 'cuda'."),
         (["decode", "--max-pixels", "-1", "in.dca", "out.png"], "-1 is not in the range x>=0."),
         (["decode", "--format", "jpeg", "in.dca", "-"], "jpeg is not one of png, tiff, webp, ppm, pgm, bmp."),

@@ -20,6 +20,7 @@ from dcacodec.coding import CdfTable, PythonCoder, encode_values
 from dcacodec.format import container as dca
 from dcacodec.format.container import Chunk, Container, Header, Slice, describe
 from dcacodec.format.metadata import MAX_INFLATED, Metadata, metadata_chunks, metadata_of
+from dcacodec.format.quality import quality_of
 from dcacodec.format.reader import GLANCE, Reader, glance, parse
 from dcacodec.format.varint import varint
 from dcacodec.format.writer import pack
@@ -118,7 +119,7 @@ def containers(draw: st.DrawFn) -> Container:
         width=width,
         height=height,
         mode=draw(st.sampled_from(dca.MODES)),
-        quality=draw(st.integers(1, 100)),
+        quality=draw(st.integers(10, 1000).map(quality_of)),
         slice_log2=slice_log2,
     )
     stream = st.one_of(st.binary(max_size=8), st.integers(120, 140).map(bytes))
@@ -291,6 +292,10 @@ CASES: dict[str, tuple[type[errors.DcaError], bytes, str]] = {
     "unknown_mode": (errors.BadModeError, written(layout=b"\x20"), "colour mode number 2 is not one of RGB, L"),
     "quality_zero": (errors.BadQualityError, written(quality=b"\x00"), "quality 0 is not"),
     "quality_above_100": (errors.BadQualityError, written(quality=b"\x65"), "quality 101 is not"),
+    "fraction_above_100": (errors.BadQualityError, written(quality=b"\xe4\x01"), "quality 100.1 is not"),
+    "fraction_below_1": (errors.BadQualityError, written(quality=b"\x80\x09"), "quality 0.9 is not"),
+    "no_tenths": (errors.BadQualityError, written(quality=b"\xb2\x00"), "0 tenths"),
+    "ten_tenths": (errors.BadQualityError, written(quality=b"\xb2\x0a"), "10 tenths"),
     "slices_too_small": (errors.BadSliceSizeError, written(layout=b"\x07"), "slice size code 7"),
     "slices_too_large": (errors.BadSliceSizeError, written(layout=b"\x0c"), "slice size code 12 is neither 0 nor in 8"),
     "too_large_for_one_slice": (

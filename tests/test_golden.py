@@ -33,6 +33,7 @@ FILES = {
     "300x270-RGB-q50-n8": "d9e331e8403a8aff",
     "64x64-L-q100": "5d5b1a804d7a0175",
     "64x64-RGB-q50": "e1a07ef18fd6bc39",
+    "64x64-RGB-q65.5": "f62ef8801ce6a031",
     "64x64-RGBA-q1": "6ad6c285b2d9c417",
 }
 """Name and the first 16 digits of the SHA-256 of each file, so that none is replaced unnoticed."""

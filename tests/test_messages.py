@@ -256,7 +256,7 @@ MESSAGES: list[tuple[Action, type[Exception], str]] = [
     (
         lambda _: decode(None),  # type: ignore[arg-type]
         TypeError,
-        "a path, a file, bytes, an image, an array or a tensor is needed, not NoneType",
+        "a path, a file or bytes is needed, not NoneType",
     ),
     # The plugin of Pillow, whose errors are Pillow's.
     (
@@ -303,7 +303,7 @@ MESSAGES: list[tuple[Action, type[Exception], str]] = [
         ValueError,
         "the crop must be a multiple of 64, not 100",
     ),
-    (lambda _: TrainingOptions(), ValueError, "a run needs a length: minutes or steps"),
+    (lambda _: TrainingOptions(), ValueError, "a run needs a length: give --max-minutes or --steps"),
     (
         lambda _: TrainingOptions(steps=1, precision="half"),
         ValueError,

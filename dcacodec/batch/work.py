@@ -78,7 +78,7 @@ class Encoding:
         allow_hdr: as for `read_picture`.
     """
 
-    quality: int = defaults.QUALITY
+    quality: float = defaults.QUALITY
     effort: int = defaults.EFFORT
     tune: Tuning | None = None
     preset: str = defaults.PRESET

@@ -17,6 +17,7 @@ from dcacodec.cli.console import QUIET_KEY, VERBOSE_KEY
 from dcacodec.codec import defaults
 from dcacodec.format.container import DEFAULT_MAX_PIXELS
 from dcacodec.format.metadata import METADATA_KINDS
+from dcacodec.format.quality import HIGHEST, LOWEST, rounded
 from dcacodec.network.config import TUNINGS
 from dcacodec.weights.registry import presets
 
@@ -43,13 +44,24 @@ QUIET: Final = _flag("--quiet", "Print only errors on standard error.")
 VERBOSE: Final = _flag(
     "--verbose", "Print more on standard error: weights, device and entropy coder, or a line for each file of a batch."
 )
+
+
+def _quality(context: click.Context, option: click.Parameter, value: float) -> float:
+    """The nearest quality that a file can have."""
+    try:
+        return rounded(value)
+    except ValueError as error:  # NaN
+        raise click.BadParameter(f"{error}.") from error
+
+
 QUALITY: Final = click.option(
     "-q",
     "--quality",
-    type=click.IntRange(1, 100),
+    type=click.FloatRange(LOWEST, HIGHEST),
     default=defaults.QUALITY,
     show_default=True,
-    help="Quality, from 1 (smallest file) to 100 (best picture).",
+    callback=_quality,
+    help="Quality, from 1 (smallest file) to 100 (best picture), in tenths: 65.5 is allowed.",
 )
 EFFORT: Final = click.option(
     "--effort",

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import SupportsFloat
 
 import numpy as np
 import torch
@@ -39,13 +40,14 @@ from dcacodec.format.container import (
     Header,
 )
 from dcacodec.format.metadata import metadata_of
+from dcacodec.format.quality import rounded
 from dcacodec.format.reader import parse
 from dcacodec.format.writer import pack
 from dcacodec.images.alpha import decode_alpha, shrink_alpha
 from dcacodec.images.picture import Picture, Pixels
 from dcacodec.network.config import Tuning
 from dcacodec.network.dca import DCA
-from dcacodec.network.device import choose_device, memory_errors
+from dcacodec.network.device import check_process, choose_device, memory_errors
 from dcacodec.tiling.boxes import Box
 from dcacodec.tiling.grid import SCALES, Grid, suitable_slice_log2
 from dcacodec.weights.reader import Weights, read_weights
@@ -102,6 +104,7 @@ class Codec:
     @classmethod
     def from_published(cls, published: Published, *, device: str | torch.device = "auto") -> Codec:
         """The codec of a weights file."""
+        take_thread_count()  # before anything is computed
         return cls(read_weights(published.path, published.digest), choose_device(device))
 
     @memory_errors()
@@ -109,7 +112,7 @@ class Codec:
         self,
         picture: Picture,
         *,
-        quality: int = defaults.QUALITY,
+        quality: float = defaults.QUALITY,
         effort: int = defaults.EFFORT,
         slice_log2: int | None = None,
         progress: Progress | None = None,
@@ -118,7 +121,7 @@ class Codec:
 
         Args:
             picture: of any size from 1x1 up.
-            quality: 1 (smallest) to 100 (best).
+            quality: 1 (smallest) to 100 (best), rounded to tenths.
             effort: number of refinement iterations (:mod:`dcacodec.codec.refinement`). They give a better picture at
                 about the same size, and take time and memory.
             slice_log2: the size of the slices as in `Header`; None chooses one by the size of the picture.
@@ -126,7 +129,7 @@ class Codec:
 
         Raises:
             ValueError: the quality is out of range, or the effort is negative.
-            TypeError: one of them is not an integer, or `picture` is not a `Picture`.
+            TypeError: the quality is not a number, the effort is not an integer, or `picture` is not a `Picture`.
             BadDimensionsError: the picture is too wide or too high for the format.
             MemoryError: there is not enough memory for the picture.
         """
@@ -191,16 +194,23 @@ class Codec:
 
     # The steps of encoding and decoding, for rate control, tests and tools
 
-    def at(self, quality: int) -> SliceCoder:
-        """The coder of slices at a quality, 1..100."""
-        take_thread_count()  # before anything is computed
+    def at(self, quality: float) -> SliceCoder:
+        """The coder of slices at a quality, 1..100.
+
+        Raises:
+            DcaError: this process cannot use the GPU, as it was forked from one that does.
+        """
+        take_thread_count()
+        check_process(self.device)
         return SliceCoder(OperatingPoint.of(self.weights, self.device, quality), self.coder)
 
-    def encoder_at(self, quality: int, *, effort: int = defaults.EFFORT) -> SliceEncoder:
+    def encoder_at(self, quality: float, *, effort: int = defaults.EFFORT) -> SliceEncoder:
         """The encoder of slices at a quality, 1..100, with ``effort`` refinement iterations."""
         return SliceEncoder(self.at(quality), effort, lambda: self._smooth_network)
 
-    def header_for(self, picture: Picture, *, quality: int = defaults.QUALITY, slice_log2: int | None = None) -> Header:
+    def header_for(
+        self, picture: Picture, *, quality: float = defaults.QUALITY, slice_log2: int | None = None
+    ) -> Header:
         """The header of the file for a picture.
 
         Raises:
@@ -209,9 +219,9 @@ class Codec:
         if not isinstance(picture, Picture):
             kind = type(picture).__name__
             raise TypeError(f"a Picture is needed, not {kind}: dcacodec.encode(..., codec=codec) takes other types")
-        quality = _whole("quality", quality)
-        if not 1 <= quality <= 100:
-            raise ValueError(f"quality must be 1 to 100, not {quality}")
+        if not isinstance(quality, SupportsFloat):
+            raise TypeError(f"quality must be a number, not {quality!r}")
+        quality = rounded(quality if isinstance(quality, int) else float(quality))
         if slice_log2 is None:
             slice_log2 = suitable_slice_log2(picture.width, picture.height)
         mode = "L" if picture.gray else "RGB"

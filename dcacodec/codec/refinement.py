@@ -58,7 +58,7 @@ def refine(
     inside: tuple[slice, slice],
     hyper: Mapping[str, Tensor],
     picture: Tensor,
-    quality: int,
+    quality: float,
     distortion: Distortion,
     iterations: int,
     tick: Callable[[], object] = lambda: None,
@@ -72,7 +72,7 @@ def refine(
         hyper: hyper latents of the slice, rounded.
         picture: the pixels that f_s should make of `latent`, (1, up to 16h, up to 16w, 3) in 0..1; what lies outside of
             it is not part of the loss.
-        quality: 1..100.
+        quality: 1..100, in tenths.
         distortion: the one that the network was trained for.
         iterations: 1 or more.
         tick: called after each iteration.

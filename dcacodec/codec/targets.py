@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from dcacodec.errors import ImageError
 from dcacodec.format.container import Header
 from dcacodec.format.metadata import metadata_chunks
 from dcacodec.images.picture import Picture, Pixels
-
-LOWEST: Final = 1
-HIGHEST: Final = 100
 
 
 @dataclass(frozen=True)
@@ -132,7 +129,7 @@ class TargetedFile:
     """
 
     data: bytes
-    quality: int
+    quality: float
     reached: float | None
     target_met: bool
     tries: int = 1

@@ -6,14 +6,13 @@ with an `ImageError`, or converted with an `ImageWarning`.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dcacodec.errors import ImageWarning
+from dcacodec.errors import ImageWarning, warn
 from dcacodec.format.metadata import METADATA_KINDS, Metadata
 
 Plane = NDArray[np.uint8]
@@ -88,4 +87,4 @@ class Picture:
 
 def warn_of_change(text: str) -> None:
     """Issue an `ImageWarning` about a change of a picture."""
-    warnings.warn(" ".join(text.split()), ImageWarning, stacklevel=2)
+    warn(" ".join(text.split()), ImageWarning)

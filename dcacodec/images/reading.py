@@ -12,8 +12,8 @@ from typing import BinaryIO, Final
 from PIL import Image, UnidentifiedImageError
 
 from dcacodec.errors import DcaError, ImageError, ImageWarning, TooLargeError
-from dcacodec.files.bounded import read_bounded
-from dcacodec.format.container import DEFAULT_MAX_PIXELS
+from dcacodec.files.bounded import check_binary, read_bounded
+from dcacodec.format.container import DEFAULT_MAX_PIXELS, check_pixels
 from dcacodec.images.declared import declared_space
 from dcacodec.images.formats import READABLE
 from dcacodec.images.jxl import jxl_header
@@ -55,8 +55,10 @@ def read_picture(
     Raises:
         ImageError: not one of the `READABLE` or installed optional formats, damaged, HDR, or of a kind that cannot
             become a `Picture`.
+        BadDimensionsError: a side is longer than a `.dca` file can hold.
         TooLargeError: more pixels than allowed, or a pipe with more bytes than such a picture needs.
         OSError: the file cannot be opened.
+        TypeError: it is open in text mode.
 
     Warns:
         ImageWarning: bits, frames, EXIF data, texts, parts of XMP data, CMYK or other colours were lost.
@@ -65,6 +67,7 @@ def read_picture(
     if isinstance(source, str | Path):
         with open(source, "rb") as file:
             return _read(file, limits)
+    check_binary(source)
     return _read(source if source.seekable() else io.BytesIO(read_bounded(source, max_pixels)), limits)
 
 
@@ -77,8 +80,7 @@ class _Limits:
 
     def check(self, width: int, height: int) -> None:
         """Refuse too many pixels."""
-        if self.max_pixels is not None and width * height > self.max_pixels:
-            raise TooLargeError(f"a picture of {width}x{height} pixels is above the limit of {self.max_pixels} pixels")
+        check_pixels(width, height, self.max_pixels)
 
 
 @dataclass(frozen=True)

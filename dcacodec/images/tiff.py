@@ -10,7 +10,8 @@ import PIL
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
 
-from dcacodec.errors import ImageError, TooLargeError
+from dcacodec.errors import ImageError
+from dcacodec.format.container import check_pixels
 from dcacodec.images.exif_bytes import short_entry, with_tags
 from dcacodec.images.metadata import EXIF_PREFIX, XMP_TAG, descriptive_exif
 from dcacodec.images.optional import EXTRA
@@ -135,8 +136,7 @@ def read_with_tifffile(file: BinaryIO, tags: Tags, max_pixels: int | None) -> Im
     """
     kind = kind_of(tags)
     width, height = tags[TiffImagePlugin.IMAGEWIDTH], tags[TiffImagePlugin.IMAGELENGTH]
-    if max_pixels is not None and width * height > max_pixels:
-        raise TooLargeError(f"a picture of {width}x{height} pixels is above the limit of {max_pixels} pixels")
+    check_pixels(width, height, max_pixels)
     bits = set(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
     photometric = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, _WHITE_IS_ZERO)
     if (

@@ -31,11 +31,14 @@ def write_picture(picture: Picture, target: BinaryIO, format: str, quality: int 
         ValueError: a quality for a lossless format, or out of range.
         ImageError: the format is unknown, or cannot hold the alpha plane, colour or size of the picture.
         OSError: `target` cannot be written to.
+        TypeError: it is open in text mode.
 
     Warns:
         ImageWarning: the format is lossy, or cannot hold the ICC profile, EXIF data or XMP packet, or not as many
             bytes of them; the file is written without.
     """
+    if isinstance(target, io.TextIOBase):
+        raise TypeError("the file is open in text mode: open it in binary mode, 'wb'")
     if format not in OUTPUT_FORMATS:
         raise ImageError(f"{format} is not an output format; these are: {', '.join(OUTPUT_FORMATS)}")
     output, name = OUTPUT_FORMATS[format], format.upper()
