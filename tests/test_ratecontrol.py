@@ -107,7 +107,7 @@ def test_exceptions_cost_little(place: int, limit: int) -> None:
     assert 0.99 * limit - 1 <= len(result.data) <= limit
 
 
-@given(st.integers(200, 900), st.floats(0.1, 3))
+@given(st.integers(200, 900), st.floats(0.7, 3))
 def test_similarity_that_falls_again(peak: int, short: float) -> None:
     """A drawing that is best at some quality and gets worse beyond it: what reaches the target there is found."""
     errors = [1 + abs(tenths - peak) // 2 for tenths in range(10, 1001)]

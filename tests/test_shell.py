@@ -1,5 +1,6 @@
 """Habits of the shell: completion, --quiet and --verbose, the page of the manual, MIME type and magic."""
 
+import configparser
 import importlib.util
 import json
 import os
@@ -344,3 +345,15 @@ def test_the_mime_type(tmp_path: Path) -> None:
     subprocess.run([needs("update-mime-database"), str(tmp_path)], check=True, capture_output=True)
     assert "50:image/x-dca:*.dca\n" in (tmp_path / "globs2").read_text()
     assert b"[60:image/x-dca]\n>0=\0\4\x89DCA\n" in (tmp_path / "magic").read_bytes()
+
+
+def test_the_thumbnailer_calls_the_command() -> None:
+    entry = configparser.RawConfigParser()
+    entry.optionxform = str  # type: ignore[assignment,method-assign]
+    entry.read(ROOT / "desktop" / "dcacodec.thumbnailer")
+    facts = dict(entry["Thumbnailer Entry"])
+    assert facts["MimeType"] == "image/x-dca;"
+    name, command, option, *files = facts["Exec"].split()
+    assert (name, files) == (facts["TryExec"], ["%o", "%i"])
+    found = cli.get_command(click.Context(cli), command)
+    assert found is not None and option in [name for each in found.params for name in each.opts]

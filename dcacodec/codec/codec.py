@@ -28,6 +28,7 @@ from dcacodec.codec.decoder import SliceLatent, decode_view
 from dcacodec.codec.encoder import EncodedSlice, SliceEncoder, assemble, side_chunks
 from dcacodec.codec.operating_point import OperatingPoint
 from dcacodec.codec.parallel import OrderedMap, take_thread_count, workers
+from dcacodec.codec.preview import previews_of, with_preview
 from dcacodec.codec.progress import Progress, ProgressReporter
 from dcacodec.codec.slice_coder import SliceCoder
 from dcacodec.coding import Coder, best_coder
@@ -135,7 +136,8 @@ class Codec:
         """
         header = self.header_for(picture, quality=quality, slice_log2=slice_log2)
         slices = self.encode_slices(picture, header, effort=effort, progress=progress)
-        return pack(assemble(header, slices, side_chunks(picture)))
+        container = assemble(header, slices, side_chunks(picture))
+        return pack(with_preview(container, previews_of(picture)))
 
     @memory_errors()
     def decode(

@@ -27,6 +27,7 @@ from dcacodec.codec import defaults
 from dcacodec.codec.codec import Codec
 from dcacodec.codec.decoder import SliceLatent
 from dcacodec.codec.encoder import EncodedSlice, assemble, side_chunks
+from dcacodec.codec.preview import previews_of, with_preview
 from dcacodec.codec.progress import Progress
 from dcacodec.codec.targets import MaxBytes, QualityTarget, Target, TargetedFile, byte_limit
 from dcacodec.format.container import Chunk
@@ -69,10 +70,10 @@ def encode_to(
         Of the files that meet the target, the largest for a size or rate, the smallest for a PSNR or SSIMULACRA 2. If
         none does: the smallest file for a size or rate, that of the best picture otherwise.
     """
-    side = side_chunks(picture)
+    side, previews = side_chunks(picture), previews_of(picture)
 
     def attempt(quality: float) -> TargetedFile:
-        return _encoded(codec, picture, side, target, quality, effort)
+        return _encoded(codec, picture, side, previews, target, quality, effort)
 
     # No file is as small as the smallest limit, so the least positive one serves for it.
     aim = target if isinstance(target, QualityTarget) else MaxBytes(max(1, byte_limit(target, picture)))
@@ -182,6 +183,7 @@ def _encoded(
     codec: Codec,
     picture: Picture,
     side: Sequence[Chunk],
+    previews: Sequence[bytes],
     target: Target,
     quality: float,
     effort: int,
@@ -196,7 +198,7 @@ def _encoded(
             yield each
 
     with memory_errors():
-        data = pack(assemble(header, slices(), side))
+        data = pack(with_preview(assemble(header, slices(), side), previews))
         if not isinstance(target, QualityTarget):
             return TargetedFile(data, quality, None, len(data) <= byte_limit(target, picture))
         grid = Grid(header)

@@ -52,6 +52,7 @@ MAX_CHUNKS: Final = 1000
 """Maximum number of chunks in a file. It bounds the number of objects that a malicious file can create."""
 ALPHA_CHUNK: Final = "ALPH"
 FULL_CHUNK: Final = "FULL"
+PREVIEW_CHUNK: Final = "prVW"
 _CRITICAL_CHUNKS: Final = frozenset({ALPHA_CHUNK, FULL_CHUNK})
 
 U32: Final = struct.Struct("<I")
