@@ -96,7 +96,7 @@ def encode(
     The alpha channel is kept losslessly, and so are the ICC profile, EXIF and XMP data, unless --strip is given. The
     EXIF orientation is applied. An OUT with the suffix of a picture format, such as b.png, is refused.
 
-    With a target, the quality is found by a search of five to eight encodings, and reported on standard error. If no
+    With a target, the quality is found by a search of four to eight encodings, and reported on standard error. If no
     quality meets the target, the nearest file is written.
 
     --json needs a file as OUT. Its keys are source, target, width, height, quality, bytes, bpp and seconds (of
