@@ -1,4 +1,4 @@
-# All that a fresh clone needs is git, Python 3.10 or newer with venv, and a C++ compiler. Every target sets up what it
+# A fresh clone needs only git, Python 3.10 or newer with venv, and a C++ compiler. Every target sets up what it
 # needs, once, in .venv.
 #
 #   make demo    compress a photograph and get it back
@@ -55,8 +55,8 @@ lint: $(VENV)/.packages
 	$(BIN)/codespell
 	$(BIN)/mypy
 
-# In an environment of its own, which finds all but dcacodec in the other one; the tests are those of the source
-# distribution, without its package beside them.
+# In a separate environment, which finds all packages but dcacodec in the other one. The tests are those of the source
+# distribution, without the package in it.
 wheel-test: setup
 	rm -rf build/wheel
 	$(BIN)/python -m build --no-isolation --outdir build/wheel .
@@ -68,7 +68,7 @@ wheel-test: setup
 	rm -r build/wheel/dcacodec-*/dcacodec
 	cd build/wheel/dcacodec-*/ && env -u PYTHONPATH ../venv/bin/python -m pytest -p no:cacheprovider -m 'not slow'
 
-# Gone on with where it was interrupted: what was measured is kept in build.
+# Resumes after an interruption: measurements are kept in build.
 bench: setup $(VENV)/.bench
 	$(BIN)/dcacodec bench --dataset kodak --out build/bench --codecs $(PLAIN) $(BENCH)
 	mkdir -p build/bench-effort
@@ -90,7 +90,7 @@ $(VENV)/.created:
 	  { echo "Python's venv is needed (Debian, Ubuntu: the package python3-venv), or: make PYTHON=..." >&2; exit 1; }
 	@touch $@
 
-# PyTorch comes first and alone, so that nothing else decides which build of it is taken.
+# PyTorch is installed first and separately, so that no other requirement decides which build is installed.
 $(VENV)/.torch: $(VENV)/.created
 	@echo "Installing $(TORCH_SPEC) ..."
 	@$(PIP) install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) '$(TORCH_SPEC)'

@@ -337,6 +337,24 @@ def attacks() -> list[Attack]:
             chunks((b"icCP", zlib_bomb(20_000_000))),
         ),
         Attack(
+            "icc-deflated-bomb.dca",
+            "a compressed profile that expands to 20 MB",
+            "BadMetadataError",
+            chunks((b"icCZ", zlib_bomb(20_000_000))),
+        ),
+        Attack(
+            "exif-deflated-no-zlib.dca",
+            "compressed EXIF data that are no zlib stream",
+            "BadMetadataError",
+            chunks((b"exIZ", b"II*\0")),
+        ),
+        Attack(
+            "icc-twice.dca",
+            "a profile as it is, and a compressed one",
+            "DuplicateChunkError",
+            chunks((b"icCP", b"profile"), (b"icCZ", zlib.compress(b"profile"))),
+        ),
+        Attack(
             "exif-loop.dca",
             "EXIF directories that lead to themselves: handed on unread",
             DECODES,

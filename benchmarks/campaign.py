@@ -42,7 +42,7 @@ class Point:
     Attributes:
         run: name of the run's folder.
         minutes: of the run.
-        pixels: seen in all.
+        pixels: total number of pixels seen.
         loss: mean over pictures and qualities.
         bd_rate: in percent, by peer.
     """
@@ -79,7 +79,7 @@ def points_of(log: Path, peers: dict[str, Curve]) -> list[Point]:
                 bpp, values = (tuple(float(row[name]) for row in rows) for name in ("bpp", "psnr"))
                 minutes, pixels, loss = float(line["minutes"]), int(line["pixels"]), float(line["loss"])
             except (LookupError, TypeError, ValueError, ArithmeticError) as error:
-                raise TrainingError(f"{log}: a validation lacks what is to be told of it") from error
+                raise TrainingError(f"{log}: a validation is incomplete") from error
             try:
                 curve = Curve(log.parent.name, bpp, values)
                 rates = {name: round(bd_rate(peer, curve).percent, 2) for name, peer in peers.items()}

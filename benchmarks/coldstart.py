@@ -45,7 +45,7 @@ def command(*arguments: str) -> list[str]:
 
 
 def run(arguments: Sequence[str], code: int = 0) -> None:
-    """Run a command to its end; anything but this exit code is an error."""
+    """Run a command. Any other exit code than this is an error."""
     done = subprocess.run(arguments, capture_output=True, check=False)
     if done.returncode != code:
         raise click.ClickException(done.stderr.decode(errors="replace"))
@@ -61,7 +61,7 @@ def slowest_imports(arguments: Sequence[str], count: int) -> list[tuple[str, flo
 
 
 def measure(work: dict[str, Callable[[], object]], rounds: int, quiet: bool) -> dict[str, list[float]]:
-    """Seconds of each, in turns, after a round that does not count."""
+    """Seconds of each, in turns, after a warm-up round."""
     times: dict[str, list[float]] = {name: [] for name in work}
     for number in tqdm(range(rounds + 1), unit="round", disable=quiet or None):
         for name, each in work.items():
@@ -72,7 +72,7 @@ def measure(work: dict[str, Callable[[], object]], rounds: int, quiet: bool) -> 
 
 
 def ratios(times: dict[str, list[float]]) -> list[float]:
-    """Of every round: the command's time, to what it may take."""
+    """For every round, the ratio of the command's time to its limit."""
     columns = (times[name] for name in ("decode", "import", "in process"))
     return [cold / (IMPORT_SHARE * torch + warm) for cold, torch, warm in zip(*columns, strict=True)]
 

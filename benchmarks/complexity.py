@@ -1,4 +1,4 @@
-"""Parameters and multiply-accumulates of the presets, part by part::
+"""Parameters and multiply-accumulates (MACs) of the presets, by part of the network::
 
     python benchmarks/complexity.py
 
@@ -30,8 +30,8 @@ class Part:
 
     Attributes:
         name: as in the paper.
-        side: who runs it: "encoder", "decoder" or "both".
-        parameters: how many.
+        side: "encoder", "decoder" or "both".
+        parameters: number of parameters.
         macs: multiply-accumulates per pixel of the picture.
     """
 
@@ -95,7 +95,7 @@ def _count(name: str, side: str, modules: list[nn.Module], run: Callable[[], obj
 
 
 def totals(found: list[Part]) -> dict[str, float]:
-    """Parameters in all, and MACs per pixel of the encoder (which runs the entropy model, too) and the decoder."""
+    """Total parameters, and MACs per pixel of the encoder (which runs the entropy model, too) and the decoder."""
     return {
         "parameters": sum(part.parameters for part in found),
         "encoder_macs": sum(part.macs for part in found if part.side != "decoder"),

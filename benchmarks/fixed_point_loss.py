@@ -62,7 +62,7 @@ class Costs:
         return Costs(*(sum(column) for column in zip(*map(astuple, parts), strict=True)))
 
     def losses(self) -> tuple[float, float, float, float]:
-        """Of network, levels, tables and bytes against floating point, in percent."""
+        """Losses of network, levels, tables and bytes against floating point, in percent."""
         network, levels, tables, coded = (
             100 * (bits / self.floating - 1) for bits in (self.network, self.levels, self.tables, self.bytes)
         )
@@ -70,12 +70,12 @@ class Costs:
 
 
 class GaussianCost:
-    """Quantises a latent step by step and adds up what its elements cost by their Gaussians.
+    """Quantises a latent step by step and adds up the bits of its elements by their Gaussians.
 
     Attributes:
         real: bits with levels as the network gives them.
         rounded: bits with levels rounded to integers.
-        skipped: how many elements are skipped by rule.
+        skipped: number of elements skipped by rule.
     """
 
     def __init__(self, y: Tensor) -> None:
@@ -95,7 +95,7 @@ class GaussianCost:
 
 @torch.inference_mode()
 def costs(codec: Codec, floating: DCA, pixels: NDArray[np.uint8], quality: int) -> Costs:
-    """Of one picture (H, W, 3) at one quality. ``floating`` is in float32 altogether."""
+    """The costs of one picture (H, W, 3) at one quality. ``floating`` runs entirely in float32."""
     picture, position = codec.at(50).point.tensor_of(pixels), codec.at(quality).point.position
     with transform_precision(codec.device, fast_bfloat16(codec.device)):  # as in `Codec.latent_of`
         y, hyper = codec.weights.network.analyse(picture, position)

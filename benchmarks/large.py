@@ -36,7 +36,7 @@ LIMIT: Final = 2.5
 
 @dataclass(frozen=True)
 class Cost:
-    """What a command took.
+    """The time and memory of a command.
 
     Attributes:
         codec: seconds of wall time that coding alone took.
@@ -52,7 +52,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Row:
-    """One picture: its size in pixels, that of its file in bytes, and what coding took."""
+    """One picture: its size in pixels, the size of its file in bytes, and the costs of coding it."""
 
     width: int
     height: int
@@ -67,7 +67,7 @@ class Row:
 
 
 def draw(path: str, width: int, height: int) -> None:
-    """Write a picture. Its format is that of the suffix."""
+    """Write a picture in the format of the suffix."""
     import numpy as np
     from PIL import Image
     from skimage import data
@@ -108,7 +108,7 @@ def cost_of(arguments: list[str], environment: dict[str, str], folder: Path) -> 
 
 
 def measure(megapixels: float, suffix: str, quality: int, environment: dict[str, str]) -> Row:
-    """Draw a picture of 3:2, encode and decode it."""
+    """Draw a picture of ratio 3:2, encode and decode it."""
     height = round((megapixels * 1e6 / 1.5) ** 0.5)
     width = round(megapixels * 1e6 / height)
     with tempfile.TemporaryDirectory() as name:

@@ -10,11 +10,11 @@ line for each picture and quality, in levels of 0..255::
     picture      mean differences in the decoded picture: across the borders of slices; across all other lines between
                  blocks of 16x16 pixels, which are what a step of y_hat makes
     one slice    the same lines in the same picture coded in one slice, without borders
-    offset       what the eye takes for a line, a step that is the same all along: of the decoded picture minus the
-                 original, the mean difference over the 256 pixels where two slices meet; the root of the mean square
-                 of all these. Then the same of all other lines.
+    offset       steps that are constant along a border, which are seen as a line: the mean difference, in the decoded
+                 picture minus the original, over the 256 pixels where two slices meet; the root mean square of all
+                 these. Then the same of all other lines.
     one slice    the same without borders: photographs have edges of their own
-    dB           PSNR of the picture; what slices cost, the PSNR in one slice minus that; PSNR of the worst slice
+    dB           PSNR of the picture; cost of slices, which is the PSNR in one slice minus that; PSNR of the worst slice
 
 The last lines are means over the smooth pictures and over the photographs. With --check, values beyond the limits below
 are reported, and the command fails.
@@ -64,7 +64,7 @@ def _grid() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def waves() -> Pixels:
-    """Slow waves, another in each colour."""
+    """Waves of low frequency, different in each colour."""
     y, x = _grid()
     bands = 120 + 60 * np.sin(x / 400) + 20 * np.cos(y / 300), 140 + 50 * np.cos((x + y) / 500), 180 + 0.03 * y
     return _rounded(*bands)
@@ -77,21 +77,21 @@ def linear() -> Pixels:
 
 
 def radial() -> Pixels:
-    """A cone of light."""
+    """A radial gradient."""
     y, x = _grid()
     distance = np.hypot(x - 300, y - 200)
     return _rounded(240 - distance * 0.2, 230 - distance * 0.25, 255 - distance * 0.1)
 
 
 def sky() -> Pixels:
-    """From blue to pale."""
+    """A vertical gradient from blue to a pale colour."""
     y, x = _grid()
     ripple = 5 * np.sin(x / 90)
     return _rounded(90 + y * 0.12 + ripple, 140 + y * 0.1 + ripple, 220 + y * 0.03)
 
 
 def steep() -> Pixels:
-    """Strong colours that change from one slice to the next."""
+    """Saturated colours that change from one slice to the next."""
     y, x = _grid()
     return _rounded(
         127 + 120 * np.sin(x / 60) * np.cos(y / 80), 127 + 120 * np.sin((x + y) / 90), 127 + 120 * np.cos(y / 70)
@@ -99,7 +99,7 @@ def steep() -> Pixels:
 
 
 def gray() -> Pixels:
-    """A wave without colour."""
+    """A gray wave."""
     y, x = _grid()
     return _rounded(*[128 + 100 * np.sin(x / 200 + y / 350)] * 3)
 
@@ -118,7 +118,7 @@ PHOTOGRAPHS: Final[Mapping[str, Callable[[], Pixels]]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Steps:
-    """Differences in levels, see the module's docstring."""
+    """Differences in levels of 0..255, see the module's docstring."""
 
     border: float
     elsewhere: float
@@ -134,7 +134,7 @@ class Steps:
 
     @staticmethod
     def mean(parts: list[Steps]) -> Steps:
-        """Field by field."""
+        """The mean, field by field."""
         return Steps(*(float(np.mean(column)) for column in zip(*map(astuple, parts), strict=True)))
 
     def __str__(self) -> str:
@@ -151,8 +151,9 @@ class Steps:
 
 
 def _differences(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Of neighbours in (H, W, 3) across borders of slices, and across all other lines: (n, 256, 3), a side of a slice
-    each.
+    """Differences of neighbours in (H, W, 3) across borders of slices, and across all other lines.
+
+    Both are (n, 256, 3): n sides of slices.
     """
     at_border: list[NDArray[np.float64]] = []
     elsewhere: list[NDArray[np.float64]] = []
@@ -181,7 +182,7 @@ def _decibels(error: NDArray[np.float64]) -> float:
 
 
 def levels_of_quality(error: NDArray[np.float64], one_error: NDArray[np.float64]) -> tuple[float, float, float]:
-    """PSNR from the error in slices, what slices cost, and the PSNR of the worst slice."""
+    """PSNR in slices, the cost of slices, and the PSNR of the worst slice."""
     side, found = 1 << SLICE_LOG2, _decibels(error)
     corners = ((top, left) for top in range(0, len(error), side) for left in range(0, error.shape[1], side))
     worst = min(_decibels(error[top : top + side, left : left + side]) for top, left in corners)
@@ -189,7 +190,7 @@ def levels_of_quality(error: NDArray[np.float64], one_error: NDArray[np.float64]
 
 
 def faults(smooth: list[Steps], photographs: list[Steps]) -> list[str]:
-    """What is beyond the limits, of the single pictures and qualities of each kind; one line each."""
+    """Values beyond the limits, by kind of picture, one line each."""
     lines = [
         f"smooth pictures have {what} of {border:.3f} levels at borders, {elsewhere:.3f} elsewhere"
         for mean in [Steps.mean(smooth)]
@@ -217,7 +218,7 @@ def faults(smooth: list[Steps], photographs: list[Steps]) -> list[str]:
 
 
 def steps(codec: Codec, pixels: Pixels, quality: int, effort: int = 0) -> Steps:
-    """Of a picture that is coded in slices, and in one."""
+    """The steps of a picture that is coded in slices, and in one slice."""
     sliced, one = (
         codec.decode(codec.encode(Picture(pixels), quality=quality, slice_log2=log2, effort=effort)).pixels.astype(
             np.float64
@@ -237,7 +238,7 @@ def steps(codec: Codec, pixels: Pixels, quality: int, effort: int = 0) -> Steps:
 @click.option("--effort", type=click.IntRange(0), default=0, show_default=True, help="Number of refinement iterations.")
 @click.option("--check", is_flag=True, help="Fail if seams could be visible, or slices cost too much.")
 def main(weights: Path | None, qualities: str, effort: int, check: bool) -> None:
-    """Print how large steps across borders of slices are; WEIGHTS are the published ones if not given."""
+    """Print the steps across borders of slices with WEIGHTS, by default the published ones."""
     codec = Codec(read_weights(weights), choose_device("auto")) if weights else Codec.load()
     values = [int(value) for value in parse_qualities(qualities)]
     kinds: list[list[Steps]] = []

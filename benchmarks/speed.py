@@ -17,7 +17,7 @@ To install CompressAI into an environment that has dcacodec, without a second Py
     pip install --no-deps compressai
     pip install einops pandas pytorch-msssim scipy
 
-It also imports torchvision and torch_geometric, for what is not used here; see `stand_in_for_unused_packages`.
+It also imports torchvision and torch_geometric, which are not used here; see `stand_in_for_unused_packages`.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ class Contestant(Protocol):
     """A codec that is timed."""
 
     def encode(self, pixels: Pixels) -> Any:
-        """(H, W, 3) -> what `decode` takes."""
+        """Pixels (H, W, 3) to the argument of `decode`."""
 
     def decode(self, coded: Any) -> Pixels:
-        """The inverse."""
+        """The inverse of `encode`."""
 
     def size(self, coded: Any) -> int:
-        """Bytes."""
+        """The number of bytes."""
 
 
 class Ours:
@@ -110,7 +110,7 @@ class CompressAI:
 
 
 def stand_in_for_unused_packages() -> None:
-    """Let `import compressai` pass without torchvision and torch_geometric.
+    """Make `import compressai` work without torchvision and torch_geometric.
 
     CompressAI imports them for augmentation and point clouds. The torchvision of PyPI is built for a PyTorch with CUDA
     and does not load beside one for CPUs; torch_geometric is large. Where one of them cannot be imported, empty modules
@@ -170,7 +170,7 @@ def timed(run: Callable[[Any], Any], argument: Any) -> tuple[float, Any]:
 
 
 def race(contestants: dict[str, Contestant], pixels: Pixels, rounds: int, quiet: bool) -> Times:
-    """Time the codecs in turns, after a round that does not count."""
+    """Time the codecs in turns, after a warm-up round."""
     times: Times = {name: {"encode": [], "decode": []} for name in contestants}
     for number in tqdm(range(rounds + 1), unit="round", disable=quiet):
         for name, contestant in contestants.items():
@@ -206,7 +206,7 @@ def main(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Time dcacodec and CompressAI in turns, and print how many times as fast dcacodec is."""
+    """Time dcacodec and CompressAI in turns, and print the ratios of their times."""
     torch.set_num_threads(threads)
     try:
         codec = Codec(read_weights(weights)) if weights else Codec.load(preset, device="cpu")

@@ -50,7 +50,7 @@ def main(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Print how many pictures a second dcacodec encodes and decodes."""
+    """Print how many pictures dcacodec encodes and decodes per second."""
     if threads:
         torch.set_num_threads(threads)
     try:

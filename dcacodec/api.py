@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dcacodec.codec import defaults
-from dcacodec.files.atomic import is_same_file, write_atomically
+from dcacodec.files.atomic import check_writable, is_same_file, write_atomically
 from dcacodec.format.container import DEFAULT_MAX_PIXELS, Container
 from dcacodec.format.reader import read_container
 from dcacodec.images.any_image import Content, ImageLike, from_file, picture_of
@@ -30,6 +29,7 @@ from dcacodec.images.picture import Picture
 from dcacodec.images.pillow import to_pillow
 from dcacodec.images.writing import write_picture
 from dcacodec.network.config import Tuning
+from dcacodec.processes.fork import ForkSafeLock
 from dcacodec.weights.registry import Published, by_fingerprint, by_preset
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ Region: TypeAlias = "tuple[int, int, int, int]"
 def encode(
     image: ImageLike,
     *,
-    quality: int = defaults.QUALITY,
+    quality: float = defaults.QUALITY,
     effort: int = defaults.EFFORT,
     tune: Tuning | None = None,
     max_pixels: int | None = DEFAULT_MAX_PIXELS,
@@ -62,10 +62,10 @@ def encode(
     Args:
         image: a picture file (its path, its bytes, or a file object open for reading), a Pillow image, a NumPy array
             or a PyTorch tensor; see `picture_of` for details.
-        quality: 1 (smallest) to 100 (best).
+        quality: 1 (smallest) to 100 (best), rounded to tenths.
         effort: number of refinement iterations: they give a better picture at about the same size, and take time.
         tune: "visual" for perceived quality, the default, or "psnr" for the least squared error.
-        max_pixels: refuse picture files with more pixels; None for no limit but Pillow's own.
+        max_pixels: refuse pictures with more pixels; None for no limit but Pillow's own, of files, and the format's.
         progress: called with the number of steps done and their total: (0, n) first, (n, n) last.
         codec: the codec to use instead of `tune`; None for the default one, which is loaded once and cached.
 
@@ -174,7 +174,7 @@ def encode_file(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
     *,
-    quality: int = defaults.QUALITY,
+    quality: float = defaults.QUALITY,
     effort: int = defaults.EFFORT,
     tune: Tuning | None = None,
     max_pixels: int | None = DEFAULT_MAX_PIXELS,
@@ -201,9 +201,15 @@ def encode_file(
     if has_picture_suffix(Path(target)):
         raise ValueError(f"{os.fspath(target)} has the suffix of a picture, but a .dca file would be written")
     data = encode(
-        Path(source), quality=quality, effort=effort, tune=tune, max_pixels=max_pixels, progress=progress, codec=codec
+        os.fspath(source),
+        quality=quality,
+        effort=effort,
+        tune=tune,
+        max_pixels=max_pixels,
+        progress=progress,
+        codec=codec,
     )
-    write_atomically(Path(target), lambda file: file.write(data))
+    write_atomically(os.fspath(target), lambda file: file.write(data))
 
 
 def decode_file(
@@ -235,14 +241,15 @@ def decode_file(
     """
     _check_target(source, target)
     format_name = format_for(Path(target))
-    picture = _decoded(Path(source), region, scale, max_pixels, progress, codec)
-    write_atomically(Path(target), lambda file: write_picture(picture, file, format_name))
+    picture = _decoded(os.fspath(source), region, scale, max_pixels, progress, codec)
+    write_atomically(os.fspath(target), lambda file: write_picture(picture, file, format_name))
 
 
 def _check_target(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
-    """Refuse to replace the source by the result."""
+    """Refuse to replace the source by the result, and targets that cannot be written."""
     if is_same_file(source, target):
         raise ValueError(f"{os.fspath(target)} is the source itself")
+    check_writable(os.fspath(target))
 
 
 # ------------------------------------------------------------------------------------------------------------- codecs
@@ -281,7 +288,7 @@ def codec_for(container: Container) -> Codec:
     return _shared(by_fingerprint(container.header.fingerprint.hex()))
 
 
-_LOADING: Final = Lock()  # so that threads that start together load a codec only once
+_LOADING: Final = ForkSafeLock()  # so that threads that start together load a codec only once
 
 
 def _shared(published: Published) -> Codec:

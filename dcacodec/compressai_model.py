@@ -67,7 +67,7 @@ class CompressionModel(nn.Module):
         super().__init__()
         self.network = network
         self.quality = quality
-        self.bottleneck = nn.ParameterDict({"quantiles": torch.zeros(1)})
+        self.bottleneck = nn.ParameterDict({"quantiles": torch.zeros(1, dtype=torch.float32, device="cpu")})
         self._position()
         self._weights: Weights | None = None
         self._coded_state: dict[str, Tensor] = {}
@@ -199,7 +199,8 @@ class CompressionModel(nn.Module):
     def _position(self) -> Tensor:
         if not 1 <= operator.index(self.quality) <= 100:
             raise ValueError(f"quality must be 1 to 100, not {self.quality}")
-        return torch.tensor([self.network.config.anchor_position(self.quality)])
+        place = self.network.config.anchor_position(self.quality)
+        return torch.tensor([place], dtype=torch.float32, device="cpu")
 
     def _codec(self, device: torch.device) -> Codec:
         if self._weights is None:

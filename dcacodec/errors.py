@@ -5,6 +5,9 @@ Errors that a user can cause (a damaged file, a picture that cannot be read, mis
 """
 
 import os
+import sys
+import warnings
+from typing import Final
 
 __all__ = [
     "BadChecksumError",
@@ -13,6 +16,7 @@ __all__ = [
     "BadHeaderError",
     "BadLengthError",
     "BadMagicError",
+    "BadMetadataError",
     "BadModeError",
     "BadQualityError",
     "BadRegionError",
@@ -128,6 +132,10 @@ class BadSliceBitsError(FormatError):
     """The chunk "FULL" is not one bit per slice, at least one of them set, padded with zeros to whole bytes."""
 
 
+class BadMetadataError(FormatError):
+    """A compressed chunk of metadata is not one zlib stream, or expands to more than 16 MiB."""
+
+
 class TooLargeError(DcaError):
     """The picture has more pixels than the caller allows (see `max_pixels`)."""
 
@@ -178,6 +186,18 @@ class ImageWarning(UserWarning):
 
 class DeviceWarning(UserWarning):
     """There is a GPU, but it cannot be used. The text is one line."""
+
+
+_BETWEEN: Final = frozenset({"dcacodec", "PIL", "contextlib"})
+"""The packages whose code may lie between the line of a caller and that of a warning."""
+
+
+def warn(text: str, category: type[Warning]) -> None:
+    """Issue a warning that names the line from which the package, or Pillow with its plugin, was called."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _BETWEEN:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, category, stacklevel=level)
 
 
 def reason(error: Exception, known: os.PathLike[str] | None = None) -> str:

@@ -5,7 +5,7 @@
     import dcacodec.pillow_plugin
 
     image = Image.open("photo.dca")        # reads and checks the file, decodes nothing
-    image.draft(None, (200, 200))          # optional: to be decoded at 1/2, 1/4 or 1/8 of its size
+    image.draft(None, (200, 200))          # optional: to be decoded at 1/2, 1/4 or 1/8 of its size, or its preview
     image.load()                           # decodes
     image.save("copy.dca", quality=60)
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 import operator
+from contextlib import suppress
 from dataclasses import replace
 from typing import IO, Any, Final
 
@@ -23,8 +24,10 @@ from PIL import Image, ImageFile
 
 from dcacodec.api import codec_for, default_codec
 from dcacodec.codec import defaults
+from dcacodec.codec.preview import read_preview, size_of
 from dcacodec.errors import BadMagicError, DcaError, ImageError, TooLargeError
-from dcacodec.format.container import ALPHA_CHUNK, MAGIC, METADATA_CHUNKS
+from dcacodec.format.container import ALPHA_CHUNK, MAGIC, PREVIEW_CHUNK
+from dcacodec.format.metadata import metadata_of
 from dcacodec.format.reader import read_container
 from dcacodec.images.alpha import decode_alpha
 from dcacodec.images.metadata import info_of, upright_xmp
@@ -49,6 +52,7 @@ class DcaImageFile(ImageFile.ImageFile):
         limit = Image.MAX_IMAGE_PIXELS and math.ceil(2 * Image.MAX_IMAGE_PIXELS)
         try:
             container = read_container(self.fp, limit)
+            self.info.update(info_of(*metadata_of(container)))
         except BadMagicError as error:
             raise SyntaxError("not a .dca file") from error  # so that other formats are tried
         except TooLargeError as error:
@@ -57,15 +61,22 @@ class DcaImageFile(ImageFile.ImageFile):
             raise OSError(str(error)) from error
         header, self._alpha = container.header, container.chunk(ALPHA_CHUNK)
         self._whole = (header.width, header.height)
+        self._preview: tuple[int, int] | None = None
+        if (preview := container.chunk(PREVIEW_CHUNK)) is not None:
+            with suppress(ImageError):  # without a usable preview the picture itself is decoded
+                self._preview = size_of(preview)
         self._size = self._whole
         self._mode = header.mode if self._alpha is None else {"L": "LA", "RGB": "RGBA"}[header.mode]
-        self.info.update(info_of(*map(container.chunk, METADATA_CHUNKS)))
         self.info["quality"] = header.quality
         self._take(1)
 
     def _take(self, scale: int) -> None:
-        """Make `load` decode the picture at 1/scale of its size."""
-        width, height = (-(-side // scale) for side in self._whole)
+        """Make `load` decode the picture at 1/scale of its size, or its preview if scale is 0."""
+        if scale:
+            width, height = (-(-side // scale) for side in self._whole)
+        else:
+            assert self._preview is not None
+            width, height = self._preview
         self._size = (width, height)
         self.tile = [ImageFile._Tile(_DECODER, (0, 0, width, height), 0, (scale, self._whole, self._mode))]
 
@@ -87,6 +98,9 @@ class DcaImageFile(ImageFile.ImageFile):
     def draft(self, mode: str | None, size: tuple[int, int] | None) -> tuple[str, tuple[int, int, float, float]] | None:
         """Choose the smallest of the scales 1, 1/2, 1/4, 1/8 at which no side is below that of `size`; ignores `mode`.
 
+        If the picture, fitted into `size`, is no larger than its preview, the preview is chosen, which is decoded at
+        once.
+
         Returns:
             The mode, and the box of the picture in the image that will be loaded, whose sides are rounded up. None if
             the picture is already loaded, or no size is given.
@@ -94,9 +108,31 @@ class DcaImageFile(ImageFile.ImageFile):
         if not self.tile or size is None:
             return None
         width, height = self._whole
+        if self._preview_suffices(size):
+            self._take(0)
+            return self.mode, (0, 0, *self._size)
         scale = max((scale for scale in SCALES if width >= scale * size[0] and height >= scale * size[1]), default=1)
         self._take(scale)
         return self.mode, (0, 0, width / scale, height / scale)
+
+    def thumbnail(
+        self,
+        size: tuple[float, float],
+        resample: Image.Resampling = Image.Resampling.BICUBIC,
+        reducing_gap: float | None = 2.0,
+    ) -> None:
+        """As Pillow's, from the preview if that is large enough."""
+        if self.tile and self._preview_suffices(size):
+            self._take(0)
+            reducing_gap = None  # else Pillow would ask `draft` for more pixels
+        super().thumbnail(size, resample, reducing_gap)
+
+    def _preview_suffices(self, size: tuple[float, float]) -> bool:
+        """Whether the picture, fitted into a size, is no larger than its preview."""
+        if self._preview is None:
+            return False
+        share = min(wanted / side for wanted, side in zip(size, self._whole, strict=True))
+        return share * max(self._whole) <= max(self._preview)
 
 
 class _Decoder(ImageFile.PyDecoder):
@@ -110,11 +146,16 @@ class _Decoder(ImageFile.PyDecoder):
         try:
             # The file may have been changed since it was opened.
             container = read_container(self.fd, width * height)
-            picture = codec_for(container).decode(container, scale=scale)
+            picture = codec_for(container).decode(container, scale=scale) if scale else read_preview(container)
         except DcaError as error:
             raise OSError(str(error)) from error
+        if picture is None:
+            raise OSError("the file has changed since it was opened")
         image = to_pillow(picture)
-        if (image.size, image.mode) != ((-(-width // scale), -(-height // scale)), mode):
+        size = (-(-width // scale), -(-height // scale)) if scale else image.size
+        if scale == 0 and image.mode != mode:  # WebP drops an alpha plane that is opaque
+            image = image.convert(mode)
+        if (image.size, image.mode) != (size, mode):
             raise OSError("the file has changed since it was opened")
         self.set_as_raw(image.tobytes())
         return -1, 0
@@ -127,9 +168,9 @@ def _accept(prefix: bytes) -> bool:
 def _save(image: Image.Image, file: IO[bytes], _filename: str | bytes) -> None:
     """Encode an image, for `Image.save`.
 
-    The options are `quality` (1 to 100), `effort` (0 or more), `tune` ("visual" or "psnr"), and `icc_profile`, `exif`
-    (bytes, `Image.Exif` or None) and `xmp` (bytes or None), which replace those of the image. The orientation is that
-    of `exif`, or of the image without that option.
+    The options are `quality` (1 to 100, in tenths), `effort` (0 or more), `tune` ("visual" or "psnr"), and
+    `icc_profile`, `exif` (bytes, `Image.Exif` or None) and `xmp` (bytes or None), which replace those of the image. The
+    orientation is that of `exif`, or of the image without that option.
     """
     options = image.encoderinfo
     try:
@@ -144,7 +185,7 @@ def _save(image: Image.Image, file: IO[bytes], _filename: str | bytes) -> None:
             if xmp is not None and not isinstance(xmp, bytes):
                 raise ImageError(f"an XMP packet must be bytes, not {type(xmp).__name__}")
             picture = replace(picture, xmp=xmp and upright_xmp(xmp))
-        quality = operator.index(options.get("quality", defaults.QUALITY))
+        quality = options.get("quality", defaults.QUALITY)
         effort = operator.index(options.get("effort", defaults.EFFORT))
         data = default_codec(options.get("tune")).encode(picture, quality=quality, effort=effort)
     except DcaError as error:

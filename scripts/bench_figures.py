@@ -2,10 +2,10 @@
 
     python scripts/bench_figures.py build/bench build/bench-effort build/bench-visual build/bench-psnr
 
-takes the curves and BD-rates of the first folder to benchmarks/results/kodak/; of the second, where dcacodec refines,
-its curve and BD-rates to benchmarks/results/kodak-effort/; of the third and fourth, where the tunings visual and psnr
-are compared with other codecs by several metrics, the BD-rates to benchmarks/results/kodak-tunings/; and rewrites what
-stands in README.md between `<!-- bench: NAME -->` and `<!-- bench: end -->`. `make bench` runs it.
+copies the curves and BD-rates of the first folder to benchmarks/results/kodak/, the refined curve and BD-rates of the
+second to benchmarks/results/kodak-effort/, and the BD-rates of the third and fourth, which compare the tunings visual
+and psnr with other codecs by several metrics, to benchmarks/results/kodak-tunings/. It then rewrites the text in
+README.md between `<!-- bench: NAME -->` and `<!-- bench: end -->`. `make bench` runs it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def keep(results: Path, folder: Path, kept: str = "*.json") -> None:
-    """Copy the curves (of these names) and BD-rates of a benchmark's folder, and remove what an earlier one left."""
+    """Copy the curves (of these names) and BD-rates of a benchmark's folder, and remove older ones."""
     texts = {path.name: path.read_text("utf-8") for path in sorted((results / "curves").glob(kept))}
     texts["bd-rate.json"] = rates_of(results)
     folder.mkdir(exist_ok=True)
@@ -121,7 +121,7 @@ def _table(rows: list[list[str]]) -> str:
 
 
 def with_figures(text: str, tables: Mapping[str, str]) -> str:
-    """The text with these tables between its marks.
+    """The text with these tables between its markers.
 
     Raises:
         ValueError: a table has not exactly one place.

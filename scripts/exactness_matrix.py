@@ -1,4 +1,4 @@
-"""Check that every setting decodes the integers that every other one has encoded.
+"""Check that every setting decodes the integers that every other setting has encoded.
 
     PYTHONPATH=.:tests python scripts/exactness_matrix.py --out build/exactness.json
     PYTHONPATH=.:tests python scripts/exactness_matrix.py --python old/bin/python ...
@@ -10,9 +10,9 @@ With `--python`, so does another Python, which may have another PyTorch; where t
 setting encodes photographs and pictures made to be difficult, and decodes what all settings encoded. The NumPy oracle
 of the tests, which shares no code with the network, decodes the files of the tiny network.
 
-What a file decodes to is compared by the SHA-256 of all integers (hyper latents, residuals, scale levels, y_hat). That
-the encoder meant the same ones is said by the latent checksums in the file, and by its streams, which the integers must
-give again to the last byte. Standard output gets one JSON object; the exit code is 1 if anything differs.
+Decoded integers (hyper latents, residuals, scale levels, y_hat) are compared by their SHA-256. That they are those of
+the encoder is checked by the latent checksums in the file, and by encoding them again, which must give its streams byte
+by byte. Standard output gets one JSON object; the exit code is 1 if anything differs.
 """
 
 from __future__ import annotations
@@ -57,23 +57,23 @@ if TYPE_CHECKING:
 
 QUALITIES: Final = (1, 50, 100)
 LARGE_NETWORK: Final = ("face", "text", "1 wide")
-"""What the published network codes too; it takes its time."""
+"""Pictures that the published network codes, too; it is slow."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """How one process computes.
+    """The configuration of one process.
 
     Attributes:
-        name: as in the table.
+        name: unique.
         threads: of PyTorch.
-        environment: variables that must be there before PyTorch is loaded.
-        onednn: whether PyTorch may use that library.
+        environment: variables to set before PyTorch is loaded.
+        onednn: whether PyTorch may use oneDNN.
         precision: of `torch.set_float32_matmul_precision`.
         double: whether the entropy model runs in float64.
         layout: of matrices in memory: "rows" as they are read, or "columns".
         batched: whether each slice goes through the entropy model as the middle one of three.
-        backwards: whether the slices of a picture are decoded from the last to the first.
+        backwards: whether slices are decoded in reverse order.
         coder: "best" or "python".
         device: "cpu" or "cuda".
         python: the interpreter, None for this one.
@@ -94,7 +94,7 @@ class Setting:
 
 
 def settings(pythons: tuple[str, ...]) -> list[Setting]:
-    """All of them."""
+    """All settings of this machine."""
     oldest = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"}
     found = [
         Setting("1 thread"),
@@ -116,7 +116,7 @@ def settings(pythons: tuple[str, ...]) -> list[Setting]:
 
 
 def pictures() -> dict[str, NDArray[np.uint8]]:
-    """(height, width, 3) by name."""
+    """The pictures (height, width, 3) by name."""
     from skimage import data
 
     draw = np.random.default_rng(1)
@@ -159,7 +159,7 @@ def file_name(writer: int, network: str, picture: str, quality: int) -> str:
 
 
 class BatchedPoint(OperatingPoint):
-    """An operating point whose entropy model works on three slices at a time. The one that counts is the second."""
+    """An operating point that passes each slice to the entropy model as the second of a batch of three."""
 
     def run_steps(self, latents: dict[str, Tensor], size: tuple[int, int], code: StepCoder) -> Tensor:
         def middle(step: int, mean: Tensor, level: Tensor) -> Tensor:
@@ -192,13 +192,13 @@ class DoubleCodec(Codec):
 class BatchedCodec(Codec):
     """A codec with such operating points."""
 
-    def at(self, quality: int) -> SliceCoder:
+    def at(self, quality: float) -> SliceCoder:
         """See `Codec.at`."""
         return SliceCoder(BatchedPoint.of(self.weights, self.device, quality), self.coder)
 
 
 def codecs(setting: Setting) -> dict[str, Codec]:
-    """One for each network."""
+    """The codec of each network."""
     torch.set_num_threads(setting.threads)
     torch.backends.mkldnn.set_flags(setting.onednn)
     torch.set_float32_matmul_precision(setting.precision)
@@ -216,7 +216,7 @@ def codecs(setting: Setting) -> dict[str, Codec]:
 
 
 def work(setting: Setting, number: int, folder: Path, writers: int) -> dict[str, Any]:
-    """Encode all pictures; or, if there are writers, decode what these encoded."""
+    """Encode all pictures, or decode the files of writers, if there are any."""
     coders = codecs(setting)
     result: dict[str, Any] = {"torch": torch.__version__}
     if not writers:
@@ -238,7 +238,7 @@ def work(setting: Setting, number: int, folder: Path, writers: int) -> dict[str,
 
 
 def process(setting: Setting, number: int, folder: Path, writers: int) -> dict[str, Any]:
-    """`work` in a process of its own."""
+    """Run `work` in a separate process."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(setting.threads), **setting.environment}
     given = json.dumps([asdict(setting), number, str(folder), writers])
     command = [setting.python or sys.executable, str(Path(__file__).resolve()), "--work", given]
@@ -250,7 +250,7 @@ def process(setting: Setting, number: int, folder: Path, writers: int) -> dict[s
 
 
 def by_oracle(folder: Path, names: list[str]) -> dict[str, str]:
-    """What the oracle finds in files of the tiny network."""
+    """The digests that the oracle computes for files of the tiny network."""
     oracle, found = Oracle(WEIGHTS.read_bytes()), {}
     for name in tqdm(names, unit="file", desc="oracle", leave=False):
         data = (folder / name).read_bytes()
@@ -263,7 +263,7 @@ def by_oracle(folder: Path, names: list[str]) -> dict[str, str]:
 
 
 def digest_of_oracle(decoded: list[Any]) -> str:
-    """As `digest_of`, of the oracle's integers."""
+    """The same as `digest_of` for the integers of the oracle."""
     import hashlib
 
     digest = hashlib.sha256()

@@ -2,21 +2,21 @@
 
     PYTHONPATH=.:tests python scripts/fuzz.py --count 200000 --seed 1 --out build/fuzz
 
-makes files from the golden ones of the tests, by changes drawn from the seed and the number of the file alone, so that
-any file can be made again (`--first N --count 1 --keep`). Half of the changes are blind: bits, bytes, parts removed,
-doubled or taken from another file. The others know the format: they change streams, lengths, the slice table,
-dimensions, quality, chunks and latent checksums, and put a right checksum under the whole. A few are both.
+makes files from the golden files of the tests. Mutations depend only on the seed and the number of the file: any file
+can be reproduced (`--first N --count 1 --keep`). Half of the mutations ignore the format: bits and bytes are
+changed, and parts removed, duplicated or taken from another file. The others use it: they change streams, lengths, the
+slice table, dimensions, quality, chunks and latent checksums, and correct the checksum of the file. A few do both.
 
-Each file must either raise a `DcaError`, or give the integers that an encoder once stored under the latent checksums in
-it, compared one by one; and where header, slices and chunks are those of the original, the very same picture. Anything
-else is a finding: another exception, a crash, a hang (a limit of time for each file), memory (limits of address space
-and of growth), a wrong picture. Findings are kept in the folder `--out`, and the exit code is then 1.
+Each file must either raise a `DcaError`, or give the integers that an encoder stored under the latent checksums in it;
+if header, slices and chunks are those of the original, it must give the same picture. Anything else is a finding:
+another exception, a crash, a hang (each file has a time limit), too much memory (address space and growth are limited),
+a wrong picture. Findings are written to the folder `--out`, and the exit code is then 1.
 
-No change computes the latent checksum of other streams: that would be an honest file of another picture. What may
-differ from the original and be right all the same is what its writer says outside of the slices: "another picture".
+No mutation computes the latent checksum of changed streams, since that would be a valid file of another picture. Fields
+outside of the slices can differ from the original in a valid way; the result is then "another picture".
 
-`--exhaustive` instead sets every byte of every golden file to all of its 255 other values, and cuts every file off at
-every length. `--atheris` has the package atheris search, guided by the branches that each file takes.
+`--exhaustive` instead sets every byte of every golden file to each of the 255 other values, and truncates every file to
+every length. `--atheris` searches with the package atheris, guided by the branches that each file takes.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ from dcacodec.codec.codec import Codec
 from dcacodec.coding import best_coder
 from dcacodec.errors import DcaError
 from dcacodec.format.container import Chunk, Container
+from dcacodec.format.metadata import metadata_of
 from dcacodec.format.reader import parse
 from dcacodec.format.writer import pack
 from dcacodec.images.picture import Picture
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_PIXELS: Final = 1 << 20
-"""Files that claim more are `TooLargeError`, so that an honest decoder needs little memory for any of them."""
+"""Files that claim more are `TooLargeError`, so that a correct decoder needs little memory for any of them."""
 HEADROOM: Final = 1 << 30
 """Bytes of address space that a file may take beyond what the process has when it begins."""
 GROWTH: Final = 256 << 20
@@ -74,7 +75,7 @@ Change = Callable[[random.Random, Forged, "Sequence[Sample]"], None]
 
 @dataclass(frozen=True)
 class Sample:
-    """A sound file."""
+    """A valid file."""
 
     name: str
     data: bytes
@@ -82,7 +83,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Mutant:
-    """A file to be judged: what was done to which sample."""
+    """A file to check: the sample, and what was changed."""
 
     number: int
     sample: Sample
@@ -92,7 +93,7 @@ class Mutant:
 
 @dataclass(frozen=True)
 class Finding:
-    """What should not have come of a file."""
+    """A result that a file must not have."""
 
     number: int
     name: str
@@ -123,7 +124,7 @@ def samples() -> list[Sample]:
 
 
 def mutant(number: int, seed: int, known: Sequence[Sample]) -> Mutant:
-    """The file of a number."""
+    """The mutant with this number."""
     draw = random.Random(f"{seed}:{number}")
     sample = draw.choice(known)
     done: list[str] = []
@@ -148,7 +149,7 @@ def mutant(number: int, seed: int, known: Sequence[Sample]) -> Mutant:
 
 
 def flip_bits(draw: random.Random, data: bytes, known: Sequence[Sample]) -> bytes:
-    """One bit or a few."""
+    """Flip one bit or a few."""
     if not data:
         return data
     changed = bytearray(data)
@@ -158,38 +159,38 @@ def flip_bits(draw: random.Random, data: bytes, known: Sequence[Sample]) -> byte
 
 
 def set_bytes(draw: random.Random, data: bytes, known: Sequence[Sample]) -> bytes:
-    """One byte or a run, to anything or to an extreme."""
+    """Set one byte or a run of them, to random or extreme values."""
     at, length = draw.randrange(len(data) + 1), draw.choice((1, 1, 4, 16))
     fill = bytes([draw.choice((0, 1, 127, 128, 255))]) * length
     return data[:at] + draw.choice((fill, draw.randbytes(length))) + data[at + length :]
 
 
 def truncate(draw: random.Random, data: bytes, known: Sequence[Sample]) -> bytes:
-    """The front alone."""
+    """Keep only the beginning."""
     return data[: draw.randrange(len(data) + 1)]
 
 
 def remove(draw: random.Random, data: bytes, known: Sequence[Sample]) -> bytes:
-    """A part from the middle."""
+    """Remove a part from the middle."""
     at = draw.randrange(len(data) + 1)
     return data[:at] + data[at + draw.choice((1, 2, 7, 64)) :]
 
 
 def insert(draw: random.Random, data: bytes, known: Sequence[Sample]) -> bytes:
-    """A few bytes."""
+    """Insert a few bytes."""
     at = draw.randrange(len(data) + 1)
     return data[:at] + draw.randbytes(draw.choice((1, 1, 4, 300))) + data[at:]
 
 
 def double(draw: random.Random, data: bytes, known: Sequence[Sample]) -> bytes:
-    """A part twice."""
+    """Duplicate a part."""
     at = draw.randrange(len(data) + 1)
     end = min(len(data), at + draw.choice((1, 4, 40, 400)))
     return data[:end] + data[at:end] + data[end:]
 
 
 def splice(draw: random.Random, data: bytes, known: Sequence[Sample]) -> bytes:
-    """The front of this one, and the end of another."""
+    """Join the beginning of this file and the end of another."""
     other = draw.choice(known).data
     return data[: draw.randrange(len(data) + 1)] + other[draw.randrange(len(other)) :]
 
@@ -263,7 +264,8 @@ def change_layout(draw: random.Random, file: Forged, known: Sequence[Sample]) ->
 
 
 def change_quality(draw: random.Random, file: Forged, known: Sequence[Sample]) -> None:
-    file.quality = draw.choice((file.quality + 1, file.quality - 1, draw.randrange(256), draw.randint(1, 100)))
+    anywhere = draw.randint(10, 1000) / 10
+    file.quality = draw.choice((file.quality + 1, file.quality - 0.1, draw.randrange(256), anywhere))
 
 
 def change_identity(draw: random.Random, file: Forged, known: Sequence[Sample]) -> None:
@@ -278,7 +280,9 @@ def write_longer(draw: random.Random, file: Forged, known: Sequence[Sample]) -> 
 
 
 def add_chunk(draw: random.Random, file: Forged, known: Sequence[Sample]) -> None:
-    tag = draw.choice((b"ALPH", b"FULL", b"icCP", b"exIF", b"xmPP", b"teSt", b"NEWs", b"a\0b1", draw.randbytes(4)))
+    tag = draw.choice(
+        (b"ALPH", b"FULL", b"icCP", b"exIF", b"xmPP", b"icCZ", b"exIZ", b"teSt", b"NEWs", b"a\0b1", draw.randbytes(4))
+    )
     others = [chunk.data for sample in known for chunk in Forged.of(sample.data).chunks]
     data = draw.choice((b"", draw.randbytes(60), draw.choice(others)))
     file.chunks.insert(draw.randrange(len(file.chunks) + 1), ForgedChunk(tag, data))
@@ -344,7 +348,7 @@ def _other_number(draw: random.Random, number: int) -> int:
 
 
 def exhaustive(known: Sequence[Sample]) -> Iterator[Mutant]:
-    """Every other value of every byte, and every length, of every file."""
+    """Mutants with every other value of every byte, and with every length, of every file."""
     number = 0
     for sample in known:
         for at in range(len(sample.data)):
@@ -362,10 +366,10 @@ def exhaustive(known: Sequence[Sample]) -> Iterator[Mutant]:
 
 
 class Judge:
-    """Decodes files and says what came of each: the name of an error, `SAME`, `OTHER`, or a finding.
+    """Decodes files and classifies each: the name of an error, `SAME`, `OTHER`, or a finding.
 
     Args:
-        known: the sound files.
+        known: the valid files.
         seconds: the limit for one file.
     """
 
@@ -385,7 +389,7 @@ class Judge:
 
         Args:
             data: the file.
-            original: what it was made from, None for nothing that is known.
+            original: the file it was made from, None if there is none.
         """
         signal.setitimer(signal.ITIMER_REAL, self._seconds)
         try:
@@ -413,7 +417,7 @@ class Judge:
         if (picture.alpha is None) != (container.chunk("ALPH") is None):
             return "wrong picture: alpha is lost or made up", True
         kept = picture.icc, picture.exif, picture.xmp
-        if kept != tuple(container.chunk(tag) for tag in ("icCP", "exIF", "xmPP")):
+        if kept != metadata_of(container):
             return "wrong picture: its metadata are not those of the file", True
         for crc, latent in self._integers(data):
             if crc not in self._latents or not np.array_equal(latent, self._latents[crc]):
@@ -459,18 +463,18 @@ def _address_space() -> int:
 
 
 def _resident_peak() -> int:
-    """The most bytes of memory that this process ever had."""
+    """Peak memory of this process in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of some files.
+    """Results of some files.
 
     Attributes:
-        counts: by outcome.
-        findings: among them.
-        growth: bytes by which the process's memory has grown since it began.
+        counts: number of files by outcome.
+        findings: those among them.
+        growth: bytes by which the memory of the process has grown since its start.
     """
 
     counts: Counter[str]
@@ -492,7 +496,7 @@ class Jury:
         self._begin = self._before = _resident_peak()
 
     def __call__(self, mutants: Sequence[Mutant]) -> Verdict:
-        """The verdict on some files."""
+        """The results of some files."""
         counts: Counter[str] = Counter()
         findings = []
         for each in mutants:
@@ -507,7 +511,7 @@ class Jury:
 
 
 def finding(mutant: Mutant, outcome: str) -> Finding:
-    """What came of a file, as a finding."""
+    """A finding, with its file."""
     return Finding(mutant.number, mutant.sample.name, mutant.changes, outcome, mutant.data)
 
 
@@ -516,7 +520,7 @@ def finding(mutant: Mutant, outcome: str) -> Finding:
 
 @dataclass(frozen=True)
 class Summary:
-    """What came of a run."""
+    """Results of a run."""
 
     counts: Counter[str]
     findings: list[Finding]
@@ -524,8 +528,9 @@ class Summary:
 
 
 def run(mutants: Iterator[Mutant], total: int, jobs: int, seconds: float, keep: Callable[[Finding], None]) -> Summary:
-    """Judge files in processes, many at a time. Those that a process died with, or hung, are judged again one by one:
-    what dies then is a finding.
+    """Check files in processes, many at a time.
+
+    If a process dies or hangs, its files are checked again one by one; those that fail again are findings.
     """
     counts: Counter[str] = Counter()
     findings: list[Finding] = []
@@ -538,7 +543,7 @@ def run(mutants: Iterator[Mutant], total: int, jobs: int, seconds: float, keep: 
     with tqdm(total=total, unit="file", mininterval=2) as bar:
 
         def judge(groups: Iterable[list[Mutant]]) -> list[tuple[list[Mutant], pool.Lost]]:
-            """Count what comes of all files but of those that a process died with, which are returned."""
+            """Count the results of all files. Returns those with which a process died, which are not counted."""
             nonlocal growth
             lost = []
             limit = 5 * seconds + 60  # for hangs that no signal ends
@@ -566,15 +571,15 @@ def run(mutants: Iterator[Mutant], total: int, jobs: int, seconds: float, keep: 
 
 
 def guided(seconds_in_all: int, seconds: float, out: Path) -> None:
-    """Have atheris look for files; it ends this process. What it tries is a file without its checksum."""
+    """Search with atheris, which ends this process. Its inputs are files without their checksum."""
     import atheris
 
     signal.signal(signal.SIGALRM, _too_long)
     known = samples()
     judge = Judge(known, seconds)
 
-    rooms = tuple(f"dcacodec.{room}." for room in ("format", "codec", "images", "coding"))
-    for module in [module for name, module in sys.modules.items() if name.startswith(rooms)]:
+    prefixes = tuple(f"dcacodec.{name}." for name in ("format", "codec", "images", "coding"))
+    for module in [module for name, module in sys.modules.items() if name.startswith(prefixes)]:
         for function in _functions_of(module):
             atheris.instrument_func(function)
 
@@ -595,7 +600,7 @@ def guided(seconds_in_all: int, seconds: float, out: Path) -> None:
 
 
 def _functions_of(module: ModuleType) -> Iterator[FunctionType]:
-    """Those that a module defines, and the methods of its classes."""
+    """The functions that a module defines, and the methods of its classes."""
     own = [each for each in vars(module).values() if getattr(each, "__module__", None) == module.__name__]
     inner = [each for owner in own if isinstance(owner, type) for each in vars(owner).values()]
     return (each for each in own + inner if isinstance(each, FunctionType))

@@ -3,7 +3,7 @@
     PYTHONPATH=.:tests python tests/attack_worker.py MODELS FOLDER FILE...
 
 MODELS is a folder of published weights. Of each file: what the API and what the command came to, the values that the
-entropy coder was asked for, and by how many bytes the process has grown since it decoded its first, sound file.
+entropy coder was asked for, and by how many bytes the process has grown since it decoded its first, valid file.
 """
 
 import json

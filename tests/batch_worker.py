@@ -19,7 +19,7 @@ from dcacodec.errors import DcaError, ImageError
 
 
 def die() -> None:
-    """As if somebody had said kill -9."""
+    """Kill this process with SIGKILL."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 

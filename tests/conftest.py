@@ -55,7 +55,7 @@ def _without_bfloat16(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def pytest_runtest_teardown() -> None:
-    """The command line lifts Pillow's limit for its process, as its own holds; other tests want it back."""
+    """Restore Pillow's limit, which the command line removes for its process, as it has its own."""
     Image.MAX_IMAGE_PIXELS = PILLOWS_LIMIT
 
 
@@ -99,9 +99,9 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _small_is_tiny(tiny_models: Path) -> Iterator[None]:
-    """Whatever codes without a codec of its own takes the tiny model, also in processes that tests start.
+    """Code that does not get a codec takes the tiny model, also in processes that tests start.
 
-    So no test depends on the weights that happen to be published, except for those that take `published`.
+    No test depends on the published weights, except for those that take `published`.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DCACODEC_MODELS", str(tiny_models))

@@ -14,7 +14,7 @@ from dcacodec.format.reader import parse
 
 
 def varint(value: int, longer: int = 0) -> bytes:
-    """A number as LEB128, whatever its size, and so many bytes longer than it need be."""
+    """A number of any size as LEB128, this many bytes longer than necessary."""
     encoded = bytearray()
     while value >= 0x80:
         encoded.append(value & 0x7F | 0x80)
@@ -60,7 +60,7 @@ class Forged:
     width: int
     height: int
     layout: int
-    quality: int
+    quality: float
     fingerprint: bytes
     slices: list[ForgedSlice]
     slice_count: int | None = None
@@ -72,7 +72,7 @@ class Forged:
 
     @classmethod
     def of(cls, data: bytes) -> Forged:
-        """The fields of a sound file."""
+        """The fields of a valid file."""
         container = parse(data, None)
         header = container.header
         return cls(
@@ -94,7 +94,9 @@ class Forged:
 
         parts = [MAGIC, bytes([self.version & 255]), self.fingerprint]
         parts += [number("width", self.width), number("height", self.height)]
-        parts.append(bytes([self.layout & 255, self.quality & 255]))
+        parts.append(bytes([self.layout & 255]))
+        whole, tenth = divmod(round(self.quality * 10), 10)
+        parts.append(bytes([whole | 0x80, tenth] if tenth else [whole & 255]))
         if self.slice_count is not None:
             parts.append(number("slice_count", self.slice_count))
         for index, part in enumerate(self.slices):

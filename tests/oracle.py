@@ -326,10 +326,10 @@ class Oracle:
         level = 16 * (detail << FINEST_WEIGHT - detail_bits) + (base << finest - LATENT)  # X.20, a multiple of 2**-16
         return mean, shift_right(level.clip(0, HIGHEST_LEVEL << finest), finest)
 
-    def run(self, hyper: dict[str, Int], size: tuple[int, int], quality: int, code: Code) -> Int:
+    def run(self, hyper: dict[str, Int], size: tuple[int, int], quality: float, code: Code) -> Int:
         """The four steps -> y_hat (H, W, M) in units of 2**-9."""
         channels, context = self.config["latent"], self.config["context"]
-        inward, outward, base = (table[quality - 1] for table in self.scales)
+        inward, outward, base = (self.scales_of(table, quality) for table in self.scales)
         features = {letter: self.features(letter, hyper[letter]) for letter in self.config["order"]}
         bundle = None
         if not self.config["adaptive"]:
@@ -356,10 +356,19 @@ class Oracle:
 
     # Files
 
-    def table_row(self, quality: int) -> int:
-        """The quality anchor nearest to a quality; no quality is as near to two."""
+    @staticmethod
+    def scales_of(table: Int, quality: float) -> Int:
+        """The row of a quality, interpolated between those of whole qualities, halves up."""
+        whole, tenth = divmod(round(quality * 10), 10)
+        row: Int = table[whole - 1].astype(np.int64)
+        if tenth:
+            row = (row * (10 - tenth) + table[whole].astype(np.int64) * tenth + 5) // 10
+        return row
+
+    def table_row(self, quality: float) -> int:
+        """The quality anchor nearest to a quality, the higher one where two are as near."""
         anchors: int = self.config["anchors"]
-        return (2 * (quality - 1) * (anchors - 1) + 99) // 198
+        return (2 * (round(quality * 10) - 10) * (anchors - 1) + 990) // 1980
 
     def decode(self, data: bytes) -> list[Decoded]:
         """The integers of a file, slice by slice."""
@@ -377,7 +386,7 @@ class Oracle:
             for index, (coded, size) in enumerate(zip(container.slices, sizes, strict=True))
         ]
 
-    def decode_slice(self, coded: Slice, height: int, width: int, quality: int, full: bool = False) -> Decoded:
+    def decode_slice(self, coded: Slice, height: int, width: int, quality: float, full: bool = False) -> Decoded:
         """The integers of a slice of so many pixels."""
         coder = PythonCoder()
         streams = dict(zip(("R", "G", "L", 0, 1, 2, 3), coded.streams, strict=True))

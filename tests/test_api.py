@@ -133,7 +133,7 @@ def test_what_is_given_is_not_changed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("image", "told"),
+    ("image", "expected"),
     [
         (PIXELS.astype(np.float32) / 255, "float32 (20, 33, 3)"),
         (PIXELS.astype(np.uint16), "uint16 (20, 33, 3)"),
@@ -162,10 +162,10 @@ def test_what_is_given_is_not_changed() -> None:
     ],
     ids=str,
 )
-def test_other_pictures_are_refused_by_name(image: Any, told: str) -> None:
+def test_other_pictures_are_refused_by_name(image: Any, expected: str) -> None:
     with pytest.raises(ImageError) as caught:
         picture_of(image)
-    assert told in one_line(caught)
+    assert expected in one_line(caught)
 
 
 @pytest.mark.parametrize("image", [None, 3, [[1, 2], [3, 4]], object()], ids=repr)
@@ -289,7 +289,7 @@ def test_what_is_no_file_of_ours_is_not_read_on() -> None:
     assert file.count == 4
 
 
-def test_losses_are_told() -> None:
+def test_losses_are_reported() -> None:
     with pytest.warns(ImageWarning, match="16 bits"):
         picture_of(IMAGES["I;16"][0])
     with pytest.warns(ImageWarning, match="CMYK"):
@@ -395,7 +395,7 @@ def test_parts_and_previews(codec: Codec, files: dict[str, bytes]) -> None:
         decode(data, scale=3, codec=codec)
 
 
-def test_bad_files_are_told_by_name(published: None, codec: Codec, files: dict[str, bytes], tmp_path: Path) -> None:
+def test_bad_files_are_reported_by_name(published: None, codec: Codec, files: dict[str, bytes], tmp_path: Path) -> None:
     data = files["RGB"]
     for given in (codec, None):
         with pytest.raises(BadMagicError):
@@ -459,7 +459,7 @@ def test_threads_share_a_codec(codec: Codec) -> None:
     assert all(np.array_equal(array, pixels) for (_, array), pixels in zip(results, pictures, strict=True))
 
 
-def test_what_is_wrong_is_told_before_torch_is_loaded() -> None:
+def test_what_is_wrong_is_reported_before_torch_is_loaded() -> None:
     code = (
         "import sys, dcacodec\n"
         "from dcacodec import decode, encode\n"

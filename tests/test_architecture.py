@@ -1,4 +1,4 @@
-"""The house (docs/architecture.md): imports point one way, and modules stay small."""
+"""The architecture (docs/architecture.md): imports point one way, and modules stay small."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ RANKS = (
     {"cli"},
     {"__main__"},
 )
-"""The rooms, from the lowest up. A room imports from itself and from below; rooms of one rank know nothing of each
-other, but for the public modules."""
+"""Subpackages and modules, from the lowest up. Each imports from itself and from below; those of one rank do not import
+each other, except for the public modules."""
 
-RANK_OF = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}
+RANK_OF = {name: rank for rank, names in enumerate(RANKS) for name in names}
 PUBLIC = {"api", "ratecontrol", "pillow_plugin", "compressai_model"}
 
 

@@ -327,7 +327,7 @@ def test_a_target_that_cannot_be_looked_at_is_named(tmp_path: Path) -> None:
     assert plan.failures == ((tmp_path / "in/a.txt", f"{tmp_path / 'file/out/a.dca'}: Not a directory"),)
 
 
-def test_a_file_that_goes_on_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dcacodec.files.bounded._BYTES_BESIDES", 1000)
     path = tmp_path / "in.dca"
     path.write_bytes(MAGIC + bytes(1100))
@@ -476,7 +476,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
             break
         time.sleep(0.01)
     else:
-        raise AssertionError("the worker goes on")
+        raise AssertionError("the worker continues")
     assert ledger(tmp_path)[-1] < "399.dca"
     assert all((tmp_path / "out" / name).read_text().startswith("TEXT OF") for name in ledger(tmp_path))
 
@@ -513,6 +513,9 @@ def test_the_summary() -> None:
         "misses": [{"source": "a\nb", "result": "quality 1: far from it"}],
         "failures": [{"source": "a\nb", "error": "bad"}],
     }
+    decoded = Report(done=2, waiting=1, bytes_in=1000, bytes_out=2500, decoding=True)
+    assert decoded.line() == "2 of 3 files decoded, 1 not yet decoded; 1.0 kB -> 2.5 kB; 0.0 s"
+    assert decoded.facts()["saved_percent"] is None
     larger = Report(done=1, bytes_in=100, bytes_out=950)
     assert larger.line() == "1 of 1 files coded; 100 B -> 950 B, 850.0 % larger; 0.0 s"
     assert Report().facts()["saved_percent"] is None
@@ -565,9 +568,9 @@ def test_there_and_back(pictures: Path, codec: Codec) -> None:
     formats = "PNG, JPEG, TIFF, WEBP, AVIF, PPM, BMP, GIF, QOI"
     why = f"not a picture in one of the formats {formats}, or its beginning is damaged"
     assert result.exit_code == 1
-    error, notice, summary = result.stderr.splitlines()
+    error, warning, summary = result.stderr.splitlines()
     assert error == f"dcacodec: error: {root}/in/bad.png: {why}"
-    assert notice == f"dcacodec: warning: {root}/in/deep/wide.png: samples of 16 bits are reduced to their upper 8"
+    assert warning == f"dcacodec: warning: {root}/in/deep/wide.png: samples of 16 bits are rounded to 8"
     assert summary.startswith("3 of 4 files coded, 1 failed; ")
 
     done = {"a.png": "a.dca", "deep/b.tif": "deep/b.dca", "deep/wide.png": "deep/wide.dca"}
@@ -610,11 +613,11 @@ def test_there_and_back(pictures: Path, codec: Codec) -> None:
     again = call("--json", "--verbose", "--quality", "90", "--device", "cuda", root / "in", root / "out")
     facts = json.loads(again.stdout)
     assert (again.exit_code, facts["done"], facts["skipped"], facts["other_quality"]) == (0, 0, 3, 3)
-    *lines, notice, summary = again.stderr.splitlines()
+    *lines, warning, summary = again.stderr.splitlines()
     assert lines == [
         f"{root}/in/{source} skipped: {root}/out/{target} is up to date" for source, target in done.items()
     ]
-    assert notice == (
+    assert warning == (
         "dcacodec: warning: 3 of the skipped files are of another quality than 90; --force encodes them again"
     )
     assert re.fullmatch(r"0 of 3 files coded, 3 skipped \(up to date\); \d+\.\d s", summary)
@@ -626,20 +629,20 @@ def test_there_and_back(pictures: Path, codec: Codec) -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "notice"),
+    ("names", "warning"),
     [
         (["note.md"], "1 file is ignored: its suffix is not that of a picture format"),
         (["note.md", "x/b.c"], "2 files are ignored: their suffixes are not those of picture formats"),
     ],
 )
-def test_what_is_left_out_is_told(names: list[str], notice: str, tmp_path: Path) -> None:
+def test_what_is_left_out_is_reported(names: list[str], warning: str, tmp_path: Path) -> None:
     fill(tmp_path, "in/a.png", "in/.hidden", "out/a.dca", *(f"in/{name}" for name in names))
-    for options, told in (
-        ((), [f"dcacodec: warning: {notice}"]),
+    for options, expected in (
+        ((), [f"dcacodec: warning: {warning}"]),
         (
             ("--verbose",),
             [
-                f"dcacodec: warning: {notice}",
+                f"dcacodec: warning: {warning}",
                 *(f"{tmp_path}/in/{name} ignored" for name in names),
                 f"{tmp_path}/in/a.png skipped: {tmp_path}/out/a.dca is up to date",
             ],
@@ -649,7 +652,7 @@ def test_what_is_left_out_is_told(names: list[str], notice: str, tmp_path: Path)
         facts = json.loads(result.stdout)
         assert (result.exit_code, facts["skipped"], facts["left_out"]) == (0, 1, len(names))
         *lines, summary = result.stderr.splitlines()
-        assert lines == told
+        assert lines == expected
         assert summary.startswith("0 of 1 files coded, 1 skipped (up to date); ")
     assert call("--quiet", tmp_path / "in", tmp_path / "out").output == ""
 
@@ -664,7 +667,7 @@ def test_profile_and_exif_data_are_kept_unless_strip_and_so_is_the_suffix_if_ask
     icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     for name in ("a.png", "a.jpg"):
         Image.fromarray(photo(16, 24)).save(tmp_path / "in" / name, exif=exif, icc_profile=icc)
-    for options, kept in (((), True), (("--strip",), False)):
+    for options, kept in (((), True), (("--strip", "all"), False)):
         out = tmp_path / f"out{kept}"
         result = call("--quiet", "--keep-suffix", *options, "-j", "1", "--device", "cpu", tmp_path / "in", out)
         assert (result.exit_code, result.output) == (0, "")
@@ -696,7 +699,7 @@ def test_every_picture_is_coded_to_the_target(
     weights: Weights,
     tmp_path: Path,
 ) -> None:
-    """As `encode` does; what misses it is written, told and counted."""
+    """As `encode` does; files that miss it are written, reported and counted."""
     out, sources = tmp_path / "out", [pictures / "in" / "a.png", pictures / "in" / "deep" / "b.tif"]
     options = ("--json", "--verbose", "--jobs", "1", "--device", "cpu", "--effort", "1")
     result = call(*options, *option, *sources, out)
@@ -707,28 +710,28 @@ def test_every_picture_is_coded_to_the_target(
         best = encode_to(Codec(weights), picture, target, effort=1)
         coded = out / source.with_suffix(".dca").name
         assert coded.read_bytes() == best.data
-        told = f"quality {best.quality}: {outcome(target, best, picture)}"
+        line = f"quality {best.quality}: {outcome(target, best, picture)}"
         summary = f"{source} -> {coded} {len(best.data)} bytes"
         if best.target_met:
-            lines.append(f"{summary}; {told}")
+            lines.append(f"{summary}; {line}")
         else:
-            lines += [f"dcacodec: warning: {source}: {told}", summary]
-            taken[str(source)] = told
+            lines += [f"dcacodec: warning: {source}: {line}", summary]
+            taken[str(source)] = line
     assert [str(source) not in taken for source in sources] == kept
     *found, last = result.stderr.splitlines()
     assert (result.exit_code, found) == (0, lines)
     missed = len(taken)
     assert last.startswith("2 of 2 files coded" + (f", {missed} of them missed the target; " if missed else "; "))
     assert (facts["done"], facts["missed"], facts["failed"]) == (2, missed, 0)
-    assert facts["misses"] == [{"source": source, "result": told} for source, told in taken.items()]
+    assert facts["misses"] == [{"source": source, "result": line} for source, line in taken.items()]
 
     # What is there is skipped. Whether it keeps to a PSNR cannot be seen, whether it is too large can.
     again = call("--json", *option, *sources, out)
     facts, large = json.loads(again.stdout), 0 if isinstance(target, MinPsnr) else missed
     assert (again.exit_code, facts["skipped"], facts["above_target"], facts["other_quality"]) == (0, 2, large, 0)
-    *notices, last = again.stderr.splitlines()
+    *warnings, last = again.stderr.splitlines()
     assert (
-        notices
+        warnings
         == [
             (f"dcacodec: warning: {large} of the skipped files are larger than the target; --force encodes them again")
         ][: bool(large)]
@@ -759,10 +762,10 @@ def test_files_that_are_too_large_are_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_a_full_disk_is_told_in_a_line_and_the_next_run_does_the_rest(
+def test_a_full_disk_is_reported_in_a_line_and_the_next_run_does_the_rest(
     jobs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With two workers, one is at work for ever."""
+    """With two workers, one of which never finishes."""
     monkeypatch.setattr("dcacodec.cli.batch.Encoding", lambda *settings: Capitals(tmp_path))
     fill(tmp_path, "in/a.png", "in/full.png", "in/full.webp", "in/later.png", *(["in/endless.png"] if jobs > 1 else []))
     command = ("--json", "--keep-suffix", "--jobs", str(jobs), tmp_path / "in", tmp_path / "out")
@@ -851,7 +854,7 @@ def test_a_gpu_has_one_process_if_no_number_is_asked_for(
     """A driver is there; the GPU may be one that PyTorch cannot use."""
     asked: list[tuple[str, int]] = []
 
-    def run(jobs: tuple[Job, ...], make: Encoding, processes: int, threads: int) -> Outcomes:
+    def run(jobs: tuple[Job, ...], make: Encoding, processes: int, threads: int, retried: object) -> Outcomes:
         asked.append((make.device, processes))
         return (Outcome(job, bytes_in=1, bytes_out=1) for job in jobs)
 
@@ -891,7 +894,7 @@ def test_files_of_another_quality_are_counted(tmp_path: Path) -> None:
         (["--decode", "--quality", "50", "in", "out"], 2, "--quality cannot be combined with --decode."),
         (["--decode", "--preset", "small", "in", "out"], 2, "--preset cannot be combined with --decode."),
         (["--decode", "--keep-suffix", "in", "out"], 2, "--keep-suffix cannot be combined with --decode."),
-        (["--decode", "--strip", "in", "out"], 2, "--strip cannot be combined with --decode."),
+        (["--decode", "--strip", "all", "in", "out"], 2, "--strip cannot be combined with --decode."),
         (["--decode", "--target-bpp", "1", "in", "out"], 2, "--target-bpp cannot be combined with --decode."),
         (["--decode", "--target-size", "1KB", "in", "out"], 2, "--target-size cannot be combined with --decode."),
         (["--decode", "--target-psnr", "30", "in", "out"], 2, "--target-psnr cannot be combined with --decode."),

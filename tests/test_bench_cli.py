@@ -166,7 +166,7 @@ def test_quick(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
+def test_an_interrupted_run_resumes(tmp_path: Path) -> None:
     for number in range(3):
         save(photo(300, 400, number), tmp_path / "mine" / f"{number}.png")
     command = [sys.executable, "-m", "dcacodec", "bench", "mine", "--codecs", "webp", "--metrics", "psnr",
@@ -247,7 +247,7 @@ def test_a_wrong_command_line(arguments: list[str], named: list[str], tmp_path: 
         (["--codecs", "jpeg", "--anchor", "x.json", "picture.png"], ["x.json"]),
     ],
 )
-def test_what_cannot_be_had_is_told_before_any_work(
+def test_what_cannot_be_had_is_reported_before_any_work(
     arguments: list[str], named: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(photo(8, 8), tmp_path / "picture.png")
@@ -277,7 +277,7 @@ def test_offline_without_kodak(empty_cache: None, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.slow
 def test_anchors_that_nobody_asked_for(empty_cache: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Those that are measured are left out, and those that cannot be had are told of."""
+    """Those that are measured are left out, and those that are not available are reported."""
     curve = {"name": "BPG", "description": "there", "results": {"bpp": [0.1, 0.2], "psnr": [30.0, 32.0]}}
     (tmp_path / "anchors").mkdir()
     (tmp_path / "anchors" / "bpg.json").write_text(json.dumps(curve), "utf-8")

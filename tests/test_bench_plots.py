@@ -161,7 +161,7 @@ def test_every_series_has_the_means(plots: dict[str, Plot]) -> None:
     assert {line.get_gid() for line in plots["rate-ms-ssim"].figure.axes[0].lines} == {f"codec-{c[0]}" for c in CODECS}
 
 
-def test_series_can_be_told_apart_without_colour() -> None:
+def test_series_are_distinguishable_without_colour() -> None:
     codecs = tuple(MeasuredCodec(f"c{i}", f"c{i}", SETTINGS) for i in range(10))
     anchors = tuple(Anchor(Curve(f"a{i}", (0.1, 1.0), (30.0, 40.0 + i)), "") for i in range(12))
     given = Results("many", PICTURES, codecs, (), anchors)

@@ -5,8 +5,10 @@ import io
 import math
 import os
 import shutil
+import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from PIL import Image
 from tiny import WEIGHTS, photo
 
 import dcacodec.metrics
-from dcacodec.bench import measure
+from dcacodec.bench import measure, metrics
 from dcacodec.bench.codec import BenchCodec, CodecOptions
 from dcacodec.bench.codecs import open_codec
 from dcacodec.bench.datasets import files_dataset
@@ -258,7 +260,7 @@ def blurred(pixels: Any, radius: int) -> Any:
 
 
 BEST = {"psnr": math.inf, "ms-ssim": 1, "ssimulacra2": 100, "butteraugli": 0, "cvvdp": 10}
-SMALLEST = {"ms-ssim": 161, "ssimulacra2": 8, "butteraugli": 8}
+SMALLEST = {"ms-ssim": 161, "ssimulacra2": 8, "butteraugli": 8, "cvvdp": 2}
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -329,3 +331,23 @@ def test_a_program_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     with pytest.raises(BenchError, match=r"\bbutteraugli_main\b.*\b3\b.*\bno\b"):
         METRICS["butteraugli"].measure(photo(16, 16), photo(16, 16))
+
+
+def test_which_picture_is_the_decoded_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ColorVideoVDP takes it first."""
+    calls: list[Any] = []
+
+    class Model:
+        def __init__(self, display_name: str, quiet: bool, device: Any) -> None:
+            calls.append((display_name, device.type))
+
+        def predict(self, test: Pixels, reference: Pixels, dim_order: str) -> tuple[float, None]:
+            calls.append((test[0, 0].tolist(), reference[0, 0].tolist(), dim_order))
+            return 9.5, None
+
+    monkeypatch.setitem(sys.modules, "pycvvdp", SimpleNamespace(cvvdp=Model))
+    metrics._cvvdp_model.cache_clear()
+    reference = np.full((4, 6, 3), 7, np.uint8)
+    assert [METRICS["cvvdp"].measure(reference, reference + 1) for _ in range(2)] == [9.5, 9.5]
+    metrics._cvvdp_model.cache_clear()
+    assert calls == [("standard_fhd", "cpu"), *[([8, 8, 8], [7, 7, 7], "HWC")] * 2]

@@ -190,7 +190,7 @@ def test_campaign_compares_with_files_of_the_same_pictures(tmp_path: Path) -> No
     with Image.open(tmp_path / "out.png") as drawn:
         assert drawn.size == (900, 400)
 
-    # What was written can be gone on from, without the log.
+    # The written figures can be continued without the log.
     later = tmp_path / "later" / "log.jsonl"
     later.parent.mkdir()
     later.write_text(log.read_text("utf-8").splitlines()[1].replace("14000000", "21000000") + "\n", "utf-8")
@@ -230,3 +230,32 @@ def test_campaign_compares_with_files_of_the_same_pictures(tmp_path: Path) -> No
     assert str(tmp_path / "out.xyz") in refused(*arguments, "--plot", str(tmp_path / "out.xyz"))
     (tmp_path / "empty").mkdir()
     assert str(tmp_path / "empty") in refused(str(tmp_path / "empty"), str(log))
+
+
+def test_colour_of_blocks_ignores_detail() -> None:
+    """A drift of two levels in one channel is found, a checkerboard of any contrast is not."""
+    errors = script("block_colour").block_errors
+    flat = np.full((70, 100, 3), 100, np.uint8)
+    board = flat + np.where(np.indices((70, 100)).sum(0) % 2, 20, -20)[..., None].astype(np.uint8)
+    assert errors(flat, board).tolist() == [0.0] * (2 * 3 * 3)
+    drifted = flat.copy()
+    drifted[:32, 32:64, 1] += 2
+    assert sorted(errors(flat, drifted).tolist()) == [0.0] * (2 * 3 * 3 - 1) + [2.0]
+    drifted[64:], drifted[:, 96:] = 0, 0  # outside of whole blocks
+    assert errors(flat, drifted).sum() == 2.0
+
+
+def test_colour_of_blocks_at_equal_bytes(tmp_path: Path) -> None:
+    Image.fromarray(photo(96, 128)).save(tmp_path / "a.png")
+    arguments = [str(tmp_path), "--codecs", "jpeg,webp", "--quiet"]
+    result = CliRunner().invoke(script("block_colour").main, [*arguments, "--bpp", "2,4"])
+    assert result.exit_code == 0, result.output
+    rows = [line.split() for line in result.stdout.splitlines()[1:]]
+    assert [row[:2] for row in rows] == [["2", "jpeg"], ["2", "webp"], ["4", "jpeg"], ["4", "webp"]]
+    assert all(0.8 * float(row[0]) < float(row[2]) <= float(row[0]) for row in rows)
+    assert all(0 < float(row[3]) < float(row[4]) <= float(row[5]) for row in rows)
+    assert float(rows[0][3]) > float(rows[2][3])
+    tight = CliRunner().invoke(script("block_colour").main, [*arguments, "--bpp", "0.01"])
+    assert tight.exit_code == 1
+    assert all(word in tight.stderr for word in ("jpeg", "0.01", "a.png"))
+    assert CliRunner().invoke(script("block_colour").main, [*arguments, "--bpp", "none"]).exit_code == 2

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
 import termios
@@ -101,7 +102,7 @@ def test_nothing_heavy_is_imported_for_help_and_info(arguments: list[str], tmp_p
 
 
 @pytest.mark.parametrize("module", ["click", "dcacodec.format.container"])
-def test_an_interrupt_while_loading_is_told_in_a_line(module: str) -> None:
+def test_an_interrupt_while_loading_is_reported_in_a_line(module: str) -> None:
     script = (
         "import sys\n"
         "class Finder:\n"
@@ -116,7 +117,7 @@ def test_an_interrupt_while_loading_is_told_in_a_line(module: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "dcacodec: error: interrupted\n")
 
 
-def test_an_interrupt_is_not_told_on_standard_output(tmp_path: Path) -> None:
+def test_an_interrupt_is_not_reported_on_standard_output(tmp_path: Path) -> None:
     """Where standard error is closed, and `print` would take the other."""
     (tmp_path / "click.py").write_text("raise KeyboardInterrupt", "utf-8")
     script = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from dcacodec.__main__ import main; main()"
@@ -127,7 +128,7 @@ def test_an_interrupt_is_not_told_on_standard_output(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("then", ["pass", "raise RuntimeError('half loaded')"])
 def test_a_signal_that_a_library_loses_while_it_loads_still_ends_it(then: str, tmp_path: Path) -> None:
-    """Whether the command goes on to its end or fails at something that was only half loaded."""
+    """Whether the command runs to its end or fails at something that was only half loaded."""
     script = (
         "import os, signal, sys, time\n"
         "class Finder:\n"
@@ -181,7 +182,7 @@ def test_lazy_commands_are_there(name: str) -> None:
         (["encode"], "Missing argument 'IN'."),
         (["encode", "in.png"], "Missing argument 'OUT'."),
         (["encode", "-q", "0", "in.png", "out.dca"], "0 is not in the range 1<=x<=100."),
-        (["encode", "-q", "101", "in.png", "out.dca"], "101 is not in the range 1<=x<=100."),
+        (["encode", "-q", "101", "in.png", "out.dca"], "101.0 is not in the range 1<=x<=100."),
         (["encode", "--device", "tpu", "in.png", "out.dca"], "'tpu' is not one of 'auto', 'cpu', 'cuda'."),
         (["decode", "--max-pixels", "-1", "in.dca", "out.png"], "-1 is not in the range x>=0."),
         (["decode", "--format", "jpeg", "in.dca", "-"], "jpeg is not one of png, tiff, webp, ppm, pgm, bmp."),
@@ -196,7 +197,7 @@ def test_a_wrong_command_line(arguments: list[str], message: str) -> None:
 
 @pytest.mark.parametrize("command", ["encode", "batch"])
 def test_a_preset_that_is_not_published(command: str, tmp_path: Path) -> None:
-    """Told before anything is read, as other mistakes in a command line."""
+    """Reported before anything is read, like other mistakes in a command line."""
     result = call(command, "--preset", "base", str(tmp_path / "missing.png"), str(tmp_path / "out"))
     assert (result.exit_code, result.stdout) == (2, "")
     assert "Invalid value for '--preset': no weights are published for 'base', only for small." in result.stderr
@@ -212,7 +213,7 @@ def test_a_damaged_list_of_weights(published: None, tmp_path: Path, monkeypatch:
     assert result.stderr.count("\n") == 1
 
 
-def test_a_wrong_folder_of_ones_own_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_folder_of_ones_own_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also by `info`, which would say of good weights that they are not there."""
     (tmp_path / "file.dca").write_bytes(FILE)
     monkeypatch.setenv("DCACODEC_MODELS", str(tmp_path / "nowhere"))
@@ -325,14 +326,14 @@ def test_a_folder_as_input(tmp_path: Path) -> None:
         assert_fails(call(name, tmp_path, *target), 1, f"{tmp_path}: Is a directory")
 
 
-def test_a_folder_as_output_is_told_before_any_work(tmp_path: Path) -> None:
+def test_a_folder_as_output_is_reported_before_any_work(tmp_path: Path) -> None:
     for name in ("encode", "decode"):
         assert_fails(call(name, "is-not-there", tmp_path), 1, f"{tmp_path}: Is a directory")
         assert_fails(call(name, "is-not-there", f"{tmp_path}/new/"), 1, f"{tmp_path}/new/: Is a directory")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_missing_output_folder_is_told_before_any_work(tmp_path: Path) -> None:
+def test_a_missing_output_folder_is_reported_before_any_work(tmp_path: Path) -> None:
     folder = tmp_path / "missing"
     for name in ("encode", "decode"):
         assert_fails(call(name, "neither-is-this", folder / "out.png"), 1, f"{folder}: No such file or directory")
@@ -382,7 +383,7 @@ def test_the_limit_of_pixels() -> None:
 
 
 def test_a_limit_above_pillows_own_holds_for_encode(tmp_path: Path) -> None:
-    """Pillow refuses 200 million pixels with words of its own; here the limit is ours alone."""
+    """Pillow refuses 200 million pixels with its own message; here only our limit applies."""
     picture = bytearray(png(photo()))
     picture[16:24] = (20000).to_bytes(4, "big") + (10000).to_bytes(4, "big")
     picture[29:33] = zlib.crc32(picture[12:29]).to_bytes(4, "big")
@@ -391,12 +392,12 @@ def test_a_limit_above_pillows_own_holds_for_encode(tmp_path: Path) -> None:
 
 
 def test_an_output_format_that_is_not_one(tmp_path: Path) -> None:
-    source, target = tmp_path / "in.dca", tmp_path / "out.jpg"
+    source, target = tmp_path / "in.dca", tmp_path / "out.gif"
     source.write_bytes(FILE)
     result = call("decode", source, target)
     assert (result.exit_code, result.stdout) == (2, "")
-    known = ".png, .tif, .tiff, .webp, .ppm, .pgm, .bmp"
-    assert f"\nError: {target}: .jpg is lossy; pictures are written losslessly, as {known}\n" in result.stderr
+    known = ".png, .tif, .tiff, .webp, .ppm, .pgm, .bmp, .jpg, .jpeg, .avif"
+    assert f"\nError: {target}: .gif is not an output format; pictures are written as {known}\n" in result.stderr
 
 
 @pytest.mark.parametrize("name", ["other.png", "other.JPG", "other.tiff", ".hidden.png"])
@@ -474,7 +475,7 @@ def in_shell(redirection: str, *arguments: str | Path) -> subprocess.CompletedPr
     )
 
 
-def test_closed_standard_streams_are_told() -> None:
+def test_closed_standard_streams_are_reported() -> None:
     done = in_shell("<&-", "info", "-")
     assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"dcacodec: error: standard input is closed\n")
     done = in_shell(">&-", "encode", "in.png", "-")
@@ -482,7 +483,7 @@ def test_closed_standard_streams_are_told() -> None:
 
 
 @pytest.mark.parametrize("arguments", [("info", "FILE"), ("info", "--json", "FILE"), ("completion", "bash")], ids=str)
-def test_a_result_that_cannot_be_printed_is_told(arguments: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_result_that_cannot_be_printed_is_reported(arguments: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "photo.dca").write_bytes(FILE)
     words = [str(tmp_path / "photo.dca") if word == "FILE" else word for word in arguments]
     done = in_shell(">&-", *words)
@@ -501,7 +502,7 @@ def test_what_the_encoding_of_standard_output_lacks_is_escaped() -> None:
 
 
 @pytest.mark.parametrize("unbuffered", ["", pytest.param("1", marks=pytest.mark.slow)])
-def test_what_is_written_in_part_is_told(unbuffered: str, coded: Path, tmp_path: Path) -> None:
+def test_what_is_written_in_part_is_reported(unbuffered: str, coded: Path, tmp_path: Path) -> None:
     """The disk is full halfway. Unbuffered, the system says how much it took, and that is no error of its own."""
     limited = (
         "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); "
@@ -544,7 +545,7 @@ def test_help_to_a_full_disk() -> None:
 
 
 @needs_dev_full
-def test_a_full_disk_is_told_with_the_name_of_the_file() -> None:
+def test_a_full_disk_is_reported_with_the_name_of_the_file() -> None:
     result = call("encode", "--device", "cpu", "-", "/dev/full", stdin=png(photo()))
     assert_fails(result, 1, "/dev/full: No space left on device")
 
@@ -690,6 +691,44 @@ def test_what_travels_with_a_picture(tmp_path: Path) -> None:
     assert not bitmap.exists()
 
 
+def test_decoding_to_a_lossy_format_is_told(tmp_path: Path) -> None:
+    source, coded = tmp_path / "in.png", tmp_path / "out.dca"
+    source.write_bytes(png(photo()))
+    assert call("encode", "--device", "cpu", source, coded).exit_code == 0
+    for suffix in (".jpg", ".avif"):
+        sizes = []
+        for quality in ("20", "95"):
+            back = tmp_path / f"back{quality}{suffix}"
+            result = call("decode", "--device", "cpu", "--quality", quality, coded, back)
+            warning, _ = result.stderr.splitlines()
+            assert (result.exit_code, warning.startswith("dcacodec: warning: ")) == (0, True)
+            assert "lossy" in warning and quality in warning
+            sizes.append(back.stat().st_size)
+            with Image.open(back) as image:
+                assert (image.format, image.size) == ({".jpg": "JPEG", ".avif": "AVIF"}[suffix], (80, 48))
+        assert sizes[0] < sizes[1]
+    result = call("decode", "--quality", "90", coded, tmp_path / "back.png")
+    assert (result.exit_code, "--quality" in result.stderr) == (2, True)
+    assert not (tmp_path / "back.png").exists()
+
+
+@pytest.mark.parametrize("tag", [282, 283, 296])
+def test_an_invalid_resolution_does_not_end_decoding_to_tiff(tag: int, tmp_path: Path) -> None:
+    """Through a process: libtiff's own lines would reach standard error."""
+    value = struct.pack(">HHII", 296, 3, 1, 42 << 16) if tag == 296 else struct.pack(">HHII", tag, 5, 1, 26)
+    exif = b"MM\0*\0\0\0\x08\0\1" + value + bytes(4) + bytes(8)
+    source, coded, back = tmp_path / "in.png", tmp_path / "out.dca", tmp_path / "back.tif"
+    source.write_bytes(png(photo(), exif=exif))
+    assert call("encode", "--device", "cpu", source, coded).exit_code == 0
+    done = subprocess.run(
+        command("decode", "--device", "cpu", coded, back), capture_output=True, check=False, text=True
+    )
+    assert done.returncode == 0
+    warning, _ = done.stderr.splitlines()
+    assert warning.startswith("dcacodec: warning: ") and "EXIF" in warning
+    assert decoded(back).pixels.shape == (48, 80, 3)
+
+
 def test_a_gray_picture_stays_gray(tmp_path: Path) -> None:
     source, coded, back = tmp_path / "in.png", tmp_path / "out.dca", tmp_path / "back.pgm"
     source.write_bytes(png(photo(bands=1)[..., 0]))
@@ -699,14 +738,14 @@ def test_a_gray_picture_stays_gray(tmp_path: Path) -> None:
     assert psnr(decoded(back).pixels[..., 0], photo(bands=1)[..., 0]) > 25
 
 
-def test_a_notice_is_one_line(tmp_path: Path) -> None:
+def test_a_warning_is_one_line(tmp_path: Path) -> None:
     wide = Image.fromarray(photo(bands=1)[..., 0].astype(np.uint16) * 257)
     buffer = io.BytesIO()
     wide.save(buffer, "PNG")
     result = call("encode", "--device", "cpu", "-", tmp_path / "out.dca", stdin=buffer.getvalue())
     assert result.exit_code == 0
-    notice, summary = result.stderr.splitlines()
-    assert notice == "dcacodec: warning: samples of 16 bits are reduced to their upper 8"
+    warning, summary = result.stderr.splitlines()
+    assert warning == "dcacodec: warning: samples of 16 bits are rounded to 8"
     assert summary.startswith("stdin -> ")
 
 

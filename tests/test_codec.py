@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from fractions import Fraction
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -195,7 +196,7 @@ def test_encoding_twice_gives_equal_bytes(codec: Codec) -> None:
 
 
 def test_threads_share_a_codec(codec: Codec) -> None:
-    """Equal bytes and pictures as one after the other; both threads are at work at the same time."""
+    """The same bytes and pictures as one after the other, while both threads run at the same time."""
     jobs = [(picture(60 + 10 * seed, 90, seed), 10 * seed + 5) for seed in range(6)]
     files = [codec.encode(source, quality=quality) for source, quality in jobs]
     pictures = [codec.decode(data).pixels for data in files]
@@ -338,10 +339,32 @@ def test_quality_out_of_range(codec: Codec, quality: int) -> None:
     assert str(quality) in one_line(error)
 
 
+@pytest.mark.parametrize("quality", [65.5, np.float32(65.5), 65.54, Fraction(131, 2)])
+def test_a_quality_in_tenths(quality: Any, codec: Codec) -> None:
+    file = codec.encode(picture(40, 40), quality=quality)
+    assert parse(file).header.quality == 65.5
+    assert codec.decode(file).pixels.shape == (40, 40, 3)
+    below, point, above = (codec.at(each).point for each in (65, parse(file).header.quality, 66))
+    assert below.trade_off < point.trade_off < above.trade_off
+    assert below.position < point.position < above.position
+    for first, between, last in zip(below.scales, point.scales, above.scales, strict=True):
+        assert ((first + last) / 2 - between).abs().max() <= 2**-9
+
+
+@pytest.mark.parametrize("quality", [float("nan"), 0.99, 100.01])
+def test_fractions_out_of_range(quality: float, codec: Codec) -> None:
+    with pytest.raises(ValueError, match=str(quality)):
+        codec.encode(picture(4, 4), quality=quality)
+
+
+@pytest.mark.parametrize("value", ["50", None, 1j])
+def test_a_quality_that_is_no_number(value: Any, codec: Codec) -> None:
+    with pytest.raises(TypeError, match=r"^quality must be a number, not "):
+        codec.encode(picture(4, 4), quality=value)
+
+
 @pytest.mark.parametrize("value", [50.5, 50.0, "50", None])
 def test_what_is_no_whole_number(value: Any, codec: Codec) -> None:
-    with pytest.raises(TypeError, match=f"^quality must be a whole number, not {value!r}$"):
-        codec.encode(picture(4, 4), quality=value)
     with pytest.raises(TypeError, match=f"^effort must be a whole number, not {value!r}$"):
         codec.encode(picture(4, 4), effort=value)
 

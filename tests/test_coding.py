@@ -179,7 +179,7 @@ def test_memory_order_of_the_arguments_does_not_matter(torchac: TorchacCoder) ->
 
 
 @pytest.mark.parametrize(
-    ("rows", "symbols", "told"),
+    ("rows", "symbols", "expected"),
     [
         (ints(0, 3), ints(0, 0), "0 to 2"),
         (ints(0, -1), ints(0, 0), "0 to 2"),
@@ -190,14 +190,14 @@ def test_memory_order_of_the_arguments_does_not_matter(torchac: TorchacCoder) ->
         (np.zeros((1, 2), np.int64), ints(0, 0), "int64 (1, 2)"),
     ],
 )
-def test_coder_refuses_indices_outside_of_the_table(coder: Coder, rows: Ints, symbols: Ints, told: str) -> None:
+def test_coder_refuses_indices_outside_of_the_table(coder: Coder, rows: Ints, symbols: Ints, expected: str) -> None:
     with pytest.raises(ValueError) as caught:
         coder.encode(CDF, rows, symbols)
-    assert told in one_line(caught)
-    if told in ("0 to 2", "int64 (1, 2)"):  # the rows, which a decoder is given too
+    assert expected in one_line(caught)
+    if expected in ("0 to 2", "int64 (1, 2)"):  # the rows, which a decoder is given too
         with pytest.raises(ValueError) as caught:
             coder.decode(CDF, rows, b"")
-        assert told in one_line(caught)
+        assert expected in one_line(caught)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -328,7 +328,7 @@ def escaped(raw: str) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "expected"),
     [
         (escaped("0" * 16 + "1" + "0" * 16), "too large"),
         (escaped("0" * 40), "too large"),
@@ -339,12 +339,12 @@ def escaped(raw: str) -> bytes:
     ],
     ids=range(6),
 )
-def test_stream_of_one_value_that_cannot_be_decoded(coder: Coder, data: bytes, told: str) -> None:
+def test_stream_of_one_value_that_cannot_be_decoded(coder: Coder, data: bytes, expected: str) -> None:
     assert encode_values(ints(0), ints(0), LIKELY, coder) == b"\0\0\x40"
     assert encode_values(ints(1), ints(0), LIKELY, coder) == escaped("010")
     with pytest.raises(StreamError) as caught:
         decode_values(data, ints(0), LIKELY, coder)
-    assert told in one_line(caught)
+    assert expected in one_line(caught)
 
 
 @pytest.mark.parametrize(
@@ -380,7 +380,7 @@ def test_bytes_in_a_stream_of_no_values(coder: Coder) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "rows", "told"),
+    ("values", "rows", "expected"),
     [
         (ints(VALUE_LIMIT + 1), ints(0), "-32767 to 32767"),
         (ints(-VALUE_LIMIT - 1), ints(0), "-32767 to 32767"),
@@ -391,17 +391,17 @@ def test_bytes_in_a_stream_of_no_values(coder: Coder) -> None:
         (ints(0), ints(-1), "0 to 1"),
     ],
 )
-def test_mistakes_of_the_caller(values: Ints, rows: Ints, told: str) -> None:
+def test_mistakes_of_the_caller(values: Ints, rows: Ints, expected: str) -> None:
     with pytest.raises(ValueError) as caught:
         encode_values(values, rows, SMALL, PYTHON)
-    assert told in one_line(caught)
+    assert expected in one_line(caught)
     with pytest.raises(ValueError) as caught:
         ideal_bits(values, rows, SMALL)
-    assert told in one_line(caught)
-    if told == "0 to 1":  # the rows, which a decoder is given too
+    assert expected in one_line(caught)
+    if expected == "0 to 1":  # the rows, which a decoder is given too
         with pytest.raises(ValueError) as caught:
             decode_values(b"", rows, SMALL, PYTHON)
-        assert told in one_line(caught)
+        assert expected in one_line(caught)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -445,10 +445,10 @@ def test_lengths_of_chunks_that_lie(torchac: TorchacCoder) -> None:
     good = b"\x01" + first + b"\x40"
     assert encode_values(values, rows, sure, torchac) == good
 
-    def refused(data: bytes, told: str) -> None:
+    def refused(data: bytes, expected: str) -> None:
         with pytest.raises(StreamError) as caught:
             decode_values(data, rows, sure, torchac)
-        assert told in one_line(caught)
+        assert expected in one_line(caught)
 
     refused(b"", "length of a chunk")
     refused(b"\x81", "length of a chunk")
@@ -537,7 +537,7 @@ def test_table_of_given_probabilities() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cdf", "low", "shift", "told"),
+    ("cdf", "low", "shift", "expected"),
     [
         ([0, TOTAL], [0], [0], "(2,)"),
         ([[0, TOTAL]], [0], [0], "(1, 2)"),
@@ -561,11 +561,11 @@ def test_table_of_given_probabilities() -> None:
         ([[0, 5, TOTAL]], [1], [15], "regular symbols"),
     ],
 )
-def test_malformed_tables(cdf: object, low: object, shift: object, told: str) -> None:
+def test_malformed_tables(cdf: object, low: object, shift: object, expected: str) -> None:
     with pytest.raises(WeightsError) as caught:
         CdfTable(np.array(cdf), np.array(low), np.array(shift))
     text = one_line(caught)
-    assert "CDF table" in text and told in text
+    assert "CDF table" in text and expected in text
 
 
 def test_tables_at_their_limits() -> None:
@@ -690,7 +690,7 @@ def test_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert compiled._cache_folder() == tmp_path / "near"
 
 
-def test_a_notice_never_gets_to_stdout(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_warning_never_gets_to_stdout(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "stderr", None)
     compiled._notify("message")
     assert capsys.readouterr().out == ""
@@ -720,9 +720,9 @@ def test_compiled_coder_of_another_bitstream(monkeypatch: pytest.MonkeyPatch, to
 def test_package_that_is_missing(missing: str) -> None:
     """None in sys.modules makes an import fail."""
     result = run(f"import sys; sys.modules[{missing!r}] = None\n{USE}")
-    notice, name = result.stderr.splitlines()
+    warning, name = result.stderr.splitlines()
     reasons = {"torch": "PyTorch cannot be imported", "torchac": "the package torchac is not installed"}
-    assert notice.startswith(SLOW + reasons[missing])
+    assert warning.startswith(SLOW + reasons[missing])
     assert name == "python"
 
 

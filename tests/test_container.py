@@ -13,11 +13,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from told import one_line
 
 from dcacodec import errors
 from dcacodec.coding import CdfTable, PythonCoder, encode_values
 from dcacodec.format import container as dca
 from dcacodec.format.container import Chunk, Container, Header, Slice, describe
+from dcacodec.format.metadata import MAX_INFLATED, Metadata, metadata_chunks, metadata_of
+from dcacodec.format.quality import quality_of
 from dcacodec.format.reader import GLANCE, Reader, glance, parse
 from dcacodec.format.varint import varint
 from dcacodec.format.writer import pack
@@ -116,7 +119,7 @@ def containers(draw: st.DrawFn) -> Container:
         width=width,
         height=height,
         mode=draw(st.sampled_from(dca.MODES)),
-        quality=draw(st.integers(1, 100)),
+        quality=draw(st.integers(10, 1000).map(quality_of)),
         slice_log2=slice_log2,
     )
     stream = st.one_of(st.binary(max_size=8), st.integers(120, 140).map(bytes))
@@ -215,6 +218,62 @@ def test_unknown_ancillary_chunk_is_kept_and_packed_again() -> None:
     assert pack(again) == data
 
 
+METADATA = b"profile " * 40, b"II*\0" + bytes(200), b"<x/>"
+
+
+def with_metadata(metadata: Metadata) -> dca.Container:
+    return dca.Container(HEADER, ONE_SLICE.slices, tuple(metadata_chunks(metadata)))
+
+
+def test_metadata_come_back_from_as_few_bytes_as_zlib_makes_of_them() -> None:
+    container = with_metadata(METADATA)
+    assert metadata_of(container) == METADATA
+    assert [chunk.tag for chunk in container.chunks] == ["icCZ", "exIZ", "xmPP"]
+    assert zlib.decompress(container.chunk("icCZ") or b"") == METADATA[0]
+    assert sum(len(chunk.data) for chunk in container.chunks) < 80
+    assert parse(pack(container)) == container
+
+
+def test_metadata_as_they_are() -> None:
+    """As in files made before there were compressed chunks."""
+    plain = tuple(Chunk(*each) for each in zip(("icCP", "exIF", "xmPP"), METADATA, strict=True))
+    assert metadata_of(dca.Container(HEADER, ONE_SLICE.slices, plain)) == METADATA
+    assert metadata_of(ONE_SLICE) == metadata_of(with_metadata((b"", None, None))) == (None, None, None)
+
+
+def test_metadata_above_the_limit_are_not_compressed() -> None:
+    for excess, tag in ((0, "icCZ"), (1, "icCP")):
+        data = bytes(MAX_INFLATED + excess)
+        container = with_metadata((data, None, None))
+        assert [chunk.tag for chunk in container.chunks] == [tag]
+        assert metadata_of(container)[0] == data
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"profile",
+        zlib.compress(METADATA[0])[:-1],
+        zlib.compress(METADATA[0]) + b"x",
+        zlib.compress(METADATA[0])[:-1] + b"x",
+        zlib.compress(bytes(MAX_INFLATED + 1)),
+    ],
+)
+def test_compressed_metadata_that_are_none(data: bytes) -> None:
+    container = dca.Container(HEADER, ONE_SLICE.slices, (Chunk("exIZ", data),))
+    with pytest.raises(errors.BadMetadataError) as caught:
+        metadata_of(container)
+    assert "exIZ" in one_line(caught)
+
+
+def test_metadata_twice() -> None:
+    chunks = Chunk("xmPP", b"<x/>"), Chunk("xmPZ", zlib.compress(b"<x/>"))
+    with pytest.raises(errors.DuplicateChunkError) as caught:
+        metadata_of(dca.Container(HEADER, ONE_SLICE.slices, chunks))
+    assert "xmPP" in one_line(caught) and "xmPZ" in one_line(caught)
+
+
 # Malformed files: one named error each.
 
 CASES: dict[str, tuple[type[errors.DcaError], bytes, str]] = {
@@ -233,6 +292,10 @@ CASES: dict[str, tuple[type[errors.DcaError], bytes, str]] = {
     "unknown_mode": (errors.BadModeError, written(layout=b"\x20"), "colour mode number 2 is not one of RGB, L"),
     "quality_zero": (errors.BadQualityError, written(quality=b"\x00"), "quality 0 is not"),
     "quality_above_100": (errors.BadQualityError, written(quality=b"\x65"), "quality 101 is not"),
+    "fraction_above_100": (errors.BadQualityError, written(quality=b"\xe4\x01"), "quality 100.1 is not"),
+    "fraction_below_1": (errors.BadQualityError, written(quality=b"\x80\x09"), "quality 0.9 is not"),
+    "no_tenths": (errors.BadQualityError, written(quality=b"\xb2\x00"), "0 tenths"),
+    "ten_tenths": (errors.BadQualityError, written(quality=b"\xb2\x0a"), "10 tenths"),
     "slices_too_small": (errors.BadSliceSizeError, written(layout=b"\x07"), "slice size code 7"),
     "slices_too_large": (errors.BadSliceSizeError, written(layout=b"\x0c"), "slice size code 12 is neither 0 nor in 8"),
     "too_large_for_one_slice": (

@@ -50,9 +50,9 @@ def test_a_gpu_that_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
     trouble = "the CUDA device cannot be used (CUDA error: no kernel image is available)"
     with pretended(), monkeypatch.context() as patch:
         patch.setattr(torch.Tensor, "add_", fail)
-        with pytest.warns(DeviceWarning) as notices:
+        with pytest.warns(DeviceWarning) as caught:
             assert choose_device("auto") == torch.device("cpu")
-        assert [str(each.message) for each in notices] == [f"{trouble}; the CPU is used"]
+        assert [str(each.message) for each in caught] == [f"{trouble}; the CPU is used"]
         with pytest.raises(DcaError) as error:
             choose_device("cuda")
         assert trouble in one_line(error)

@@ -273,7 +273,7 @@ def test_a_full_disk(source: Path, coded: Path, tmp_path: Path, small_disk: Call
 
 @pytest.mark.slow
 @root
-def test_a_batch_stops_at_a_full_disk_and_goes_on(
+def test_a_batch_stops_at_a_full_disk_and_resumes(
     source: Path, tmp_path: Path, small_disk: Callable[[str], None]
 ) -> None:
     folder = tmp_path / "disk"

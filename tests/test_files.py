@@ -79,7 +79,7 @@ def test_a_file_has_no_name_until_it_is_whole(tmp_path: Path, way: str) -> None:
 
 
 def test_who_comes_last_wins(tmp_path: Path) -> None:
-    """Somebody else takes the name while we write."""
+    """Another program creates the file while we write."""
     path = tmp_path / "new"
 
     def write(file: BinaryIO) -> None:
@@ -128,7 +128,7 @@ def test_an_exception_leaves_all_as_it_was(tmp_path: Path, error: BaseException,
     assert [(each, each.read_bytes()) for each in tmp_path.iterdir()] == ([] if old is None else [(path, old)])
 
 
-def test_the_first_error_is_told_where_the_cleaning_up_fails_too(
+def test_the_first_error_is_reported_where_the_cleaning_up_fails_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A read-only file system refuses to remove even what is not there."""

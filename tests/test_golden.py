@@ -1,4 +1,4 @@
-"""Golden files: what was written once is decoded to the same integers for ever, and these give the same bytes."""
+"""Golden files: every release decodes them to the same integers, and encodes these to the same bytes."""
 
 import hashlib
 from pathlib import Path
@@ -33,6 +33,7 @@ FILES = {
     "300x270-RGB-q50-n8": "61880c11feb8a6c0",
     "64x64-L-q100": "437b741b8f50a0ec",
     "64x64-RGB-q50": "dace3e37d65382da",
+    "64x64-RGB-q65.5": "fa25948f7b43c778",
     "64x64-RGBA-q1": "263c92217a49db7f",
 }
 """Name and the first 16 digits of the SHA-256 of each file, so that none is replaced unnoticed."""

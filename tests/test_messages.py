@@ -39,6 +39,7 @@ from dcacodec.errors import (
 from dcacodec.format.reader import parse
 from dcacodec.format.writer import pack
 from dcacodec.images.alpha import decode_alpha, encode_alpha
+from dcacodec.images.colour import cicp_space
 from dcacodec.images.formats import format_for
 from dcacodec.images.picture import Picture
 from dcacodec.images.pillow import from_pillow
@@ -172,9 +173,12 @@ MESSAGES: list[tuple[Action, type[Exception], str]] = [
         "a picture of 7x5 pixels is above the limit of 34 pixels",
     ),
     (
-        lambda _: format_for("x.jpg"),
+        lambda _: format_for("x.gif"),
         ImageError,
-        ".jpg is lossy; pictures are written losslessly, as .png, .tif, .tiff, .webp, .ppm, .pgm, .bmp",
+        (
+            ".gif is not an output format; pictures are written as "
+            ".png, .tif, .tiff, .webp, .ppm, .pgm, .bmp, .jpg, .jpeg, .avif"
+        ),
     ),
     (
         lambda _: read_picture(io.BytesIO(b"text")),
@@ -197,9 +201,9 @@ MESSAGES: list[tuple[Action, type[Exception], str]] = [
     ),
     (lambda _: decode_alpha(b"", 7, 5), ImageError, "the alpha plane is not a PNG"),
     (
-        lambda _: write_picture(PICTURE, io.BytesIO(), "jpeg"),
+        lambda _: write_picture(PICTURE, io.BytesIO(), "gif"),
         ImageError,
-        "jpeg is not an output format; these are: png, tiff, webp, ppm, pgm, bmp",
+        "gif is not an output format; these are: png, tiff, webp, ppm, pgm, bmp, jpeg, avif",
     ),
     (
         lambda _: write_picture(PICTURE, io.BytesIO(), "pgm"),
@@ -210,6 +214,16 @@ MESSAGES: list[tuple[Action, type[Exception], str]] = [
         lambda _: write_picture(Picture(PICTURE.pixels, alpha=PLANE), io.BytesIO(), "bmp"),
         ImageError,
         "BMP cannot hold the alpha plane of this picture; these can: png, tiff, webp",
+    ),
+    (
+        lambda _: write_picture(PICTURE, io.BytesIO(), "png", quality=50),
+        ValueError,
+        "a quality of 1 to 100 is for lossy formats, and not 50 for PNG",
+    ),
+    (
+        lambda _: cicp_space(9, 16),
+        ImageError,
+        "the picture is HDR (PQ), for which 8 bits are too few; --allow-hdr encodes it nevertheless",
     ),
     # What Python code gives.
     (
@@ -242,7 +256,7 @@ MESSAGES: list[tuple[Action, type[Exception], str]] = [
     (
         lambda _: decode(None),  # type: ignore[arg-type]
         TypeError,
-        "a path, a file, bytes, an image, an array or a tensor is needed, not NoneType",
+        "a path, a file or bytes is needed, not NoneType",
     ),
     # The plugin of Pillow, whose errors are Pillow's.
     (
@@ -289,7 +303,7 @@ MESSAGES: list[tuple[Action, type[Exception], str]] = [
         ValueError,
         "the crop must be a multiple of 64, not 100",
     ),
-    (lambda _: TrainingOptions(), ValueError, "a run needs a length: minutes or steps"),
+    (lambda _: TrainingOptions(), ValueError, "a run needs a length: give --max-minutes or --steps"),
     (
         lambda _: TrainingOptions(steps=1, precision="half"),
         ValueError,
@@ -354,8 +368,12 @@ def test_messages(action: Action, kind: type[Exception], message: str, codec: Co
 
 WARNINGS: list[tuple[Callable[[], Any], str]] = [
     (
+        lambda: write_picture(PICTURE, io.BytesIO(), "jpeg", quality=90),
+        "JPEG is lossy: the picture is compressed once more, with quality 90",
+    ),
+    (
         lambda: from_pillow(Image.fromarray(PLANE.astype(np.uint16))),
-        "samples of 16 bits are reduced to their upper 8",
+        "samples of 16 bits are rounded to 8",
     ),
     (
         lambda: from_pillow(Image.new("CMYK", (7, 5))),

@@ -362,7 +362,7 @@ def test_blocks_of_the_analysis_leave_linear_channels_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "expected"),
     [
         ({"latent": 18}, ["latent", "18"]),
         ({"latent": 20, "latent_linear": 6}, ["latent", "20", "6"]),
@@ -375,10 +375,10 @@ def test_blocks_of_the_analysis_leave_linear_channels_alone() -> None:
         ({"window": 8}, ["window", "8"]),
     ],
 )
-def test_config_errors(change: dict[str, Any], told: list[str]) -> None:
+def test_config_errors(change: dict[str, Any], expected: list[str]) -> None:
     with pytest.raises(ValueError) as error:
         DCAConfig(**change)
-    assert all(part in one_line(error) for part in told)
+    assert all(part in one_line(error) for part in expected)
 
 
 @pytest.mark.parametrize("config", [*PRESETS.values(), TINY], ids=lambda config: config.name)

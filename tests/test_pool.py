@@ -88,7 +88,7 @@ def cannot_be_sent() -> Callable[[object], object]:
 
 
 def writes() -> Callable[[Path], None]:
-    """Writes a file for ever, and removes it when it is told to end."""
+    """Writes a file endlessly, and removes it when it must end."""
 
     def work(path: Path) -> None:
         try:
@@ -151,7 +151,7 @@ def test_a_job_that_no_process_survives_is_lost_alone() -> None:
     assert "2" in str(Lost(2, -9)) and "signal 9" in str(Lost(2, -9))
 
 
-def test_an_exit_code_is_told() -> None:
+def test_an_exit_code_is_reported() -> None:
     assert dict(run([7], exits, 1)) == {7: Lost(2, 7)}
     assert dict(run([7], exits, 1, attempts=1)) == {7: Lost(1, 7)}
     assert "exit code 7" in str(Lost(1, 7))
@@ -229,7 +229,7 @@ def test_ctrl_c_is_left_to_the_parent() -> None:
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
-def test_a_process_that_is_told_twice_to_end_ends_silently() -> None:
+def test_a_process_that_is_terminated_twice_ends_silently() -> None:
     """As when a whole group of processes is terminated, and its parent then terminates it, too."""
     code = """
 import atexit, multiprocessing, os, signal
@@ -243,3 +243,13 @@ _serve(multiprocessing.Pipe()[1], terminated)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGTERM, b"", b"")
+
+
+def test_a_retry_is_reported(tmp_path: Path) -> None:
+    told: list[tuple[int, str]] = []
+    make = partial(kills_itself, 1, tmp_path / "marker")
+    assert dict(run(range(3), make, 1, retried=lambda job, how: told.append((job, how)))) == {0: 0, 1: 1, 2: 2}
+    assert told == [(1, "killed by signal 9")]
+    (tmp_path / "marker").unlink()
+    list(run(range(3), make, 1, attempts=1, retried=lambda job, how: told.append((job, how))))
+    assert len(told) == 1  # a job that is lost has an outcome

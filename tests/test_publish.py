@@ -585,7 +585,7 @@ def test_one_tensor_per_name_and_no_more(data: bytes, model: DCA) -> None:
         '{"presets": {}, "files": {"a": {"file": "a\\u0000.safetensors", "sha256": ""}}}',
     ],
 )
-def test_a_damaged_list_of_weights_is_told_before_any_work(text: str, model: DCA, tmp_path: Path) -> None:
+def test_a_damaged_list_of_weights_is_reported_before_any_work(text: str, model: DCA, tmp_path: Path) -> None:
     (tmp_path / "index.json").write_text(text, "utf-8")
     with pytest.raises(WeightsError) as caught:
         publish(model, tmp_path, [], fit=[np.zeros((0, 0, 3), np.uint8)])

@@ -54,7 +54,7 @@ def test_a_worker_is_killed_and_nothing_is_lost_or_done_twice(address: str, tmp_
     plan = make_plan([str(source)], tmp_path / "out", {".txt"}, ".dca")
     outcomes = list(run_on_ray(plan.jobs, Capitals(notes), address))
 
-    # One was killed with half of a file written, one with a whole file that it had not told about.
+    # One was killed with half of a file written, one with a complete file that it had not reported.
     assert sorted(path.name for path in notes.glob("died-*")) == ["died-half.txt", "died-whole.txt"]
     assert sorted(outcome.job.source for outcome in outcomes) == sorted(source.iterdir())
     assert [outcome.error for outcome in outcomes] == [None] * len(names)
@@ -120,13 +120,13 @@ def test_a_target_reaches_the_workers(address: str, tmp_path: Path) -> None:
         arguments = ["batch", *options, "--target-size", str(count), str(tmp_path / "in"), str(tmp_path / "out")]
         result = CliRunner().invoke(cli, arguments)
         best = encode_to(codec, picture, MaxBytes(count))
-        told = f"quality {best.quality}: {outcome(MaxBytes(count), best, picture)}"
+        line = f"quality {best.quality}: {outcome(MaxBytes(count), best, picture)}"
         assert (result.exit_code, (tmp_path / "out" / "a.dca").read_bytes()) == (0, best.data)
         assert best.target_met == (count == 300)
-        misses = [] if best.target_met else [{"source": str(tmp_path / "in" / "a.png"), "result": told}]
+        misses = [] if best.target_met else [{"source": str(tmp_path / "in" / "a.png"), "result": line}]
         assert json.loads(result.stdout)["misses"] == misses
-        notices = [line for line in result.stderr.splitlines() if line.startswith("dcacodec: ")]
-        assert notices == [f"dcacodec: warning: {each['source']}: {each['result']}" for each in misses]
+        warnings = [line for line in result.stderr.splitlines() if line.startswith("dcacodec: ")]
+        assert warnings == [f"dcacodec: warning: {each['source']}: {each['result']}" for each in misses]
 
 
 def test_a_cluster_that_is_not_there() -> None:

@@ -46,7 +46,7 @@ def test_quality_in_slices(script: ModuleType) -> None:
     assert (psnr, psnr + cost, worst) == pytest.approx(tuple(decibels))
 
 
-def test_what_would_be_seen_is_told(script: ModuleType) -> None:
+def test_what_would_be_seen_is_reported(script: ModuleType) -> None:
     sound = script.Steps(0.4, 0.45, 0.4, 0.4, 0.2, 0.25, 0.2, 0.25, 40.0, 0.02, 38.0)
     assert script.faults([sound] * 3, [sound] * 2) == []
     bad = {

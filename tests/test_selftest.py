@@ -74,8 +74,8 @@ def python_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 2)
 
 
-def call() -> Any:
-    return CliRunner().invoke(cli, ["selftest", "--device", "cpu"], prog_name="dcacodec")
+def call(*options: str) -> Any:
+    return CliRunner().invoke(cli, ["selftest", "--device", "cpu", *options], prog_name="dcacodec")
 
 
 def test_the_files_are_there_and_those_of_the_tests() -> None:
@@ -117,6 +117,8 @@ def test_it_passes_here_and_says_what_was_compared(folder: Path, python_only: No
         r"ok    made here: python coder, 1 thread -> python coder, 2 threads: \d+ integers equal", lines[7]
     )
     assert lines[9:] == ["9 of 9 checks passed"]
+    quiet = call("--quiet")
+    assert (quiet.exit_code, quiet.output) == (0, "")
 
 
 def test_published_weights_are_checked_too() -> None:
@@ -162,6 +164,7 @@ def test_a_wrong_picture_is_found(folder: Path, python_only: None, monkeypatch: 
     assert result.exit_code == 1
     assert all(", picture: mean samples within" in line for line in failing(result.stdout))
     assert len(failing(result.stdout)) == 2
+    assert call("--quiet").stdout.splitlines() == [*failing(result.stdout), result.stdout.splitlines()[-1]]
 
 
 def test_a_wrong_digest_is_found(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Habits of the shell: completion, --quiet and --verbose, the page of the manual, MIME type and magic."""
 
+import configparser
 import importlib.util
 import json
 import os
@@ -191,7 +192,7 @@ def test_a_shell_that_is_none() -> None:
 
 @pytest.fixture
 def wide(tmp_path: Path) -> Path:
-    """A picture that there is a notice about."""
+    """A picture that causes a warning."""
     path = tmp_path / "wide.png"
     Image.fromarray(photo(24, 32)[..., 0].astype(np.uint16) * 257).save(path)
     return path
@@ -199,13 +200,13 @@ def wide(tmp_path: Path) -> Path:
 
 def test_quiet_and_verbose_before_and_after_the_command(wide: Path, tmp_path: Path) -> None:
     coded, back = tmp_path / "out.dca", tmp_path / "back.png"
-    notice = "dcacodec: warning: samples of 16 bits are reduced to their upper 8"
+    warning = "dcacodec: warning: samples of 16 bits are rounded to 8"
     introduction = rf"weights {zoo.by_preset('small').path.name}, device cpu, entropy coder (torchac|python)"
     summaries = {"encode": r".* -> .*out\.dca \d+ bytes .*", "decode": r".* -> .*back\.png 32x24 pixels .*"}
     for command, *files in (("encode", wide, coded), ("decode", coded, back)):
         options: tuple[str | Path, ...] = ("--device", "cpu", *files)
         summary = summaries[command]
-        plain = [notice, summary] if command == "encode" else [summary]
+        plain = [warning, summary] if command == "encode" else [summary]
         verbose = [*plain[:-1], introduction, summary]
         for arguments, expected in (
             ((command, *options), plain),
@@ -235,8 +236,11 @@ def test_errors_are_never_quiet(command: str, place: int, tmp_path: Path) -> Non
 def test_names_do_not_command_the_terminal(tmp_path: Path) -> None:
     name = "red\x1b[31m\x07\x9b\nlast"
     result = CliRunner().invoke(cli, ["info", str(tmp_path / name)], color=True, prog_name="dcacodec")
-    told = r"red\x1b[31m\x07\x9b last"
-    assert (result.exit_code, result.stderr) == (1, f"dcacodec: error: {tmp_path}/{told}: No such file or directory\n")
+    shown = r"red\x1b[31m\x07\x9b last"
+    assert (result.exit_code, result.stderr) == (
+        1,
+        f"dcacodec: error: {tmp_path}/{shown}: No such file or directory\n",
+    )
 
 
 def test_quiet_and_verbose_exclude_each_other(tmp_path: Path) -> None:
@@ -341,3 +345,15 @@ def test_the_mime_type(tmp_path: Path) -> None:
     subprocess.run([needs("update-mime-database"), str(tmp_path)], check=True, capture_output=True)
     assert "50:image/x-dca:*.dca\n" in (tmp_path / "globs2").read_text()
     assert b"[60:image/x-dca]\n>0=\0\4\x89DCA\n" in (tmp_path / "magic").read_bytes()
+
+
+def test_the_thumbnailer_calls_the_command() -> None:
+    entry = configparser.RawConfigParser()
+    entry.optionxform = str  # type: ignore[assignment,method-assign]
+    entry.read(ROOT / "desktop" / "dcacodec.thumbnailer")
+    facts = dict(entry["Thumbnailer Entry"])
+    assert facts["MimeType"] == "image/x-dca;"
+    name, command, option, *files = facts["Exec"].split()
+    assert (name, files) == (facts["TryExec"], ["%o", "%i"])
+    found = cli.get_command(click.Context(cli), command)
+    assert found is not None and option in [name for each in found.params for name in each.opts]

@@ -186,7 +186,7 @@ def ends(values: torch.Tensor) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("config", [TINY, WIDE, DEEP], ids=["tiny", "wide", "deep"])
-def test_analysis_reads_as_far_as_its_rim_and_no_further(config: DCAConfig) -> None:
+def test_analysis_reads_no_further_than_its_halo(config: DCAConfig) -> None:
     side, at = 384, 12
     image = torch.from_numpy(photo(side, side))[None].float().div(255).requires_grad_()
     y = transforms(config)[0](image, torch.tensor([1.0]))
@@ -200,7 +200,7 @@ def test_analysis_reads_as_far_as_its_rim_and_no_further(config: DCAConfig) -> N
 
 
 @pytest.mark.parametrize("config", [TINY, WIDE, DEEP], ids=["tiny", "wide", "deep"])
-def test_synthesis_reads_as_far_as_its_rim_and_no_further(config: DCAConfig) -> None:
+def test_synthesis_reads_no_further_than_its_halo(config: DCAConfig) -> None:
     side, at = 24, 12
     latent = torch.from_numpy(np.random.default_rng(0).normal(0, 3, (1, side, side, config.latent))).float()
     picture = transforms(config)[1](latent.requires_grad_(), torch.tensor([1.0]))
@@ -212,7 +212,7 @@ def test_synthesis_reads_as_far_as_its_rim_and_no_further(config: DCAConfig) -> 
         assert (first, last) == (at - halo, at + halo)
 
 
-def test_rims_of_the_preset() -> None:
+def test_halos_of_the_preset() -> None:
     assert (analysis_halo(PRESETS["small"]), synthesis_halo(PRESETS["small"])) == (48, 64)
 
 
@@ -359,7 +359,7 @@ def test_a_region_of_a_single_slice_and_of_gray(codec: Codec) -> None:
 
 
 def with_damaged_slice(data: bytes, index: int) -> bytes:
-    """A sound file, but for what a slice holds."""
+    """A file that is valid except for the content of a slice."""
     container = parse(data)
     slices = list(container.slices)
     slices[index] = replace(slices[index], latent_crc=slices[index].latent_crc ^ 1)
@@ -487,7 +487,7 @@ def test_the_number_of_threads_changes_nothing(codec: Codec, set_threads: Callab
 
 
 def test_two_codecs_at_once(codec: Codec, set_threads: Callable[[int], None]) -> None:
-    """Each cuts pictures into slices and has workers of its own: bytes as alone, and the same threads after."""
+    """Each has its own workers for slices: the bytes are those of one codec, and the number of threads is restored."""
     set_threads(2)
     sources = [picture(300, 520, seed=seed) for seed in range(2)]
     codecs = [codec, Codec(codec.weights, coder=codec.coder)]
@@ -585,15 +585,15 @@ def test_new_threads_of_the_caller_keep_their_number(set_threads: Callable[[int]
 
 @pytest.mark.parametrize(("slice_log2", "slices"), [(0, 1), (8, 6)])
 def test_progress(codec: Codec, slice_log2: int, slices: int) -> None:
-    told: list[tuple[int, int]] = []
-    data = codec.encode(picture(300, 530), quality=30, progress=lambda *each: told.append(each), slice_log2=slice_log2)
-    assert told == [(done, slices) for done in range(slices + 1)]
-    told.clear()
-    codec.decode(data, progress=lambda *each: told.append(each))
-    assert told == [(done, slices) for done in range(slices + 1)]
-    told.clear()
-    codec.decode(data, region=(0, 0, 20, 20), progress=lambda *each: told.append(each))
-    assert told == [(0, 1), (1, 1)]
+    steps: list[tuple[int, int]] = []
+    data = codec.encode(picture(300, 530), quality=30, progress=lambda *each: steps.append(each), slice_log2=slice_log2)
+    assert steps == [(done, slices) for done in range(slices + 1)]
+    steps.clear()
+    codec.decode(data, progress=lambda *each: steps.append(each))
+    assert steps == [(done, slices) for done in range(slices + 1)]
+    steps.clear()
+    codec.decode(data, region=(0, 0, 20, 20), progress=lambda *each: steps.append(each))
+    assert steps == [(0, 1), (1, 1)]
 
 
 # ---------------------------------------------------------------------------------------- what is skipped, and what not

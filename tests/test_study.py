@@ -499,7 +499,7 @@ def read(path: Path) -> dict[str, Any] | None:
 
 
 @pytest.mark.parametrize("damage", [*DAMAGES, "{", "[" * 100_000, "[]", "{}"])
-def test_damaged_records_are_told_by_name(damage: str | Callable[[Any], object], tmp_path: Path) -> None:
+def test_damaged_records_are_reported_by_name(damage: str | Callable[[Any], object], tmp_path: Path) -> None:
     path = tmp_path / "R-0.json"
     if not isinstance(damage, str):
         content = whole_record()

@@ -308,7 +308,7 @@ def test_a_picture_is_drawn_in_proportion_to_its_area() -> None:
 
 
 def test_crops_are_cut_where_the_pictures_are() -> None:
-    """A device without content: whatever read a sample, or took it elsewhere, would fail on it."""
+    """A device without content: reading or moving a sample fails on it."""
     sampler = CropSampler([photo(40, 50), photo(90, 40)], (8, 24), torch.device("meta"), np.random.default_rng(0))
     for size in (8, 24):
         batch = sampler.batch(16, size)
@@ -328,7 +328,7 @@ def test_crops_follow_from_the_seed() -> None:
 
 
 class Fixed(np.random.Generator):
-    """Draws what it was told."""
+    """Draws the given numbers."""
 
     def __init__(self, order: list[int], within: float) -> None:
         super().__init__(np.random.PCG64(0))
@@ -918,12 +918,12 @@ def test_another_runs_checkpoint_starts_a_fresh_schedule(
     whole = state_of(tmp_path / "run")
     assert (whole["step"], whole["pixels"]) == (6, 2 * 6 * 2 * 64 * 64)
     assert not same(whole["model"], uninterrupted["model"])
-    # The run's own checkpoint comes first, and that is told.
+    # The run's own checkpoint takes precedence, which is reported.
     run = tmp_path / "run"
     result = call("train", pictures, "--run", run, *ONE_STEP[:-1], "--resume", tmp_path / "other.pt")
     assert result.exit_code == 0
-    (told,) = (line for line in result.stderr.splitlines() if str(tmp_path / "other.pt") in line)
-    assert str(run / "checkpoint.pt") in told
+    (line,) = (line for line in result.stderr.splitlines() if str(tmp_path / "other.pt") in line)
+    assert str(run / "checkpoint.pt") in line
     assert same(state_of(run)["model"], whole["model"])
 
 
@@ -1453,11 +1453,33 @@ def test_the_log_and_a_quiet_run(pictures: Path, tmp_path: Path, monkeypatch: py
     assert rows == [trainer.validate(load_pictures([pictures], quiet=True)[:2], row["quality"]) for row in rows]
 
 
-def test_progress_is_shown_on_stderr(pictures: Path, tmp_path: Path) -> None:
-    result = call("train", pictures, "--run", tmp_path, "--preset", "tiny", "--crop", 64, "--steps", 1)
-    assert (result.exit_code, result.stdout) == (0, "")
-    assert "reading pictures" in result.stderr
-    assert "training" in result.stderr
+class Terminal(io.StringIO):
+    """A text stream that claims to be a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("length", [{"steps": 2}, {"minutes": 0.0001}], ids=str)
+@pytest.mark.parametrize("terminal", [False, True])
+def test_lines_and_bars_on_stderr(
+    length: dict[str, Any], terminal: bool, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bars only on a terminal; everywhere a line for each validation, and two at the end: what there is, what to do."""
+    stderr = Terminal() if terminal else io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    options = replace(QUICK, **{"steps": 0, **length}, validate_every=1000.0)
+    train([str(pictures)], tmp_path, options, [str(pictures)], validation_pictures=1)
+    bars = [text for text in re.split(r"[\r\n]", stderr.getvalue()) if "%|" in text]
+    assert bool(bars) == terminal
+    if terminal:
+        assert any(("min" if "minutes" in length else "2/2") in bar for bar in bars if bar.startswith("training"))
+        return
+    validation, reached, following = stderr.getvalue().splitlines()
+    assert validation.startswith("validation at step ")
+    assert reached.startswith(f"{tmp_path / 'checkpoint.pt'} holds ")
+    assert reached.endswith(validation.partition(": ")[2])
+    assert f"dcacodec publish {tmp_path / 'checkpoint.pt'} " in following
 
 
 @pytest.mark.parametrize(
@@ -1610,14 +1632,14 @@ def test_a_log_without_a_validation_is_refused(content: str, tmp_path: Path) -> 
         Validation.last_of(log)
 
 
-def test_validations_are_told_without_a_terminal(pictures: Path, tmp_path: Path) -> None:
+def test_validations_are_reported_without_a_terminal(pictures: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     arguments = ("--validation", pictures, "--validation-pictures", 1)
     step = [each for each in ONE_STEP if each != "--quiet"]
-    told = call("train", pictures, "--run", first, *step, *arguments)
-    assert told.exit_code == 0 and "SSIMULACRA 2" in told.stderr and str(first / "checkpoint.pt") in told.stderr
-    told = call("train", pictures, "--run", second, *step, *arguments, "--against", first / "log.jsonl")
-    assert told.exit_code == 0 and "BD-rate" in told.stderr
+    result = call("train", pictures, "--run", first, *step, *arguments)
+    assert result.exit_code == 0 and "SSIMULACRA 2" in result.stderr and str(first / "checkpoint.pt") in result.stderr
+    result = call("train", pictures, "--run", second, *step, *arguments, "--against", first / "log.jsonl")
+    assert result.exit_code == 0 and "BD-rate" in result.stderr
     quiet = call("train", pictures, "--run", tmp_path / "third", *ONE_STEP, *arguments)
     assert (quiet.exit_code, quiet.stderr) == (0, "")
 

@@ -1,5 +1,5 @@
 """Small networks with drawn parameters, made-up pictures and latents: what the tests run on, so that they are quick and
-no retraining changes them. `golden/tiny.safetensors` holds the one that is kept for ever (see `golden/make.py`).
+no retraining changes them. `golden/tiny.safetensors` holds the one that is never replaced (see `golden/make.py`).
 
 Needs nothing but torch, numpy, safetensors and pillow.
 """

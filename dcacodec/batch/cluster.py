@@ -62,7 +62,7 @@ def run_on_ray(
         make: makes a worker; it is pickled.
         address: of a running cluster as `ray.init` takes it, such as "host:6379" or "auto"; "local" starts one on this
             machine, for the time of the batch. If this process is already connected, that connection is used.
-        workers: maximum number; None for as many as the cluster has room for. Each takes a processor.
+        workers: maximum number; None for as many as the cluster can run. Each takes a processor.
         gpus: number that each worker takes.
 
     Raises:

@@ -138,7 +138,7 @@ def make_plan(
     return Plan(tuple(jobs), tuple(skipped), tuple(failures), tuple(warnings), others)
 
 
-def of_other_quality(files: Iterable[Path], quality: int) -> int:
+def of_other_quality(files: Iterable[Path], quality: float) -> int:
     """The number of `.dca` files with another quality; other and unreadable files are not counted."""
     return sum(header.quality != quality for header, _ in _glances(files))
 
@@ -221,7 +221,7 @@ class _Walk:
         path = Path(source)
         if path.is_dir():
             yield from self._tree(path, Path(), ())
-        elif path.is_file():
+        elif os.path.isfile(source):  # not of the path, which has lost a slash at the end
             yield _Found(path, Path(path.name))
         elif os.path.lexists(source):
             raise BatchError(f"{source}: not a file and not a folder")

@@ -25,6 +25,7 @@ class Report:
         failures: the files that failed, and why.
         waiting: number of files that are still to do; 0 unless the batch was stopped.
         seconds: wall-clock time.
+        decoding: whether files are decoded, not encoded.
     """
 
     skipped: int = 0
@@ -39,6 +40,7 @@ class Report:
     failures: list[tuple[Path, str]] = field(default_factory=list)
     waiting: int = 0
     seconds: float = 0.0
+    decoding: bool = False
 
     def add(self, outcome: Outcome) -> None:
         """Add the outcome of a waiting file."""
@@ -54,8 +56,8 @@ class Report:
 
     @property
     def saved_percent(self) -> float | None:
-        """The reduction in size in percent of the sources' bytes; None where no file was coded."""
-        return 100 * (1 - self.bytes_out / self.bytes_in) if self.bytes_in else None
+        """The reduction in size in percent of the sources' bytes; None where no file was encoded."""
+        return 100 * (1 - self.bytes_out / self.bytes_in) if self.bytes_in and not self.decoding else None
 
     def facts(self) -> dict[str, Any]:
         """The summary for JSON. Bytes of a file name that are not UTF-8 become surrogates, as Python has them."""
@@ -80,19 +82,18 @@ class Report:
     def line(self) -> str:
         """The summary as a line of text."""
         total = self.done + self.skipped + len(self.failures) + self.waiting
-        parts = [f"{self.done} of {total} files coded"]
+        what = "decoded" if self.decoding else "coded"
+        parts = [f"{self.done} of {total} files {what}"]
         parts += [f"{len(self.misses)} of them missed the target"] if self.misses else []
         parts += [f"{self.skipped} skipped (up to date)"] if self.skipped else []
         parts += [f"{len(self.failures)} failed"] if self.failures else []
-        parts += [f"{self.waiting} not yet coded"] if self.waiting else []
+        parts += [f"{self.waiting} not yet {what}"] if self.waiting else []
         text = ", ".join(parts)
+        if self.done:
+            text += f"; {_size(self.bytes_in)} -> {_size(self.bytes_out)}"
         if self.saved_percent is not None:
-            change = (
-                f"{self.saved_percent:.1f} % saved"
-                if self.saved_percent >= 0
-                else f"{-self.saved_percent:.1f} % larger"
-            )
-            text += f"; {_size(self.bytes_in)} -> {_size(self.bytes_out)}, {change}"
+            saved = self.saved_percent
+            text += f", {saved:.1f} % saved" if saved >= 0 else f", {-saved:.1f} % larger"
         return f"{text}; {self.seconds:.1f} s"
 
 

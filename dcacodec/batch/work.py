@@ -73,18 +73,20 @@ class Encoding:
         preset: of the published weights.
         device: as for `Codec.load`.
         max_pixels: None for no limit.
-        strip: leave out ICC profiles, EXIF and XMP data.
+        strip: kinds of metadata to leave out, as for `Picture.stripped`.
         target: size, rate or quality that each file should have; None for `quality`.
+        allow_hdr: as for `read_picture`.
     """
 
-    quality: int = defaults.QUALITY
+    quality: float = defaults.QUALITY
     effort: int = defaults.EFFORT
     tune: Tuning | None = None
     preset: str = defaults.PRESET
     device: str = "auto"
     max_pixels: int | None = DEFAULT_MAX_PIXELS
-    strip: bool = False
+    strip: tuple[str, ...] = ()
     target: Target | None = None
+    allow_hdr: bool = False
 
     def __call__(self) -> Encoder:
         """Make the worker of a process."""
@@ -173,9 +175,8 @@ class Encoder(FileWorker):
         from dcacodec.images.reading import read_picture
 
         with silent_libraries():
-            picture = read_picture(source, self.settings.max_pixels)
-        if self.settings.strip:
-            picture = picture.stripped()
+            picture = read_picture(source, self.settings.max_pixels, allow_hdr=self.settings.allow_hdr)
+        picture = picture.stripped(self.settings.strip)
         target, effort = self.settings.target, self.settings.effort
         if target is None:
             data = self.codec.encode(picture, quality=self.settings.quality, effort=effort)
@@ -211,7 +212,12 @@ class Decoder(FileWorker):
         if fingerprint not in self.codecs:
             self.codecs[fingerprint] = Codec.for_container(container, device=self.settings.device)
         picture = self.codecs[fingerprint].decode(container)
-        return Converted(lambda file: write_picture(picture, file, self.settings.format))
+
+        def write(file: BinaryIO) -> None:
+            with silent_libraries():
+                write_picture(picture, file, self.settings.format)
+
+        return Converted(write)
 
 
 def _own_warnings(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:

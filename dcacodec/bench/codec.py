@@ -15,7 +15,7 @@ OUR_QUALITIES: Final = (5.0, 20.0, 35.0, 50.0, 65.0, 80.0, 95.0)
 
 @dataclass(frozen=True)
 class CodecOptions:
-    """How codecs are to run. Plain values: they are sent to other processes.
+    """Options of codecs, as plain values that can be sent to other processes.
 
     Attributes:
         preset: of dcacodec.

@@ -43,11 +43,11 @@ class CompressAI(BenchCodec):
         self._loaded: tuple[int, Any] | None = None
 
     def identity(self, setting: float) -> str:
-        """By release: the weights belong to it."""
+        """Identified by the release, which determines the weights."""
         return f"{self.label} {self._device} {setting:g}"
 
     def prepare(self, setting: float) -> None:
-        """Fetch and load the model of a setting. It stays until another one is asked for."""
+        """Download and load the model of a setting. It stays in memory until another one is requested."""
         self._model(int(setting))
 
     def _model(self, quality: int) -> Any:
@@ -65,7 +65,7 @@ class CompressAI(BenchCodec):
         return model
 
     def encode(self, pixels: Pixels, setting: float) -> bytes:
-        """The picture is padded to multiples of 64 with its last row and column."""
+        """Encode, with sides padded to multiples of 64 by repeating the last row and column."""
         import torch
 
         height, width = pixels.shape[:2]
@@ -79,7 +79,7 @@ class CompressAI(BenchCodec):
         return b"".join((header, *(struct.pack(">I", len(string)) for string in strings), *strings))
 
     def decode(self, data: bytes) -> Pixels:
-        """With the model that the header names."""
+        """Decode with the model that the header names."""
         import torch
 
         quality, width, height, down, across, count = self._SIZES.unpack_from(data)

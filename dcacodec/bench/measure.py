@@ -161,10 +161,10 @@ def _resident(field: str) -> int | None:
 
 
 def matches(task: Measurement, targets: tuple[int, ...]) -> tuple[Side | None, ...] | Failure:
-    """For each target, the largest file of at most this many bytes, and what it looks like. None where all are larger.
+    """For each target, the largest file of at most this many bytes, decoded; None where all files are larger.
 
     Args:
-        task: its setting does not count.
+        task: its setting is ignored.
         targets: bytes.
     """
     return _guarded(task, lambda: _matches(task, targets))

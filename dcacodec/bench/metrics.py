@@ -9,19 +9,17 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version as version_of
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import dcacodec.metrics
 from dcacodec.errors import BenchError
 from dcacodec.images.picture import Pixels
+from dcacodec.metrics.arrays import of_arrays
 from dcacodec.metrics.curves import ms_ssim_decibels
 from dcacodec.metrics.psnr import check_pair, psnr
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 def _digest(*paths: Path) -> str:
@@ -79,26 +77,6 @@ _MODULES: Final = {"cvvdp": "pycvvdp"}
 """Names of modules that differ from those of their packages."""
 
 
-def _of_tensors(name: str) -> Callable[[Pixels, Pixels], float | None]:
-    """A metric of ``dcacodec.metrics`` for arrays, on the CPU; None for pictures that are too small."""
-
-    def measure(reference: Pixels, decoded: Pixels) -> float | None:
-        check_pair(reference, decoded)
-        import torch
-
-        module: Any = importlib.import_module(f"dcacodec.metrics.{name}")
-        if min(reference.shape[:2]) < module.SMALLEST_SIDE:
-            return None
-
-        def tensor(pixels: Pixels) -> Tensor:
-            return torch.from_numpy(pixels)[None].float() / 255
-
-        with torch.inference_mode():
-            return float(getattr(module, name)(tensor(reference), tensor(decoded)))
-
-    return measure
-
-
 _BUTTERAUGLI_SIDE: Final = 8
 
 
@@ -119,8 +97,16 @@ def _butteraugli(reference: Pixels, decoded: Pixels) -> float | None:
     return float(found[0])
 
 
+_CVVDP_SIDE: Final = 2
+
+
 @cache
 def _cvvdp_model() -> Any:
+    """ColorVideoVDP (Mantiuk et al., SIGGRAPH 2024, doi:10.1145/3658144), by the authors' package, on the CPU.
+
+    Its display `standard_fhd` is a 24-inch monitor of 1920x1080 pixels and 200 cd/m^2, contrast 1000:1, in an office of
+    250 lux, seen from 0.6 m, twice its height (about 38 pixels per degree).
+    """
     import pycvvdp
     import torch
 
@@ -128,7 +114,10 @@ def _cvvdp_model() -> Any:
 
 
 def _cvvdp(reference: Pixels, decoded: Pixels) -> float | None:
+    """Quality in JOD (just objectionable differences): 10 for equal pictures, falling, possibly below 0."""
     check_pair(reference, decoded)
+    if min(reference.shape[:2]) < _CVVDP_SIDE:
+        return None
     return float(_cvvdp_model().predict(decoded, reference, dim_order="HWC")[0])
 
 
@@ -143,7 +132,7 @@ METRICS: Final[Mapping[str, Metric]] = {
     "ms-ssim": Metric(
         "MS-SSIM",
         "over RGB, with sides of 161 pixels or more; curves take -10 log10(1 - MS-SSIM) of the mean, in dB",
-        _of_tensors("ms_ssim"),
+        partial(of_arrays, "ms_ssim"),
         5,
         "dB",
         ms_ssim_decibels,
@@ -151,7 +140,7 @@ METRICS: Final[Mapping[str, Metric]] = {
     "ssimulacra2": Metric(
         "SSIMULACRA 2",
         "version 2.1 of the reference program's algorithm; the blur replicates the picture's border",
-        _of_tensors("ssimulacra2"),
+        partial(of_arrays, "ssimulacra2"),
         2,
         "",
     ),
@@ -166,7 +155,7 @@ METRICS: Final[Mapping[str, Metric]] = {
     ),
     "cvvdp": Metric(
         "ColorVideoVDP",
-        "in JOD, as the package cvvdp gives it for its display standard_fhd",
+        "in JOD, as the package cvvdp gives it for its display standard_fhd (24 inches, 200 cd/m^2, seen from 0.6 m)",
         _cvvdp,
         3,
         "JOD",

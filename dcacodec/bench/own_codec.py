@@ -23,12 +23,12 @@ OUR_NAMES: Final = re.compile(rf"{OURS}(?:-(?P<tune>{'|'.join(TUNINGS)}))?(?::(?
 
 
 class Ours(BenchCodec):
-    """dcacodec itself, of a tuning, with or without refinement.
+    """dcacodec with one of its tunings, with or without refinement.
 
     Args:
         name: "dcacodec" for the tuning that is the default, "dcacodec-psnr" or "dcacodec-visual"; with ":40" behind it
             for 40 refinement iterations.
-        options: how it is to run. A weights file in them takes the place of those of the tuning.
+        options: of the codec. A weights file in them replaces the weights of the tuning.
 
     Raises:
         ValueError: the name is none of these.
@@ -53,15 +53,15 @@ class Ours(BenchCodec):
             self.label += f", effort {self._effort}"
 
     def identity(self, setting: float) -> str:
-        """By version, weights and the code itself, which changes faster than the version."""
+        """Identified by version, weights and a digest of the code, which changes more often than the version."""
         return f"{self.label} {self._digest} {_code_digest()} quality {setting:g}"
 
     def import_packages(self) -> None:
-        """PyTorch."""
+        """Import PyTorch."""
         importlib.import_module("dcacodec.codec.codec")
 
     def prepare(self, setting: float) -> None:
-        """One network serves all qualities."""
+        """Load the network, which serves all qualities."""
         _ = self._codec
 
     @cached_property
@@ -75,17 +75,17 @@ class Ours(BenchCodec):
         return Codec(read_weights(self._options.weights), choose_device(self._options.device))
 
     def encode(self, pixels: Pixels, setting: float) -> bytes:
-        """Colour alone: no alpha plane, no metadata."""
+        """Encode the colours only, without an alpha plane or metadata."""
         data: bytes = self._codec.encode(Picture(pixels), quality=int(setting), effort=self._effort)
         return data
 
     def decode(self, data: bytes) -> Pixels:
-        """Of any size: these are our own files."""
+        """Decode without a limit of size: these are our own files."""
         pixels: Pixels = self._codec.decode(data, max_pixels=None).pixels
         return pixels
 
     def streams(self, data: bytes) -> Mapping[str, int]:
-        """z_r to y_4, and the header, which is all else."""
+        """The bytes of z_r to y_4, and all others as the header."""
         streams: dict[str, int] = describe(parse(data, None), len(data))["streams"]
         return {**streams, "header": len(data) - sum(streams.values())}
 

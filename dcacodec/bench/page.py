@@ -121,7 +121,7 @@ def _html(results: Results, showcase: Sequence[Exhibit], window: tuple[float, fl
     return environment.from_string(_packaged("page.html")).render(
         results=results,
         version=__version__,
-        # Markup: ours, and goes into elements whose text is not unescaped.
+        # From the package, and safe in elements whose text is not unescaped.
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         style=Markup(_packaged("page.css")),

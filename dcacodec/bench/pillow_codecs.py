@@ -23,14 +23,14 @@ class PillowFormat:
     """A lossy format that Pillow or a plugin writes.
 
     Attributes:
-        title: for the label, with what was chosen.
-        form: Pillow's name of it.
-        feature: of Pillow that it needs; None for one of a plugin.
-        library: the name and version of what codes it.
+        title: for the label, with the chosen options.
+        form: Pillow's name of the format.
+        feature: required feature of Pillow; None for a format of a plugin.
+        library: name and version of the library that codes it.
         options: of saving, by setting and number of threads.
         settings, scale: as of `BenchCodec`.
-        plugin: module to import first, and the package that it is from.
-        newer: what is needed where the options are refused.
+        plugin: module to import first, and its package.
+        newer: the requirement to name if the options are rejected.
     """
 
     title: str
@@ -73,7 +73,7 @@ def _jpeg(subsampling: str) -> PillowFormat:
 
 
 def _avif(tune: str | None) -> PillowFormat:
-    """As libavif tunes it by default, or for something else."""
+    """AVIF with the default tuning of libavif, or with another."""
     chosen = {"advanced": {"tune": tune}} if tune else {}
 
     def options(setting: float, threads: int) -> dict[str, Any]:
@@ -148,24 +148,24 @@ class PillowCodec(BenchCodec):
         self.import_packages()
 
     def identity(self, setting: float) -> str:
-        """By library and options."""
+        """Identified by library and options."""
         return f"{self.label} Pillow {version_of('pillow')} {self._options(setting)}"
 
     def _options(self, setting: float) -> dict[str, Any]:
         return self._form.options(setting, self._threads)
 
     def import_packages(self) -> None:
-        """The plugin."""
+        """Import the plugin."""
         if self._form.plugin:
             importlib.import_module(self._form.plugin[0])
 
     def encode(self, pixels: Pixels, setting: float) -> bytes:
-        """Pillow's `save`."""
+        """Encode with Pillow's `save`."""
         buffer = io.BytesIO()
         Image.fromarray(pixels).save(buffer, self._form.form, **self._options(setting))
         return buffer.getvalue()
 
     def decode(self, data: bytes) -> Pixels:
-        """Pillow's `open`."""
+        """Decode with Pillow's `open`."""
         with Image.open(io.BytesIO(data), formats=[self._form.form]) as image:
             return np.array(image.convert("RGB"))

@@ -36,10 +36,10 @@ _WIDTH: Final = 6.4
 
 @dataclass(frozen=True)
 class Series:
-    """How a codec or an anchor is drawn, alike in every plot.
+    """The style of a codec or an anchor, the same in every plot.
 
     Attributes:
-        gid: identifier, "codec-NAME" or "anchor-NAME", with a "_" for what an identifier had better not have.
+        gid: identifier, "codec-NAME" or "anchor-NAME", with "_" for characters that are unusual in identifiers.
         label: for the legend.
         style: arguments of Matplotlib's `plot`.
     """
@@ -168,7 +168,7 @@ def _rate_speed(results: Results, window: tuple[float, float] | None) -> Plot | 
     missing = []
     for codec, series in zip(results.codecs, codec_series(results), strict=True):
         try:
-            # The reference with itself by definition, whatever the interpolation makes of it.
+            # By definition, where interpolation would give nearly 0.
             same = codec.name == base.name
             curve = results.curve(codec.name)
             rates.append((series, codec.name, 0.0 if same else bd_rate(base, curve, window=window).percent))
@@ -190,7 +190,7 @@ def _rate_speed(results: Results, window: tuple[float, float] | None) -> Plot | 
             axes.plot([speed(samples, task)], [percent], label=series.label, gid=f"{task}-{series.gid}", **style)
         axes.set_xscale("log")
         axes.set(title=f"Speed to {task}", xlabel="megapixels per second")
-        # Powers of ten alone may be one label or none where the speeds are close together.
+        # Speeds that are close together may have one power of ten between them, or none.
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if max(seen) < 100 * min(seen) else (1,)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
@@ -258,7 +258,7 @@ def _signed(value: float, _: object) -> str:
 
 
 def _plain(label: str, length: int = 44) -> str:
-    """The label as text that any font and XML can take, cut to this many characters where it is longer."""
+    """The label with only printable characters, which fonts and XML accept, truncated to this many."""
     plain = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in label)
     return plain if len(plain) <= length else plain[: length - 1].rstrip() + "\N{HORIZONTAL ELLIPSIS}"
 
@@ -268,13 +268,13 @@ def _identifier(*parts: str) -> str:
 
 
 def _columns(labels: Sequence[str]) -> int:
-    """How many columns of a legend fit into the width of a figure: a character is about 5.4 points wide."""
+    """The number of columns of a legend that fit the width of a figure, at about 5.4 points a character."""
     widest = max(len(_plain(label)) for label in labels)
     return max(1, min(4, len(labels), int(_WIDTH * 72 / (5.4 * widest + 48))))
 
 
 def _figure(columns: int, labels: Sequence[str], rows: int = 1, sharey: bool = False) -> tuple[Figure, list[Axes]]:
-    """A figure of panels with room for a legend of these labels below; the axes row by row."""
+    """A figure of panels with space for a legend of these labels below, and its axes row by row."""
     height = 3.7 * rows if columns == 1 else 2.9 * rows
     figure = Figure((_WIDTH, height + 0.19 * math.ceil(len(labels) / _columns(labels)) + 0.1), layout="constrained")
     return figure, list(figure.subplots(rows, columns, squeeze=False, sharey=sharey).flat)

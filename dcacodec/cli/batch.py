@@ -14,6 +14,7 @@ from click.core import ParameterSource
 
 from dcacodec.batch.plan import (
     DCA_SUFFIX,
+    Job,
     Plan,
     larger_than,
     make_plan,
@@ -33,6 +34,7 @@ from dcacodec.cli.console import (
     print_warning,
 )
 from dcacodec.cli.options import (
+    ALLOW_HDR,
     DEVICE,
     EFFORT,
     MAX_PIXELS,
@@ -66,6 +68,7 @@ _ENCODING_ONLY: Final = (
     "tune",
     "preset",
     "strip",
+    "allow_hdr",
     "keep_suffix",
 )
 NO_SPACE: Final = "stopped: no space left on the device; run the same command again to resume"
@@ -119,6 +122,7 @@ Exit codes:
 @TUNE
 @PRESET
 @STRIP
+@ALLOW_HDR
 @click.option(
     "--keep-suffix",
     is_flag=True,
@@ -129,7 +133,7 @@ Exit codes:
     "format_name",
     metavar="NAME",
     shell_complete=one_of(written_formats),
-    help="With --decode: png, tiff, webp (lossless), ppm, pgm or bmp.  [default: png]",
+    help="With --decode: png, tiff, webp (lossless), ppm, pgm, bmp, or the lossy jpeg and avif.  [default: png]",
 )
 @click.option(
     "-j",
@@ -160,7 +164,7 @@ def batch(
     sources: tuple[str, ...],
     folder: str,
     decoding: bool,
-    quality: int,
+    quality: float,
     effort: int,
     target_bpp: float | None,
     target_size: int | None,
@@ -168,7 +172,8 @@ def batch(
     target_ssimulacra2: float | None,
     tune: Tuning | None,
     preset: str,
-    strip: bool,
+    strip: tuple[str, ...],
+    allow_hdr: bool,
     keep_suffix: bool,
     format_name: str | None,
     jobs: int | None,
@@ -188,7 +193,7 @@ def batch(
     batch, and later encodes only what is new. Files are written atomically. If two pictures would have the same
     target, such as a.png and a.jpg without --keep-suffix, the batch is refused before anything is written.
 
-    With a target option, the quality of each picture is found by a search of seven to nine encodings. If no quality
+    With a target option, the quality of each picture is found by a search of four to eight encodings. If no quality
     meets the target, the nearest file is written, with a warning. If no space is left for two files in a row, the batch
     stops.
     """
@@ -211,10 +216,16 @@ def batch(
     plan = make_plan(sources, Path(folder), suffixes, new_suffix, force, keep_suffix)
     _report_plan(plan)
     report = Report(
-        len(plan.skipped), left_out=len(plan.left_out), failures=list(plan.failures), waiting=len(plan.jobs)
+        len(plan.skipped),
+        left_out=len(plan.left_out),
+        failures=list(plan.failures),
+        waiting=len(plan.jobs),
+        decoding=decoding,
     )
     aim = wanted_target(target_bpp, target_size, target_psnr, target_ssimulacra2)
-    existing = (job.target for job in plan.skipped)
+    existing = [job.target for job in plan.skipped]
+    if not decoding:
+        report.other_weights = of_other_weights(existing, by_preset(preset, tune).digest[:8])
     if aim is not None:
         from dcacodec.codec.targets import QualityTarget, byte_limit
 
@@ -222,8 +233,6 @@ def batch(
             report.above_target = larger_than(existing, partial(byte_limit, aim))
     elif not decoding:
         report.other_quality = of_other_quality(existing, quality)
-    if existing and not decoding:
-        report.other_weights = of_other_weights(existing, by_preset(preset, tune).digest[:8])
     for count, what in (
         (report.other_weights, "made with other weights (--tune, --preset)"),
         (report.above_target, "larger than the target"),
@@ -240,7 +249,7 @@ def batch(
         make: MakeWorker = (
             Decoding(chosen, resolved, limit)
             if decoding
-            else Encoding(quality, effort, tune, preset, resolved, limit, strip, aim)
+            else Encoding(quality, effort, tune, preset, resolved, limit, strip, aim, allow_hdr)
         )
         if address is not None:
             from dcacodec.batch.cluster import run_on_ray
@@ -250,7 +259,8 @@ def batch(
 
         most = _MAX_JOBS_REFINING if effort else _MAX_JOBS
         processes = min(jobs or (1 if resolved == "cuda" else min(cores(), most)), len(plan.jobs))
-        return run_in_processes(plan.jobs, make, processes, threads=max(1, cores() // max(1, processes)))
+        threads = max(1, cores() // max(1, processes))
+        return run_in_processes(plan.jobs, make, processes, threads, _report_retry)
 
     try:
         with (
@@ -296,11 +306,26 @@ def _report_plan(plan: Plan) -> None:
         print_warning("1 file is ignored: its suffix is not that of a picture format")
     elif plan.left_out:
         print_warning(f"{len(plan.left_out)} files are ignored: their suffixes are not those of picture formats")
+    from dcacodec.images.optional import EXTRA, unread_formats
+
+    unread, formats = unread_formats(plan.left_out)
+    if unread:
+        files = "1 of them is a picture" if unread == 1 else f"{unread} of them are pictures"
+        print_warning(f"{files} ({', '.join(formats)}) that can be read after {EXTRA}")
     if is_verbose():
         for path in plan.left_out:
             print_line(f"{path} ignored")
         for job in plan.skipped:
             print_line(f"{job.source} skipped: {job.target} is up to date")
+
+
+def _report_retry(job: Job, how: str) -> None:
+    """Print, with --verbose, that a worker has died and its file is tried again."""
+    if is_verbose():
+        from tqdm import tqdm
+
+        with tqdm.external_write_mode(file=sys.stderr):
+            print_line(f"{job.source}: its worker process ended ({how}); another one tries again")
 
 
 def _lines(outcome: Outcome) -> list[str]:

@@ -53,6 +53,7 @@ Examples:
   dcacodec decode photo.dca - --format ppm | display
   dcacodec decode --region 2000,1500,640,480 huge.dca part.png
   dcacodec decode --scale 1/8 huge.dca preview.png
+  dcacodec decode --quality 90 photo.dca photo.jpg
 """
 )
 @IN
@@ -62,7 +63,14 @@ Examples:
     "format_name",
     metavar="NAME",
     shell_complete=one_of(written_formats),
-    help="Format of OUT: png, tiff, webp (lossless), ppm, pgm or bmp.  [default: by the suffix of OUT; png for '-']",
+    help="Format of OUT: png, tiff, webp (lossless), ppm, pgm, bmp, or the lossy jpeg and avif.  [default: by the "
+    "suffix of OUT; png for '-']",
+)
+@click.option(
+    "-q",
+    "--quality",
+    type=click.IntRange(1, 100),
+    help="Quality of a lossy OUT, jpeg or avif.  [default: 75]",
 )
 @click.option(
     "--region",
@@ -83,10 +91,13 @@ Examples:
 @MAX_PIXELS
 @QUIET
 @VERBOSE
+@click.pass_context
 def decode(
+    context: click.Context,
     source: str,
     target: str,
     format_name: str | None,
+    quality: int | None,
     region: tuple[int, int, int, int] | None,
     scale: str,
     as_json: bool,
@@ -95,14 +106,15 @@ def decode(
 ) -> None:
     """Decode the .dca file IN to the picture OUT.
 
-    The suffix of OUT gives the format; all of them are lossless. If IN is damaged, truncated, or needs weights that are
-    not installed, the command fails and OUT is left unchanged.
+    The suffix of OUT gives the format. All are lossless but JPEG and AVIF, which are written with a warning. If IN is
+    damaged, truncated, or needs weights that are not installed, the command fails and OUT is left unchanged.
 
     --json needs a file as OUT. Its keys are source, target, width, height (of OUT), format and seconds (of decoding).
     """
     check_files(source, target)
     check_json(as_json, target)
     from dcacodec.images.formats import OUTPUT_FORMATS, format_for
+    from dcacodec.images.silence import silent_libraries
     from dcacodec.images.writing import write_picture
     from dcacodec.tiling.grid import Grid
 
@@ -112,6 +124,8 @@ def decode(
         raise click.UsageError(f"{target}: {error}") from error
     if chosen not in OUTPUT_FORMATS:
         raise click.BadParameter(f"{chosen} is not one of {', '.join(OUTPUT_FORMATS)}.", param_hint="'--format'")
+    if quality is not None and not OUTPUT_FORMATS[chosen].lossy:
+        raise click.UsageError(f"--quality is for lossy formats, and {chosen} is lossless.")
     limit = max_pixels or None
     # The file is checked before torch is imported, which takes a second.
     container = read_file(source, limit)
@@ -127,8 +141,8 @@ def decode(
         with progress_bar() as progress:
             picture = codec.decode(container, region=region, scale=_SCALES[scale], progress=progress)
         seconds = time.perf_counter() - start
-    with about(target, "standard output"):
-        write_file(target, lambda file: write_picture(picture, file, chosen))
+    with about(target, "standard output"), silent_libraries(unless=context.find_root().params["debug"]):
+        write_file(target, lambda file: write_picture(picture, file, chosen, quality))
     if as_json:
         print_json(source, target, (picture.width, picture.height), seconds, format=chosen)
     print_summary(source, target, f"{picture.width}x{picture.height} pixels {seconds:.2f} s")

@@ -10,6 +10,7 @@ import click
 
 from dcacodec.cli.console import print_note
 from dcacodec.cli.options import (
+    ALLOW_HDR,
     DEVICE,
     EFFORT,
     MAX_PIXELS,
@@ -50,7 +51,7 @@ Examples:
   dcacodec encode --quality 80 scan.tif scan.dca
   dcacodec encode --effort 20 photo.png photo.dca
   dcacodec encode --target-size 200KB photo.png photo.dca
-  dcacodec encode --strip - - < photo.jpg > photo.dca
+  dcacodec encode --strip exif,xmp - - < photo.jpg > photo.dca
   dcacodec encode --json photo.png photo.dca | jq .bpp
 """
 )
@@ -63,6 +64,7 @@ Examples:
 @TARGET_PSNR
 @TARGET_SSIMULACRA2
 @STRIP
+@ALLOW_HDR
 @JSON
 @TUNE
 @PRESET
@@ -75,13 +77,14 @@ def encode(
     context: click.Context,
     source: str,
     target: str,
-    quality: int,
+    quality: float,
     effort: int,
     target_bpp: float | None,
     target_size: int | None,
     target_psnr: float | None,
     target_ssimulacra2: float | None,
-    strip: bool,
+    strip: tuple[str, ...],
+    allow_hdr: bool,
     as_json: bool,
     tune: Tuning | None,
     preset: str,
@@ -93,7 +96,7 @@ def encode(
     The alpha channel is kept losslessly, and so are the ICC profile, EXIF and XMP data, unless --strip is given. The
     EXIF orientation is applied. An OUT with the suffix of a picture format, such as b.png, is refused.
 
-    With a target, the quality is found by a search of seven to nine encodings, and reported on standard error. If no
+    With a target, the quality is found by a search of four to eight encodings, and reported on standard error. If no
     quality meets the target, the nearest file is written.
 
     --json needs a file as OUT. Its keys are source, target, width, height, quality, bytes, bpp and seconds (of
@@ -113,9 +116,8 @@ def encode(
     # Pillow's own limit is replaced by --max-pixels.
     Image.MAX_IMAGE_PIXELS = None
     with about(source), opened(source) as file, silent_libraries(unless=context.find_root().params["debug"]):
-        picture = read_picture(file, max_pixels or None)
-    if strip:
-        picture = picture.stripped()
+        picture = read_picture(file, max_pixels or None, allow_hdr=allow_hdr)
+    picture = picture.stripped(strip)
 
     from dcacodec.codec.codec import Codec
     from dcacodec.codec.rate_control import encode_to

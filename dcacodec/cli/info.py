@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 
 from dcacodec.cli.console import print_result
 from dcacodec.cli.options import MAX_PIXELS
-from dcacodec.cli.streams import published_weights, read_file
-from dcacodec.format.container import describe
+from dcacodec.cli.streams import about, check_files, published_weights, read_file, write_file
+from dcacodec.format.container import Container, describe
 from dcacodec.format.writer import packed_size
 
 
@@ -18,12 +19,20 @@ from dcacodec.format.writer import packed_size
 Examples:
   dcacodec info photo.dca
   dcacodec info --json photo.dca
+  dcacodec info --preview small.png photo.dca
 """
 )
 @click.argument("source", metavar="FILE", type=click.Path(allow_dash=True, readable=False))
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@click.option(
+    "--preview",
+    metavar="OUT",
+    type=click.Path(allow_dash=True, readable=False),
+    help="Instead, write a small version of the picture, of at most 256x256 pixels: the preview that files of large "
+    "pictures have, or else the decoded picture, reduced. The suffix of OUT gives the format; PNG without a known one.",
+)
 @MAX_PIXELS
-def info(source: str, as_json: bool, max_pixels: int) -> None:
+def info(source: str, as_json: bool, preview: str | None, max_pixels: int) -> None:
     """Show what a .dca file contains, without decoding it.
 
     Shown are the format version, weights, size, colour mode, quality, slices, and the bytes of each part. --json has
@@ -31,6 +40,12 @@ def info(source: str, as_json: bool, max_pixels: int) -> None:
     quality, slices, slice_size, streams, chunks, overhead_bytes, file_bytes and bpp.
     """
     limit = max_pixels or None
+    if preview is not None:
+        if as_json:
+            raise click.UsageError("--json and --preview exclude each other.")
+        check_files(source, preview)
+        _write_preview(source, read_file(source, limit), preview)
+        return
     container = read_file(source, limit)
     facts = describe(container, packed_size(container))
     published = published_weights(facts["fingerprint"])
@@ -55,3 +70,20 @@ def info(source: str, as_json: bool, max_pixels: int) -> None:
     ]
     for name, value in rows:
         print_result(f"{name:<12}{value}")
+
+
+def _write_preview(source: str, container: Container, target: str) -> None:
+    """Write a small version of the picture."""
+    from dcacodec.codec.preview import read_preview
+    from dcacodec.images.formats import format_for, has_picture_suffix
+    from dcacodec.images.writing import write_picture
+
+    with about(source):
+        picture = read_preview(container)
+        if picture is None:  # only now PyTorch is imported, which takes a second
+            from dcacodec.codec.thumbnail import decoded_thumbnail
+
+            picture = decoded_thumbnail(container)
+    with about(target, "standard output"):
+        chosen = format_for(target) if has_picture_suffix(Path(target)) else "png"
+        write_file(target, lambda file: write_picture(picture, file, chosen))

@@ -16,6 +16,8 @@ from click.core import ParameterSource
 from dcacodec.cli.console import QUIET_KEY, VERBOSE_KEY
 from dcacodec.codec import defaults
 from dcacodec.format.container import DEFAULT_MAX_PIXELS
+from dcacodec.format.metadata import METADATA_KINDS
+from dcacodec.format.quality import HIGHEST, LOWEST, rounded
 from dcacodec.network.config import TUNINGS
 from dcacodec.weights.registry import presets
 
@@ -42,13 +44,24 @@ QUIET: Final = _flag("--quiet", "Print only errors on standard error.")
 VERBOSE: Final = _flag(
     "--verbose", "Print more on standard error: weights, device and entropy coder, or a line for each file of a batch."
 )
+
+
+def _quality(context: click.Context, option: click.Parameter, value: float) -> float:
+    """The nearest quality that a file can have."""
+    try:
+        return rounded(value)
+    except ValueError as error:  # NaN
+        raise click.BadParameter(f"{error}.") from error
+
+
 QUALITY: Final = click.option(
     "-q",
     "--quality",
-    type=click.IntRange(1, 100),
+    type=click.FloatRange(LOWEST, HIGHEST),
     default=defaults.QUALITY,
     show_default=True,
-    help="Quality, from 1 (smallest file) to 100 (best picture).",
+    callback=_quality,
+    help="Quality, from 1 (smallest file) to 100 (best picture), in tenths: 65.5 is allowed.",
 )
 EFFORT: Final = click.option(
     "--effort",
@@ -86,6 +99,18 @@ def _published(context: click.Context, option: click.Parameter, preset: str) -> 
     return preset
 
 
+ALL_KINDS: Final = "all"
+
+
+def _stripped_kinds(context: click.Context, option: click.Parameter, text: str | None) -> tuple[str, ...]:
+    """The kinds of metadata that --strip names."""
+    names = parse_names(context, option, text) or ()
+    for name in names:
+        if name not in (ALL_KINDS, *METADATA_KINDS):
+            raise click.BadParameter(f"{name!r} is none of {ALL_KINDS}, {', '.join(METADATA_KINDS)}.")
+    return METADATA_KINDS if ALL_KINDS in names else names
+
+
 PRESET: Final = click.option(
     "--preset",
     default=defaults.PRESET,
@@ -101,8 +126,11 @@ TUNE: Final = click.option(
 )
 STRIP: Final = click.option(
     "--strip",
-    is_flag=True,
-    help="Drop the ICC profile, EXIF and XMP data. Without its profile a picture may show other colours.",
+    metavar="KINDS",
+    callback=_stripped_kinds,
+    shell_complete=one_of(lambda: (ALL_KINDS, *METADATA_KINDS)),
+    help="Metadata to drop: all, or one or several of exif, xmp and icc, separated by commas. Without its ICC profile "
+    "a picture may show other colours.",
 )
 DEVICE: Final = click.option(
     "--device",
@@ -121,6 +149,11 @@ MAX_PIXELS: Final = click.option(
 )
 
 
+ALLOW_HDR: Final = click.option(
+    "--allow-hdr",
+    is_flag=True,
+    help="Encode pictures in HDR (PQ or HLG), which are refused otherwise: 8 bits are too few for them.",
+)
 _UNITS: Final = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn
 
 import click
@@ -72,7 +69,7 @@ def check_files(source: str, target: str) -> None:
         Failure, OSError: OUT cannot be written.
         click.UsageError: OUT is a terminal, or the same file as IN.
     """
-    from dcacodec.files.atomic import is_same_file
+    from dcacodec.files.atomic import check_writable, is_same_file
 
     if target == "-":
         if sys.stdout is None:
@@ -80,11 +77,7 @@ def check_files(source: str, target: str) -> None:
         if sys.stdout.isatty():
             raise click.UsageError("OUT is '-', but standard output is a terminal.")
         return
-    folder = Path(target).parent
-    if not folder.is_dir():
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
-    if os.path.isdir(target) or target.endswith(("/", os.sep)):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
+    check_writable(target)
     if source != "-" and is_same_file(source, target):
         raise click.UsageError("IN and OUT are the same file.")
 

@@ -137,7 +137,8 @@ def train(
 
     Resumes from the checkpoint in the run folder if there is one; Ctrl-C and SIGTERM save a checkpoint before the
     process ends. Pictures are kept in memory, decoded. Each validation prints a line with the loss and the means of
-    PSNR, SSIMULACRA 2 and MS-SSIM (in dB) over the qualities.
+    PSNR, SSIMULACRA 2 and MS-SSIM (in dB) over the qualities. A progress bar is shown only on a terminal. The last
+    lines name the checkpoint, what it reached, and the command that publishes it.
     """
     import torch
 

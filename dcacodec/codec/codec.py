@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import SupportsFloat
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from dcacodec.codec.decoder import SliceLatent, decode_view
 from dcacodec.codec.encoder import EncodedSlice, SliceEncoder, assemble, side_chunks
 from dcacodec.codec.operating_point import OperatingPoint
 from dcacodec.codec.parallel import OrderedMap, take_thread_count, workers
+from dcacodec.codec.preview import previews_of, with_preview
 from dcacodec.codec.progress import Progress, ProgressReporter
 from dcacodec.codec.slice_coder import SliceCoder
 from dcacodec.coding import Coder, best_coder
@@ -34,17 +36,18 @@ from dcacodec.format.container import (
     ALPHA_CHUNK,
     DEFAULT_MAX_PIXELS,
     LARGEST_SLICE,
-    METADATA_CHUNKS,
     Container,
     Header,
 )
+from dcacodec.format.metadata import metadata_of
+from dcacodec.format.quality import rounded
 from dcacodec.format.reader import parse
 from dcacodec.format.writer import pack
 from dcacodec.images.alpha import decode_alpha, shrink_alpha
 from dcacodec.images.picture import Picture, Pixels
 from dcacodec.network.config import Tuning
 from dcacodec.network.dca import DCA
-from dcacodec.network.device import choose_device, memory_errors
+from dcacodec.network.device import check_process, choose_device, memory_errors
 from dcacodec.tiling.boxes import Box
 from dcacodec.tiling.grid import SCALES, Grid, suitable_slice_log2
 from dcacodec.weights.reader import Weights, read_weights
@@ -101,6 +104,7 @@ class Codec:
     @classmethod
     def from_published(cls, published: Published, *, device: str | torch.device = "auto") -> Codec:
         """The codec of a weights file."""
+        take_thread_count()  # before anything is computed
         return cls(read_weights(published.path, published.digest), choose_device(device))
 
     @memory_errors()
@@ -108,7 +112,7 @@ class Codec:
         self,
         picture: Picture,
         *,
-        quality: int = defaults.QUALITY,
+        quality: float = defaults.QUALITY,
         effort: int = defaults.EFFORT,
         slice_log2: int | None = None,
         progress: Progress | None = None,
@@ -117,7 +121,7 @@ class Codec:
 
         Args:
             picture: of any size from 1x1 up.
-            quality: 1 (smallest) to 100 (best).
+            quality: 1 (smallest) to 100 (best), rounded to tenths.
             effort: number of refinement iterations (:mod:`dcacodec.codec.refinement`). They give a better picture at
                 about the same size, and take time and memory.
             slice_log2: the size of the slices as in `Header`; None chooses one by the size of the picture.
@@ -125,13 +129,14 @@ class Codec:
 
         Raises:
             ValueError: the quality is out of range, or the effort is negative.
-            TypeError: one of them is not an integer, or `picture` is not a `Picture`.
+            TypeError: the quality is not a number, the effort is not an integer, or `picture` is not a `Picture`.
             BadDimensionsError: the picture is too wide or too high for the format.
             MemoryError: there is not enough memory for the picture.
         """
         header = self.header_for(picture, quality=quality, slice_log2=slice_log2)
         slices = self.encode_slices(picture, header, effort=effort, progress=progress)
-        return pack(assemble(header, slices, side_chunks(picture)))
+        container = assemble(header, slices, side_chunks(picture))
+        return pack(with_preview(container, previews_of(picture)))
 
     @memory_errors()
     def decode(
@@ -174,7 +179,7 @@ class Codec:
                 f"the file needs weights {header.fingerprint.hex()}, this codec has {self.weights.fingerprint.hex()}"
             )
         view = (grid.picture if region is None else grid.region(*region)).reduced(scale)
-        alpha = container.chunk(ALPHA_CHUNK)
+        metadata, alpha = metadata_of(container), container.chunk(ALPHA_CHUNK)
         plane = None if alpha is None else decode_alpha(alpha, header.width, header.height)
         if plane is not None:
             part = plane[view.times(scale).common(grid.picture).within(grid.picture)]
@@ -186,20 +191,27 @@ class Codec:
             return symbols.latent[0], symbols.coded[0]
 
         pixels = self.pixels_of(coder.point, grid, latent_of, view, scale, progress)
-        return Picture(pixels, header.mode == "L", plane, *map(container.chunk, METADATA_CHUNKS))
+        return Picture(pixels, header.mode == "L", plane, *metadata)
 
     # The steps of encoding and decoding, for rate control, tests and tools
 
-    def at(self, quality: int) -> SliceCoder:
-        """The coder of slices at a quality, 1..100."""
-        take_thread_count()  # before anything is computed
+    def at(self, quality: float) -> SliceCoder:
+        """The coder of slices at a quality, 1..100.
+
+        Raises:
+            DcaError: this process cannot use the GPU, as it was forked from one that does.
+        """
+        take_thread_count()
+        check_process(self.device)
         return SliceCoder(OperatingPoint.of(self.weights, self.device, quality), self.coder)
 
-    def encoder_at(self, quality: int, *, effort: int = defaults.EFFORT) -> SliceEncoder:
+    def encoder_at(self, quality: float, *, effort: int = defaults.EFFORT) -> SliceEncoder:
         """The encoder of slices at a quality, 1..100, with ``effort`` refinement iterations."""
         return SliceEncoder(self.at(quality), effort, lambda: self._smooth_network)
 
-    def header_for(self, picture: Picture, *, quality: int = defaults.QUALITY, slice_log2: int | None = None) -> Header:
+    def header_for(
+        self, picture: Picture, *, quality: float = defaults.QUALITY, slice_log2: int | None = None
+    ) -> Header:
         """The header of the file for a picture.
 
         Raises:
@@ -208,9 +220,9 @@ class Codec:
         if not isinstance(picture, Picture):
             kind = type(picture).__name__
             raise TypeError(f"a Picture is needed, not {kind}: dcacodec.encode(..., codec=codec) takes other types")
-        quality = _whole("quality", quality)
-        if not 1 <= quality <= 100:
-            raise ValueError(f"quality must be 1 to 100, not {quality}")
+        if not isinstance(quality, SupportsFloat):
+            raise TypeError(f"quality must be a number, not {quality!r}")
+        quality = rounded(quality if isinstance(quality, int) else float(quality))
         if slice_log2 is None:
             slice_log2 = suitable_slice_log2(picture.width, picture.height)
         mode = "L" if picture.gray else "RGB"

@@ -88,7 +88,8 @@ def _tile_latents(
         while not known.keys() >= set(tile.slices):
             known.update([next(arriving)])
         box, source = (place.reduced(LATENT_STRIDE) for place in (tile.box, tile.source))
-        latent = torch.zeros(source.height, source.width, point.weights.config.latent, device=point.device)
+        shape = (source.height, source.width, point.weights.config.latent)
+        latent = torch.zeros(shape, dtype=torch.float32, device=point.device)
         coded = torch.zeros_like(latent, dtype=torch.bool)
         for index in tile.slices:
             area = grid.area(index).reduced(LATENT_STRIDE)

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from dcacodec.codec.refinement import refine
 from dcacodec.codec.slice_coder import SliceCoder, Symbols
-from dcacodec.format.container import ALPHA_CHUNK, METADATA_CHUNKS, Chunk, Container, Header, Slice, full_chunk
+from dcacodec.format.container import ALPHA_CHUNK, Chunk, Container, Header, Slice, full_chunk
+from dcacodec.format.metadata import metadata_chunks
 from dcacodec.images.alpha import encode_alpha
 from dcacodec.images.picture import Picture, Pixels
 from dcacodec.network.config import LATENT_STRIDE
@@ -114,9 +115,9 @@ class SliceEncoder:
 
 
 def side_chunks(picture: Picture) -> list[Chunk]:
-    """The chunks of a picture's alpha plane, compressed, and of its metadata."""
+    """The chunks of a picture's alpha plane and metadata, compressed."""
     chunks = [] if picture.alpha is None else [Chunk(ALPHA_CHUNK, encode_alpha(picture.alpha))]
-    return chunks + [Chunk(tag, data) for tag, data in zip(METADATA_CHUNKS, picture.metadata, strict=True) if data]
+    return chunks + metadata_chunks(picture.metadata)
 
 
 def assemble(header: Header, slices: Iterable[EncodedSlice], side: Sequence[Chunk]) -> Container:

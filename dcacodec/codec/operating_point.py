@@ -31,7 +31,7 @@ class OperatingPoint:
     Attributes:
         weights: on `device`.
         device: the device that the network runs on.
-        quality: 1..100.
+        quality: 1..100, in tenths.
         trade_off: lambda in ``bits + lambda * distortion``.
         position: position of the quality between the anchors, (1,) on the device.
         anchor: index of the nearest anchor, whose rows the priors of the hyper latents use.
@@ -40,20 +40,22 @@ class OperatingPoint:
 
     weights: Weights
     device: torch.device
-    quality: int
+    quality: float
     trade_off: float
     position: Tensor
     anchor: int
     scales: Scales
 
     @classmethod
-    def of(cls, weights: Weights, device: torch.device, quality: int) -> OperatingPoint:
-        """The operating point of a quality, 1..100."""
+    def of(cls, weights: Weights, device: torch.device, quality: float) -> OperatingPoint:
+        """The operating point of a quality, 1..100 in tenths."""
         config = weights.config
         place = config.anchor_position(quality)
-        position = torch.full((1,), place, device=device)
+        position = torch.full((1,), place, dtype=torch.float32, device=device)
         scales = weights.scales(quality, device)
-        return cls(weights, device, quality, config.trade_off(quality), position, round(place), scales)
+        return cls(
+            weights, device, quality, config.trade_off(quality), position, config.nearest_anchor(quality), scales
+        )
 
     def tensor_of(self, pixels: Pixels, box: Box | None = None) -> Tensor:
         """Pixels (H, W, 3) -> (1, H', W', 3) uint8, padded to multiples of 64 with the last row and column.

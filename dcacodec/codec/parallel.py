@@ -10,10 +10,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Event, Lock, Semaphore
+from threading import Event, Semaphore
 from typing import Protocol, TypeVar
 
 import torch
+
+from dcacodec.processes.fork import ForkSafeLock, limit_threads
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -26,7 +28,7 @@ class OrderedMap(Protocol):
         """Yield the result of the function for each task."""
 
 
-_STARTING = Lock()
+_STARTING = ForkSafeLock()
 """Held while new threads would start with another count of PyTorch's threads than the caller set.
 
 `torch.set_num_threads` sets two things: the count of the thread that calls it (OpenMP keeps one for each), and the
@@ -37,7 +39,11 @@ Threads that have their count keep it; a thread takes its own with the first cal
 
 
 def take_thread_count() -> None:
-    """Let this thread have its count of PyTorch's threads before a pool that is starting gives it another one."""
+    """Let this thread have its count of PyTorch's threads before a pool that is starting gives it another one.
+
+    In a forked process that is one thread, see :mod:`dcacodec.processes.fork`.
+    """
+    limit_threads()
     with _STARTING:
         torch.get_num_threads()
 

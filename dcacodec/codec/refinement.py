@@ -58,7 +58,7 @@ def refine(
     inside: tuple[slice, slice],
     hyper: Mapping[str, Tensor],
     picture: Tensor,
-    quality: int,
+    quality: float,
     distortion: Distortion,
     iterations: int,
     tick: Callable[[], object] = lambda: None,
@@ -72,7 +72,7 @@ def refine(
         hyper: hyper latents of the slice, rounded.
         picture: the pixels that f_s should make of `latent`, (1, up to 16h, up to 16w, 3) in 0..1; what lies outside of
             it is not part of the loss.
-        quality: 1..100.
+        quality: 1..100, in tenths.
         distortion: the one that the network was trained for.
         iterations: 1 or more.
         tick: called after each iteration.
@@ -82,7 +82,7 @@ def refine(
     """
     device = latent.device
     _, height, width, _ = picture.shape
-    position = torch.full((1,), network.config.anchor_position(quality), device=device)
+    position = torch.full((1,), network.config.anchor_position(quality), dtype=torch.float32, device=device)
     trade_off = LAMBDA_FACTOR * network.config.trade_off(quality) * height * width
     random = torch.Generator(device).manual_seed(0)  # encoding is deterministic
     rows, columns = inside
@@ -125,7 +125,7 @@ def _softly_coded(
 
     def code(step: int, mean: Tensor, level: Tensor) -> Tensor:
         residual = soft_round(take_step(y, step) - mean.float(), inverse_temperature)
-        shift = torch.rand(residual.shape, generator=random, device=residual.device) - 0.5
+        shift = torch.rand(residual.shape, generator=random, dtype=torch.float32, device=residual.device) - 0.5
         residual = soft_round(residual + noise * shift, inverse_temperature)
         skipped = level.round() < SKIP_BELOW
         bits.append(gaussian_bits(residual, level.float()).masked_fill(skipped, 0.0).sum())

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from dcacodec.errors import ImageError
 from dcacodec.format.container import Header
+from dcacodec.format.metadata import metadata_chunks
 from dcacodec.images.picture import Picture, Pixels
-
-LOWEST: Final = 1
-HIGHEST: Final = 100
 
 
 @dataclass(frozen=True)
@@ -99,15 +97,14 @@ class MinSsimulacra2:
         Raises:
             ImageError: the picture is too small for the metric.
         """
-        import torch
+        from dcacodec.metrics.arrays import of_arrays
 
-        from dcacodec.metrics.ssimulacra2 import SMALLEST_SIDE, ssimulacra2
+        value = of_arrays("ssimulacra2", original, decoded)
+        if value is None:
+            from dcacodec.metrics.ssimulacra2 import SMALLEST_SIDE
 
-        if min(original.shape[:2]) < SMALLEST_SIDE:
             raise ImageError(f"SSIMULACRA 2 needs pictures of at least {SMALLEST_SIDE}x{SMALLEST_SIDE} pixels")
-        pair = (torch.from_numpy(pixels.copy())[None].float() / 255 for pixels in (original, decoded))
-        with torch.inference_mode():
-            return ssimulacra2(*pair).item()
+        return value
 
     def text(self, reached: float) -> str:
         """The value that was reached, and the target, as text."""
@@ -132,7 +129,7 @@ class TargetedFile:
     """
 
     data: bytes
-    quality: int
+    quality: float
     reached: float | None
     target_met: bool
     tries: int = 1
@@ -150,9 +147,9 @@ def outcome(target: Target, result: TargetedFile, picture: Picture) -> str:
         if limit:
             text += f" ({100 * count / limit:.1f} %)"
         shortfall = "no quality that was tried gives a file as small"
-        metadata = sum(len(each or b"") for each in picture.metadata)
+        metadata = sum(len(chunk.data) for chunk in metadata_chunks(picture.metadata))
         if metadata > limit / 2:
-            shortfall += f": {metadata} bytes are ICC profile, EXIF and XMP data (--strip leaves them out)"
+            shortfall += f": {metadata} bytes are ICC profile, EXIF and XMP data (--strip all leaves them out)"
     return f"{text}, {result.tries} tries" + ("" if result.target_met else f"; {shortfall}")
 
 

@@ -37,8 +37,7 @@ def write_atomically(path: str | Path, write: Write) -> None:
     Raises:
         OSError: the file cannot be written; whatever `write` raises is passed on.
     """
-    if str(path).endswith(("/", os.sep)):  # `Path` would drop the slash
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    _check_name(path)
     path = Path(path)
     with _errors_about(path):
         old_mode = _mode(path)
@@ -59,6 +58,31 @@ def write_atomically(path: str | Path, write: Write) -> None:
             with suppress(OSError):  # missing, or the folder is read-only: the first error says more
                 temporary.unlink()
             raise
+
+
+def check_writable(path: str | Path) -> None:
+    """Check that `write_atomically` can write a file, as far as this is known before; nothing is written.
+
+    Raises:
+        OSError: the path is a folder, or its folder does not exist; the file or folder is not writable.
+    """
+    _check_name(path)
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
+    replaced = path.is_file() and path.parent not in _DESCRIPTOR_FOLDERS
+    folder = Path(os.path.realpath(path)).parent
+    for needed in ([path] if path.exists() else []) + ([folder] if replaced or not path.exists() else []):
+        if not os.access(needed, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+
+def _check_name(path: str | Path) -> None:
+    """Refuse a path that ends in a slash, which `Path` would drop."""
+    if str(path).endswith(("/", os.sep)):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
 
 
 def is_same_file(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:

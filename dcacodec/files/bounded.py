@@ -1,5 +1,6 @@
 """Reading from pipes and files that may be endless."""
 
+import io
 from typing import IO, Final
 
 from dcacodec.errors import TooLargeError
@@ -7,6 +8,16 @@ from dcacodec.errors import TooLargeError
 _BYTES_PER_PIXEL: Final = 8
 _BYTES_BESIDES: Final = 64 << 20
 _BLOCK: Final = 1 << 20
+
+
+def check_binary(file: IO[bytes]) -> None:
+    """Check that a file open for reading gives bytes, not text.
+
+    Raises:
+        TypeError: it was opened in text mode.
+    """
+    if isinstance(file, io.TextIOBase) or isinstance(file.read(0), str):
+        raise TypeError("the file is open in text mode: open it in binary mode, 'rb'")
 
 
 def read_bounded(file: IO[bytes], max_pixels: int | None, start: bytes = b"") -> bytes:

@@ -35,7 +35,11 @@ def cache_dir() -> Path:
     # Absolute, because compilation runs in another working directory.
     if own := os.environ.get("DCACODEC_CACHE"):
         return Path(own).absolute()
-    folder = user_cache_path("dcacodec", appauthor=False)
+    if (base := os.environ.get("XDG_CACHE_HOME")) and not os.path.isabs(base):
+        # Its specification wants this to be ignored, and some versions of platformdirs do not.
+        folder = Path("~/.cache/dcacodec").expanduser()
+    else:
+        folder = user_cache_path("dcacodec", appauthor=False)
     if not folder.is_absolute():  # "~" is not expanded if the home folder is unknown
         raise RuntimeError("there is no home folder")
     return folder

@@ -24,9 +24,11 @@ from dcacodec.errors import (
     BadSliceCountError,
     BadSliceSizeError,
     DuplicateChunkError,
+    TooLargeError,
     TooManyChunksError,
     UnknownChunkError,
 )
+from dcacodec.format.quality import HIGHEST, LOWEST, rounded
 from dcacodec.format.varint import MAX_U32
 
 MAGIC: Final = b"\x89DCA"
@@ -36,6 +38,8 @@ STREAMS: Final = ("z_r", "z_g", "z_l", "y_1", "y_2", "y_3", "y_4")
 MODES: Final = ("RGB", "L")
 """Colour modes; the file stores the index."""
 FINGERPRINT_BYTES: Final = 4
+FRACTIONAL: Final = 0x80
+"""Bit of the quality byte: another byte with the tenths follows."""
 MAX_SIDE: Final = 1 << 20
 """The largest width and height of a picture in this format, in pixels."""
 DEFAULT_MAX_PIXELS: Final = 178_956_970
@@ -47,12 +51,8 @@ LARGEST_SLICE: Final = 1 << 22
 MAX_CHUNKS: Final = 1000
 """Maximum number of chunks in a file. It bounds the number of objects that a malicious file can create."""
 ALPHA_CHUNK: Final = "ALPH"
-ICC_CHUNK: Final = "icCP"
-EXIF_CHUNK: Final = "exIF"
-XMP_CHUNK: Final = "xmPP"
-METADATA_CHUNKS: Final = (ICC_CHUNK, EXIF_CHUNK, XMP_CHUNK)
-"""In the order of `Picture.metadata`."""
 FULL_CHUNK: Final = "FULL"
+PREVIEW_CHUNK: Final = "prVW"
 _CRITICAL_CHUNKS: Final = frozenset({ALPHA_CHUNK, FULL_CHUNK})
 
 U32: Final = struct.Struct("<I")
@@ -67,7 +67,8 @@ class Header:
         fingerprint: four bytes that identify the weights that the streams were coded with.
         width, height: of the picture in pixels, 1..2^20 each.
         mode: "RGB" or "L" (gray). An alpha plane is not part of the mode, but stored in the chunk "ALPH".
-        quality: 1..100, as chosen for encoding; the decoder needs it to invert the gains of the latents.
+        quality: 1..100, a multiple of 0.1, as chosen for encoding; the decoder needs it to invert the gains of the
+            latents.
         slice_log2: 0 if the whole picture is one slice of up to `LARGEST_SLICE` pixels; else 8..11 for square slices
             with sides of 2^slice_log2 pixels.
 
@@ -81,20 +82,19 @@ class Header:
     width: int
     height: int
     mode: str
-    quality: int
+    quality: float
     slice_log2: int = 0
 
     def __post_init__(self) -> None:
         if len(self.fingerprint) != FINGERPRINT_BYTES:
             raise ValueError(f"a fingerprint has {FINGERPRINT_BYTES} bytes, not {len(self.fingerprint)}")
-        if not (1 <= self.width <= MAX_SIDE and 1 <= self.height <= MAX_SIDE):
-            raise BadDimensionsError(
-                f"a picture of {self.width}x{self.height} pixels: each side must be 1 to {MAX_SIDE}"
-            )
+        _check_dimensions(self.width, self.height)
         if self.mode not in MODES:
             raise BadModeError(f"colour mode {self.mode} is not one of {', '.join(MODES)}")
-        if not 1 <= self.quality <= 100:
+        if not LOWEST <= self.quality <= HIGHEST:
             raise BadQualityError(f"quality {self.quality} is not in 1 to 100")
+        if self.quality != rounded(self.quality):
+            raise BadQualityError(f"quality {self.quality} is not a multiple of 0.1")
         if self.slice_log2 not in SLICE_LOG2_CODES:
             raise BadSliceSizeError(f"slice size code {self.slice_log2} is neither 0 nor in 8 to 11")
         if self.slice_log2 == 0 and padded(self.width) * padded(self.height) > LARGEST_SLICE:
@@ -253,6 +253,27 @@ def describe(container: Container, file_size: int) -> dict[str, Any]:
         "file_bytes": file_size,
         "bpp": file_size * 8 / (header.width * header.height),
     }
+
+
+def check_pixels(width: int, height: int, max_pixels: int | None) -> None:
+    """Check the size of a picture, before memory is taken for it.
+
+    Args:
+        width, height: in pixels.
+        max_pixels: the largest number of pixels; None for no limit but that of the format.
+
+    Raises:
+        TooLargeError: the picture has more pixels than that.
+        BadDimensionsError: the format cannot hold the picture.
+    """
+    if max_pixels is not None and width * height > max_pixels:
+        raise TooLargeError(f"a picture of {width}x{height} pixels is above the limit of {max_pixels} pixels")
+    _check_dimensions(width, height)
+
+
+def _check_dimensions(width: int, height: int) -> None:
+    if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
+        raise BadDimensionsError(f"a picture of {width}x{height} pixels: each side must be 1 to {MAX_SIDE}")
 
 
 def check_chunk_count(count: int) -> None:

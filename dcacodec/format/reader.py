@@ -10,18 +10,19 @@ from dcacodec.errors import (
     BadChecksumError,
     BadLengthError,
     BadMagicError,
+    BadQualityError,
     BadVersionError,
     FormatError,
     NewerVersionError,
-    TooLargeError,
     TrailingBytesError,
     TruncatedError,
 )
-from dcacodec.files.bounded import read_bounded
+from dcacodec.files.bounded import check_binary, read_bounded
 from dcacodec.format.container import (
     DEFAULT_MAX_PIXELS,
     END_OF_CHUNKS,
     FINGERPRINT_BYTES,
+    FRACTIONAL,
     MAGIC,
     MODES,
     STREAMS,
@@ -32,8 +33,10 @@ from dcacodec.format.container import (
     Header,
     Slice,
     check_chunk_count,
+    check_pixels,
     check_slice_count,
 )
+from dcacodec.format.quality import TENTHS, quality_of
 from dcacodec.format.varint import read_varint
 
 GLANCE: Final = 64
@@ -74,8 +77,9 @@ def read_container(file: IO[bytes], max_pixels: int | None = DEFAULT_MAX_PIXELS)
     """Read and parse a `.dca` file. Of other files, only the first bytes are read.
 
     Raises:
-        As `parse`.
+        As `parse`; TypeError: the file is open in text mode.
     """
+    check_binary(file)
     start = file.read(len(MAGIC))
     return parse(read_bounded(file, max_pixels, start) if start == MAGIC else start, max_pixels)
 
@@ -160,14 +164,22 @@ def _pass_body(reader: Reader) -> None:
 def _read_header(reader: Reader, max_pixels: int | None) -> Header:
     fingerprint = reader.take(FINGERPRINT_BYTES)
     width, height = reader.varint(), reader.varint()
-    layout, quality = reader.byte(), reader.byte()
+    layout, quality = reader.byte(), _read_quality(reader)
     mode = MODES[layout >> 4] if layout >> 4 < len(MODES) else f"number {layout >> 4}"
     header = Header(fingerprint, width, height, mode, quality, layout & 0xF)
-    if max_pixels is not None and width * height > max_pixels:
-        raise TooLargeError(f"a picture of {width}x{height} pixels is above the limit of {max_pixels} pixels")
+    check_pixels(width, height, max_pixels)
     if header.slice_log2:
         check_slice_count(header, reader.varint())
     return header
+
+
+def _read_quality(reader: Reader) -> float:
+    whole = reader.byte()
+    if whole < FRACTIONAL:
+        return whole
+    if not 1 <= (tenth := reader.byte()) < TENTHS:
+        raise BadQualityError(f"{tenth} tenths of a quality are not 1 to 9")
+    return quality_of((whole - FRACTIONAL) * TENTHS + tenth)
 
 
 def _read_chunks(reader: Reader) -> Sequence[Chunk]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import zlib
 
-from dcacodec.format.container import END_OF_CHUNKS, MAGIC, MODES, U32, VERSION, Container
+from dcacodec.format.container import END_OF_CHUNKS, FRACTIONAL, MAGIC, MODES, U32, VERSION, Container
+from dcacodec.format.quality import TENTHS, tenths_of
 from dcacodec.format.varint import varint
 
 
@@ -23,6 +24,11 @@ def packed_size(container: Container) -> int:
     return sum(map(len, _parts(container))) + U32.size
 
 
+def _quality(quality: float) -> bytes:
+    whole, tenth = divmod(tenths_of(quality), TENTHS)
+    return bytes([whole | FRACTIONAL, tenth]) if tenth else bytes([whole])
+
+
 def _parts(container: Container) -> list[bytes]:
     """Everything but the checksum."""
     header = container.header
@@ -32,7 +38,8 @@ def _parts(container: Container) -> list[bytes]:
         header.fingerprint,
         varint(header.width),
         varint(header.height),
-        bytes([MODES.index(header.mode) << 4 | header.slice_log2, header.quality]),
+        bytes([MODES.index(header.mode) << 4 | header.slice_log2]),
+        _quality(header.quality),
     ]
     if header.slice_log2:
         parts.append(varint(len(container.slices)))

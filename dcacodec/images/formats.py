@@ -11,9 +11,10 @@ from typing import Any, Final
 from PIL import Image
 
 from dcacodec.errors import ImageError
+from dcacodec.images.optional import optional_suffixes
 
 # Raster formats with a signature. Excluded are formats that run other programs (EPS), that have no signature (TGA), and
-# those whose 16-bit samples Pillow silently reduces to 8 (JPEG 2000, SGI).
+# those whose 16-bit samples Pillow silently reduces to 8 (SGI).
 READABLE: Final = ("PNG", "JPEG", "TIFF", "WEBP", "AVIF", "PPM", "BMP", "GIF", "QOI")
 
 _FLOATS: Final = ".pfm"
@@ -24,7 +25,7 @@ _FLOATS: Final = ".pfm"
 def picture_suffixes() -> frozenset[str]:
     """The suffixes of readable picture files, in lower case, with the dot."""
     known = (suffix for suffix, name in Image.registered_extensions().items() if name in READABLE)
-    return frozenset(known) - {_FLOATS}
+    return (frozenset(known) - {_FLOATS}) | optional_suffixes()
 
 
 def has_picture_suffix(path: PurePath) -> bool:
@@ -39,13 +40,16 @@ def has_picture_name(path: PurePath) -> bool:
 
 @dataclass(frozen=True)
 class OutputFormat:
-    """A lossless picture format.
+    """A picture format that is written.
 
     Attributes:
         pillow: Pillow's name of the format.
         suffixes: of file names, in lower case.
         gray, colour, alpha, icc: whether it supports these.
         texts: whether it supports EXIF data and XMP packets.
+        resolution: whether it has a print resolution of its own.
+        lossy: whether it is written with a quality and loses some.
+        max_icc, max_exif, max_xmp: the most bytes of each that readers accept; None for no relevant limit.
         max_side: the largest width and height in pixels; None for no relevant limit.
         options: for Pillow's writer.
     """
@@ -57,19 +61,40 @@ class OutputFormat:
     alpha: bool = True
     icc: bool = True
     texts: bool = True
+    resolution: bool = False
+    lossy: bool = False
+    max_icc: int | None = None
+    max_exif: int | None = None
+    max_xmp: int | None = None
     max_side: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
 OUTPUT_FORMATS: Final[Mapping[str, OutputFormat]] = {
-    "png": OutputFormat("PNG", (".png",)),
+    # Pillow refuses profiles above 1 MiB. By default libpng ignores other chunks above 8,000,000 bytes.
+    "png": OutputFormat(
+        "PNG", (".png",), resolution=True, max_icc=1 << 20, max_exif=8_000_000, max_xmp=8_000_000, max_side=0x7FFFFFFF
+    ),
     "tiff": OutputFormat("TIFF", (".tif", ".tiff"), options={"compression": "tiff_adobe_deflate"}),
     # `exact` keeps the colour of transparent pixels.
     "webp": OutputFormat("WEBP", (".webp",), gray=False, max_side=16383, options={"lossless": True, "exact": True}),
     "ppm": OutputFormat("PPM", (".ppm",), gray=False, alpha=False, icc=False, texts=False),
     "pgm": OutputFormat("PPM", (".pgm",), colour=False, alpha=False, icc=False, texts=False),
     # Pillow can write alpha to BMP, but most programs do not read it.
-    "bmp": OutputFormat("BMP", (".bmp",), alpha=False, icc=False, texts=False),
+    "bmp": OutputFormat("BMP", (".bmp",), alpha=False, icc=False, texts=False, resolution=True),
+    # A segment of a JPEG has 65,533 bytes, the names of the kinds of data included. A profile may take 255 of them.
+    "jpeg": OutputFormat(
+        "JPEG",
+        (".jpg", ".jpeg"),
+        alpha=False,
+        resolution=True,
+        lossy=True,
+        max_icc=255 * 65519,
+        max_exif=65527,
+        max_xmp=65504,
+        max_side=65500,
+    ),
+    "avif": OutputFormat("AVIF", (".avif",), gray=False, lossy=True, max_side=65536),
 }
 """The formats that `write_picture` can write, by name."""
 
@@ -85,5 +110,4 @@ def format_for(path: str | Path) -> str:
         if suffix in output.suffixes:
             return name
     known = ", ".join(suffix for output in OUTPUT_FORMATS.values() for suffix in output.suffixes)
-    why = "is lossy" if suffix in (".jpg", ".jpeg", ".jpe", ".avif", ".heic") else "is not an output format"
-    raise ImageError(f"{suffix or 'a name without suffix'} {why}; pictures are written losslessly, as {known}")
+    raise ImageError(f"{suffix or 'a name without suffix'} is not an output format; pictures are written as {known}")

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import re
 import struct
+from contextlib import suppress
 from typing import Any, Final
 
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 
+from dcacodec.images.exif_bytes import Entry, text_entry, upright_exif, with_tags
 from dcacodec.images.picture import warn_of_change
+from dcacodec.images.resolution import is_resolution, is_unit, resolution_tags
 
 EXIF_PREFIX: Final = b"Exif\0\0"
-_SHORT: Final = 3
+_QUARTER_TURNS: Final = (5, 6, 7, 8)
+"""Values of the orientation."""
+_TEXT_TAGS: Final = {
+    "Description": ExifTags.Base.ImageDescription,
+    "Title": ExifTags.Base.DocumentName,
+    "Author": ExifTags.Base.Artist,
+    "Copyright": ExifTags.Base.Copyright,
+    "Software": ExifTags.Base.Software,
+}
+"""Keywords of texts in a PNG file, and the EXIF tags for the same."""
 _XMP_KEY: Final = "XML:com.adobe.xmp"
 """Keyword of the text in a PNG file that is an XMP packet."""
-_XMP_TAG: Final = 700
+XMP_TAG: Final = 700
 """Tag of the XMP packet in a TIFF file."""
-_LARGEST_PNG_TEXT: Final = 8_000_000
-"""Bytes. By default libpng ignores longer texts; Pillow's limit is far higher."""
+_METADATA_TEXTS: Final = (_XMP_KEY, "Raw profile type exif", "Raw profile type xmp")
+"""Keywords of texts in a PNG file that are read as EXIF data and XMP packets."""
 # XML allows white space and both kinds of quotes.
 _XMP_ATTRIBUTE: Final = re.compile(rb"""tiff:Orientation\s*=\s*["']\s*([0-9])\s*["']""")
 _XMP_ELEMENT: Final = re.compile(rb"<tiff:Orientation\s*>\s*([0-9])\s*<")
@@ -46,16 +58,20 @@ _DESCRIPTIVE_TAGS: Final = (
 )
 
 
-def turn_upright(image: Image.Image, original: Image.Image | None = None) -> bytes | None:
+def turn_upright(image: Image.Image, original: Image.Image) -> bytes | None:
     """Apply the orientation to a loaded image, in place, and return its EXIF data with orientation 1.
 
-    If the image is a copy, `original` provides the tags of a TIFF file.
+    The print resolution and the texts of a PNG are added to them. If the image is a copy, `original` provides what
+    belongs to its file format.
     """
     stored = image.im
     try:
         raw = image.info.get("exif")
-        tags = (original if original is not None and original.format == "TIFF" else image).getexif()
-        kept = _descriptive_exif(tags) if raw is None else _upright(raw.removeprefix(EXIF_PREFIX))
+        turned = _is_turned(image, original)
+        kept = descriptive_exif((original if original.format == "TIFF" else image).getexif()) if raw is None else raw
+        if kept is not None:
+            kept = upright_exif(kept.removeprefix(EXIF_PREFIX), turned)
+        kept = with_tags(kept, resolution_tags(image.info, original.format, turned) | _text_tags(original))
         ImageOps.exif_transpose(image, in_place=True)
     except MemoryError:
         raise
@@ -70,17 +86,35 @@ def turn_upright(image: Image.Image, original: Image.Image | None = None) -> byt
     return kept
 
 
-def _upright(exif: bytes) -> bytes:
-    """The same data with orientation 1. All other bytes are unchanged: offsets, maker notes, the thumbnail."""
-    order = {b"II": "<", b"MM": ">"}[exif[:2]]
-    (start,) = struct.unpack_from(order + "I", exif, 4)
-    (count,) = struct.unpack_from(order + "H", exif, start)
-    upright = bytearray(exif)
-    for position in range(start + 2, start + 2 + 12 * count, 12):
-        (tag,) = struct.unpack_from(order + "H", exif, position)
-        if tag == ExifTags.Base.Orientation:
-            struct.pack_into(order + "HHIHH", upright, position, tag, _SHORT, 1, 1, 0)
-    return bytes(upright)
+def _is_turned(image: Image.Image, original: Image.Image) -> bool:
+    """Whether the orientation exchanges width and height. Pillow has turned loaded TIFF images already."""
+    if original.format == "TIFF":
+        tags = original.tag_v2  # type: ignore[attr-defined]
+        sides = tags.get(ExifTags.Base.ImageWidth), tags.get(ExifTags.Base.ImageLength)
+        return sides == original.size[::-1] != original.size
+    if original.info.get("original_orientation") in _QUARTER_TURNS:  # the reader of HEIC files has turned it
+        return True
+    return image.getexif().get(ExifTags.Base.Orientation) in _QUARTER_TURNS
+
+
+def ignore_orientation(image: Image.Image) -> None:
+    """Set the orientation in the EXIF data of a loaded JPEG XL image to 1.
+
+    What counts there is the orientation in the codestream, which the decoder has applied.
+    """
+    exif = image.info.get("exif")
+    if exif and not getattr(image, "jpeg", False):  # but for a JPEG inside, which Pillow reads as such
+        with suppress(KeyError, struct.error):  # damaged data are dealt with later
+            image.info["exif"] = EXIF_PREFIX + upright_exif(exif.removeprefix(EXIF_PREFIX), turned=False)
+
+
+def _text_tags(image: Image.Image) -> dict[int, Entry]:
+    """The texts of a loaded PNG as EXIF tags. Warns about those for which there is none."""
+    texts: dict[str, str] = getattr(image, "text", {}) if image.format == "PNG" else {}
+    lost = [name for name in texts if name not in (*_TEXT_TAGS, *_METADATA_TEXTS)]
+    if lost:
+        warn_of_change(f"texts of the PNG are left out: {', '.join(lost)[:200]}")
+    return {tag: text_entry(texts[name]) for name, tag in _TEXT_TAGS.items() if texts.get(name)}
 
 
 def normalise_xmp(image: Image.Image) -> None:
@@ -114,14 +148,14 @@ def upright_xmp(packet: bytes) -> bytes:
     return _XMP_ORIENTATION.sub(rb"\g<1>1", packet)
 
 
-def _descriptive_exif(tags: Image.Exif, xmp: bytes | None = None) -> bytes | None:
+def descriptive_exif(tags: Image.Exif, xmp: bytes | None = None) -> bytes | None:
     """EXIF data with those of `tags` that describe the picture, without those about the layout of a TIFF file.
 
     An XMP packet is added as in TIFF files.
     """
     kept = Image.Exif()
     for tag in _DESCRIPTIVE_TAGS:
-        if tag in tags:
+        if tag in tags and not _is_invalid(tag, tags[tag]):
             kept[tag] = tags[tag]
     for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
         entries = tags.get_ifd(directory)
@@ -129,8 +163,15 @@ def _descriptive_exif(tags: Image.Exif, xmp: bytes | None = None) -> bytes | Non
             # Interop is an offset in the old file, from which Pillow would read.
             kept[directory] = {tag: value for tag, value in entries.items() if tag != ExifTags.IFD.Interop}
     if xmp is not None:
-        kept[_XMP_TAG] = xmp
+        kept[XMP_TAG] = xmp
     return kept.tobytes().removeprefix(EXIF_PREFIX) if len(kept) else None
+
+
+def _is_invalid(tag: int, value: object) -> bool:
+    """Whether this is no resolution, or no unit of one. A TIFF with it could not be written."""
+    if tag == ExifTags.Base.ResolutionUnit:
+        return not is_unit(value)
+    return tag in (ExifTags.Base.XResolution, ExifTags.Base.YResolution) and not is_resolution(value)
 
 
 def info_of(icc: bytes | None, exif: bytes | None, xmp: bytes | None) -> dict[str, bytes]:
@@ -147,7 +188,10 @@ def exif_for_tiff(exif: bytes, xmp: bytes | None = None) -> bytes | None:
     tags = Image.Exif()
     try:
         tags.load(EXIF_PREFIX + exif)
-        return _descriptive_exif(tags, xmp)
+        kept = descriptive_exif(tags, xmp)
+        if kept and xmp is None and any(_is_invalid(tag, tags[tag]) for tag in tags):
+            warn_of_change("the EXIF data hold an invalid resolution, which is left out")
+        return kept
     except MemoryError:
         raise
     except Exception:  # as in `turn_upright`; the data come from an untrusted file
@@ -162,12 +206,10 @@ def xmp_for(format: str, xmp: bytes, exif: bytes | None) -> dict[str, Any] | Non
         xmp: the packet.
         exif: the EXIF data that are written with it (TIFF files have both among the same tags), None for none.
     """
-    if format == "webp":
+    if format in ("webp", "jpeg", "avif"):
         return {"xmp": xmp}
     if format == "tiff":
-        return {"exif": exif_for_tiff(exif, xmp) if exif is not None else _descriptive_exif(Image.Exif(), xmp)}
-    if len(xmp) > _LARGEST_PNG_TEXT:
-        return None
+        return {"exif": exif_for_tiff(exif, xmp) if exif is not None else descriptive_exif(Image.Exif(), xmp)}
     text = PngImagePlugin.PngInfo()
     try:
         text.add_itxt(_XMP_KEY, xmp.decode())

@@ -6,13 +6,14 @@ with an `ImageError`, or converted with an `ImageWarning`.
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dcacodec.errors import ImageWarning
+from dcacodec.errors import ImageWarning, warn
+from dcacodec.format.metadata import METADATA_KINDS, Metadata
 
 Plane = NDArray[np.uint8]
 """(height, width)."""
@@ -51,7 +52,7 @@ class Picture:
             raise ValueError(f"a picture has at least one pixel, not {self.width}x{self.height}")
         if self.alpha is not None and (self.alpha.dtype != np.uint8 or self.alpha.shape != self.pixels.shape[:2]):
             raise ValueError(f"alpha must be uint8 (height, width), not {self.alpha.dtype} {self.alpha.shape}")
-        for name in ("icc", "exif", "xmp"):
+        for name in METADATA_KINDS:
             if not isinstance(getattr(self, name), bytes | None):
                 raise ValueError(f"{name} must be bytes or None, not {type(getattr(self, name)).__name__}")
         if self.gray and not all(np.array_equal(self.pixels[..., 0], self.pixels[..., band]) for band in (1, 2)):
@@ -68,15 +69,22 @@ class Picture:
         return int(self.pixels.shape[0])
 
     @property
-    def metadata(self) -> tuple[bytes | None, bytes | None, bytes | None]:
+    def metadata(self) -> Metadata:
         """ICC profile, EXIF data and XMP packet."""
         return self.icc, self.exif, self.xmp
 
-    def stripped(self) -> Picture:
-        """The same picture without ICC profile, EXIF data and XMP packet."""
-        return replace(self, icc=None, exif=None, xmp=None)
+    def stripped(self, kinds: Collection[str] = METADATA_KINDS) -> Picture:
+        """The same picture without the metadata of these kinds, "icc", "exif" or "xmp"."""
+        if unknown := set(kinds) - set(METADATA_KINDS):
+            raise ValueError(f"kinds of metadata are {', '.join(METADATA_KINDS)}, not {', '.join(sorted(unknown))}")
+        return Picture(
+            self.pixels,
+            self.gray,
+            self.alpha,
+            *(None if kind in kinds else getattr(self, kind) for kind in METADATA_KINDS),
+        )
 
 
 def warn_of_change(text: str) -> None:
     """Issue an `ImageWarning` about a change of a picture."""
-    warnings.warn(" ".join(text.split()), ImageWarning, stacklevel=2)
+    warn(" ".join(text.split()), ImageWarning)

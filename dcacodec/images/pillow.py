@@ -11,9 +11,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from dcacodec.errors import DcaError, ImageError
+from dcacodec.images.boxes import main_picture
+from dcacodec.images.colour import ColourSpace, icc_profile
+from dcacodec.images.declared import declared_by_opened
+from dcacodec.images.jxl import jxl_header
 from dcacodec.images.metadata import info_of, normalise_xmp, turn_upright, xmp_of
 from dcacodec.images.picture import Picture, Plane, warn_of_change
 from dcacodec.images.png import PNG_HEADER, PNG_SIGNATURE
+from dcacodec.images.rounding import to_8_bits
+from dcacodec.images.tiff import decode_planes_with_libtiff, is_misread, kind_of, load_without_mapping
 
 _SIXTEEN_BIT_MODES: Final = ("I;16", "I;16L", "I;16B", "I;16N")
 _WHITE_IS_ZERO: Final = 0
@@ -37,14 +43,45 @@ def bits_per_sample(image: Image.Image, head: bytes) -> int:
         maximum = arguments[1] if isinstance(arguments, tuple) else 65535 if arguments == "I;16B" else 255
         return 16 if maximum > 255 else 8
     if image.format == "AVIF":
-        # Third byte of the decoder configuration: tier, high_bitdepth, twelve_bit, ...
-        flags = [head[box.end() + 2] for box in re.finditer(b"av1C", head[:-3])]
-        return max((12 if flag & 0x20 else 10 if flag & 0x40 else 8 for flag in flags), default=8)
+        return main_picture(head).bits
+    if image.format == "HEIF":
+        return int(image.info.get("bit_depth", 8))
+    if image.format == "JPEG2000":
+        return _bits_of_jpeg_2000(image, head)
+    if image.format == "JXL":
+        header = jxl_header(head)
+        return 16 if image.mode in _SIXTEEN_BIT_MODES else 8 if header is None else header[2]
     return 8
 
 
-def to_picture(image: Image.Image, original: Image.Image, bits: int, exif: bytes | None) -> Picture:
-    """Convert an upright image to a `Picture`. If it is a copy, `original` provides the format."""
+def _bits_of_jpeg_2000(image: Image.Image, head: bytes) -> int:
+    """Bits per sample. Colour of more than 8 is refused: Pillow rounds it, and white becomes black."""
+    sizes = head.partition(b"\xff\x4f\xff\x51")[2]  # the segment of the sizes
+    count = int.from_bytes(sizes[36:38], "big")
+    bits = max(((depth & 0x7F) + 1 for depth in sizes[38 : 38 + 3 * count : 3]), default=0)
+    if not bits or (bits > 8 and image.mode not in _SIXTEEN_BIT_MODES):
+        raise ImageError(f"JPEG 2000 pictures of {bits or 'unknown'}-bit colour are not supported")
+    return 16 if bits > 8 else 8  # gray samples are scaled to 16 bits
+
+
+def to_picture(
+    image: Image.Image,
+    original: Image.Image,
+    bits: int,
+    exif: bytes | None,
+    space: ColourSpace | None = None,
+    rounded: bool = False,
+) -> Picture:
+    """Convert an upright image to a `Picture`.
+
+    Args:
+        image: upright.
+        original: the opened file, or the image itself.
+        bits: per sample in the file.
+        exif: its EXIF data.
+        space: its colour space if there is no ICC profile; None for sRGB.
+        rounded: samples of more than 8 bits were rounded to 8, and not cut. Those of gray are rounded here.
+    """
     icc = image.info.get("icc_profile") or None
     key = image.info.get("transparency")
     alpha: Plane | None = None
@@ -54,7 +91,7 @@ def to_picture(image: Image.Image, original: Image.Image, bits: int, exif: bytes
         alpha = _keyed_alpha(samples[..., np.newaxis], key)
         if original.format == "TIFF" and original.tag_v2.get(262) == _WHITE_IS_ZERO:  # type: ignore[attr-defined]
             samples = np.uint16((1 << bits) - 1) - samples
-        colour = (samples >> (bits - 8)).astype(np.uint8)
+        colour, rounded = to_8_bits(samples, bits), True
     elif image.mode in ("1", "L"):
         colour = _samples(image, "L")
         if key is not None and (image.mode == "1" or bits < 8):
@@ -79,9 +116,11 @@ def to_picture(image: Image.Image, original: Image.Image, bits: int, exif: bytes
     else:
         raise ImageError(f"pictures with samples of Pillow's mode {image.mode} are not supported")
     if bits > 8:
-        warn_of_change(f"samples of {bits} bits are reduced to their upper 8")
+        warn_of_change(f"samples of {bits} bits are {'rounded to 8' if rounded else 'reduced to 8 by Pillow'}")
 
     gray = colour.ndim == 2
+    if space is not None and image.mode != "CMYK":
+        icc = icc_profile(space, gray)
     pixels = np.repeat(colour[..., np.newaxis], 3, axis=2) if gray else np.ascontiguousarray(colour)
     alpha = None if alpha is None else np.ascontiguousarray(alpha)
     return Picture(pixels, gray, alpha, icc, exif, xmp_of(image))
@@ -122,8 +161,10 @@ def from_pillow(image: Image.Image, exif: bytes | None = None) -> Picture:
     colour is then not recognised.
 
     Args:
-        image: of a mode with samples of 8 bits or fewer, or 16 bits of gray, which are reduced to their upper 8. If
-            there are several frames, the current one is used. ICC profile and EXIF data are those in its `info`.
+        image: of a mode with samples of 8 bits or fewer, or 16 bits of gray, which are rounded to 8. If
+            there are several frames, the current one is used. ICC profile and EXIF data are those in its `info`,
+            and so is what a PNG says about its colours. What else the file says about them is known as long as it is
+            open, that is, until the image is loaded.
         exif: EXIF data to use instead of the image's own.
 
     Raises:
@@ -136,7 +177,16 @@ def from_pillow(image: Image.Image, exif: bytes | None = None) -> Picture:
         raise ImageError(f"a picture has at least one pixel, not {image.width}x{image.height}")
     try:
         bits = _bits_in_memory(image)
+        space, icc = declared_by_opened(image)
+        if image.format == "TIFF" and getattr(image, "tile", None):  # not loaded yet
+            if is_misread(image):
+                raise ImageError(f"{kind_of(image.tag_v2)} is not read correctly by Pillow")  # type: ignore[attr-defined]
+            decode_planes_with_libtiff(image)
+            load_without_mapping(image)
         upright = image.copy()
+        upright.info.pop("icc_profile", None)
+        if icc is not None:
+            upright.info["icc_profile"] = icc
         if exif is not None:
             upright.info["exif"] = exif
         normalise_xmp(upright)
@@ -144,7 +194,7 @@ def from_pillow(image: Image.Image, exif: bytes | None = None) -> Picture:
         raise
     except Exception as error:  # as in _read
         raise ImageError(f"the picture is damaged or of an unknown kind: {one_line(error)}") from error
-    return to_picture(upright, image, bits, turn_upright(upright, image))
+    return to_picture(upright, image, bits, turn_upright(upright, image), space)
 
 
 def _bits_in_memory(image: Image.Image) -> int:

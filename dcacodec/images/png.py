@@ -15,16 +15,23 @@ PNG_HEADER: Final = struct.Struct(">I4sIIBBBBB")
 _PNG_CHUNK: Final = struct.Struct(">I4s")
 
 
-def check_png_samples(file: BinaryIO) -> None:
+def check_png_samples(file: BinaryIO) -> bytes | None:
     """Verify the checksums of the coded samples. Pillow does not, and many flipped bits are not detected otherwise.
 
     Truncated files are left to Pillow.
+
+    Returns:
+        The content of the chunk `cICP`, which Pillow ignores; None without one.
     """
+    cicp = None
     file.seek(len(PNG_SIGNATURE))
     while len(start := file.read(_PNG_CHUNK.size)) == _PNG_CHUNK.size:
         length, name = _PNG_CHUNK.unpack(start)
         if name == b"IEND":
-            return
+            break
+        if name == b"cICP" and length < HEAD_BYTES:
+            cicp = file.read(length)
+            length = 0
         if name != b"IDAT":
             file.seek(length + 4, os.SEEK_CUR)
             continue
@@ -35,3 +42,4 @@ def check_png_samples(file: BinaryIO) -> None:
         stored = file.read(4)
         if len(stored) == 4 and int.from_bytes(stored, "big") != crc:
             raise ValueError("a checksum of the PNG does not match its content")
+    return cicp

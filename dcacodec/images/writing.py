@@ -1,67 +1,108 @@
-"""Writing of lossless picture files."""
+"""Writing of picture files."""
 
 from __future__ import annotations
 
 import io
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
-from dcacodec.errors import ImageError
-from dcacodec.images.formats import OUTPUT_FORMATS
-from dcacodec.images.metadata import exif_for_tiff, has_directories, xmp_for
+from PIL import Image
+
+from dcacodec.errors import DcaError, ImageError
+from dcacodec.images.formats import OUTPUT_FORMATS, OutputFormat
+from dcacodec.images.metadata import EXIF_PREFIX, exif_for_tiff, has_directories, xmp_for
 from dcacodec.images.picture import Picture, warn_of_change
 from dcacodec.images.pillow import image_of
+from dcacodec.images.resolution import dots_per_inch, holds_resolution_alone
+
+DEFAULT_QUALITY: Final = 75
+"""Pillow's for JPEG and AVIF."""
 
 
-def write_picture(picture: Picture, target: BinaryIO, format: str) -> None:
-    """Write a picture losslessly. `target` need not be seekable.
+def write_picture(picture: Picture, target: BinaryIO, format: str, quality: int | None = None) -> None:
+    """Write a picture, losslessly in most formats. `target` need not be seekable.
 
     Args:
         picture: what to write.
         target: a file open for writing.
         format: a key of `OUTPUT_FORMATS`.
+        quality: of a lossy format, 1 to 100 (Pillow's option); None for `DEFAULT_QUALITY`.
 
     Raises:
+        ValueError: a quality for a lossless format, or out of range.
         ImageError: the format is unknown, or cannot hold the alpha plane, colour or size of the picture.
         OSError: `target` cannot be written to.
+        TypeError: it is open in text mode.
 
     Warns:
-        ImageWarning: the format cannot hold the ICC profile, EXIF data or XMP packet; the file is written without.
+        ImageWarning: the format is lossy, or cannot hold the ICC profile, EXIF data or XMP packet, or not as many
+            bytes of them; the file is written without.
     """
+    if isinstance(target, io.TextIOBase):
+        raise TypeError("the file is open in text mode: open it in binary mode, 'wb'")
     if format not in OUTPUT_FORMATS:
         raise ImageError(f"{format} is not an output format; these are: {', '.join(OUTPUT_FORMATS)}")
     output, name = OUTPUT_FORMATS[format], format.upper()
     if picture.alpha is not None and not output.alpha:
-        keeping = ", ".join(other for other, properties in OUTPUT_FORMATS.items() if properties.alpha)
+        keeping = ", ".join(other for other, each in OUTPUT_FORMATS.items() if each.alpha and not each.lossy)
         raise ImageError(f"{name} cannot hold the alpha plane of this picture; these can: {keeping}")
     if not picture.gray and not output.colour:
         raise ImageError(f"{name} holds gray pictures only, and this one has colour")
     if output.max_side is not None and max(picture.width, picture.height) > output.max_side:
         raise ImageError(f"{name} holds up to {output.max_side} pixels a side, not {picture.width}x{picture.height}")
 
+    if quality is not None and not (output.lossy and 1 <= quality <= 100):
+        raise ValueError(f"a quality of 1 to 100 is for lossy formats, and not {quality} for {name}")
+
     metadata: dict[str, Any] = {}
     gray = picture.gray and output.gray
     if picture.icc is not None:
         # A gray profile does not apply to the three bands that gray is written as in formats without gray.
-        if output.icc and gray == picture.gray:
+        if output.icc and gray == picture.gray and _fits(picture.icc, output.max_icc):
             metadata["icc_profile"] = picture.icc
         else:
             warn_of_change(f"{name} cannot hold the ICC profile of this picture: it is left out")
     exif = picture.exif if format != "tiff" or picture.exif is None else exif_for_tiff(picture.exif)
-    if exif is not None and output.texts:
-        metadata["exif"] = exif
-    elif picture.exif is not None:
+    if exif is not None and output.texts and _fits(exif, output.max_exif):
+        metadata["exif"] = EXIF_PREFIX + exif if output.pillow == "JPEG" else exif  # for the others, Pillow adds it
+    elif picture.exif is not None and not (output.resolution and holds_resolution_alone(picture.exif)):
         warn_of_change(f"{name} cannot hold the EXIF data of this picture: they are left out")
     if picture.xmp is not None:
-        xmp = xmp_for(format, picture.xmp, exif and picture.exif) if output.texts else None
+        holds = output.texts and _fits(picture.xmp, output.max_xmp)
+        xmp = xmp_for(format, picture.xmp, exif and picture.exif) if holds else None
         if xmp is None:
             warn_of_change(f"{name} cannot hold the XMP data of this picture: they are left out")
         else:
             metadata |= xmp
 
-    image = image_of(picture, gray)
-    buffer = io.BytesIO()
-    options = output.options
-    if format == "tiff" and "exif" in metadata and has_directories(metadata["exif"]):
+    if output.resolution and (dpi := dots_per_inch(picture.exif)) is not None:
+        metadata["dpi"] = dpi
+    options = dict(output.options)
+    if output.lossy:
+        options["quality"] = quality or DEFAULT_QUALITY
+        warn_of_change(f"{name} is lossy: the picture is compressed once more, with quality {options['quality']}")
+    target.write(_saved(image_of(picture, gray), output, options, metadata).getbuffer())
+
+
+def _saved(image: Image.Image, output: OutputFormat, options: dict[str, Any], metadata: dict[str, Any]) -> io.BytesIO:
+    """The file, without the EXIF data if these are the reason why Pillow cannot write it."""
+    if output.pillow == "TIFF" and "exif" in metadata and has_directories(metadata["exif"]):
         options = {}  # uncompressed, as Pillow then writes by itself: libtiff, which compresses, fails on directories
+    try:
+        return _file(image, output, options, metadata)
+    except (DcaError, MemoryError):
+        raise
+    except Exception as error:  # EXIF data of untrusted files hold values of any type, and libtiff is particular
+        if "exif" not in metadata:
+            raise
+        warn_of_change(f"{output.pillow} cannot hold the EXIF data of this picture: they are left out ({error})")
+    return _file(image, output, dict(output.options), {key: metadata[key] for key in metadata if key != "exif"})
+
+
+def _file(image: Image.Image, output: OutputFormat, options: dict[str, Any], metadata: dict[str, Any]) -> io.BytesIO:
+    buffer = io.BytesIO()
     image.save(buffer, output.pillow, **options, **metadata)
-    target.write(buffer.getbuffer())
+    return buffer
+
+
+def _fits(data: bytes, limit: int | None) -> bool:
+    return limit is None or len(data) <= limit

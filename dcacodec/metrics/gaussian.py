@@ -32,9 +32,9 @@ def _blurred_rows(x: Tensor) -> Tensor:
 def _band(top: int, bottom: int, first: int, last: int, rows: int, device: torch.device) -> Tensor:
     """The matrix (bottom - top, last - first) that maps rows first..last of `rows` rows to blurred rows top..bottom."""
     offsets = torch.arange(-RADIUS, RADIUS + 1, device=device)
-    taps = torch.exp(-(offsets**2) / (2 * _SIGMA**2))
+    taps = torch.exp(-(offsets.float() ** 2) / (2 * _SIGMA**2))
     taps = taps / taps.sum()
     targets = torch.arange(top, bottom, device=device)[:, None] + offsets
     sources = targets.clamp(0, rows - 1) - first
-    band = torch.zeros(bottom - top, last - first, device=device)
+    band = torch.zeros(bottom - top, last - first, dtype=torch.float32, device=device)
     return band.scatter_add_(1, sources, taps.expand_as(sources).contiguous())

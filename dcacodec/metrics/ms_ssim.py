@@ -35,7 +35,7 @@ def ms_ssim(reference: Tensor, picture: Tensor) -> Tensor:
         )
     with torch.autocast(picture.device.type, enabled=False):
         x, y = (each.float().permute(0, 3, 1, 2).contiguous() for each in (reference, picture))
-        total = torch.ones(x.shape[:2], device=x.device)
+        total = torch.ones(x.shape[:2], dtype=torch.float32, device=x.device)
         for exponent in _EXPONENTS[:-1]:
             total = total * _power(_structure(x, y)[1], exponent)
             padding = [side % 2 for side in x.shape[2:]]

@@ -99,8 +99,8 @@ def distance(reference: Tensor, picture: Tensor, epsilon: float = 0.0) -> Tensor
             f"SSIMULACRA 2 needs two pictures of the same size, at least {SMALLEST_SIDE}x{SMALLEST_SIDE}, "
             f"not {tuple(reference.shape)} and {tuple(picture.shape)}"
         )
-    weights = torch.tensor(_WEIGHTS, device=picture.device).view(3, -1, 2, 3)
-    total = torch.zeros(picture.shape[0], device=picture.device)
+    weights = torch.tensor(_WEIGHTS, dtype=torch.float32, device=picture.device).view(3, -1, 2, 3)
+    total = torch.zeros(picture.shape[0], dtype=torch.float32, device=picture.device)
     with torch.autocast(picture.device.type, enabled=False):
         linear = [_linear(x.float().clamp(0, 1).permute(0, 3, 1, 2).contiguous()) for x in (reference, picture)]
         for scale, channels in enumerate(_CHANNELS):
@@ -122,7 +122,7 @@ def _linear(x: Tensor) -> Tensor:
 
 def _positive_xyb(linear: Tensor) -> Tensor:
     """Linear RGB (B, 3, H, W) -> XYB, scaled and shifted so that no channel is negative in practice."""
-    matrix = torch.tensor(_OPSIN, device=linear.device)
+    matrix = torch.tensor(_OPSIN, dtype=torch.float32, device=linear.device)
     cones = torch.einsum("ij,bjhw->bihw", matrix, linear) + _BIAS
     long, middle, short = (cones ** (1 / 3) - _BIAS ** (1 / 3)).unbind(1)
     x, y = 0.5 * (long - middle), 0.5 * (long + middle)

@@ -176,7 +176,7 @@ class DCA(nn.Module):
         """The value that the network reads of an unquantised hyper latent, given the same with noise."""
         if not self.training:
             return z.round()
-        chosen = torch.rand((z.shape[0], *(1,) * (z.dim() - 1)), device=z.device) < NOISY_SHARE
+        chosen = torch.rand((z.shape[0], *(1,) * (z.dim() - 1)), dtype=torch.float32, device=z.device) < NOISY_SHARE
         return torch.where(chosen, noisy, round_through(z))
 
     def _for_rate(self, value: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ transfers to the GPU are asynchronous. PyTorch keeps such memory for the next ca
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -16,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dcacodec.errors import DcaError, DeviceWarning
+from dcacodec.errors import DcaError, DeviceWarning, warn
 
+_FORKED: Final = "a forked process cannot use the GPU that its parent uses"
 _OUT_OF_MEMORY: Final = (
     "can't allocate memory",
     "could not create a primitive",  # oneDNN
@@ -48,7 +48,7 @@ def choose_device(name: str | torch.device) -> torch.device:
     if not torch.cuda.is_available():
         problem = "no CUDA device was found"
     elif torch.cuda._is_in_bad_fork():
-        problem = "a forked process cannot use the GPU that its parent uses"
+        problem = _FORKED
     elif wanted.index is not None and wanted.index >= (count := torch.cuda.device_count()):
         problem = f"there is no CUDA device {wanted.index}; the number of devices is {count}"
     else:
@@ -59,7 +59,7 @@ def choose_device(name: str | torch.device) -> torch.device:
     if name != "auto":
         raise DcaError(f"{problem}; use the device cpu or auto")
     if not silent:
-        warnings.warn(f"{problem}; the CPU is used", DeviceWarning, stacklevel=2)
+        warn(f"{problem}; the CPU is used", DeviceWarning)
     return torch.device("cpu")
 
 
@@ -77,10 +77,20 @@ def _named(name: str | torch.device) -> torch.device:
 def _device_problem(index: int) -> str:
     """Why a GPU cannot compute, "" if it can. PyTorch may lack code for a GPU although the driver supports it."""
     try:
-        torch.zeros(1, device=f"cuda:{index}").add_(1).item()
+        torch.zeros(1, dtype=torch.float32, device=f"cuda:{index}").add_(1).item()
     except (RuntimeError, AssertionError) as error:
         return f"the CUDA device cannot be used ({str(error).splitlines()[0]})"
     return ""
+
+
+def check_process(device: torch.device) -> None:
+    """Check that this process can compute on a device that it has a codec for.
+
+    Raises:
+        DcaError: it was forked from a process that uses the GPU.
+    """
+    if device.type == "cuda" and torch.cuda._is_in_bad_fork():
+        raise DcaError(f"{_FORKED}; start processes with the method spawn")
 
 
 @contextmanager

@@ -197,7 +197,7 @@ class WindowAttention(nn.Module):
         )
         mask = None
         if front or down or right:
-            inside = windows(torch.ones(1, height, width, 1, device=x.device))[..., 0]
+            inside = windows(torch.ones(1, height, width, 1, dtype=torch.float32, device=x.device))[..., 0]
             # Picture elements must not read padding; queries in the padding may read anything.
             mask = (inside[..., None, :] < inside[..., :, None])[:, :, :, None]
         read = attend(q, k, v, self.triple.snap.exact, self._bias().to(q.dtype), mask)

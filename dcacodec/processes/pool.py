@@ -11,6 +11,7 @@ import multiprocessing
 import pickle
 import signal
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
@@ -52,9 +53,12 @@ class Lost:
     def __str__(self) -> str:
         if self.seconds is not None:
             return f"it took longer than {self.seconds:g} s"
-        how = f"killed by signal {-self.code}" if self.code < 0 else f"exit code {self.code}"
         times = "once" if self.attempts == 1 else f"{self.attempts} times"
-        return f"its worker process ended {times} ({how}); is there enough memory?"
+        return f"its worker process ended {times} ({_ending(self.code)}); is there enough memory?"
+
+
+def _ending(code: int) -> str:
+    return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
 
 
 @dataclass
@@ -100,6 +104,7 @@ def run(
     processes: int,
     timeout: float | None = None,
     attempts: int = ATTEMPTS,
+    retried: Callable[[J, str], object] = lambda job, how: None,
 ) -> Generator[tuple[J, R | Lost], None, None]:
     """Do all jobs; yields each job with its outcome, in the order in which they finish.
 
@@ -114,6 +119,7 @@ def run(
         processes: maximum number of processes, 1 or more.
         timeout: seconds after which the process of a job is killed. None for no limit.
         attempts: number of processes that may die with a job before it is `Lost`.
+        retried: called with a job that is retried, and how its process ended.
 
     Raises:
         WorkerError: `make` raised an exception, or a process died before its first job.
@@ -141,10 +147,11 @@ def run(
                     if done is None:
                         raise WorkerError("a worker process ended before its first job")
                     done.deaths += 1
+                    code = member.process.exitcode or 0
                     if done.deaths < attempts:
                         waiting.appendleft(done)
+                        retried(done.job, _ending(code))
                     else:
-                        code = member.process.exitcode or 0
                         message = _Result(Lost(done.deaths, code, timeout if member.late else None))
                 waiting.extend(islice(source, 0 if waiting else 1))
                 if connection not in members:
@@ -221,6 +228,7 @@ def _end(process: BaseProcess) -> None:
 def _serve(connection: Connection, make: Callable[[], Callable[[J], R]]) -> None:
     """The main function of a process: reports that it is ready, then does jobs until the connection is closed."""
     signal.signal(signal.SIGTERM, _leave)
+    warnings.simplefilter("ignore")  # also where PYTHONWARNINGS makes them errors; jobs catch those that they report
     try:
         with suppress(EOFError, OSError):  # the parent has closed the connection, or is gone
             try:

@@ -58,7 +58,7 @@ def _smooth_rows(latent: Tensor, coded: Tensor, borders: Iterable[int]) -> Tenso
         doubt = F.avg_pool1d(squares.T, 3, stride=1, padding=1, count_include_pad=False).T
         weight = _ROUNDING / (_ROUNDING + doubt)
         for place, guess in ((border - 1, middle - slope / 2), (border, middle + slope / 2)):
-            most = torch.where(coded[place], ROUNDED, SKIPPED)
+            most = torch.where(coded[place], latent.new_tensor(ROUNDED), latent.new_tensor(SKIPPED))
             step = guess - latent[place]
             # An estimate outside the possible range is wrong: there is an edge or a detail.
             trust = (2 - step.abs() / most).clamp(0, 1)

@@ -81,7 +81,7 @@ def make_card(
             "| quality | bpp | PSNR dB | " + " | ".join(STREAMS) + " |",
             "|---" * (3 + len(STREAMS)) + "|",
         ]
-        for quality in tqdm(CARD_QUALITIES, desc="measuring", unit="quality", disable=quiet):
+        for quality in tqdm(CARD_QUALITIES, desc="measuring", unit="quality", disable=quiet or None):
             row = rate_distortion(codec, pictures, quality)
             streams = " | ".join(f"{row[name]:.4f}" for name in STREAMS)
             lines.append(f"| {quality} | {row['bpp']:.4f} | {row['psnr']:.2f} | {streams} |")

@@ -65,7 +65,7 @@ def load_pictures(sources: Sequence[str | Path], quiet: bool = False) -> list[ND
         OSError: a source does not exist.
     """
     pictures: list[NDArray[np.uint8]] = []
-    with tqdm(desc="reading pictures", unit="picture", disable=quiet) as bar:
+    with tqdm(desc="reading pictures", unit="picture", disable=quiet or None) as bar:
         for source in map(Path, sources):
             before = len(pictures)
             for name, data in _encoded(source):

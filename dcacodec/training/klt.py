@@ -53,18 +53,18 @@ def initialise(model: DCA, pictures: Iterable[NDArray[np.uint8]], patches: int =
     second, variances = second[spread], variances[spread]
 
     def put(target: torch.Tensor, value: NDArray[np.float64] | float) -> None:
-        target.copy_(torch.as_tensor(value, dtype=target.dtype))
+        target.copy_(torch.as_tensor(value, dtype=target.dtype, device=target.device))
 
     with torch.no_grad():
         for layer, matrix in ((model.analysis.patch, first), (model.analysis.down, second)):
             put(layer.weight, matrix)
             put(layer.bias, 0.0)
-        curved, linear = split_channels(torch.tensor(second.T), config)
+        curved, linear = split_channels(torch.from_numpy(second.T), config)
         for layer, matrix in ((model.synthesis.patch, first.T), (model.synthesis.up, curved.numpy())):
             put(layer.weight, matrix)
             put(layer.bias, 0.0)
         if config.latent_linear:
-            cells = linear.T.unflatten(1, (2, 2, -1)) @ torch.tensor(first)
+            cells = linear.T.unflatten(1, (2, 2, -1)) @ torch.from_numpy(first)
             put(model.synthesis.linear.weight, depth_to_space(cells, CELL).flatten(1).T.numpy())
         for anchor in range(config.anchors):
             trade_off = config.trade_off(1 + 99 * anchor / (config.anchors - 1))

@@ -16,6 +16,7 @@ A run that was killed resumes from its last checkpoint, so the steps after that 
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import time
@@ -128,6 +129,8 @@ def _run_schedule(
     """Train to the end of the schedule, with validations, checkpoints and the log."""
     options, workers = trainer.options, trainer.workers
     recent: list[dict[str, float]] = []
+    training: dict[str, float] = {}
+    reached: list[str] = []
 
     def print_line(text: str) -> None:
         if not quiet:
@@ -136,21 +139,23 @@ def _run_schedule(
     def log_recent() -> None:
         means = {name: round(float(np.mean([record[name] for record in recent])), 5) for name in recent[0]}
         trainer.log("train", learning_rate=round(learning_rate, 7), **means)
+        training.update(means)
         bar.set_postfix(step=trainer.step, loss=means["loss"], bpp=means["bpp"])
         recent.clear()
 
     def validate() -> None:
         rows = []
-        for quality in tqdm(VALIDATION_QUALITIES if held_out else (), desc="validating", leave=False, disable=quiet):
+        for quality in tqdm(
+            VALIDATION_QUALITIES if held_out else (), desc="validating", leave=False, disable=quiet or None
+        ):
             if signals.number:
                 return
             rows.append(trainer.validate(held_out, quality))
         if rows:
             found = Validation(rows)
             trainer.log("validation", loss=round(found.loss, 5), qualities=rows)
-            print_line(
-                f"validation at step {trainer.step:,}, {trainer.seconds / 60:.1f} minutes: {found.summary(before)}"
-            )
+            reached.append(found.summary(before))
+            print_line(f"validation at step {trainer.step:,}, {trainer.seconds / 60:.1f} minutes: {reached[-1]}")
             if options.plot:
                 try:
                     write_curves(trainer.folder)
@@ -161,7 +166,16 @@ def _run_schedule(
     trainer.log("start", options=asdict(options), **facts)
     saved = validated = trainer.seconds
     stop = False
-    with Signals() as signals, tqdm(total=1000, desc="training", unit="per mille", disable=quiet) as bar:
+    if options.minutes:
+        length, done, unit = options.minutes, trainer.seconds / 60, "min"
+        layout = "{l_bar}{bar}| {n:.1f}/{total:g} min{postfix}"
+    else:
+        length, done, unit, layout = options.steps, trainer.step, "step", None
+    # No bar where standard error is not a terminal: there the lines about validations tell how training proceeds.
+    with (
+        Signals() as signals,
+        tqdm(total=length, initial=done, desc="training", unit=unit, bar_format=layout, disable=quiet or None) as bar,
+    ):
         while not stop and (progress := options.progress(trainer.step, trainer.seconds)) < 1:
             began = time.perf_counter()
             learning_rate = options.learning_rate_at(trainer.step, trainer.seconds)
@@ -169,13 +183,16 @@ def _run_schedule(
             position = torch.from_numpy(draw_positions(trainer.config, batch, sampler.random))
             recent.append(trainer.train_step(sampler.batch(batch, crop), position.to(trainer.device), learning_rate))
             # All processes must agree on the position in the schedule, and on whether to stop.
-            shared = torch.tensor([time.perf_counter() - began, float(signals.number)], device=trainer.device)
+            shared = torch.tensor(
+                [time.perf_counter() - began, float(signals.number)], dtype=torch.float32, device=trainer.device
+            )
             workers.mean([shared])
             trainer.seconds += shared[0].item()
             stop = shared[1].item() > 0
             if len(recent) == LOG_EVERY:
                 log_recent()
-            bar.update(int(progress * 1000) - bar.n)
+            done = min(length, trainer.seconds / 60 if options.minutes else trainer.step)
+            bar.update(done - bar.n)
             if trainer.seconds - saved > 60 * options.save_every:
                 saved = trainer.seconds
                 trainer.save()
@@ -194,5 +211,13 @@ def _run_schedule(
                 signals.number or signal.SIGTERM,  # where only another process got the signal
             )
         if checkpoint is not None:
-            print_line(f"{checkpoint} holds the result of {trainer.step:,} steps; publish it with `dcacodec publish`")
+            means = ", ".join(f"{name} {training[name]:.4g}" for name in ("loss", "bpp") if name in training)
+            print_line(
+                f"{checkpoint} holds the result of {trainer.step:,} steps in {trainer.seconds / 60:.1f} minutes; "
+                + (f"validation: {reached[-1]}" if reached else f"training: {means or 'nothing was left to do'}")
+            )
+            print_line(
+                f"to use it: dcacodec publish {shlex.quote(str(checkpoint))} --models FOLDER --check PICTURES, "
+                "and set DCACODEC_MODELS=FOLDER"
+            )
     trainer.log("end")

@@ -76,7 +76,7 @@ class TrainingOptions:
         if not 0 < self.decay_share <= 1:
             raise ValueError(f"the decay share must be above 0 and at most 1, not {self.decay_share}")
         if min(self.minutes, self.steps) < 0 or (not self.minutes and not self.steps):
-            raise ValueError("a run needs a length: minutes or steps")
+            raise ValueError("a run needs a length: give --max-minutes or --steps")
         if min(self.batch, self.warm_up) < 1:
             raise ValueError("batch and warm-up must be at least 1")
         if self.mse_share is not None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -47,7 +48,7 @@ def fitted_levels(weights: Weights, pictures: Sequence[NDArray[np.uint8]], quiet
     """
     table, codec = weights.y_table, Codec(weights)
     counts = FIT_STRENGTH * np.diff(table.cdf, axis=1) / table.cdf[:, -1:]
-    for pixels in tqdm(pictures, desc="fitting tables", unit="picture", disable=quiet or not pictures):
+    for pixels in tqdm(pictures, desc="fitting tables", unit="picture", disable=quiet or not pictures or None):
         blocks = whole_blocks(pixels)
         for quality in FIT_QUALITIES if blocks.size else ():
             symbols = codec.encoder_at(quality).encode_whole(blocks).symbols
@@ -79,7 +80,8 @@ def load_checkpoint(path: Path) -> tuple[DCA, RunFacts]:
         OSError: it cannot be read.
     """
     with opened_checkpoint(path) as state:
-        model = DCA(DCAConfig(**state["config"]))
+        with torch.device("cpu"):
+            model = DCA(DCAConfig(**state["config"])).float()
         model.load_state_dict(state["average"])
         return model.eval(), RunFacts.of(state)
 

@@ -44,8 +44,10 @@ class Trainer:
         self.workers = workers or Workers()
         self.random = np.random.default_rng((options.seed, 0, self.workers.rank))
         torch.manual_seed(options.seed)
-        self.model = DCA(config).to(device)
-        self.average = DCA(config).to(device).eval()
+        with torch.device("cpu"):  # the random numbers are those of the CPU
+            self.model, self.average = DCA(config), DCA(config).eval()
+        for network in (self.model, self.average):
+            network.to(device, torch.float32)
         modules = (self.model.analysis, self.model.synthesis, self.model.gain)
         transforms = [parameter for module in modules for parameter in module.parameters()]
         known = {id(parameter) for parameter in transforms}
@@ -222,7 +224,7 @@ class Trainer:
         Returns:
             "quality", and the means over the pictures of "loss" and of the values of `picture_values`.
         """
-        position = torch.tensor([self.config.anchor_position(quality)], device=self.device)
+        position = torch.tensor([self.config.anchor_position(quality)], dtype=torch.float32, device=self.device)
         found: list[dict[str, float]] = []
         for picture in pictures:
             x = to_input(picture, self.device)

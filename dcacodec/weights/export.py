@@ -55,16 +55,19 @@ def _floating(name: str, value: Tensor) -> Tensor:
 def prior_table(prior: FactorizedPrior) -> CdfTable:
     """The integer table of a factorised prior: row anchor * channels + channel, regular symbols around the median."""
     half = (ALPHABET - 1) // 2
-    double = FactorizedPrior(*prior.weight.shape[:2]).double()
+    with torch.device("cpu"):
+        double = FactorizedPrior(*prior.weight.shape[:2]).double()
     double.load_state_dict(prior.state_dict())
     anchors, channels = double.weight.shape[:2]
-    reach = torch.arange(-512, 513, dtype=torch.float64)
+    reach = torch.arange(-512, 513, dtype=torch.float64, device="cpu")
     grid = reach[None, :, None].expand(anchors, -1, channels)
     with torch.no_grad():
-        below = double.cumulative(grid - 0.5, torch.arange(anchors)).transpose(1, 2).flatten(0, 1)  # (rows, 1025)
+        below = (
+            double.cumulative(grid - 0.5, torch.arange(anchors, device="cpu")).transpose(1, 2).flatten(0, 1)
+        )  # (rows, 1025)
     centre = (below < 0.5).sum(1) - 1  # the bin of the median
     low = (centre - half).clamp(0, len(reach) - ALPHABET)
-    edges = below.gather(1, low[:, None] + torch.arange(ALPHABET))
+    edges = below.gather(1, low[:, None] + torch.arange(ALPHABET, device="cpu"))
     regular = edges.diff(dim=1)
     escape = 1 - (edges[:, -1] - edges[:, 0])
     first = reach[low].to(torch.int64).numpy()
@@ -112,7 +115,8 @@ def export(
         for part in ("cdf", "low", "shift"):
             tensors[f"table.{name}.{part}"] = torch.from_numpy(np.asarray(getattr(table, part)).astype(np.int32))
     with torch.no_grad():
-        position = torch.tensor([config.anchor_position(quality) for quality in QUALITIES])
+        place = [config.anchor_position(quality) for quality in QUALITIES]
+        position = torch.tensor(place, dtype=torch.float32, device="cpu")
         scales = model.scales(position)
     for name, value, bits in zip(Scales._fields, scales, (SCALE_BITS, SCALE_BITS, LATENT_BITS), strict=True):
         tensors[f"scales.{name}"] = _integers(f"scales.{name}", value[:, 0, 0], bits)

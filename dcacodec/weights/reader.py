@@ -35,6 +35,7 @@ from torch import Tensor
 
 from dcacodec.coding import CdfTable
 from dcacodec.errors import WeightsError
+from dcacodec.format.quality import TENTHS, tenths_of
 from dcacodec.metrics.distortion import Distortion
 from dcacodec.network.config import QUALITIES, TUNINGS, DCAConfig, Tuning
 from dcacodec.network.context import Scales, StepWeights
@@ -124,14 +125,25 @@ class Weights:
         remove_limits(network.entropy)
         return network
 
-    def scales(self, quality: int, device: torch.device) -> Scales:
-        """The fixed-point scales of a quality, each (1, 1, 1, M): float64, those of levels float32."""
+    def scales(self, quality: float, device: torch.device) -> Scales:
+        """The fixed-point scales of a quality, each (1, 1, 1, M); interpolated between whole qualities.
+
+        In float64, those of levels in float32.
+        """
         rows = [
-            table[quality - 1].astype(np.float64) * 2.0**-bits
+            _row(table, tenths_of(quality)).astype(np.float64) * 2.0**-bits
             for table, bits in zip(self.scale_tables, (SCALE_BITS, SCALE_BITS, LATENT_BITS), strict=True)
         ]
         inward, outward, level = to_device(np.stack(rows), device)[:, None, None, None]
         return Scales(inward, outward, level.float())
+
+
+def _row(table: NDArray[np.int32], tenths: int) -> NDArray[np.int64]:
+    """The row of a quality in tenths, in integers: halves are rounded up."""
+    whole, tenth = divmod(tenths, TENTHS)
+    first, second = (table[min(quality, len(table)) - 1].astype(np.int64) for quality in (whole, whole + 1))
+    row: NDArray[np.int64] = (first * (TENTHS - tenth) + second * tenth + TENTHS // 2) // TENTHS
+    return row
 
 
 def fingerprint(data: bytes) -> bytes:

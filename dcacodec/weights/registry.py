@@ -68,7 +68,8 @@ def read_index(folder: Path) -> Index:
     try:
         index = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise WeightsError(f"the list of weights, {path}, cannot be read: {error}") from error
+        why = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+        raise WeightsError(f"the list of weights, {path}, cannot be read: {why}") from error
     try:
         presets = {
             preset: {_tuning(tune): _text(fingerprint) for tune, fingerprint in tunings.items()}

@@ -5,5 +5,5 @@
     checkpoint -- frozen f_a --> latents (cached) --> train a variant --> bits, PSNR, surprise --> records --> report
                                                            '--> fixed point --> decode times
 
-Frozen transforms make training cheap and rates comparable: all variants code the same y.
+Frozen transforms make training fast and rates comparable: all variants code the same y.
 """

@@ -27,6 +27,8 @@ from dcacodec.weights.reader import read_weights
 SIZES = ((1, 1), (5, 17), (64, 64), (70, 130))
 """(height, width)."""
 QUALITIES = (1, 50, 100)
+FRACTIONAL = 65.5
+"""The quality of one more file."""
 MODES = ("RGB", "L", "RGBA")
 SLICED = (270, 300, 8)
 """(height, width, size code of the slices) of two more files: four slices, of which three are cut off. One was made
@@ -50,7 +52,7 @@ def arrays_of(symbols: Symbols) -> dict[str, NDArray[np.integer[Any]]]:
     return arrays
 
 
-def make_file(codec: Codec, oracle: Oracle, path: Path, source: Picture, quality: int, slice_log2: int = 0) -> None:
+def make_file(codec: Codec, oracle: Oracle, path: Path, source: Picture, quality: float, slice_log2: int = 0) -> None:
     data = codec.encode(source, quality=quality, slice_log2=slice_log2)
     grid = Grid(parse(data).header)
     slices = []
@@ -62,7 +64,7 @@ def make_file(codec: Codec, oracle: Oracle, path: Path, source: Picture, quality
     numbered = {f"{index}.{name}": array for index, arrays in enumerate(slices) for name, array in arrays.items()}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **(numbered if slice_log2 else slices[0]))
-    path.with_suffix(".npz").write_bytes(buffer.getvalue())
+    path.with_name(f"{path.stem}.npz").write_bytes(buffer.getvalue())
     path.write_bytes(data)
 
 
@@ -76,6 +78,9 @@ def main() -> None:
             path = GOLDEN / f"{width}x{height}-{mode}-q{quality}.dca"
             if not path.exists():
                 make_file(codec, oracle, path, picture(height, width, mode, 10 * row + column), quality)
+    path = GOLDEN / f"64x64-RGB-q{FRACTIONAL}.dca"
+    if not path.exists():
+        make_file(codec, oracle, path, picture(64, 64, "RGB", 7), FRACTIONAL)
     height, width, slice_log2 = SLICED
     for quality in (50, 20):
         path = GOLDEN / f"{width}x{height}-RGB-q{quality}-n{slice_log2}.dca"

@@ -1,0 +1,120 @@
+"""The preview of a large picture: a small lossy WebP in the ancillary chunk "prVW", which needs no network to decode.
+
+It is the whole picture with its longest side reduced to 256 pixels, in the colours of the picture, with alpha where
+that has an alpha plane.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+from PIL import Image
+
+from dcacodec.errors import ImageError
+from dcacodec.format.container import MODES, PREVIEW_CHUNK, Chunk, Container
+from dcacodec.format.metadata import metadata_of
+from dcacodec.format.writer import packed_size
+from dcacodec.images.picture import Picture
+from dcacodec.images.pillow import image_of, one_line
+
+SIDE: Final = 256
+"""Pixels of the longest side."""
+LEAST_PIXELS: Final = 2_000_000
+"""Smaller pictures have no preview: they are decoded within a second or two."""
+LARGEST_SHARE: Final = 0.008
+"""The most of a file that a preview may take."""
+_STRIP: Final = 64
+"""Rows of coarse pixels that are made at once."""
+_QUALITIES: Final = (75, 50, 25, 10)
+"""Of the WebP, from which the first is chosen that is small enough."""
+
+
+def previews_of(picture: Picture) -> list[bytes]:
+    """The candidates for the preview of a picture, in order of preference; none for a small picture."""
+    if picture.width * picture.height < LEAST_PIXELS:
+        return []
+    image = reduced(_coarse(picture), SIDE)
+    candidates = []
+    for quality in _QUALITIES:
+        buffer = io.BytesIO()
+        image.save(buffer, "WEBP", quality=quality, method=6)
+        candidates.append(buffer.getvalue())
+    return candidates
+
+
+def _coarse(picture: Picture) -> Image.Image:
+    """The picture with means of as many pixels as leave two to four times the size of a preview.
+
+    It is made strip by strip: a Pillow image of the whole picture would take four bytes per pixel.
+    """
+    factor = max(1, max(picture.width, picture.height) // (2 * SIDE))
+    strips = []
+    for top in range(0, picture.height, _STRIP * factor):
+        rows = slice(top, top + _STRIP * factor)
+        strip = Picture(picture.pixels[rows], alpha=None if picture.alpha is None else picture.alpha[rows])
+        strips.append(np.asarray(image_of(strip, gray=False).reduce(factor)))
+    return Image.fromarray(np.concatenate(strips))
+
+
+def with_preview(container: Container, candidates: Sequence[bytes]) -> Container:
+    """A container with the first candidate that takes no more than `LARGEST_SHARE` of it; the same without any."""
+    most = LARGEST_SHARE * packed_size(container)
+    chosen = next((data for data in candidates if len(data) <= most), None)
+    if chosen is None:
+        return container
+    return replace(container, chunks=(*container.chunks, Chunk(PREVIEW_CHUNK, chosen)))
+
+
+def reduced(image: Image.Image, side: int) -> Image.Image:
+    """An image with its longest side reduced to `side` pixels; a smaller one as it is."""
+    width, height = image.size
+    scale = min(1.0, side / max(width, height))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
+
+
+def size_of(data: bytes) -> tuple[int, int]:
+    """Width and height of a preview, of which only the beginning is read.
+
+    Raises:
+        ImageError: it is damaged, or larger than one can be.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
+            size = image.size
+    except MemoryError:
+        raise
+    except Exception as error:  # as in `read_picture`
+        raise ImageError(f"the preview is damaged: {one_line(error)}") from error
+    if max(size) > SIDE:
+        raise ImageError(f"a preview has up to {SIDE} pixels a side, not {size[0]}x{size[1]}")
+    return size
+
+
+def read_preview(container: Container) -> Picture | None:
+    """The preview of a file, with its ICC profile; None where it has none.
+
+    Raises:
+        ImageError: the preview is damaged, or larger than one can be.
+    """
+    data = container.chunk(PREVIEW_CHUNK)
+    if data is None:
+        return None
+    size_of(data)
+    try:
+        with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
+            bands = np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
+    except MemoryError:
+        raise
+    except Exception as error:  # as in `read_picture`
+        raise ImageError(f"the preview is damaged: {one_line(error)}") from error
+    pixels = np.ascontiguousarray(bands[..., :3])
+    gray = container.header.mode == MODES[1]
+    if gray:  # WebP has no gray, and its decoder may round the three samples differently
+        pixels = np.repeat(pixels[..., 1:2], 3, -1)
+    alpha = np.ascontiguousarray(bands[..., 3]) if bands.shape[-1] == 4 else None
+    return Picture(pixels, gray, alpha, icc=metadata_of(container)[0])

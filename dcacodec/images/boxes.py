@@ -1,0 +1,92 @@
+"""The boxes of a file (ISO base media), and the properties of the main picture of an AVIF or HEIC file in them.
+
+ISO/IEC 14496-12 and 23008-12. Pillow's readers do not show these properties.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+_FULL_BOX: Final = 4
+"""Bytes of version and flags."""
+
+
+@dataclass(frozen=True)
+class MainPicture:
+    """What the file says about its main picture.
+
+    Attributes:
+        bits: per sample.
+        codes: primaries and transfer characteristics, as numbers of ITU-T H.273; None where they are not there.
+    """
+
+    bits: int = 8
+    codes: tuple[int, int] | None = None
+
+
+def main_picture(head: bytes) -> MainPicture:
+    """Read the first boxes of a file; damaged and missing ones say nothing."""
+    try:
+        properties = list(_properties(head))
+    except (struct.error, IndexError, KeyError):
+        return MainPicture()
+    bits, codes = 8, None
+    for name, data in properties:
+        if name == b"colr" and data[:4] == b"nclx" and len(data) >= 8:
+            codes = struct.unpack_from(">HH", data, 4)
+        elif name == b"pixi" and len(data) > _FULL_BOX + 1:
+            bits = max(data[_FULL_BOX + 1 :])
+        elif name == b"av1C" and len(data) > 2:  # third byte: tier, high_bitdepth, twelve_bit, ...
+            bits = max(bits, 12 if data[2] & 0x20 else 10 if data[2] & 0x40 else 8)
+    return MainPicture(bits, codes)
+
+
+def _properties(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Names and contents of the property boxes of the main picture."""
+    meta = dict(boxes(dict(boxes(data))[b"meta"][_FULL_BOX:]))
+    short = meta[b"pitm"][0] == 0
+    (main,) = struct.unpack_from(">H" if short else ">I", meta[b"pitm"], _FULL_BOX)
+    described = list(boxes(meta[b"iprp"]))
+    container = list(boxes(next(content for name, content in described if name == b"ipco")))
+    for name, content in described:
+        if name == b"ipma":
+            for index in _associated(content, main):
+                if 0 < index <= len(container):
+                    yield container[index - 1]
+
+
+def _associated(content: bytes, main: int) -> Iterator[int]:
+    """The numbers of the properties, counted from 1, that a box `ipma` gives to an item."""
+    version, wide = content[0], content[3] & 1
+    (count,) = struct.unpack_from(">I", content, _FULL_BOX)
+    position = _FULL_BOX + 4
+    for _ in range(count):
+        item = ">H" if version < 1 else ">I"
+        (number,) = struct.unpack_from(item, content, position)
+        position += struct.calcsize(item)
+        associations = content[position]
+        position += 1
+        for _ in range(associations):
+            (index,) = struct.unpack_from(">H" if wide else ">B", content, position)
+            position += 2 if wide else 1
+            if number == main:
+                yield index & (0x7FFF if wide else 0x7F)
+
+
+def boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Names and contents of the boxes that follow one another. The last one may be cut off."""
+    position = 0
+    while position + 8 <= len(data):
+        size, name = struct.unpack_from(">I4s", data, position)
+        start = position + 8
+        if size == 1:
+            (size,) = struct.unpack_from(">Q", data, start)
+            start += 8
+        end = position + size if size else len(data)
+        if end < start:
+            return
+        yield name, data[start:end]
+        position = end

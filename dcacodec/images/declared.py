@@ -1,0 +1,160 @@
+"""The colours that a picture file declares in another way than by an ICC profile that Pillow finds."""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import BinaryIO, Final
+
+from PIL import Image
+
+from dcacodec.errors import ImageError
+from dcacodec.images.boxes import boxes, main_picture
+from dcacodec.images.colour import ColourSpace, check_profile, cicp_space, gamma_space
+from dcacodec.images.picture import warn_of_change
+from dcacodec.images.png import HEAD_BYTES, check_png_samples
+
+_SILENT_FORMATS: Final = ("PNG", "AVIF", "HEIF", "BMP", "TIFF", "JPEG2000")
+"""Formats whose readers do not show all that a file says about its colours."""
+_BMP_HEADER: Final = 14
+"""Where the second header of a BMP starts."""
+# The kind of colour space, nine coordinates of red, green and blue (2.30), and three exponents (16.16).
+_BMP_COLOURS: Final = struct.Struct("<4s9i3I")
+_BMP_COLOURS_AT: Final = _BMP_HEADER + 56
+_BMP_PROFILE_AT: Final = _BMP_HEADER + 112
+_BMP_V4: Final = 108
+_BMP_V5: Final = 124
+# Kinds of colour boxes in JPEG 2000 files: a code (sRGB, gray, sYCC), two kinds of ICC profiles.
+_JP2_CODE: Final = 1
+_JP2_SRGB: Final = (16, 17, 18)
+_JP2_PROFILES: Final = (2, 3)
+_D65: Final = (0.3127, 0.329)
+_TRANSFER_FUNCTION, _WHITE_POINT, _CHROMATICITIES = 301, 318, 319
+
+
+def declared_space(
+    image: Image.Image, file: BinaryIO, head: bytes, cicp: bytes | None, allow_hdr: bool
+) -> ColourSpace | None:
+    """The colour space that an opened file declares; None if it has an ICC profile, or is sRGB, or declares nothing.
+
+    The ICC profile of a BMP is put where Pillow puts those of other formats, `info`.
+
+    Args:
+        image: the opened file, loaded, so that the chunks of a PNG are known.
+        file, head: the same, and its first bytes.
+        cicp: the chunk `cICP` of a PNG.
+        allow_hdr: accept PQ and HLG.
+
+    Raises:
+        ImageError: HDR, or a colour space that is not supported.
+
+    Warns:
+        ImageWarning: the declaration is invalid, or of a kind that is left out.
+    """
+    if image.format in ("AVIF", "HEIF"):
+        codes = main_picture(head).codes
+        if codes is not None and not image.info.get("icc_profile"):
+            return cicp_space(*codes, allow_hdr)
+    if image.format == "PNG" and cicp is not None:
+        return _png_code_points(image, cicp, allow_hdr)
+    if image.format == "JPEG2000":
+        _declared_by_jpeg_2000(image, head)
+    if image.format == "BMP":
+        _declared_by_bmp(image, file, head)
+    if image.format == "TIFF" and not image.info.get("icc_profile"):
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        if _TRANSFER_FUNCTION in tags:
+            warn_of_change("the transfer function of the TIFF is left out: its curve is taken for that of sRGB")
+        if _CHROMATICITIES in tags:
+            image.info["chromaticity"] = (*tags.get(_WHITE_POINT, _D65), *tags[_CHROMATICITIES])
+    check_profile(image.info.get("icc_profile") or b"", allow_hdr)
+    return space_in(image)
+
+
+def declared_by_opened(image: Image.Image) -> tuple[ColourSpace | None, bytes | None]:
+    """The colour space and the ICC profile of an image: those in its file if it is not loaded yet, or in its `info`.
+
+    Raises, warns:
+        As `declared_space`, without HDR.
+    """
+    file, info = getattr(image, "fp", None), image.info
+    if file is None or not getattr(image, "tile", None) or image.format not in _SILENT_FORMATS:
+        check_profile(info.get("icc_profile") or b"", allow_hdr=False)
+        return space_in(image), info.get("icc_profile")
+    place = file.tell()
+    try:
+        file.seek(0)
+        head = file.read(HEAD_BYTES)
+        cicp = check_png_samples(file) if image.format == "PNG" else None
+        image.info = dict(info)
+        return declared_space(image, file, head, cicp, allow_hdr=False), image.info.get("icc_profile")
+    finally:
+        image.info = info
+        file.seek(place)
+
+
+def space_in(image: Image.Image) -> ColourSpace | None:
+    """The colour space in the `info` of an image, as Pillow reads it from a PNG.
+
+    Warns:
+        ImageWarning: there is none with these numbers.
+    """
+    info = image.info
+    if info.get("icc_profile") or "srgb" in info:
+        return None
+    try:
+        return gamma_space(info.get("gamma"), info.get("chromaticity"))
+    except (TypeError, ValueError) as error:
+        warn_of_change(f"the colours are taken for sRGB, as the description of them is invalid: {error}")
+        return None
+
+
+def _png_code_points(image: Image.Image, cicp: bytes, allow_hdr: bool) -> ColourSpace | None:
+    """The colour space of the chunk `cICP`, which overrides all others."""
+    if len(cicp) != 4:
+        warn_of_change("the chunk cICP of the PNG is invalid and left out")
+        return space_in(image)
+    primaries, transfer, matrix, full = cicp
+    if matrix or full != 1:
+        raise ImageError("PNG files of YCbCr samples or of the narrow range of video are not supported")
+    space = cicp_space(primaries, transfer, allow_hdr)
+    if space is not None:
+        image.info.pop("icc_profile", None)
+    return space
+
+
+def _declared_by_jpeg_2000(image: Image.Image, head: bytes) -> None:
+    """Put the ICC profile in the header boxes of a JPEG 2000 file, which Pillow ignores, into `info`."""
+    header = next((content for name, content in boxes(head) if name == b"jp2h"), b"")
+    for name, content in boxes(header):
+        if name == b"colr" and len(content) > 7:
+            if content[0] in _JP2_PROFILES:
+                image.info["icc_profile"] = content[3:]
+            elif content[0] != _JP2_CODE or int.from_bytes(content[3:7], "big") not in _JP2_SRGB:
+                warn_of_change("the colour space of the JPEG 2000 file is taken for sRGB")
+            return
+
+
+def _declared_by_bmp(image: Image.Image, file: BinaryIO, head: bytes) -> None:
+    """Put the colours that a header of version 4 or 5 declares into `info`, in the forms that PNG files have there."""
+    if len(head) < _BMP_HEADER + 4:
+        return
+    (size,) = struct.unpack_from("<I", head, _BMP_HEADER)
+    if size < _BMP_V4 or len(head) < _BMP_HEADER + size:
+        return
+    kind, *coordinates = _BMP_COLOURS.unpack_from(head, _BMP_COLOURS_AT)
+    kind = kind[::-1]
+    if kind == b"LINK" and size >= _BMP_V5:
+        warn_of_change("the ICC profile is in another file and left out")
+    elif kind == b"MBED" and size >= _BMP_V5:
+        offset, length = struct.unpack_from("<II", head, _BMP_PROFILE_AT)
+        if not 0 < length <= file.seek(0, io.SEEK_END) - _BMP_HEADER - offset:
+            raise ImageError("the ICC profile of the BMP is cut off")
+        file.seek(_BMP_HEADER + offset)
+        image.info["icc_profile"] = file.read(length)
+    elif kind == bytes(4) and any(coordinates[:9]) and all(coordinates[9:]):
+        points = [coordinates[index : index + 3] for index in (0, 3, 6)]
+        if all(sum(point) for point in points):
+            xy = [value / sum(point) for point in points for value in point[:2]]
+            image.info["chromaticity"] = (*_D65, *xy)
+        image.info["gamma"] = 3 * 65536 / sum(coordinates[9:])  # the three hardly ever differ

@@ -1,0 +1,64 @@
+"""The header of a JPEG XL codestream (ISO/IEC 18181-1). Its plugin for Pillow decodes before it shows anything."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dcacodec.images.boxes import boxes
+
+_CODESTREAM: Final = b"\xff\x0a"
+# Width as a ratio to height: numerator and denominator.
+_RATIOS: Final = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
+
+
+class _Bits:
+    """Reads numbers of some bits, the least significant first; zeros follow the end."""
+
+    def __init__(self, data: bytes) -> None:
+        self._number = int.from_bytes(data, "little")
+
+    def take(self, count: int) -> int:
+        value = self._number & ((1 << count) - 1)
+        self._number >>= count
+        return value
+
+
+def jxl_header(head: bytes) -> tuple[int, int, int] | None:
+    """Width, height and bits per sample, from the first bytes of a file; None if they are not found there."""
+    codestream = head
+    if not head.startswith(_CODESTREAM):
+        parts = [content[4 * (name == b"jxlp") :] for name, content in boxes(head) if name in (b"jxlc", b"jxlp")]
+        codestream = parts[0] if parts else b""
+    if not codestream.startswith(_CODESTREAM):
+        return None
+    bits = _Bits(codestream[2:64])
+    width, height = _size(bits)
+    depth = 8
+    if not bits.take(1):  # not all values are the defaults
+        if bits.take(1):  # extra fields
+            bits.take(3)  # orientation, which the plugin has applied
+            if bits.take(1):  # the size in which it is to be shown
+                _size(bits)
+            if bits.take(1) or bits.take(1):  # a preview or an animation: they are not followed
+                return width, height, depth
+        depth = 32 if bits.take(1) else _integer_depth(bits)  # floating point, which becomes no picture
+    return width, height, depth
+
+
+def _size(bits: _Bits) -> tuple[int, int]:
+    small = bits.take(1)
+    height = _side(bits, small)
+    ratio = bits.take(3)
+    if ratio:
+        numerator, denominator = _RATIOS[ratio - 1]
+        return height * numerator // denominator, height
+    return _side(bits, small), height
+
+
+def _side(bits: _Bits, small: int) -> int:
+    return (bits.take(5) + 1) * 8 if small else bits.take((9, 13, 18, 30)[bits.take(2)]) + 1
+
+
+def _integer_depth(bits: _Bits) -> int:
+    selector = bits.take(2)
+    return (8, 10, 12)[selector] if selector < 3 else 1 + bits.take(6)

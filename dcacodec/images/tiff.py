@@ -1,0 +1,227 @@
+"""TIFF files that Pillow reads wrongly, or not at all."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+import PIL
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
+
+from dcacodec.errors import ImageError
+from dcacodec.format.container import check_pixels
+from dcacodec.images.exif_bytes import short_entry, with_tags
+from dcacodec.images.metadata import EXIF_PREFIX, XMP_TAG, descriptive_exif
+from dcacodec.images.optional import EXTRA
+from dcacodec.images.picture import warn_of_change
+
+_UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
+_SEPARATE: Final = 2
+"""Value of PlanarConfiguration: each band in a plane of its own."""
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
+_PREMULTIPLIED, _STRAIGHT = 1, 2
+_LARGEST_DEPTH: Final = 32
+_LIBTIFF: Final = (False,) if int(PIL.__version__.split(".")[0]) >= 13 else ("raw", False)
+"""What Pillow's decoder takes between raw mode and offset: until version 12 the compression, and no file."""
+_MOST_BANDS: Final = 6
+"""As in Pillow. It bounds the memory that a file takes."""
+_ICC_TAG: Final = 34675
+
+Tags = TiffImagePlugin.ImageFileDirectory_v2
+
+
+def first_directory(file: BinaryIO) -> Tags | None:
+    """The tags of the first picture of a TIFF file; None if it is no TIFF, or damaged."""
+    file.seek(0)
+    start = file.read(8)
+    if not start.startswith(tuple(TiffImagePlugin.PREFIXES)):
+        return None
+    try:
+        if start[2:4] in (b"\0\x2b", b"\x2b\0"):  # BigTIFF
+            start += file.read(8)
+        tags = Tags(start)
+        file.seek(tags.next)
+        tags.load(file)
+    except (OSError, SyntaxError, ValueError, struct.error):
+        return None
+    return tags if TiffImagePlugin.IMAGEWIDTH in tags and TiffImagePlugin.IMAGELENGTH in tags else None
+
+
+def depth_of(tags: Tags) -> int:
+    """Bits per sample."""
+    return int(max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))))
+
+
+def kind_of(tags: Tags) -> str:
+    """The samples of a TIFF, in words."""
+    bits, formats = (
+        set(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))),
+        set(tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,))),
+    )
+    names = {_UNSIGNED: "", _SIGNED: "signed ", _FLOAT: "floating-point "}
+    name = names.get(formats.pop(), "undefined ") if len(formats) == 1 else "mixed "
+    bands = tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)
+    planes = " in separate planes" if bands > 1 and _is_planar(tags) else ""
+    depth = "-".join(map(str, sorted(bits)))
+    return f"a TIFF of {bands} band{'s' * (bands != 1)} of {name}{depth}-bit samples{planes}"
+
+
+def is_misread(image: Image.Image) -> bool:
+    """Whether Pillow decodes an opened TIFF wrongly, by what its tags say about the samples."""
+    tags: Tags = image.tag_v2  # type: ignore[attr-defined]
+    if set(tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,))) - {_UNSIGNED} or depth_of(tags) > 16:
+        return True  # it takes signed samples for unsigned ones, or gives samples that no picture here can have
+    if not _is_planar(tags) or len(image.getbands()) == 1:
+        return False
+    # libtiff's planes are put into the bands of RGBA, whatever they are, and alpha that is multiplied is not divided.
+    return image.mode not in ("RGB", "RGBA", "CMYK", "YCbCr") or _PREMULTIPLIED in _extra(tags)
+
+
+def is_deep_planar(image: Image.Image) -> bool:
+    """Whether an opened TIFF has 16-bit samples in separate planes, of which Pillow gives the upper bytes alone."""
+    tags: Tags = image.tag_v2  # type: ignore[attr-defined]
+    return _is_planar(tags) and len(image.getbands()) > 1 and depth_of(tags) > 8
+
+
+def decode_planes_with_libtiff(image: Image.Image) -> None:
+    """Make Pillow read an opened, uncompressed TIFF of separate planes by libtiff, as it does compressed ones.
+
+    By itself it takes the samples of a plane for 8 bits in the usual order of bits.
+    """
+    tags: Tags = image.tag_v2  # type: ignore[attr-defined]
+    if not _is_planar(tags) or image.use_load_libtiff or len(image.getbands()) == 1:  # type: ignore[attr-defined]
+        return
+    bits = depth_of(tags)
+    if bits == 8 and tags.get(TiffImagePlugin.FILLORDER, 1) == 1 and image.mode in ("RGB", "RGBA", "CMYK"):
+        return
+    image.use_load_libtiff = True  # type: ignore[attr-defined]
+    raw_mode = image.mode if bits == 8 else f"{image.mode};16N"
+    area = (0, 0, tags[TiffImagePlugin.IMAGEWIDTH], tags[TiffImagePlugin.IMAGELENGTH])
+    image.tile = [ImageFile._Tile("libtiff", area, 0, (raw_mode, *_LIBTIFF, tags.offset))]  # type: ignore[attr-defined]
+
+
+def load_without_mapping(image: Image.Image) -> None:
+    """Load a TIFF that was opened by its name, without mapping the file into memory.
+
+    Pillow confuses the sides of a mapped one that is to be turned.
+    """
+    name = image.filename  # type: ignore[attr-defined]
+    try:
+        image.filename = ""  # type: ignore[attr-defined]
+        image.load()
+    finally:
+        image.filename = name  # type: ignore[attr-defined]
+
+
+def has_tifffile() -> bool:
+    """Whether `read_with_tifffile` can be called."""
+    try:
+        import tifffile  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def read_with_tifffile(file: BinaryIO, tags: Tags, max_pixels: int | None) -> Image.Image:
+    """Read the first picture of a TIFF with tifffile: gray or RGB of 1 to 32 unsigned bits, with or without alpha.
+
+    Returns:
+        An image of 8 bits, with samples rounded, and with EXIF data, ICC profile and XMP packet in `info`.
+
+    Raises:
+        ImageError: tifffile is not installed, or the TIFF is of another kind or damaged.
+        TooLargeError: more than `max_pixels` pixels.
+    """
+    kind = kind_of(tags)
+    width, height = tags[TiffImagePlugin.IMAGEWIDTH], tags[TiffImagePlugin.IMAGELENGTH]
+    check_pixels(width, height, max_pixels)
+    bits = set(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
+    photometric = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, _WHITE_IS_ZERO)
+    if (
+        set(tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,))) != {_UNSIGNED}
+        or len(bits) != 1
+        or max(bits) > _LARGEST_DEPTH
+        or tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1) > _MOST_BANDS
+        or photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB)
+    ):
+        raise ImageError(f"{kind} is not supported")
+    if not has_tifffile():
+        raise ImageError(f"{kind} is read with the package tifffile: {EXTRA}")
+    import tifffile
+
+    file.seek(0)
+    try:
+        with tifffile.TiffFile(file) as opened:
+            page = opened.pages[0]
+            samples = np.asarray(page.asarray())
+            axes = page.axes
+    except MemoryError:
+        raise
+    except Exception as error:  # tifffile raises many kinds
+        raise ImageError(f"{kind} cannot be read: {' '.join(str(error).split())}") from error
+    if "S" in axes:
+        samples = np.moveaxis(samples, axes.index("S"), -1)
+    if samples.size % (width * height):
+        raise ImageError(f"{kind} is not supported")
+    bands = _to_8_bits(samples.reshape(height, width, -1), bits.pop())
+    return _image(bands, photometric, _extra(tags), file, tags)
+
+
+def _image(
+    bands: NDArray[np.uint8], photometric: int, extra: tuple[int, ...], file: BinaryIO, tags: Tags
+) -> Image.Image:
+    colours = 3 if photometric == _RGB else 1
+    shown = bands[..., :colours]
+    if photometric == _WHITE_IS_ZERO:
+        shown = 255 - shown
+    if extra and extra[0] in (_PREMULTIPLIED, _STRAIGHT):
+        alpha = bands[..., colours : colours + 1]
+        if extra[0] == _PREMULTIPLIED:
+            shown = np.minimum(_rounded(shown.astype(np.uint32) * 255, np.maximum(alpha, 1)), 255).astype(np.uint8)
+        shown = np.concatenate((shown, alpha), -1)
+    image = Image.fromarray(np.ascontiguousarray(shown[..., 0] if shown.shape[-1] == 1 else shown))
+    kept = descriptive_exif(_exif(file))
+    if ExifTags.Base.Orientation in tags:
+        kept = with_tags(kept, {ExifTags.Base.Orientation: short_entry(tags[ExifTags.Base.Orientation])})
+    found: dict[str, Any] = {
+        "exif": kept and EXIF_PREFIX + kept,
+        "xmp": tags.get(XMP_TAG),
+        "icc_profile": tags.get(_ICC_TAG),
+    }
+    image.info.update({key: value for key, value in found.items() if value})
+    return image
+
+
+def _exif(file: BinaryIO) -> Image.Exif:
+    """The tags of a TIFF as EXIF data, which have the same form."""
+    exif = Image.Exif()
+    file.seek(0)
+    try:
+        exif.load(EXIF_PREFIX + file.read())
+    except MemoryError:
+        raise
+    except Exception:  # as in `turn_upright`
+        warn_of_change("the EXIF data are damaged and left out")
+    return exif
+
+
+def _to_8_bits(samples: NDArray[Any], bits: int) -> NDArray[np.uint8]:
+    if bits == 8:
+        return samples.astype(np.uint8)
+    return _rounded(samples.astype(np.uint64) * 255, np.uint64((1 << bits) - 1)).astype(np.uint8)
+
+
+def _rounded(numerator: NDArray[Any], denominator: Any) -> NDArray[Any]:
+    """The quotient of unsigned integers, rounded half up."""
+    quotient: NDArray[Any] = (numerator + denominator // 2) // denominator
+    return quotient
+
+
+def _is_planar(tags: Tags) -> bool:
+    return bool(tags.get(TiffImagePlugin.PLANAR_CONFIGURATION, 1) == _SEPARATE)
+
+
+def _extra(tags: Tags) -> tuple[int, ...]:
+    return tuple(tags.get(TiffImagePlugin.EXTRASAMPLES, ()))

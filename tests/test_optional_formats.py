@@ -1,0 +1,174 @@
+"""HEIC, JPEG XL and JPEG 2000: read where a package for Pillow is installed, named where it is not."""
+
+import io
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image, features
+from told import one_line
+
+import dcacodec.images.optional
+from dcacodec.cli.app import cli
+from dcacodec.errors import ImageError, TooLargeError
+from dcacodec.images.boxes import main_picture
+from dcacodec.images.formats import picture_suffixes
+from dcacodec.images.jxl import jxl_header
+from dcacodec.images.optional import optional_suffixes, unread_formats
+from dcacodec.images.picture import Picture
+from dcacodec.images.reading import read_picture
+
+PIXELS = np.random.default_rng(1).integers(0, 256, (48, 80, 3), dtype=np.uint8)
+SMOOTH = np.repeat(np.linspace(0, 255, 80, dtype=np.uint8)[np.newaxis, :, np.newaxis], 48, 0).repeat(3, 2)
+JXL_START = b"\xff\x0a"
+HEIC_START = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+needs_jpeg_2000 = pytest.mark.skipif(not features.check("jpg_2000"), reason="Pillow was built without JPEG 2000")
+
+
+def saved(array: Any, format: str, **options: Any) -> io.BytesIO:
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, format, **options)
+    return buffer
+
+
+def read_silently(file: io.BytesIO, **options: Any) -> Picture:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return read_picture(file, **options)
+
+
+@pytest.fixture
+def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    caches = (optional_suffixes, picture_suffixes)
+    monkeypatch.setattr(dcacodec.images.optional, "find_spec", lambda name: None)
+    for cache in caches:
+        cache.cache_clear()
+    yield
+    for cache in caches:
+        cache.cache_clear()
+
+
+@needs_jpeg_2000
+def test_jpeg_2000() -> None:
+    for options in ({}, {"no_jp2": True}):
+        assert np.array_equal(read_silently(saved(PIXELS, "JPEG2000", **options)).pixels, PIXELS)
+    gray = read_silently(saved(PIXELS[..., 0], "JPEG2000"))
+    assert gray.gray and np.array_equal(gray.pixels[..., 0], PIXELS[..., 0])
+    alpha = read_silently(saved(np.dstack((PIXELS, PIXELS[..., 0])), "JPEG2000")).alpha
+    assert alpha is not None and np.array_equal(alpha, PIXELS[..., 0])
+    assert ".jp2" in picture_suffixes()
+
+
+@needs_jpeg_2000
+def test_deep_jpeg_2000() -> None:
+    samples = np.random.default_rng(2).integers(0, 1 << 16, (48, 80), dtype=np.uint16)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert np.array_equal(
+            read_picture(saved(samples, "JPEG2000")).pixels[..., 0], np.rint(samples / 257).astype(np.uint8)
+        )
+    data = bytearray(saved(PIXELS, "JPEG2000").getvalue())
+    data[data.index(b"\xff\x4f\xff\x51") + 4 + 38] = 11  # 12 bits
+    with pytest.raises(ImageError) as caught:
+        read_picture(io.BytesIO(data))
+    assert "12-bit" in one_line(caught)
+
+
+@needs_jpeg_2000
+def test_the_profile_of_a_jpeg_2000() -> None:
+    """Pillow neither reads nor writes it."""
+    data = saved(PIXELS, "JPEG2000").getvalue()
+    header = data.index(b"jp2h") - 4
+    colour = data.index(b"colr") - 4
+    icc = b"a profile of some bytes"
+    box = (11 + len(icc)).to_bytes(4, "big") + b"colr\2\0\0" + icc
+    size = int.from_bytes(data[header : header + 4], "big") - 15 + len(box)
+    changed = data[:header] + size.to_bytes(4, "big") + data[header + 4 : colour] + box + data[colour + 15 :]
+    assert read_silently(io.BytesIO(changed)).icc == icc
+
+
+def test_heic() -> None:
+    heif = pytest.importorskip("pillow_heif")
+    heif.register_heif_opener()
+    exif = Image.Exif()
+    exif[274], exif[271] = 6, "Maker"
+    picture = read_silently(saved(SMOOTH, "HEIF", quality=95, exif=exif.tobytes(), icc_profile=b"a profile"))
+    assert picture.pixels.shape == (80, 48, 3)
+    assert np.abs(np.rot90(picture.pixels).astype(int) - SMOOTH).max() < 12
+    assert picture.exif is not None and b"Maker" in picture.exif
+    assert ".heic" in picture_suffixes()
+
+
+def test_a_deep_heic_is_rounded() -> None:
+    heif = pytest.importorskip("pillow_heif")
+    samples = np.repeat((np.arange(80) * 800).astype(np.uint16)[np.newaxis, :, np.newaxis], 48, 0).repeat(3, 2)
+    buffer = io.BytesIO()
+    heif.from_bytes(mode="RGB;16", size=(80, 48), data=samples.tobytes()).save(buffer, quality=-1, chroma=444)
+    assert main_picture(buffer.getvalue()).bits == 10
+    with pytest.warns(match="10 bits are rounded"):
+        picture = read_picture(buffer)
+    assert abs((picture.pixels - samples / 257).mean()) < 0.1
+
+
+def test_jpeg_xl() -> None:
+    pytest.importorskip("pillow_jxl")
+    for array in (PIXELS, PIXELS[..., 0], np.dstack((PIXELS, PIXELS[..., 0]))):
+        file = saved(array, "JXL", lossless=True)
+        picture = read_silently(file)
+        assert picture.gray == (array.ndim == 2)
+        expected = array[..., np.newaxis] if array.ndim == 2 else array[..., :3]
+        assert (picture.pixels == expected).all()
+        with pytest.raises(TooLargeError):
+            read_picture(file, max_pixels=48 * 80 - 1)
+
+
+def test_the_orientation_in_exif_data_of_a_jpeg_xl_does_not_count() -> None:
+    """ISO/IEC 18181-2: that of the codestream does, and the decoder applies it."""
+    pytest.importorskip("pillow_jxl")
+    exif = Image.Exif()
+    exif[274], exif[271] = 6, "Maker"
+    picture = read_silently(saved(PIXELS, "JXL", lossless=True, exif=exif.tobytes()))
+    assert np.array_equal(picture.pixels, PIXELS)
+    assert picture.exif is not None
+    kept = Image.Exif()
+    kept.load(b"Exif\0\0" + picture.exif)
+    assert (kept[271], kept[274]) == ("Maker", 1)
+
+
+@pytest.mark.parametrize("side", [1, 8, 48, 256, 257, 600, 5000])
+def test_the_header_of_a_jpeg_xl(side: int) -> None:
+    pytest.importorskip("pillow_jxl")
+    for width in (side, 2 * side, side + 1, side * 3 // 2 or 1):
+        data = saved(np.zeros((side, width), np.uint8), "JXL", effort=1).getvalue()
+        assert jxl_header(data) == (width, side, 8)
+
+
+@pytest.mark.parametrize("data", [b"", b"\0\0\0\x0cJXL \r\n\x87\n", b"\xff\x0b", b"\0\0\0\x09jxlcx"])
+def test_no_header_of_a_jpeg_xl(data: bytes) -> None:
+    assert jxl_header(data) is None
+
+
+@pytest.mark.parametrize(("start", "package"), [(JXL_START, "pillow-jxl-plugin"), (HEIC_START, "pillow-heif")])
+@pytest.mark.usefixtures("nothing_installed")
+def test_a_missing_package_is_named(start: bytes, package: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        read_picture(io.BytesIO(start + bytes(100)))
+    assert package in one_line(caught) and "dcacodec[formats]" in one_line(caught)
+
+
+@pytest.mark.usefixtures("nothing_installed")
+def test_a_batch_counts_what_it_cannot_read(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a.heic", "b.HEIC", "c.jxl", "d.txt"):
+        (tmp_path / "in" / name).write_bytes(b"")
+    Image.new("RGB", (8, 8)).save(tmp_path / "in" / "e.png")
+    arguments = ["batch", "--device", "cpu", "-j", "1", str(tmp_path / "in"), str(tmp_path / "out")]
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 0
+    (line,) = [line for line in result.stderr.splitlines() if "dcacodec[formats]" in line]
+    assert "3 of them" in line and "HEIC, JPEG XL" in line
+    assert unread_formats([Path("x.txt"), Path("y.png")]) == (0, [])

@@ -1,0 +1,247 @@
+"""Print resolution, the sides in EXIF data, texts of PNG files, and what writers do with data that a format lacks."""
+
+import io
+import struct
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import ExifTags, Image
+from PIL.PngImagePlugin import PngInfo
+
+from dcacodec.errors import ImageError, ImageWarning
+from dcacodec.images.exif_bytes import short_entry, text_entry, upright_exif, with_tags
+from dcacodec.images.formats import OUTPUT_FORMATS
+from dcacodec.images.picture import Picture
+from dcacodec.images.reading import read_picture
+from dcacodec.images.writing import write_picture
+
+PIXELS = np.random.default_rng(1).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+
+
+def saved(format: str, **options: Any) -> io.BytesIO:
+    buffer = io.BytesIO()
+    Image.fromarray(PIXELS).save(buffer, format, **options)
+    return buffer
+
+
+def read_silently(file: io.BytesIO) -> Picture:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return read_picture(file)
+
+
+def tags_of(exif: bytes | None) -> Image.Exif:
+    assert exif is not None
+    tags = Image.Exif()
+    tags.load(b"Exif\0\0" + exif)
+    return tags
+
+
+def resolution(exif: bytes | None) -> tuple[float, float, int]:
+    tags = tags_of(exif)
+    across, down, unit = (tags[tag] for tag in (282, 283, 296))
+    return float(across), float(down), unit
+
+
+def written(picture: Picture, format: str, **options: Any) -> Image.Image:
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore" if OUTPUT_FORMATS[format].lossy else "error")
+        write_picture(picture, buffer, format, **options)
+    return Image.open(buffer)
+
+
+# ---------------------------------------------------------------------------------------------------- print resolution
+
+
+@pytest.mark.parametrize(
+    ("format", "expected"),
+    [("PNG", (118.11, 236.22, 3)), ("JPEG", (300, 600, 2)), ("BMP", (118.11, 236.22, 3)), ("TIFF", (300, 600, 2))],
+)
+def test_the_print_resolution_is_kept(format: str, expected: tuple[float, float, int]) -> None:
+    picture = read_silently(saved(format, dpi=(300, 600)))
+    assert resolution(picture.exif) == pytest.approx(expected)
+    for output in ("png", "bmp", "tiff", "jpeg"):
+        assert written(picture, output).info["dpi"] == pytest.approx((300, 600), abs=0.02), output
+    again = io.BytesIO()
+    write_picture(picture, again, "bmp") if format == "BMP" else write_picture(picture, again, "png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert resolution(read_picture(again).exif) == pytest.approx(expected)
+
+
+def test_pixels_per_centimetre_of_a_jpeg() -> None:
+    data = bytearray(saved("JPEG", dpi=(118, 118)).getvalue())
+    place = data.index(b"JFIF\0") + 7
+    assert data[place] == 1
+    data[place] = 2
+    assert resolution(read_silently(io.BytesIO(data)).exif) == (118, 118, 3)
+
+
+def test_what_says_nothing_about_the_resolution_adds_nothing() -> None:
+    for format, options in (("PNG", {}), ("JPEG", {}), ("BMP", {}), ("JPEG", {"dpi": (72, 72)}), ("TIFF", {})):
+        assert read_silently(saved(format, **options)).exif is None, format
+
+
+def test_the_resolution_turns_with_the_picture() -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    picture = read_silently(saved("JPEG", dpi=(300, 600), exif=exif))
+    assert resolution(picture.exif) == (600, 300, 2)
+    assert tags_of(picture.exif)[ExifTags.Base.Orientation] == 1
+
+
+def test_exif_data_have_the_last_word() -> None:
+    exif = Image.Exif()
+    exif[282], exif[283], exif[296] = 200.0, 200.0, 2
+    assert resolution(read_silently(saved("PNG", dpi=(300, 300), exif=exif)).exif) == (200, 200, 2)
+
+
+# ------------------------------------------------------------------------------------------------- sides in EXIF data
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_sides_in_exif_data_follow(format: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    exif[ExifTags.IFD.Exif] = {ExifTags.Base.ExifImageWidth: 8, ExifTags.Base.ExifImageHeight: 70000}
+    picture = read_silently(saved(format, exif=exif.tobytes()))
+    inner = tags_of(picture.exif).get_ifd(ExifTags.IFD.Exif)
+    sides = inner[ExifTags.Base.ExifImageWidth], inner[ExifTags.Base.ExifImageHeight]
+    assert sides == ((70000, 8) if orientation > 4 else (8, 70000))
+    assert picture.pixels.shape[:2] == ((8, 6) if orientation > 4 else (6, 8))
+
+
+EXIF = Image.Exif()
+EXIF[ExifTags.Base.Make] = "Maker"
+EXIF[ExifTags.IFD.Exif] = {ExifTags.Base.FNumber: 2.5}
+RAW = EXIF.tobytes().removeprefix(b"Exif\0\0")
+
+
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1), st.integers(0, 65535))
+def test_tags_are_added_and_all_else_stays(text: str, number: int) -> None:
+    for order in ("<", ">"):
+        exif = Image.Exif()
+        exif.endian = order
+        exif[ExifTags.Base.Make] = "Maker"
+        exif[ExifTags.IFD.Exif] = {ExifTags.Base.FNumber: 2.5}
+        raw = exif.tobytes().removeprefix(b"Exif\0\0")
+        new = {270: text_entry(text), 271: text_entry("other"), 296: short_entry(number)}
+        added = with_tags(raw, new)
+        assert added is not None and added[8 : len(raw)] == raw[8:]
+        tags = tags_of(added)
+        assert (tags[ExifTags.Base.Make], tags[296]) == ("Maker", number)
+        assert text.encode() + b"\0" in added
+        assert tags.get_ifd(ExifTags.IFD.Exif) == {ExifTags.Base.FNumber: 2.5}
+        assert with_tags(added, new) == added
+    assert with_tags(None, {}) is None
+
+
+def test_the_directory_of_a_thumbnail_is_still_found() -> None:
+    raw = b"II*\0\x08\0\0\0" + struct.pack("<HHHIII", 1, 296, 3, 1, 2, 26) + struct.pack("<HHHIII", 1, 259, 3, 1, 6, 0)
+    added = with_tags(raw, {271: text_entry("Maker")})
+    assert tags_of(added).get_ifd(ExifTags.IFD.IFD1) == {259: 6}
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_exif_data_or_an_error(data: bytes) -> None:
+    for exif in (data, b"II*\0\x08\0\0\0" + data, RAW[:10] + data):
+        try:
+            assert len(upright_exif(exif, turned=True)) == len(exif)
+            with_tags(exif, {271: text_entry("Maker")})
+        except (KeyError, struct.error):
+            pass
+
+
+# ---------------------------------------------------------------------------------------------------------------- texts
+
+
+def test_texts_of_a_png() -> None:
+    texts = PngInfo()
+    texts.add_text("Author", "Somebody")
+    texts.add_itxt("Description", "a d\u00e9jeuner", zip=True)
+    picture = read_silently(saved("PNG", pnginfo=texts))
+    assert picture.exif is not None and "a d\u00e9jeuner".encode() in picture.exif
+    assert tags_of(picture.exif)[ExifTags.Base.Artist] == "Somebody"
+    texts.add_text("Comment", "no place for it")
+    with pytest.warns(ImageWarning, match="Comment") as caught:
+        read_picture(saved("PNG", pnginfo=texts))
+    assert len(caught) == 1
+
+
+# -------------------------------------------------------------------------------------------------------------- writers
+
+
+@pytest.mark.parametrize("quality", [None, 40, 95])
+@pytest.mark.parametrize("format", ["jpeg", "avif"])
+def test_lossy_formats(format: str, quality: int | None) -> None:
+    smooth = np.repeat(np.linspace(0, 255, 64, dtype=np.uint8)[np.newaxis, :, np.newaxis], 48, 0).repeat(3, 2)
+    icc, xmp = b"a profile", b"<x/>"
+    picture = Picture(smooth, icc=icc, exif=RAW, xmp=xmp)
+    buffer = io.BytesIO()
+    with pytest.warns(ImageWarning, match="lossy") as caught:
+        write_picture(picture, buffer, format, quality)
+    assert len(caught) == 1 and str(quality or 75) in str(caught[0].message)
+    expected = io.BytesIO()
+    options = {"quality": quality or 75, "icc_profile": icc, "exif": b"Exif\0\0" + RAW, "xmp": xmp}
+    Image.fromarray(smooth).save(expected, format.upper(), **options)
+    assert np.array_equal(np.array(Image.open(buffer)), np.array(Image.open(expected)))
+    back = read_picture(buffer)
+    assert np.abs(back.pixels.astype(int) - smooth).mean() < 4
+    assert (back.icc, back.xmp) == (icc, xmp)
+
+
+def test_a_lossy_gray_picture_and_one_with_alpha() -> None:
+    gray = Picture(np.full((16, 16, 3), 99, np.uint8), gray=True)
+    assert written(gray, "jpeg").mode == "L"
+    alpha = Picture(PIXELS, alpha=np.full((6, 8), 7, np.uint8))
+    assert written(alpha, "avif").mode == "RGBA"
+    with pytest.raises(ImageError):
+        write_picture(alpha, io.BytesIO(), "jpeg")
+
+
+@pytest.mark.parametrize("kind", ["icc", "exif", "xmp"])
+def test_a_jpeg_without_data_that_are_too_long_for_it(kind: str) -> None:
+    limit = {"icc": 255 * 65519, "exif": 65527, "xmp": 65504}[kind]
+    for length, count in ((limit, 1), (limit + 1, 2)):
+        data = b"II*\0\x08\0\0\0".ljust(length, b"\0")
+        picture = Picture(PIXELS, False, None, *(data if each == kind else None for each in ("icc", "exif", "xmp")))
+        buffer = io.BytesIO()
+        with pytest.warns(ImageWarning) as caught:
+            write_picture(picture, buffer, "jpeg")
+        assert len(caught) == count
+        key = {"icc": "icc_profile"}.get(kind, kind)
+        assert (key in Image.open(buffer).info) == (count == 1)
+
+
+@pytest.mark.parametrize("value", [(282, 5, 1, 0, 0), (283, 5, 1, 7, 0), (296, 3, 1, 42 << 16, 0), (270, 5, 1, 1, 2)])
+def test_odd_exif_values_do_not_keep_a_tiff_from_being_written(
+    value: tuple[int, ...], capfd: pytest.CaptureFixture[str]
+) -> None:
+    tag, kind, count, first, second = value
+    data = struct.pack(">I", 38) if kind == 5 else struct.pack(">I", first)
+    make = struct.pack(">HHI4s", 271, 2, 4, b"Me!\0")
+    entries = sorted((make, struct.pack(">HHI", tag, kind, count) + data))
+    exif = b"MM\0*\0\0\0\x08\0\2" + b"".join(entries) + bytes(4) + struct.pack(">II", first, second)
+    buffer = io.BytesIO()
+    with pytest.warns(ImageWarning) as caught:
+        write_picture(Picture(PIXELS, exif=exif), buffer, "tiff")
+    assert len(caught) == 1
+    assert np.array_equal(read_picture(buffer).pixels, PIXELS)
+    assert capfd.readouterr().out == ""
+
+
+def test_the_largest_profile_of_a_png() -> None:
+    """Pillow opens no PNG with a larger one."""
+    for length in (1 << 20, (1 << 20) + 1):
+        picture = Picture(PIXELS, icc=bytes(length))
+        buffer = io.BytesIO()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            write_picture(picture, buffer, "png")
+        assert (len(caught), read_picture(buffer).icc) == ((0, picture.icc) if length == 1 << 20 else (1, None))

@@ -1,0 +1,195 @@
+"""The preview in files of large pictures: how it is made, and who takes it instead of decoding."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+from tiny import photo
+from told import assert_fails, one_line
+
+import dcacodec.pillow_plugin  # noqa: F401
+from dcacodec import decode, encode
+from dcacodec.cli.app import cli
+from dcacodec.codec import preview as module
+from dcacodec.codec.codec import Codec
+from dcacodec.codec.preview import LARGEST_SHARE, SIDE, previews_of, read_preview, with_preview
+from dcacodec.errors import ImageError
+from dcacodec.format.container import PREVIEW_CHUNK, Chunk
+from dcacodec.format.reader import parse
+from dcacodec.format.writer import pack
+from dcacodec.images.picture import Picture
+from dcacodec.metrics.psnr import psnr
+from dcacodec.ratecontrol import MaxBytes, encode_to
+
+
+def smooth(height: int, width: int) -> np.ndarray:
+    """Made-up pixels that a small picture shows well."""
+    return np.asarray(Image.fromarray(photo(height // 8, width // 8)).resize((width, height), Image.Resampling.BICUBIC))
+
+
+PICTURE = Picture(smooth(400, 640), icc=b"a profile")
+
+
+@pytest.fixture
+def _small_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures of the size of `PICTURE` get a preview, whatever its share."""
+    monkeypatch.setattr(module, "LEAST_PIXELS", 400 * 640)
+    monkeypatch.setattr(module, "LARGEST_SHARE", 1.0)
+
+
+@pytest.fixture
+def data(codec: Codec, _small_is_large: None) -> bytes:
+    return codec.encode(PICTURE)
+
+
+@pytest.fixture
+def undecoded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Decoding a picture is an error."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("the picture is decoded")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Codec, "decode", refuse)
+        yield
+
+
+def test_a_preview_shows_the_picture(data: bytes) -> None:
+    found = read_preview(parse(data))
+    assert found is not None and (found.width, found.height, found.icc) == (256, 160, b"a profile")
+    expected = Image.fromarray(PICTURE.pixels).resize((256, 160), Image.Resampling.LANCZOS)
+    assert psnr(np.asarray(expected), found.pixels) > 25
+
+
+@pytest.mark.parametrize("kind", ["gray", "alpha"])
+@pytest.mark.usefixtures("_small_is_large")
+def test_previews_of_other_kinds(kind: str, codec: Codec) -> None:
+    alpha = np.where(np.arange(640) < 320, 0, 255).astype(np.uint8)[None].repeat(400, 0)
+    gray = Picture(np.repeat(PICTURE.pixels[..., :1], 3, -1), gray=True)
+    file = codec.encode(gray if kind == "gray" else replace(PICTURE, alpha=alpha))
+    found = read_preview(parse(file))
+    assert found is not None and found.gray == (kind == "gray")
+    if kind == "alpha":
+        assert found.alpha is not None and (found.alpha[0, 0], found.alpha[-1, -1]) == (0, 255)
+    with Image.open(io.BytesIO(file)) as image:
+        mode = image.mode
+        image.thumbnail((100, 100))
+        assert (image.width, image.height // 2, image.mode) == (100, 31, mode)
+
+
+@pytest.mark.usefixtures("_small_is_large")
+@pytest.mark.parametrize(("height", "width"), [(1, 2**20), (3001, 100), (1537, 1023), (513, 512)])
+def test_previews_of_any_shape(height: int, width: int) -> None:
+    ramp = np.linspace(0, 255, max(height, width)).astype(np.uint8)
+    rows = ramp[:height, None] if height > width else ramp[None, :width]
+    pixels = np.broadcast_to(rows[..., None], (height, width, 3)).copy()
+    with Image.open(io.BytesIO(previews_of(Picture(pixels))[0])) as image:
+        longest = max(height, width)
+        assert image.size == (max(1, round(width * 256 / longest)), max(1, round(height * 256 / longest)))
+        expected = np.linspace(0, 255, 256)
+        found = np.asarray(image.convert("L")).astype(float)
+        assert np.abs(found.mean(int(height > width)) - expected).max() < 12
+
+
+def test_small_pictures_have_none(codec: Codec) -> None:
+    assert previews_of(PICTURE) == []
+    assert PREVIEW_CHUNK not in [chunk.tag for chunk in parse(codec.encode(PICTURE)).chunks]
+
+
+def test_a_preview_is_a_fraction_of_a_per_cent(codec: Codec) -> None:
+    container = parse(codec.encode(PICTURE))
+    size = len(pack(container))
+    large, right, tiny = (bytes(round(share * size)) for share in (0.02, 0.007, 0.001))
+    for candidates, expected in (([large, right, tiny], right), ([large, tiny], tiny), ([large], None), ([], None)):
+        assert with_preview(container, candidates).chunk(PREVIEW_CHUNK) == expected
+    assert LARGEST_SHARE < 0.01
+
+
+@pytest.mark.usefixtures("_small_is_large")
+def test_a_target_size_includes_the_preview(codec: Codec) -> None:
+    result = encode_to(codec, PICTURE, MaxBytes(60_000))
+    assert result.target_met and len(result.data) <= 60_000
+    assert result.data == codec.encode(PICTURE, quality=result.quality)
+    assert parse(result.data).chunk(PREVIEW_CHUNK) is not None
+
+
+@pytest.mark.usefixtures("undecoded")
+def test_pillow_takes_it_at_once(data: bytes) -> None:
+    for size in ((256, 256), (100, 160), (20, 20), (256, 10_000)):
+        with Image.open(io.BytesIO(data)) as image:
+            image.thumbnail(size)
+            image.load()
+            assert max(image.size) <= 256
+        with Image.open(io.BytesIO(data)) as image:
+            assert image.draft(None, size) is not None
+            image.load()
+            assert image.size == (256, 160)
+
+
+def test_pillow_decodes_where_it_is_too_small(data: bytes) -> None:
+    with Image.open(io.BytesIO(data)) as image:
+        image.thumbnail((300, 300))
+        assert image.size == (300, 188)
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.draft(None, (257, 161)) is not None
+        assert image.size == (320, 200)
+
+
+def with_chunk(data: bytes, content: bytes) -> bytes:
+    container = parse(data)
+    others = tuple(chunk for chunk in container.chunks if chunk.tag != PREVIEW_CHUNK)
+    return pack(replace(container, chunks=(*others, Chunk(PREVIEW_CHUNK, content))))
+
+
+def webp(width: int, height: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (width, height)).save(buffer, "WEBP")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("content", [b"", b"no WebP", webp(SIDE + 1, 3), webp(9, 9)[:-4]], ids=range(4))
+def test_a_damaged_preview(content: bytes, data: bytes, tmp_path: Path) -> None:
+    damaged = with_chunk(data, content)
+    with pytest.raises(ImageError) as caught:
+        read_preview(parse(damaged))
+    one_line(caught)
+    assert np.array_equal(np.asarray(decode(damaged)), np.asarray(decode(data)))
+    (tmp_path / "a.dca").write_bytes(damaged)
+    result = CliRunner().invoke(cli, ["info", "--preview", str(tmp_path / "a.png"), str(tmp_path / "a.dca")])
+    assert_fails(result, "a.dca")
+    assert not (tmp_path / "a.png").exists()
+
+
+# ------------------------------------------------------------------------------------------------------ the command
+
+
+def call(*arguments: object) -> None:
+    result = CliRunner().invoke(cli, ["info", *map(str, arguments)])
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "")
+
+
+@pytest.mark.usefixtures("undecoded")
+def test_the_command_writes_it(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.dca").write_bytes(data)
+    for name, format in (("a.png", "PNG"), ("a.webp", "WEBP"), ("thumbnail", "PNG"), ("thumbnail.x17", "PNG")):
+        call("--preview", tmp_path / name, tmp_path / "a.dca")
+        with Image.open(tmp_path / name) as image:
+            assert (image.size, image.format) == ((256, 160), format)
+
+
+def test_the_command_decodes_where_there_is_none(tmp_path: Path) -> None:
+    (tmp_path / "a.dca").write_bytes(encode(PICTURE))
+    call("--preview", tmp_path / "a.png", tmp_path / "a.dca")
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.size == (256, 160)
+        expected = Image.fromarray(PICTURE.pixels).resize(image.size, Image.Resampling.LANCZOS)
+        assert psnr(np.asarray(expected), np.asarray(image)) > 20
+    (tmp_path / "b.dca").write_bytes(encode(np.zeros((9, 7), np.uint8)))
+    call("--preview", tmp_path / "b.png", tmp_path / "b.dca")
+    with Image.open(tmp_path / "b.png") as image:
+        assert (image.size, image.mode) == ((7, 9), "L")

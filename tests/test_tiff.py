@@ -1,0 +1,208 @@
+"""TIFF files that Pillow reads wrongly or not at all: read with the right values, or refused by name."""
+
+import io
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from told import one_line
+
+import dcacodec.images.reading
+import dcacodec.images.tiff
+from dcacodec.errors import ImageError, TooLargeError
+from dcacodec.images.picture import Picture
+from dcacodec.images.pillow import from_pillow
+from dcacodec.images.reading import read_picture
+from dcacodec.images.silence import silent_libraries
+
+tifffile = pytest.importorskip("tifffile")
+
+RANDOM = np.random.default_rng(1)
+COLOUR16 = RANDOM.integers(0, 1 << 16, (20, 30, 3), dtype=np.uint16)
+COLOUR8 = RANDOM.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+GRAY8, ALPHA8 = COLOUR8[..., 0], RANDOM.integers(0, 256, (20, 30), dtype=np.uint8)
+
+
+def planes(array: NDArray[Any]) -> NDArray[Any]:
+    return np.ascontiguousarray(np.moveaxis(array, -1, 0))
+
+
+def tiff(array: NDArray[Any], **options: Any) -> io.BytesIO:
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, array, metadata=None, **options)
+    buffer.seek(0)
+    return buffer
+
+
+def rounded(samples: NDArray[Any], bits: int = 16) -> NDArray[np.uint8]:
+    return np.rint(samples.astype(np.float64) * 255 / ((1 << bits) - 1)).astype(np.uint8)
+
+
+def read(file: io.BytesIO) -> Picture:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return read_picture(file)
+
+
+@pytest.fixture(params=[True, False], ids=["tifffile", "no tifffile"])
+def with_tifffile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether tifffile is installed."""
+    installed: bool = request.param
+    for module in (dcacodec.images.tiff, dcacodec.images.reading):
+        monkeypatch.setattr(module, "has_tifffile", lambda: installed)
+    return installed
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_16_bit_planes(compression: str | None, order: str, with_tifffile: bool) -> None:
+    options: dict[str, Any] = {"photometric": "rgb", "compression": compression, "byteorder": order}
+    picture = read(tiff(planes(COLOUR16), **options))
+    # Pillow alone gives the upper bytes.
+    assert np.array_equal(picture.pixels, rounded(COLOUR16) if with_tifffile else COLOUR16 >> 8)
+    assert np.array_equal(read(tiff(COLOUR16, **options)).pixels, rounded(COLOUR16))
+
+
+@pytest.mark.parametrize("bands", [3, 4])
+@pytest.mark.parametrize("rows", [1, 7, 20])
+def test_planes_in_strips(rows: int, bands: int, with_tifffile: bool) -> None:
+    samples = RANDOM.integers(0, 1 << 16, (20, 30, bands), dtype=np.uint16)
+    extra = {} if bands == 3 else {"extrasamples": ["unassalpha"]}
+    picture = read(tiff(planes(samples), photometric="rgb", planarconfig="separate", rowsperstrip=rows, **extra))
+    expected = rounded(samples) if with_tifffile else samples >> 8
+    assert np.array_equal(picture.pixels, expected[..., :3])
+    assert (picture.alpha is None) == (bands == 3)
+    assert picture.alpha is None or np.array_equal(picture.alpha, expected[..., 3])
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_8_bit_planes(compression: str | None, with_tifffile: bool) -> None:
+    picture = read(tiff(planes(COLOUR8), photometric="rgb", planarconfig="separate", compression=compression))
+    assert np.array_equal(picture.pixels, COLOUR8) and not picture.gray
+    assert with_tifffile in (True, False)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_gray_and_alpha_in_planes(compression: str | None, with_tifffile: bool) -> None:
+    file = tiff(
+        np.stack((GRAY8, ALPHA8)),
+        photometric="minisblack",
+        planarconfig="separate",
+        extrasamples=["unassalpha"],
+        compression=compression,
+    )
+    if not with_tifffile:
+        with pytest.raises(ImageError) as caught:
+            read(file)
+        assert "2 bands of 8-bit samples in separate planes" in one_line(caught)
+        return
+    picture = read(file)
+    assert picture.gray and picture.alpha is not None
+    assert np.array_equal(picture.pixels[..., 0], GRAY8) and np.array_equal(picture.alpha, ALPHA8)
+
+
+def test_premultiplied_planes(with_tifffile: bool) -> None:
+    alpha = np.maximum(ALPHA8, 1)
+    stored = (COLOUR8.astype(np.uint32) * alpha[..., np.newaxis] // 255).astype(np.uint8)
+    file = tiff(
+        planes(np.dstack((stored, alpha))), photometric="rgb", planarconfig="separate", extrasamples=["assocalpha"]
+    )
+    if not with_tifffile:
+        with pytest.raises(ImageError):
+            read(file)
+        return
+    picture = read(file)
+    expected = np.minimum(np.rint(stored * 255.0 / alpha[..., np.newaxis]), 255)
+    assert np.abs(picture.pixels - expected).max() <= 1
+    assert picture.alpha is not None and np.array_equal(picture.alpha, alpha)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "words"),
+    [
+        (np.int8, "signed 8-bit"),
+        (np.int16, "signed 16-bit"),
+        (np.float16, "floating-point 16-bit"),
+        (np.float32, "floating-point 32-bit"),
+        (np.complex64, "undefined 64-bit"),
+    ],
+)
+def test_other_kinds_are_named(dtype: Any, words: str, with_tifffile: bool) -> None:
+    with pytest.raises(ImageError) as caught:
+        read(tiff(np.zeros((20, 30), dtype), photometric="minisblack"))
+    assert words in one_line(caught) and "is not supported" in one_line(caught)
+    assert with_tifffile in (True, False)
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (20, 30, 3)])
+def test_32_bits(shape: tuple[int, ...], with_tifffile: bool) -> None:
+    samples = RANDOM.integers(0, 1 << 32, shape, dtype=np.uint32)
+    file = tiff(samples, photometric="rgb" if len(shape) == 3 else "minisblack")
+    if with_tifffile:
+        expected = rounded(samples, 32)
+        assert np.array_equal(read(file).pixels[..., : 3 if len(shape) == 3 else 1].reshape(shape), expected)
+    else:
+        with pytest.raises(ImageError) as caught:
+            read(file)
+        assert "32-bit" in one_line(caught) and "dcacodec[formats]" in one_line(caught)
+
+
+def test_orientation_profile_and_limit_with_tifffile() -> None:
+    """Big-endian gray of 16 bits where white is zero: Pillow does not know it."""
+    samples = COLOUR16[..., 0]
+    tags = [(274, "H", 1, 6, True), (34675, "B", 9, b"a profile", True), (271, "s", 0, "Maker", True)]
+    file = tiff(samples, photometric="miniswhite", byteorder=">", extratags=tags)
+    picture = read(file)
+    assert picture.gray and np.array_equal(picture.pixels[..., 0], (255 - rounded(samples)).T[:, ::-1])
+    assert picture.icc == b"a profile"
+    assert picture.exif is not None and b"Maker" in picture.exif
+    with pytest.raises(TooLargeError):
+        read_picture(file, max_pixels=599)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+@pytest.mark.parametrize("opened", [Image.open, lambda path: path], ids=["Pillow", "file"])
+def test_an_uncompressed_tiff_to_be_turned(opened: Callable[[Path], Any], orientation: int, tmp_path: Path) -> None:
+    """Pillow maps a file into memory that is opened by its name."""
+    path = tmp_path / "turned.tif"
+    tags = [(274, "H", 1, orientation, True)]
+    tifffile.imwrite(path, COLOUR8, photometric="rgb", metadata=None, extratags=tags)
+    source = opened(path)
+    picture = from_pillow(source) if isinstance(source, Image.Image) else read_picture(source)
+    turns = {1: 0, 3: 2, 6: 3, 8: 1}
+    assert np.array_equal(picture.pixels, np.rot90(COLOUR8, turns[orientation]))
+
+
+def test_an_unknown_compression_is_not_damage(with_tifffile: bool) -> None:
+    data = tiff(COLOUR8, photometric="rgb", byteorder="<").getvalue()
+    entry = data.index(b"\x03\x01\x03\0\1\0\0\0\1\0")
+    with pytest.raises(ImageError) as caught:
+        read(io.BytesIO(data[: entry + 8] + (34712).to_bytes(2, "little") + data[entry + 10 :]))
+    assert "3 bands of 8-bit samples" in one_line(caught)
+    assert with_tifffile or "dcacodec[formats]" in one_line(caught)
+
+
+def test_what_libraries_log_about_a_tiff_is_not_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    """Pillow logs that there are too many bands."""
+    file = tiff(np.zeros((20, 30, 10), np.uint8), photometric="minisblack", planarconfig="contig")
+    with silent_libraries(), pytest.raises(ImageError) as caught:
+        read_picture(file)
+    assert "10 bands of 8-bit samples" in one_line(caught)
+    assert capfd.readouterr().err == ""
+
+
+def test_pillows_image_of_such_a_tiff(tmp_path: Path) -> None:
+    path = tmp_path / "planes.tif"
+    path.write_bytes(tiff(planes(COLOUR16), photometric="rgb").getvalue())
+    with Image.open(path) as image, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert np.array_equal(from_pillow(image).pixels, COLOUR16 >> 8)
+    path.write_bytes(tiff(np.zeros((20, 30), np.int8), photometric="minisblack").getvalue())
+    with Image.open(path) as image, pytest.raises(ImageError) as caught:
+        from_pillow(image)
+    assert "signed" in one_line(caught)
