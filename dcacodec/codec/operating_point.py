@@ -51,7 +51,7 @@ class OperatingPoint:
         """The operating point of a quality, 1..100."""
         config = weights.config
         place = config.anchor_position(quality)
-        position = torch.full((1,), place, device=device)
+        position = torch.full((1,), place, dtype=torch.float32, device=device)
         scales = weights.scales(quality, device)
         return cls(weights, device, quality, config.trade_off(quality), position, round(place), scales)
 
