@@ -13,8 +13,8 @@ real files, each of which is measured separately::
     python benchmarks/fixed_point_loss.py models/small-psnr-9f86d081.safetensors kodak/
 
 The floating-point network has the weights of the file, which are rounded, and no limits of activations; --checkpoint
-uses the weights of a training run instead. Skipped elements have no bits, in each network by its own levels. Prints sums over the pictures of
-the bits of y (those of hyper latents are equal), as loss against floating point in percent.
+uses the weights of a training run instead. Skipped elements have no bits, in each network by its own levels. Prints
+sums over the pictures of the bits of y (those of hyper latents are equal), as loss against floating point in percent.
 """
 
 from __future__ import annotations

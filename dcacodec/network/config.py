@@ -28,13 +28,14 @@ class DCAConfig:
             are coefficients of a linear transform of 16x16 pixels, which improves high qualities and detailed pictures.
             A multiple of 4.
         context: C, channels of the features and of the contextualisation network.
-        context_hidden: hidden channels of the feed-forward layers of its blocks. These run four times in double
-            precision, and take most of the coding time.
+        context_hidden: hidden channels of the feed-forward layers of its blocks. These run four times, and take most of
+            the coding time.
         analysis_blocks, synthesis_blocks: depth-conv blocks at 1/8 resolution.
         latent_blocks: depth-conv blocks at 1/16 resolution, in the analysis and in the synthesis transform each.
         regional: channels of z_r at 1/64 resolution.
         local, local_width: channels of z_l at 1/16 resolution, and of the Swin blocks before and after it.
-        tokens, token_width: z_g is `tokens` vectors of `token_width` channels per slice.
+        tokens, token_width: z_g is `tokens` vectors of `token_width` channels per slice. Networks of up to 16 tokens can
+            be published.
         window: side of the attention windows of the Swin blocks; a divisor of 4, so that windows divide any padded
             picture.
         order: the hyper latents (R regional, G global, L local), in the order in which their features enter the
