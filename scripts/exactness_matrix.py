@@ -184,7 +184,7 @@ class DoublePoint(OperatingPoint):
 class DoubleCodec(Codec):
     """A codec with such operating points."""
 
-    def at(self, quality: int) -> SliceCoder:
+    def at(self, quality: float) -> SliceCoder:
         """See `Codec.at`."""
         return SliceCoder(DoublePoint.of(self.weights, self.device, quality), self.coder)
 

@@ -230,21 +230,10 @@ SETTINGS: dict[str, Callable[[], Any]] = {
     "4 threads": lambda: threads(4),
     "no oneDNN": without_onednn,
 }
-CARELESS: dict[str, Callable[[], Any]] = {
-    "high precision": lambda: matmul_precision("high"),
-    "medium precision": lambda: matmul_precision("medium"),
-    "bfloat16 matrices": lambda: changed(torch.backends.mkldnn.matmul, "fp32_precision", "bf16"),
-    "bfloat16 filters": lambda: changed(torch.backends.mkldnn.conv, "fp32_precision", "bf16"),
-    "TensorFloat-32 matrices": lambda: changed(torch.backends.mkldnn.matmul, "fp32_precision", "tf32"),
-    "TensorFloat-32 filters": lambda: changed(torch.backends.mkldnn.conv, "fp32_precision", "tf32"),
-    "TensorFloat-32 on a GPU": lambda: changed(torch.backends.cuda.matmul, "allow_tf32", True),
-    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
-    "float64 by default": lambda: default_dtype(torch.float64),
-    "bfloat16 by default": lambda: default_dtype(torch.bfloat16),
-}
-"""Settings of a program around the codec, with which products of float32 matrices need not be what they should be."""
-each_setting = pytest.mark.parametrize("setting", SETTINGS)
-each_of_all = pytest.mark.parametrize("setting", SETTINGS | CARELESS)
+
+
+ONEDNN: Any = torch.backends.mkldnn
+"""Its settings have no types."""
 
 
 @contextmanager
@@ -255,6 +244,23 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
         yield
     finally:
         torch.set_default_dtype(before)
+
+
+CARELESS: dict[str, Callable[[], Any]] = {
+    "high precision": lambda: matmul_precision("high"),
+    "medium precision": lambda: matmul_precision("medium"),
+    "bfloat16 matrices": lambda: changed(ONEDNN.matmul, "fp32_precision", "bf16"),
+    "bfloat16 filters": lambda: changed(ONEDNN.conv, "fp32_precision", "bf16"),
+    "TensorFloat-32 matrices": lambda: changed(ONEDNN.matmul, "fp32_precision", "tf32"),
+    "TensorFloat-32 filters": lambda: changed(ONEDNN.conv, "fp32_precision", "tf32"),
+    "TensorFloat-32 on a GPU": lambda: changed(torch.backends.cuda.matmul, "allow_tf32", True),
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+    "float64 by default": lambda: default_dtype(torch.float64),
+    "bfloat16 by default": lambda: default_dtype(torch.bfloat16),
+}
+"""Settings of a program around the codec, with which products of float32 matrices need not be what they should be."""
+each_setting = pytest.mark.parametrize("setting", SETTINGS)
+each_of_all = pytest.mark.parametrize("setting", SETTINGS | CARELESS)
 
 
 def assert_equal_runs(first: Run, second: Run) -> None:
@@ -354,7 +360,7 @@ def test_the_check_of_products_finds_short_numbers(monkeypatch: pytest.MonkeyPat
             patch.setattr(torch.Tensor, "__matmul__", wrong)
             assert not float32_is_exact(CPU)
     with monkeypatch.context() as patch:
-        filter3x3 = precision.filter3x3
+        filter3x3 = vars(precision)["filter3x3"]
         patch.setattr(precision, "filter3x3", lambda x, w, *rest, **more: filter3x3(shortened(x, 11), w, *rest, **more))
         assert not float32_is_exact(CPU)
     assert float32_is_exact(CPU)

@@ -143,7 +143,8 @@ def reaches(entropy: EntropyModel) -> dict[str, Reach]:
         if isinstance(module, Linear | DepthwiseConv | RMSNorm):
             module.register_forward_hook(after)
     stages = list(bounds.stages.values()) if config.adaptive else list(bounds.merged)
-    for last in stages[-1:] or [start.snap for start in bounds.starts]:
+    ends: list[nn.Module] = stages[-1:] or [start.snap for start in bounds.starts]  # type: ignore[misc]
+    for last in ends:
         last.register_forward_hook(lambda _module, _arguments, output: record("head", output))
     far = torch.full((1, 1, 1, config.latent), LATENT_LIMIT, dtype=torch.float64)
     widths = {"R": config.regional, "G": config.token_width, "L": config.local}
