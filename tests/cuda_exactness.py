@@ -18,6 +18,7 @@ from dcacodec.coding import PythonCoder
 from dcacodec.format.reader import parse
 from dcacodec.images.picture import Picture
 from dcacodec.network.config import PRESETS, DCAConfig
+from dcacodec.network.precision import float32_is_exact
 from dcacodec.weights.reader import Weights, read_weights
 
 QUALITIES = (1, 50, 100)
@@ -95,6 +96,24 @@ def check_refinement(on_cpu: Weights, on_device: Weights, device: torch.device) 
     assert cost(refined) < cost(plain)
 
 
+def check_short_products(on_cpu: Weights, on_device: Weights, device: torch.device) -> None:
+    """Products are exact as PyTorch is set at first; and where a program allows TensorFloat-32, float64 is taken.
+
+    Raises:
+        AssertionError: it is not so.
+    """
+    assert float32_is_exact(device)
+    here, there = Codec(on_cpu, coder=PythonCoder()), Codec(on_device, device, PythonCoder())
+    data = here.encode(Picture(photo(130, 200, seed=11)), quality=60)
+    expected = decoded_symbols(here, data)
+    for owner in (torch.backends.cuda.matmul, torch.backends.cudnn):
+        before, owner.allow_tf32 = owner.allow_tf32, True
+        try:
+            assert_same_symbols(decoded_symbols(there, data), expected)
+        finally:
+            owner.allow_tf32 = before
+
+
 def compare_all(device: torch.device) -> int:
     """`compare` for the kept tiny model, for a drawn one as large as the preset "small" and for one of odd sizes."""
     compared = compare(read_weights(WEIGHTS), read_weights(WEIGHTS), device)
@@ -112,6 +131,7 @@ def main() -> None:
     device = torch.device("cuda")
     compared = compare_all(device)
     check_refinement(read_weights(WEIGHTS), read_weights(WEIGHTS), device)
+    check_short_products(read_weights(WEIGHTS), read_weights(WEIGHTS), device)
     print(
         f"{torch.cuda.get_device_name()}, torch {torch.__version__}: {compared} numbers equal to the CPU's, "
         f"{time.perf_counter() - began:.0f} s"

@@ -529,6 +529,7 @@ def test_the_gpu_check_itself() -> None:
 
 def test_the_gpu_check_of_refinement_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     same = read_weights(WEIGHTS), read_weights(WEIGHTS), CPU
+    cuda_exactness.check_short_products(*same)
     cuda_exactness.check_refinement(*same)
     monkeypatch.setattr(
         "dcacodec.codec.encoder.refine", lambda network, latent, inside, *_: latent[:, inside[0], inside[1]]

@@ -183,6 +183,8 @@ def test_a_weight_that_does_not_fit(model: DCA, name: str, value: float, named: 
 def test_a_scale_that_does_not_fit(model: DCA) -> None:
     with pytest.raises(WeightsError, match=r"scales\.outward.*\b363\d\d\.\d\d\b"):
         export(changed(model, "spread.values", 10.5))
+    with pytest.raises(WeightsError, match=r"scales\.level does not fit 24 bits"):
+        export(changed(model, "spread.values", -1100.0))
 
 
 # --------------------------------------------------------------------------------------------------------------- tables

@@ -34,8 +34,8 @@ class DCAConfig:
         latent_blocks: depth-conv blocks at 1/16 resolution, in the analysis and in the synthesis transform each.
         regional: channels of z_r at 1/64 resolution.
         local, local_width: channels of z_l at 1/16 resolution, and of the Swin blocks before and after it.
-        tokens, token_width: z_g is `tokens` vectors of `token_width` channels per slice. Networks of up to 16 tokens
-            can be published.
+        tokens, token_width: z_g is `tokens` vectors of `token_width` channels per slice; more than 16 cannot be
+            published.
         window: side of the attention windows of the Swin blocks; a divisor of 4, so that windows divide any padded
             picture.
         order: the hyper latents (R regional, G global, L local), in the order in which their features enter the
@@ -93,10 +93,6 @@ class DCAConfig:
     def anchor_position(self, quality: float) -> float:
         """The position of a quality in 1..100 between the anchors, 0..anchors-1."""
         return (quality - 1) / 99 * (self.anchors - 1)
-
-    def nearest_anchor(self, quality: float) -> int:
-        """The anchor nearest to a quality in 1..100, in tenths; of two that are equally near, the higher one."""
-        return (2 * (round(10 * quality) - 10) * (self.anchors - 1) + 990) // 1980
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

@@ -15,7 +15,7 @@ from dcacodec.errors import WeightsError
 from dcacodec.network.config import QUALITIES
 from dcacodec.network.context import Scales
 from dcacodec.network.dca import DCA
-from dcacodec.network.fixed_point import LATENT_BITS, SCALE_BITS
+from dcacodec.network.fixed_point import LATENT_BITS, SCALE_BITS, SIGNIFICANT_BITS
 from dcacodec.network.priors import LEVELS_PER_E, SCALE_LEVELS, SCALE_MIN, FactorizedPrior
 from dcacodec.weights.bounds import Limits, round_parameters, set_limits
 from dcacodec.weights.reader import FORMAT, Provenance
@@ -28,19 +28,20 @@ KEEP_FLOAT32 = ("gain.", "spread.", "priors.", "analysis.patch.", "analysis.down
 floating-point tensors become float16."""
 
 
-def _integers(name: str, value: Tensor, fraction: int) -> Tensor:
-    """``round(value * 2**fraction)`` as int32."""
+def _integers(name: str, value: Tensor, fraction: int, bits: int) -> Tensor:
+    """``round(value * 2**fraction)`` as int32, with so many bits at most."""
     integer = (value.double() * 2.0**fraction).round()
     # Written so that NaN fails.
-    if not integer.abs().max() < 2**31:
-        raise WeightsError(f"{name} does not fit 32 bits: its largest magnitude is {value.abs().max().item():.2f}")
+    if not integer.abs().max() < 2 ** (bits - 1):
+        raise WeightsError(f"{name} does not fit {bits} bits: its largest magnitude is {value.abs().max().item():.2f}")
     return integer.to(torch.int32)
 
 
 def _exact(name: str, value: Tensor) -> Tensor:
     """A rounded parameter of the entropy model in float16 (matrices, filters and gains) or float32."""
     stored = value.half() if name.endswith((".weight", ".gain")) else value.float()
-    assert torch.equal(stored.double(), value.double()), name
+    if not torch.equal(stored.double(), value.double()):  # not an assertion: the file would be another network
+        raise WeightsError(f"{name} is not exact in {stored.dtype}")
     return stored
 
 
@@ -118,8 +119,11 @@ def export(
         place = [config.anchor_position(quality) for quality in QUALITIES]
         position = torch.tensor(place, dtype=torch.float32, device="cpu")
         scales = model.scales(position)
-    for name, value, bits in zip(Scales._fields, scales, (SCALE_BITS, SCALE_BITS, LATENT_BITS), strict=True):
-        tensors[f"scales.{name}"] = _integers(f"scales.{name}", value[:, 0, 0], bits)
+    # Levels are read as float32.
+    for name, value, fraction, bits in zip(
+        Scales._fields, scales, (SCALE_BITS, SCALE_BITS, LATENT_BITS), (32, 32, SIGNIFICANT_BITS), strict=True
+    ):
+        tensors[f"scales.{name}"] = _integers(f"scales.{name}", value[:, 0, 0], fraction, bits)
     metadata = {"format": FORMAT, "config": json.dumps(config.to_dict())}
     metadata |= provenance.metadata
     return _in_order(save_tensors({name: value.contiguous() for name, value in tensors.items()}, metadata))
