@@ -130,7 +130,9 @@ def test_with_hard_rounding_it_is_the_coding_of_an_encoder(quality: int, codec: 
 
     def softly(inverse_temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
         with torch.inference_mode():
-            return refinement._softly_coded(network, y, hyper, position, inverse_temperature, 0.0, torch.Generator())
+            code = refinement.SoftCoder(y, inverse_temperature, 0.0, torch.Generator())
+            steps = network.entropy(hyper, (y.shape[1], y.shape[2]), network.scales(position), code)
+            return code.bits, join_steps(steps)
 
     run = run_entropy(network.entropy, hyper, y, network.scales(position))
     bits = gaussian_bits(run.latent - run.mean, run.level)[run.level.round() >= SKIP_BELOW].sum()

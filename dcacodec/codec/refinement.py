@@ -90,6 +90,11 @@ def refine(
         around = latent.clone()
         y = around[:, rows, columns].clone().requires_grad_()
         latents = {letter: z.float() for letter, z in hyper.items()}
+        shape = (y.shape[0], y.shape[1], y.shape[2])
+        # The hyper latents stay, and so do their features.
+        with torch.no_grad(), transform_precision(device, fast_bfloat16(device)):
+            stages, weights = network.entropy.prepare(latents, shape), network.entropy.step_weights()
+            scales = network.scales(position)
         optimiser = torch.optim.Adam([y], betas=BETAS)
         peak_rate = LEARNING_RATE * min(1, FULL_RATE_ITERATIONS / iterations)
         initial_noise = NOISE * iterations / (iterations + NOISE_HALF_ITERATIONS)
@@ -100,36 +105,34 @@ def refine(
             for group in optimiser.param_groups:
                 group["lr"] = peak_rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * share)))
             with transform_precision(device, fast_bfloat16(device)):
-                bits, y_hat = _softly_coded(network, y, latents, position, inverse_temperature, noise, random)
+                code = SoftCoder(y, inverse_temperature, noise, random)
+                y_hat = join_steps(network.entropy.run(stages, shape, scales, code, weights))
                 whole = around.clone()
                 whole[:, rows, columns] = y_hat
                 made = network.synthesise(whole, position)[:, :height, :width]
-            loss = bits + trade_off * distortion(picture, made).sum()
+            loss = code.bits + trade_off * distortion(picture, made).sum()
             (y.grad,) = torch.autograd.grad(loss, [y])
             optimiser.step()
             tick()
         return y.detach()
 
 
-def _softly_coded(
-    network: DCA,
-    y: Tensor,
-    latents: Mapping[str, Tensor],
-    position: Tensor,
-    inverse_temperature: float,
-    noise: float,
-    random: torch.Generator,
-) -> tuple[Tensor, Tensor]:
-    """The bits of y (a scalar) and y_hat, with soft rounding in place of rounding."""
-    bits: list[Tensor] = []
+class SoftCoder:
+    """Codes y (1, H, W, M) step by step with soft rounding in place of rounding, see `StepCoder`.
 
-    def code(step: int, mean: Tensor, level: Tensor) -> Tensor:
-        residual = soft_round(take_step(y, step) - mean.float(), inverse_temperature)
-        shift = torch.rand(residual.shape, generator=random, dtype=torch.float32, device=residual.device) - 0.5
-        residual = soft_round(residual + noise * shift, inverse_temperature)
+    Attributes:
+        bits: of the elements so far, a scalar.
+    """
+
+    def __init__(self, y: Tensor, inverse_temperature: float, noise: float, random: torch.Generator) -> None:
+        self._y, self._inverse_temperature, self._noise, self._random = y, inverse_temperature, noise, random
+        self.bits = torch.zeros((), dtype=torch.float32, device=y.device)
+
+    def __call__(self, step: int, mean: Tensor, level: Tensor) -> Tensor:
+        """See `StepCoder`."""
+        residual = soft_round(take_step(self._y, step) - mean.float(), self._inverse_temperature)
+        shift = torch.rand(residual.shape, generator=self._random, dtype=torch.float32, device=residual.device) - 0.5
+        residual = soft_round(residual + self._noise * shift, self._inverse_temperature)
         skipped = level.round() < SKIP_BELOW
-        bits.append(gaussian_bits(residual, level.float()).masked_fill(skipped, 0.0).sum())
+        self.bits = self.bits + gaussian_bits(residual, level.float()).masked_fill(skipped, 0.0).sum()
         return residual.masked_fill(skipped, 0.0) + mean
-
-    steps = network.entropy(latents, (y.shape[1], y.shape[2]), network.scales(position), code)
-    return torch.stack(bits).sum(), join_steps(steps)

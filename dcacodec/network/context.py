@@ -137,6 +137,9 @@ class StepWeights(NamedTuple):
     head_bias: Tensor
 
 
+Stages = list[tuple[nn.Module, Tensor]]
+"""Stages of the contextualisation, each with its prepared features."""
+
 StepCoder = Callable[[int, Tensor, Tensor], Tensor]
 """(step, mean, level) -> y_hat of the step, each (4, B, H/2, W/2, M/4): estimation, encoding or decoding of a step."""
 
@@ -184,13 +187,23 @@ class EntropyModel(nn.Module):
         Returns:
             y_hat of the four steps, for `join_steps`.
         """
-        batch = next(iter(latents.values())).shape[0]
-        stages, weights = self._prepare(latents, (batch, *size)), weights or self.step_weights()
+        shape = (next(iter(latents.values())).shape[0], *size)
+        return self.run(self.prepare(latents, shape), shape, scales, code, weights or self.step_weights())
+
+    def run(
+        self,
+        stages: Stages,
+        shape: tuple[int, int, int],
+        scales: Scales,
+        code: StepCoder,
+        weights: Sequence[StepWeights],
+    ) -> list[Tensor]:
+        """Run the four steps with what `prepare` made; ``shape`` is (B, H, W) of y. See `forward`."""
         parts: list[Tensor] = []
         inputs: list[Tensor] = []
         for step in range(STEPS):
             inward, outward, level = (_of_step(scale, step) for scale in scales)
-            state = self._start(step, weights[step], inputs, (batch, *size))
+            state = self._start(step, weights[step], inputs, shape)
             for stage, prepared in stages:
                 state = stage(state, prepared)
             state = to_phases(state)
@@ -204,9 +217,9 @@ class EntropyModel(nn.Module):
             inputs.append(self.known_snap(parts[-1] * inward))
         return parts
 
-    def _prepare(self, latents: Mapping[str, Tensor], shape: tuple[int, int, int]) -> list[tuple[nn.Module, Tensor]]:
-        """The stages of every step, each with its prepared features."""
-        stages: list[tuple[nn.Module, Tensor]] = []
+    def prepare(self, latents: Mapping[str, Tensor], shape: tuple[int, int, int]) -> Stages:
+        """What depends on the hyper latents alone: the stages of every step, each with its prepared features."""
+        stages: Stages = []
         for letter in self.config.order:
             stage, latent = self.stages[letter], self.hyper_snap[letter](latents[letter].clone())
             stages.append((stage, stage.prepare(self.synthesis[letter](latent))))  # type: ignore[operator]
