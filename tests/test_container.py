@@ -514,6 +514,7 @@ def test_describe() -> None:
         "quality": 50,
         "slices": 1,
         "slice_size": 0,
+        "lossless_slices": 0,
         "streams": {"z_r": 1, "z_g": 0, "z_l": 2, "y_1": 4, "y_2": 3, "y_3": 2, "y_4": 1},
         "chunks": [{"tag": "ALPH", "bytes": 5}, {"tag": "icCP", "bytes": 0}, {"tag": "xyZW", "bytes": 7}],
         "overhead_bytes": 46,
