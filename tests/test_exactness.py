@@ -176,7 +176,7 @@ def test_oracle_decodes_what_the_codec_encodes(name: str, variant: Callable[[str
 
 @pytest.mark.parametrize("anchors", range(2, 17))
 def test_rule_for_the_nearest_anchor(anchors: int) -> None:
-    """The integer rule of docs/format.md is what the codec does, at every quality."""
+    """The integer rule of docs/reference/format.md is what the codec does, at every quality."""
     config = replace(TINY, anchors=anchors)
     rule = [(2 * (quality - 1) * (anchors - 1) + 99) // 198 for quality in range(1, 101)]
     assert [round(config.anchor_position(quality)) for quality in range(1, 101)] == rule

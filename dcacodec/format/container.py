@@ -1,4 +1,4 @@
-"""The contents of a `.dca` file: header, slices and chunks (docs/format.md is the specification).
+"""The contents of a `.dca` file: header, slices and chunks (docs/reference/format.md is the specification).
 
 Nothing here depends on how streams are coded or on the network, and nothing needs torch or NumPy, so that inspecting a
 file is fast.
