@@ -25,6 +25,8 @@ FOLDER = Path(__file__).resolve().parent
 README = FOLDER / "README.md"
 DECODES = "none, decodes"
 MANY = 1 << 20
+BLACK = bytes.fromhex("071011fd0f4444ff03")
+"""A WebP lossless bitstream of 17x5 black pixels, without its first five bytes."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,18 @@ def not_full(file: Forged) -> None:
 def chunks(*parts: tuple[bytes, bytes]) -> bytes:
     """17x5-RGB-q100 with chunks."""
     return plain(chunks=[ForgedChunk(tag, data) for tag, data in parts])
+
+
+def block(width: int = 17, height: int = 5, alpha: int = 0, version: int = 0, signature: int = 0x2F) -> bytes:
+    """A lossless block; black, if it is one of 17x5 pixels."""
+    fields = width - 1 | height - 1 << 14 | alpha << 28 | version << 29
+    return bytes([signature]) + fields.to_bytes(4, "little") + BLACK
+
+
+def lossless(data: bytes, crc: int = zlib.crc32(bytes(17 * 5 * 3)), tag: bytes = b"WEBP", y_1: bytes = b"") -> bytes:
+    """A file of one lossless slice of 17x5 pixels."""
+    part = ForgedSlice([b"", b"", b"", y_1, b"", b"", b""], crc)
+    return plain(slices=[part], chunks=[ForgedChunk(tag, data)])
 
 
 def png_chunk(name: bytes, data: bytes) -> bytes:
@@ -283,6 +297,29 @@ def attacks() -> list[Attack]:
             "a full slice that does not say so",
             "SymbolMismatchError",
             forged("64x64-RGB-q50", not_full),
+        ),
+        # Lossless blocks.
+        Attack("block-black.dca", "a lossless block, and nothing wrong with it", DECODES, lossless(block())),
+        Attack("block-huge.dca", "a lossless block of 2^28 pixels", "BadBlockError", lossless(block(1 << 14, 1 << 14))),
+        Attack("block-other.dca", "a lossless block one pixel too high", "BadBlockError", lossless(block(height=6))),
+        Attack("block-version.dca", "a lossless block from the future", "BadBlockError", lossless(block(version=1))),
+        Attack("block-lossy.dca", "a block that is not lossless", "BadBlockError", lossless(block(signature=0x9D))),
+        Attack("block-empty.dca", "a lossless block of no bytes", "BadBlockError", lossless(b"")),
+        Attack("block-cut.dca", "a lossless block without its last bytes", "StreamError", lossless(block()[:-4])),
+        Attack("block-crc.dca", "other samples than those written", "SymbolMismatchError", lossless(block(), crc=1)),
+        Attack("block-streams.dca", "a lossless slice with a stream", "BadBlockError", lossless(block(), y_1=b"\0")),
+        Attack("block-none.dca", "a block for no slice", "BadSliceBitsError", lossless(b"\0" + block(), tag=b"WEBS")),
+        Attack(
+            "block-length.dca",
+            "a lossless block longer than its chunk",
+            "BadBlockError",
+            lossless(b"\1\x7f" + block(), tag=b"WEBS"),
+        ),
+        Attack(
+            "block-alpha.dca",
+            "an alpha plane in the block of a slice",
+            "BadBlockError",
+            lossless(b"\1\x0e" + block(alpha=1), tag=b"WEBS"),
         ),
         Attack("tag.dca", "a tag with a line break and a colour code", "BadChunkTagError", chunks((b"\n\x1b[1", b""))),
         Attack(

@@ -1,6 +1,6 @@
 """Time and memory of `dcacodec encode` and `decode` from one to a hundred megapixels::
 
-    python benchmarks/large.py --out benchmarks/results/large.json --plot benchmarks/results/large.png
+    python benchmarks/large.py --out benchmarks/results/large.json --plot docs/images/large.png
     python benchmarks/large.py --sizes 1,10 --threads 2 --format ppm
 
 Every command runs in a separate process, for which the system reports wall time, CPU time (both including the import of

@@ -219,12 +219,11 @@ def faults(smooth: list[Steps], photographs: list[Steps]) -> list[str]:
 
 def steps(codec: Codec, pixels: Pixels, quality: int, effort: int = 0) -> Steps:
     """The steps of a picture that is coded in slices, and in one slice."""
-    sliced, one = (
-        codec.decode(codec.encode(Picture(pixels), quality=quality, slice_log2=log2, effort=effort)).pixels.astype(
-            np.float64
-        )
+    files = (
+        codec.encode(Picture(pixels), quality=quality, effort=effort, lossless=False, slice_log2=log2)
         for log2 in (SLICE_LOG2, 0)
     )
+    sliced, one = (codec.decode(data).pixels.astype(np.float64) for data in files)
     errors = sliced - pixels, one - pixels
     return Steps(
         *across_lines(sliced), *across_lines(one), *along_lines(errors[0]), *along_lines(errors[1]),

@@ -47,6 +47,8 @@ def encode(
     *,
     quality: float = defaults.QUALITY,
     effort: int = defaults.EFFORT,
+    lossless: bool | None = None,
+    keep_hidden: bool = False,
     tune: Tuning | None = None,
     max_pixels: int | None = DEFAULT_MAX_PIXELS,
     progress: Progress | None = None,
@@ -64,6 +66,11 @@ def encode(
             or a PyTorch tensor; see `picture_of` for details.
         quality: 1 (smallest) to 100 (best), rounded to tenths.
         effort: number of refinement iterations: they give a better picture at about the same size, and take time.
+        lossless: True to keep every sample exactly, also those that a transparent alpha hides; quality and effort then
+            have no effect. False to use the network everywhere. None to keep those parts exactly, such as text and
+            line art, where the network would need more bytes or make large errors.
+        keep_hidden: keep the colours of fully transparent pixels, like all others. Otherwise they are replaced by
+            colours that take fewer bytes.
         tune: "visual" for perceived quality, the default, or "psnr" for the least squared error.
         max_pixels: refuse pictures with more pixels; None for no limit but Pillow's own, of files, and the format's.
         progress: called with the number of steps done and their total: (0, n) first, (n, n) last.
@@ -84,7 +91,9 @@ def encode(
     if codec is not None and tune is not None:
         raise ValueError("tune and codec exclude each other: a codec has its own tuning")
     picture = picture_of(image, max_pixels=max_pixels)
-    return (codec or default_codec(tune)).encode(picture, quality=quality, effort=effort, progress=progress)
+    return (codec or default_codec(tune)).encode(
+        picture, quality=quality, effort=effort, lossless=lossless, keep_hidden=keep_hidden, progress=progress
+    )
 
 
 def decode(
@@ -176,6 +185,8 @@ def encode_file(
     *,
     quality: float = defaults.QUALITY,
     effort: int = defaults.EFFORT,
+    lossless: bool | None = None,
+    keep_hidden: bool = False,
     tune: Tuning | None = None,
     max_pixels: int | None = DEFAULT_MAX_PIXELS,
     progress: Progress | None = None,
@@ -189,7 +200,7 @@ def encode_file(
     Args:
         source: a picture that `read_picture` reads.
         target: the file to write. An existing one is replaced once the new one is complete.
-        quality, effort, tune, max_pixels, progress, codec: as in `encode`.
+        quality, effort, lossless, keep_hidden, tune, max_pixels, progress, codec: as in `encode`.
 
     Raises:
         DcaError: the picture or the weights cannot be used.
@@ -204,6 +215,8 @@ def encode_file(
         os.fspath(source),
         quality=quality,
         effort=effort,
+        lossless=lossless,
+        keep_hidden=keep_hidden,
         tune=tune,
         max_pixels=max_pixels,
         progress=progress,

@@ -10,6 +10,7 @@ import warnings
 from typing import Final
 
 __all__ = [
+    "BadBlockError",
     "BadChecksumError",
     "BadChunkTagError",
     "BadDimensionsError",
@@ -129,7 +130,11 @@ class DuplicateChunkError(FormatError):
 
 
 class BadSliceBitsError(FormatError):
-    """The chunk "FULL" is not one bit per slice, at least one of them set, padded with zeros to whole bytes."""
+    """The bits of a chunk are not one per slice, at least one of them set, padded with zeros to whole bytes."""
+
+
+class BadBlockError(FormatError):
+    """A lossless block is not WebP lossless data of the dimensions of its slice, or does not belong into the file."""
 
 
 class BadMetadataError(FormatError):

@@ -66,7 +66,7 @@ class DcaImageFile(ImageFile.ImageFile):
             with suppress(ImageError):  # without a usable preview the picture itself is decoded
                 self._preview = size_of(preview)
         self._size = self._whole
-        self._mode = header.mode if self._alpha is None else {"L": "LA", "RGB": "RGBA"}[header.mode]
+        self._mode = {"L": "LA", "RGB": "RGBA"}[header.mode] if container.has_alpha else header.mode
         self.info["quality"] = header.quality
         self._take(1)
 
@@ -168,9 +168,10 @@ def _accept(prefix: bytes) -> bool:
 def _save(image: Image.Image, file: IO[bytes], _filename: str | bytes) -> None:
     """Encode an image, for `Image.save`.
 
-    The options are `quality` (1 to 100, in tenths), `effort` (0 or more), `tune` ("visual" or "psnr"), and
-    `icc_profile`, `exif` (bytes, `Image.Exif` or None) and `xmp` (bytes or None), which replace those of the image. The
-    orientation is that of `exif`, or of the image without that option.
+    The options are `quality` (1 to 100, in tenths), `effort` (0 or more), `lossless` (true, false or None) and
+    `keep_hidden` (true or false) as in `Codec.encode`, `tune` ("visual" or "psnr"), and `icc_profile`, `exif` (bytes,
+    `Image.Exif` or None) and `xmp` (bytes or None), which replace those of the image. The orientation is that of
+    `exif`, or of the image without that option.
     """
     options = image.encoderinfo
     try:
@@ -187,7 +188,10 @@ def _save(image: Image.Image, file: IO[bytes], _filename: str | bytes) -> None:
             picture = replace(picture, xmp=xmp and upright_xmp(xmp))
         quality = options.get("quality", defaults.QUALITY)
         effort = operator.index(options.get("effort", defaults.EFFORT))
-        data = default_codec(options.get("tune")).encode(picture, quality=quality, effort=effort)
+        lossless, keep_hidden = options.get("lossless"), bool(options.get("keep_hidden"))
+        data = default_codec(options.get("tune")).encode(
+            picture, quality=quality, effort=effort, lossless=lossless, keep_hidden=keep_hidden
+        )
     except DcaError as error:
         raise OSError(f"cannot write this image as {FORMAT}: {error}") from error
     file.write(data)

@@ -1,4 +1,4 @@
-"""Update the help texts in docs/cli.md.
+"""Update the help texts in docs/reference/cli.md.
 
 python scripts/cli_page.py
 """
@@ -10,7 +10,7 @@ import click
 
 from dcacodec.cli.app import cli
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "cli.md"
 
 _BLOCK = re.compile(r"^## `dcacodec(?: (?P<name>[\w-]+))?`\n.*?^```text\n(?P<help>.*?)^```$", re.DOTALL | re.MULTILINE)
 
@@ -22,7 +22,7 @@ def help_text(name: str | None) -> str:
         return cli.get_help(top).rstrip() + "\n"
     command = cli.get_command(top, name)
     if command is None:
-        raise SystemExit(f"docs/cli.md describes an unknown command: {name}")
+        raise SystemExit(f"docs/reference/cli.md describes an unknown command: {name}")
     settings = {"terminal_width": 80, **command.context_settings}
     return command.get_help(click.Context(command, parent=top, info_name=name, **settings)).rstrip() + "\n"
 

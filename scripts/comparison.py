@@ -1,6 +1,6 @@
 """Draw crops of a picture coded by several codecs at equal size.
 
-    python scripts/comparison.py docs/comparison.png
+    python scripts/comparison.py docs/images/comparison.png
 
 Needs the extra `dev`, which has the default picture (scikit-image's "astronaut", by NASA, in the public domain), and
 for JPEG XL the extra `bench-more`.

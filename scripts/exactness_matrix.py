@@ -223,7 +223,7 @@ def work(setting: Setting, number: int, folder: Path, writers: int) -> dict[str,
         sources = pictures()
         for network, name, quality in jobs():
             slices = 8 if name == "cat" else None
-            data = coders[network].encode(Picture(sources[name]), quality=quality, slice_log2=slices)
+            data = coders[network].encode(Picture(sources[name]), quality=quality, slice_log2=slices, lossless=False)
             (folder / file_name(number, network, name, quality)).write_bytes(data)
         return result
     for writer in range(writers):

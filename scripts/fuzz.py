@@ -445,6 +445,8 @@ class Judge:
         container = parse(data, None)
         grid = Grid(container.header)
         for index, coded in enumerate(container.slices):
+            if container.is_lossless(index):
+                continue
             area = grid.area(index).common(grid.picture)
             coder = self._codec.at(container.header.quality)
             symbols = coder.read_streams(coded.streams, area.width, area.height, container.is_full(index))

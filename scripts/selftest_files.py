@@ -61,7 +61,7 @@ def main() -> None:
     published = Codec.load("small", device="cpu")
     for name, (picture, quality) in pictures().items():
         if not (GOLDEN / name).exists():
-            (GOLDEN / name).write_bytes(published.encode(picture, quality=quality))
+            (GOLDEN / name).write_bytes(published.encode(picture, quality=quality, lossless=False))
         if name not in listing:
             listing[name] = facts(name, published)
     index.write_text(json.dumps(listing, separators=(",", ":")) + "\n", "utf-8")

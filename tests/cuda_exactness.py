@@ -60,14 +60,14 @@ def compare(on_cpu: Weights, on_device: Weights, device: torch.device) -> int:
             compared += one.numel()
         picture = Picture(photo(130, 200, seed=quality), False, None, None, None)
         for writer, reader in ((here, there), (there, here)):
-            data = writer.encode(picture, quality=quality)
+            data = writer.encode(picture, quality=quality, lossless=False)
             symbols = decoded_symbols(reader, data)
             assert_same_symbols(symbols, decoded_symbols(writer, data))
             assert reader.at(quality).streams_of(symbols) == parse(data).slices[0].streams
             compared += symbols.latent.numel()
             assert_like_pictures(reader, writer, data)
         large = Picture(photo(300, 280, seed=quality), False, None, None, None)
-        assert_like_pictures(here, there, there.encode(large, quality=quality, slice_log2=8))
+        assert_like_pictures(here, there, there.encode(large, quality=quality, slice_log2=8, lossless=False))
     return compared
 
 
@@ -85,7 +85,7 @@ def check_refinement(on_cpu: Weights, on_device: Weights, device: torch.device) 
     """
     here, there = Codec(on_cpu, coder=PythonCoder()), Codec(on_device, device, PythonCoder())
     picture = Picture(photo(130, 200, seed=9), False, None, None, None)
-    plain, refined = (there.encode(picture, quality=50, effort=effort) for effort in (0, 8))
+    plain, refined = (there.encode(picture, quality=50, effort=effort, lossless=False) for effort in (0, 8))
     assert_same_symbols(decoded_symbols(here, refined), decoded_symbols(there, refined))
     trade_off = on_cpu.config.trade_off(50)
 

@@ -1,4 +1,6 @@
-"""The exact path of the codec a second time, from docs/format.md: NumPy integers, no PyTorch, no code of the network.
+"""The exact path of the codec a second time, from the specification (docs/reference/format.md), in NumPy integers.
+
+Without PyTorch, and without code of the network.
 
 It computes what a decoder computes before the last symbol is decoded, in int64 arithmetic with explicit rounding, and
 asserts on the way that the magnitudes of the terms of no sum add up to 2**24 units: in whatever order it is computed,

@@ -518,10 +518,10 @@ def test_the_public_functions_have_examples() -> None:
 
 
 def test_the_document_runs(desk: Path) -> None:
-    text = (ROOT / "docs" / "python.md").read_text("utf-8")
+    text = (ROOT / "docs" / "reference" / "python.md").read_text("utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 10
+    assert len(blocks) == 11
     names: dict[str, Any] = {"__name__": "document"}
     for number, block in enumerate(blocks):
-        exec(compile(block, f"docs/python.md, block {number + 1}", "exec"), names)
+        exec(compile(block, f"docs/reference/python.md, block {number + 1}", "exec"), names)
     assert sorted(os.listdir(desk)) == ["back.png", "copy.dca", "photo.dca", "photo.png", "preview.png"]

@@ -1,4 +1,4 @@
-"""The architecture (docs/architecture.md): imports point one way, and modules stay small."""
+"""The architecture (docs/explanation/architecture.md): imports point one way, and modules stay small."""
 
 from __future__ import annotations
 

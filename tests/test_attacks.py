@@ -337,7 +337,7 @@ def test_golden_files_are_those_of_the_fuzzer(fuzz: ModuleType) -> None:
 
 def test_the_page_tells_what_the_kept_results_say() -> None:
     """And these found nothing."""
-    page = (ROOT / "docs" / "security.md").read_text("utf-8")
+    page = (ROOT / "docs" / "explanation" / "security.md").read_text("utf-8")
     results = ROOT / "benchmarks" / "results"
     fuzz, every, matrix = (
         json.loads((results / f"{name}.json").read_text("utf-8")) for name in ("fuzz", "fuzz-exhaustive", "exactness")

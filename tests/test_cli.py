@@ -275,6 +275,7 @@ def test_info_as_json_from_standard_input() -> None:
         "quality": 73,
         "slices": 2,
         "slice_size": 512,
+        "lossless_slices": 0,
         "streams": {"z_r": 1, "z_g": 0, "z_l": 3, "y_1": 1, "y_2": 2, "y_3": 0, "y_4": 4},
         "chunks": [{"tag": "ALPH", "bytes": 5}, {"tag": "icCP", "bytes": 7}, {"tag": "teSt", "bytes": 0}],
         "overhead_bytes": len(FILE) - 23,
@@ -864,6 +865,8 @@ def test_encode_and_decode_tell_what_they_did_as_json(tmp_path: Path) -> None:
         "quality": 30,
         "bytes": size,
         "bpp": size * 8 / (80 * 48),
+        "slices": 1,
+        "lossless_slices": 0,
     }
     aimed = json.loads(call("encode", "--json", "--target-size", str(size), source, coded).stdout)
     assert aimed["bytes"] == coded.stat().st_size <= size

@@ -68,7 +68,7 @@ def encoded_symbols(codec: Codec, source: Picture, quality: int) -> Symbols:
 
 def assert_round_trip(codec: Codec, source: Picture, quality: int) -> Picture:
     """What is decoded is, to the last bit, what the encoder's symbols stand for. Returns it."""
-    data = codec.encode(source, quality=quality)
+    data = codec.encode(source, quality=quality, lossless=False)
     container = parse(data)
     header = container.header
     expected = (source.width, source.height, "L" if source.gray else "RGB", quality)
@@ -130,7 +130,7 @@ def test_decoded_picture_is_the_picture(codec: Codec) -> None:
     """
     for seed in range(3):
         source = picture(130, 150, seed)
-        decoded = codec.decode(codec.encode(source, quality=90)).pixels
+        decoded = codec.decode(codec.encode(source, quality=90, lossless=False)).pixels
         assert psnr(decoded, source.pixels) > 20
         assert psnr(decoded, photo(130, 150, seed + 1)) < 15
 
@@ -138,7 +138,7 @@ def test_decoded_picture_is_the_picture(codec: Codec) -> None:
 def test_decoded_picture_fills_its_canvas(codec: Codec) -> None:
     """The padding of the last cells is cut off on the right side, not on the left."""
     source = picture(70, 130, seed=2)
-    decoded = codec.decode(codec.encode(source, quality=90)).pixels
+    decoded = codec.decode(codec.encode(source, quality=90, lossless=False)).pixels
     shifted = codec.at(90).point.pixels_of(encoded_symbols(codec, source, 90).latent)[-70:, -130:]
     assert decoded.shape == source.pixels.shape
     assert psnr(decoded, source.pixels) > psnr(shifted, source.pixels) + 3
@@ -161,7 +161,7 @@ def estimated_bytes(codec: Codec, symbols: Symbols, quality: int) -> float:
 def test_files_are_as_long_as_estimated(codec: Codec, quality: int) -> None:
     source = picture(260, 390, seed=4)
     estimate = estimated_bytes(codec, encoded_symbols(codec, source, quality), quality)
-    size = len(codec.encode(source, quality=quality))
+    size = len(codec.encode(source, quality=quality, lossless=False))
     assert estimate > 3000
     assert estimate < size < 1.01 * estimate + 40
 
@@ -183,7 +183,9 @@ def test_each_stream_is_as_long_as_estimated(codec: Codec, letter: str) -> None:
 
 
 def test_quality_is_a_knob(codec: Codec) -> None:
-    sizes = [len(codec.encode(picture(128, 128, seed=1), quality=quality)) for quality in (1, 34, 67, 100)]
+    sizes = [
+        len(codec.encode(picture(128, 128, seed=1), quality=quality, lossless=False)) for quality in (1, 34, 67, 100)
+    ]
     assert sizes == sorted(sizes) and sizes[-1] > 1.5 * sizes[0]
 
 
@@ -224,7 +226,7 @@ def test_threads_share_a_codec(codec: Codec) -> None:
 
 @pytest.fixture(scope="module")
 def sound(codec: Codec) -> bytes:
-    return codec.encode(picture(70, 80, seed=3), quality=60)
+    return codec.encode(picture(70, 80, seed=3), quality=60, lossless=False)
 
 
 def altered(data: bytes, **changes: Any) -> bytes:
@@ -252,7 +254,7 @@ def test_swapped_streams(codec: Codec, sound: bytes, one: int, other: int) -> No
 
 def test_streams_of_another_picture(codec: Codec, sound: bytes) -> None:
     """Sound streams of a picture of the same size under this file's checksum."""
-    other = codec.encode(picture(70, 80, seed=4), quality=60)
+    other = codec.encode(picture(70, 80, seed=4), quality=60, lossless=False)
     with pytest.raises(SymbolMismatchError):
         codec.decode(altered(other, latent_crc=parse(sound).slices[0].latent_crc))
 

@@ -1,4 +1,4 @@
-"""The `.dca` container: layout, round trips, every malformed case; and docs/format.md, whose examples are run."""
+"""The `.dca` container: layout, round trips, every malformed case; and its specification, whose examples are run."""
 
 import json
 import re
@@ -25,7 +25,7 @@ from dcacodec.format.reader import GLANCE, Reader, glance, parse
 from dcacodec.format.varint import varint
 from dcacodec.format.writer import pack
 
-SPECIFICATION = Path(__file__).parents[1] / "docs" / "format.md"
+SPECIFICATION = Path(__file__).parents[1] / "docs" / "reference" / "format.md"
 FINGERPRINT = bytes.fromhex("c0ffee01")
 
 HEADER = Header(FINGERPRINT, width=768, height=512, mode="RGB", quality=50)
@@ -514,6 +514,7 @@ def test_describe() -> None:
         "quality": 50,
         "slices": 1,
         "slice_size": 0,
+        "lossless_slices": 0,
         "streams": {"z_r": 1, "z_g": 0, "z_l": 2, "y_1": 4, "y_2": 3, "y_3": 2, "y_4": 1},
         "chunks": [{"tag": "ALPH", "bytes": 5}, {"tag": "icCP", "bytes": 0}, {"tag": "xyZW", "bytes": 7}],
         "overhead_bytes": 46,
@@ -557,7 +558,7 @@ def test_container_is_read_without_torch_and_numpy() -> None:
 
 
 def blocks(language: str) -> list[str]:
-    """The fenced blocks of this language in docs/format.md."""
+    """The fenced blocks of this language in docs/reference/format.md."""
     return re.findall(rf"^```{language}\n(.*?)^```$", SPECIFICATION.read_text("utf-8"), re.MULTILINE | re.DOTALL)
 
 
@@ -579,7 +580,7 @@ def test_varints_of_the_specification() -> None:
 
 
 def specified_decoder() -> Callable[..., list[int]]:
-    """`decode_chunk` of docs/format.md."""
+    """`decode_chunk` of docs/reference/format.md."""
     names: dict[str, Any] = {}
     (program,) = (block for block in blocks("python") if "def decode_chunk" in block)
     exec(compile(program, str(SPECIFICATION), "exec"), names)

@@ -161,7 +161,7 @@ def test_oracle_decodes_what_the_codec_encodes(name: str, variant: Callable[[str
     codec = Codec(weights, coder=PythonCoder())
     for quality, (height, width) in ((3, (70, 40)), (50, (1, 129)), (98, (64, 64))):
         pixels = photo(height, width, seed=quality)
-        data = codec.encode(Picture(pixels, False, None, None, None), quality=quality)
+        data = codec.encode(Picture(pixels, False, None, None, None), quality=quality, lossless=False)
         encoded = codec.encoder_at(quality).encode_whole(pixels).symbols
         (decoded,) = oracle.decode(data)
         assert list(decoded.hyper) == [letter for letter in "RGL" if letter in weights.config.order]
@@ -176,7 +176,7 @@ def test_oracle_decodes_what_the_codec_encodes(name: str, variant: Callable[[str
 
 @pytest.mark.parametrize("anchors", range(2, 17))
 def test_rule_for_the_nearest_anchor(anchors: int) -> None:
-    """The integer rule of docs/format.md is what the codec does, at every quality."""
+    """The integer rule of docs/reference/format.md is what the codec does, at every quality."""
     config = replace(TINY, anchors=anchors)
     rule = [(2 * (quality - 1) * (anchors - 1) + 99) // 198 for quality in range(1, 101)]
     assert [round(config.anchor_position(quality)) for quality in range(1, 101)] == rule
@@ -304,7 +304,7 @@ def coded(weights: Weights) -> tuple[bytes, Any]:
     codec = Codec(weights, coder=PythonCoder())
     pixels = photo(200, 300, seed=9)
     with threads(1):
-        data = codec.encode(Picture(pixels, False, None, None, None), quality=60)
+        data = codec.encode(Picture(pixels, False, None, None, None), quality=60, lossless=False)
         return data, codec.encoder_at(60).encode_whole(pixels).symbols
 
 
@@ -325,7 +325,7 @@ def test_encoder_and_decoder_agree_under_every_setting(setting: str, weights: We
     codec = Codec(weights, coder=PythonCoder())
     pixels = photo(150, 140, seed=10)
     with (SETTINGS | CARELESS)[setting]():
-        data = codec.encode(Picture(pixels, False, None, None, None), quality=80)
+        data = codec.encode(Picture(pixels, False, None, None, None), quality=80, lossless=False)
         encoded = codec.encoder_at(80).encode_whole(pixels).symbols
     for other in SETTINGS.values():
         with other():

@@ -148,7 +148,7 @@ def test_inverse_root_rounds_each_operation_once(units: list[int]) -> None:
 
 
 def test_every_inverse_root_is_that_of_integers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rule of docs/format.md, for all roots; none of them is a tie."""
+    """The rule of docs/reference/format.md, for all roots; none of them is a tie."""
     roots = np.arange(1 << 8, 1 << 21)
     monkeypatch.setattr("dcacodec.network.fixed_point.square_root", lambda x: torch.from_numpy(roots * 2.0**-14))
     length = np.frexp(roots.astype(np.float64))[1].astype(np.int64)

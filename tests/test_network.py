@@ -409,7 +409,7 @@ def test_variants_have_the_streams_of_their_hyper_latents(order: str, adaptive: 
     assert all((bits > 0).all() for bits in estimate.bits.values())
 
     codec = Codec(published(model), coder=PythonCoder())
-    data = codec.encode(Picture(picture, False, None, None, None), quality=50)
+    data = codec.encode(Picture(picture, False, None, None, None), quality=50, lossless=False)
     container = parse(data)
     streams = container.slices[0].streams
     assert [bool(stream) for stream in streams] == [*(letter in order for letter in "RGL"), True, True, True, True]

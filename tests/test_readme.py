@@ -22,7 +22,7 @@ DOCUMENTS = {
     path: path.read_text("utf-8")
     for path in (
         ROOT / "README.md",
-        *(ROOT / "docs" / f"{name}.md" for name in ("training", "bench", "research/notebook")),
+        *(ROOT / "docs" / f"{name}.md" for name in ("how-to/train", "how-to/benchmark", "research/notebook")),
     )
 }
 
@@ -102,7 +102,7 @@ def test_targets_exist(words: list[str]) -> None:
     assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
 
 
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/*.md"), *ROOT.glob("docs/research/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/*.md"), *ROOT.glob("docs/*/*.md")])
 
 
 def without_code(text: str) -> str:

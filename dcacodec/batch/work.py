@@ -69,6 +69,7 @@ class Encoding:
     Attributes:
         quality: 1 to 100; ignored if there is a target.
         effort: number of refinement iterations.
+        lossless, keep_hidden: as in `Codec.encode`.
         tune: as for `Codec.load`.
         preset: of the published weights.
         device: as for `Codec.load`.
@@ -80,6 +81,8 @@ class Encoding:
 
     quality: float = defaults.QUALITY
     effort: int = defaults.EFFORT
+    lossless: bool | None = None
+    keep_hidden: bool = False
     tune: Tuning | None = None
     preset: str = defaults.PRESET
     device: str = "auto"
@@ -177,14 +180,20 @@ class Encoder(FileWorker):
         with silent_libraries():
             picture = read_picture(source, self.settings.max_pixels, allow_hdr=self.settings.allow_hdr)
         picture = picture.stripped(self.settings.strip)
-        target, effort = self.settings.target, self.settings.effort
+        target, effort, keep_hidden = self.settings.target, self.settings.effort, self.settings.keep_hidden
         if target is None:
-            data = self.codec.encode(picture, quality=self.settings.quality, effort=effort)
+            data = self.codec.encode(
+                picture,
+                quality=self.settings.quality,
+                effort=effort,
+                lossless=self.settings.lossless,
+                keep_hidden=keep_hidden,
+            )
             return Converted(lambda file: file.write(data))
         from dcacodec.codec.rate_control import encode_to
         from dcacodec.codec.targets import outcome
 
-        result = encode_to(self.codec, picture, target, effort=effort)
+        result = encode_to(self.codec, picture, target, effort=effort, keep_hidden=keep_hidden)
         search = f"quality {result.quality}: {outcome(target, result, picture)}"
         return Converted(lambda file: file.write(result.data), search, result.target_met)
 

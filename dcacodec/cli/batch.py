@@ -37,6 +37,8 @@ from dcacodec.cli.options import (
     ALLOW_HDR,
     DEVICE,
     EFFORT,
+    KEEP_HIDDEN,
+    LOSSLESS,
     MAX_PIXELS,
     PRESET,
     QUALITY,
@@ -65,6 +67,8 @@ _ENCODING_ONLY: Final = (
     "target_size",
     "target_psnr",
     "target_ssimulacra2",
+    "lossless",
+    "keep_hidden",
     "tune",
     "preset",
     "strip",
@@ -119,6 +123,8 @@ Exit codes:
 @TARGET_SIZE
 @TARGET_PSNR
 @TARGET_SSIMULACRA2
+@LOSSLESS
+@KEEP_HIDDEN
 @TUNE
 @PRESET
 @STRIP
@@ -170,6 +176,8 @@ def batch(
     target_size: int | None,
     target_psnr: float | None,
     target_ssimulacra2: float | None,
+    lossless: bool,
+    keep_hidden: bool,
     tune: Tuning | None,
     preset: str,
     strip: tuple[str, ...],
@@ -231,7 +239,7 @@ def batch(
 
         if not isinstance(aim, QualityTarget):  # their quality would have to be measured
             report.above_target = larger_than(existing, partial(byte_limit, aim))
-    elif not decoding:
+    elif not decoding and not lossless:
         report.other_quality = of_other_quality(existing, quality)
     for count, what in (
         (report.other_weights, "made with other weights (--tune, --preset)"),
@@ -249,7 +257,9 @@ def batch(
         make: MakeWorker = (
             Decoding(chosen, resolved, limit)
             if decoding
-            else Encoding(quality, effort, tune, preset, resolved, limit, strip, aim, allow_hdr)
+            else Encoding(
+                quality, effort, lossless or None, keep_hidden, tune, preset, resolved, limit, strip, aim, allow_hdr
+            )
         )
         if address is not None:
             from dcacodec.batch.cluster import run_on_ray

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import click
 
-from dcacodec.cli.console import print_note
+from dcacodec.cli.console import is_verbose, print_line, print_note
 from dcacodec.cli.options import (
     ALLOW_HDR,
     DEVICE,
     EFFORT,
+    KEEP_HIDDEN,
+    LOSSLESS,
     MAX_PIXELS,
     PRESET,
     QUALITY,
@@ -41,6 +43,7 @@ from dcacodec.cli.streams import (
     progress_bar,
     write_file,
 )
+from dcacodec.format.reader import parse
 from dcacodec.network.config import Tuning
 
 
@@ -51,6 +54,7 @@ Examples:
   dcacodec encode --quality 80 scan.tif scan.dca
   dcacodec encode --effort 20 photo.png photo.dca
   dcacodec encode --target-size 200KB photo.png photo.dca
+  dcacodec encode --lossless drawing.png drawing.dca
   dcacodec encode --strip exif,xmp - - < photo.jpg > photo.dca
   dcacodec encode --json photo.png photo.dca | jq .bpp
 """
@@ -63,6 +67,8 @@ Examples:
 @TARGET_SIZE
 @TARGET_PSNR
 @TARGET_SSIMULACRA2
+@LOSSLESS
+@KEEP_HIDDEN
 @STRIP
 @ALLOW_HDR
 @JSON
@@ -83,6 +89,8 @@ def encode(
     target_size: int | None,
     target_psnr: float | None,
     target_ssimulacra2: float | None,
+    lossless: bool,
+    keep_hidden: bool,
     strip: tuple[str, ...],
     allow_hdr: bool,
     as_json: bool,
@@ -93,14 +101,16 @@ def encode(
 ) -> None:
     """Compress the picture IN to the .dca file OUT.
 
-    The alpha channel is kept losslessly, and so are the ICC profile, EXIF and XMP data, unless --strip is given. The
-    EXIF orientation is applied. An OUT with the suffix of a picture format, such as b.png, is refused.
+    The alpha channel is kept losslessly, and so are the ICC profile, EXIF and XMP data, unless --strip is given. Slices
+    where the network would need more bytes or make large errors, such as text and line art, are lossless too. The EXIF
+    orientation is applied. An OUT with the suffix of a picture format, such as b.png, is refused.
 
     With a target, the quality is found by a search of four to eight encodings, and reported on standard error. If no
     quality meets the target, the nearest file is written.
 
-    --json needs a file as OUT. Its keys are source, target, width, height, quality, bytes, bpp and seconds (of
-    encoding); with a target also target_met (true or false), tries, and psnr or ssimulacra2 if that is the target.
+    --json needs a file as OUT. Its keys are source, target, width, height, quality, bytes, bpp, slices, lossless_slices
+    (how many of them are lossless) and seconds (of encoding); with a target also target_met (true or false), tries, and
+    psnr or ssimulacra2 if that is the target.
     """
     check_files(source, target)
     check_json(as_json, target)
@@ -130,15 +140,26 @@ def encode(
     with about(source):
         if aim is None:
             with progress_bar("iteration" if effort else "slice") as progress:
-                data = codec.encode(picture, quality=quality, effort=effort, progress=progress)
+                data = codec.encode(
+                    picture,
+                    quality=quality,
+                    effort=effort,
+                    lossless=lossless or None,
+                    keep_hidden=keep_hidden,
+                    progress=progress,
+                )
         else:
             with progress_bar("try") as progress:
-                result = encode_to(codec, picture, aim, effort=effort, progress=progress)
+                result = encode_to(codec, picture, aim, effort=effort, keep_hidden=keep_hidden, progress=progress)
             data = result.data
     seconds = time.perf_counter() - start
     write_file(target, lambda file: file.write(data))
     if aim is not None:
         print_note(f"quality {result.quality}: {outcome(aim, result, picture)}")
+    container = parse(data, None)
+    slices, exact = container.header.slice_count, container.lossless_count
+    if is_verbose():
+        print_line(f"lossless slices: {exact} of {slices}")
     size, bpp = (picture.width, picture.height), len(data) * 8 / (picture.width * picture.height)
     if as_json:
         chosen = quality if aim is None else result.quality
@@ -146,5 +167,16 @@ def encode(
         if aim is not None and result.reached is not None:
             name = "psnr" if target_psnr is not None else "ssimulacra2"
             search[name] = result.reached if math.isfinite(result.reached) else None
-        print_json(source, target, size, seconds, quality=chosen, bytes=len(data), bpp=bpp, **search)
+        print_json(
+            source,
+            target,
+            size,
+            seconds,
+            quality=chosen,
+            bytes=len(data),
+            bpp=bpp,
+            slices=slices,
+            lossless_slices=exact,
+            **search,
+        )
     print_summary(source, target, f"{len(data)} bytes {bpp:.3f} bpp {seconds:.2f} s")

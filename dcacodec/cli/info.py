@@ -37,7 +37,7 @@ def info(source: str, as_json: bool, preview: str | None, max_pixels: int) -> No
 
     Shown are the format version, weights, size, colour mode, quality, slices, and the bytes of each part. --json has
     the keys version, fingerprint, weights and tune (null if the weights are not installed), width, height, mode, alpha,
-    quality, slices, slice_size, streams, chunks, overhead_bytes, file_bytes and bpp.
+    quality, slices, slice_size, lossless_slices, streams, chunks, overhead_bytes, file_bytes and bpp.
     """
     limit = max_pixels or None
     if preview is not None:
@@ -64,6 +64,11 @@ def info(source: str, as_json: bool, preview: str | None, max_pixels: int) -> No
         ("picture", f"{facts['width']}x{facts['height']} {facts['mode']}{alpha}, quality {facts['quality']}"),
         ("file", f"{facts['file_bytes']} bytes, {facts['bpp']:.3f} bpp"),
         ("slices", slices),
+        *(
+            [("lossless", f"{facts['lossless_slices']} of {facts['slices']} slices")]
+            if facts["lossless_slices"]
+            else []
+        ),
         *((f"stream {name}", f"{count} bytes") for name, count in facts["streams"].items()),
         *((f"chunk {chunk['tag']}", f"{chunk['bytes']} bytes") for chunk in facts["chunks"]),
         ("overhead", f"{facts['overhead_bytes']} bytes"),

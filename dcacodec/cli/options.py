@@ -132,6 +132,17 @@ STRIP: Final = click.option(
     help="Metadata to drop: all, or one or several of exif, xmp and icc, separated by commas. Without its ICC profile "
     "a picture may show other colours.",
 )
+LOSSLESS: Final = click.option(
+    "--lossless",
+    is_flag=True,
+    help="Instead of --quality: keep every sample exactly, also those that a transparent alpha hides.",
+)
+KEEP_HIDDEN: Final = click.option(
+    "--keep-hidden",
+    is_flag=True,
+    help="Keep the colours of fully transparent pixels like all others. Without it they are replaced by colours that "
+    "take fewer bytes.",
+)
 DEVICE: Final = click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda"]),
@@ -211,11 +222,11 @@ TARGET_PSNR: Final = click.option(
 
 
 def check_targets(context: click.Context) -> None:
-    """Refuse more than one of --quality and the target options."""
+    """Refuse more than one of --quality, --lossless and the target options."""
     names = [
         parameter.opts[-1]
         for parameter in context.command.params
-        if parameter.name in ("quality", "target_bpp", "target_size", "target_psnr", "target_ssimulacra2")
+        if parameter.name in ("quality", "lossless", "target_bpp", "target_size", "target_psnr", "target_ssimulacra2")
         and context.get_parameter_source(parameter.name) is not ParameterSource.DEFAULT
     ]
     if len(names) > 1:

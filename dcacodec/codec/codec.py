@@ -13,7 +13,7 @@ without visible seams: f_a reads a halo of pixels around each slice, and f_s a h
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,8 +23,16 @@ import numpy as np
 import torch
 
 from dcacodec.codec import defaults
-from dcacodec.codec.decoder import SliceLatent, decode_view
+from dcacodec.codec.decoder import DecodedSlices, SliceLatent, decode_view
 from dcacodec.codec.encoder import EncodedSlice, SliceEncoder, assemble, side_chunks
+from dcacodec.codec.lossless import (
+    MIXED_SLICE_LOG2,
+    is_mixed,
+    lossless_container,
+    read_lossless_picture,
+    read_lossless_slice,
+    smallest,
+)
 from dcacodec.codec.operating_point import OperatingPoint
 from dcacodec.codec.parallel import OrderedMap, take_thread_count, workers
 from dcacodec.codec.preview import previews_of, with_preview
@@ -43,7 +51,9 @@ from dcacodec.format.metadata import metadata_of
 from dcacodec.format.quality import rounded
 from dcacodec.format.reader import parse
 from dcacodec.format.writer import pack
-from dcacodec.images.alpha import decode_alpha, shrink_alpha
+from dcacodec.images.alpha import decode_alpha
+from dcacodec.images.hidden import clear_hidden, fill_hidden
+from dcacodec.images.lossless import shrink_samples
 from dcacodec.images.picture import Picture, Pixels
 from dcacodec.network.config import Tuning
 from dcacodec.network.dca import DCA
@@ -114,6 +124,8 @@ class Codec:
         *,
         quality: float = defaults.QUALITY,
         effort: int = defaults.EFFORT,
+        lossless: bool | None = None,
+        keep_hidden: bool = False,
         slice_log2: int | None = None,
         progress: Progress | None = None,
     ) -> bytes:
@@ -124,7 +136,12 @@ class Codec:
             quality: 1 (smallest) to 100 (best), rounded to tenths.
             effort: number of refinement iterations (:mod:`dcacodec.codec.refinement`). They give a better picture at
                 about the same size, and take time and memory.
-            slice_log2: the size of the slices as in `Header`; None chooses one by the size of the picture.
+            lossless: None to code slices losslessly that the network codes badly, such as text and patterns of single
+                pixels (:mod:`dcacodec.codec.lossless`). True for all of the picture, hidden pixels too: quality and
+                effort have no effect. False for none.
+            keep_hidden: code the colours of fully transparent pixels; else they are replaced by others that take fewer
+                bytes.
+            slice_log2: the size of the slices as in `Header`; None chooses one by the picture.
             progress: called after every slice, and after every refinement iteration if the picture is one slice.
 
         Raises:
@@ -133,10 +150,19 @@ class Codec:
             BadDimensionsError: the picture is too wide or too high for the format.
             MemoryError: there is not enough memory for the picture.
         """
-        header = self.header_for(picture, quality=quality, slice_log2=slice_log2)
-        slices = self.encode_slices(picture, header, effort=effort, progress=progress)
-        container = assemble(header, slices, side_chunks(picture))
-        return pack(with_preview(container, previews_of(picture)))
+        header = self.header_for(picture, quality=quality, lossless=lossless, slice_log2=slice_log2)
+        side = side_chunks(picture)
+        plain = picture if keep_hidden or lossless else clear_hidden(picture)
+        smooth = picture if keep_hidden or lossless else fill_hidden(picture)
+        if lossless:
+            (container,) = ProgressReporter(progress, 1).all([lossless_container(header, picture, side)])
+        else:
+            chosen = None if lossless is False else plain
+            slices = self.encode_slices(smooth, header, plain=chosen, effort=effort, progress=progress)
+            container = assemble(header, slices, side)
+            if chosen is not None:
+                container = smallest(container, chosen, side)
+        return pack(with_preview(container, previews_of(smooth)))
 
     @memory_errors()
     def decode(
@@ -181,16 +207,15 @@ class Codec:
         view = (grid.picture if region is None else grid.region(*region)).reduced(scale)
         metadata, alpha = metadata_of(container), container.chunk(ALPHA_CHUNK)
         plane = None if alpha is None else decode_alpha(alpha, header.width, header.height)
+        shown = view.times(scale).common(grid.picture)
+        if container.lossless_picture is not None:
+            samples, own_plane = read_lossless_picture(container, grid.touching(shown))
+            plane = own_plane if plane is None else plane
+            pixels = shrink_samples(np.ascontiguousarray(samples[shown.within(grid.picture)]), scale)
+        else:
+            pixels = self.pixels_of(grid, self.slices_of(container), view, scale, progress)
         if plane is not None:
-            part = plane[view.times(scale).common(grid.picture).within(grid.picture)]
-            plane = shrink_alpha(np.ascontiguousarray(part), scale)
-        coder = self.at(header.quality)
-
-        def latent_of(index: int) -> SliceLatent:
-            symbols = coder.read_slice(container, index)
-            return symbols.latent[0], symbols.coded[0]
-
-        pixels = self.pixels_of(coder.point, grid, latent_of, view, scale, progress)
+            plane = shrink_samples(np.ascontiguousarray(plane[shown.within(grid.picture)]), scale)
         return Picture(pixels, header.mode == "L", plane, *metadata)
 
     # The steps of encoding and decoding, for rate control, tests and tools
@@ -210,7 +235,12 @@ class Codec:
         return SliceEncoder(self.at(quality), effort, lambda: self._smooth_network)
 
     def header_for(
-        self, picture: Picture, *, quality: float = defaults.QUALITY, slice_log2: int | None = None
+        self,
+        picture: Picture,
+        *,
+        quality: float = defaults.QUALITY,
+        lossless: bool | None = None,
+        slice_log2: int | None = None,
     ) -> Header:
         """The header of the file for a picture.
 
@@ -224,7 +254,8 @@ class Codec:
             raise TypeError(f"quality must be a number, not {quality!r}")
         quality = rounded(quality if isinstance(quality, int) else float(quality))
         if slice_log2 is None:
-            slice_log2 = suitable_slice_log2(picture.width, picture.height)
+            mixed = lossless is None and is_mixed(picture.pixels)
+            slice_log2 = MIXED_SLICE_LOG2 if mixed else suitable_slice_log2(picture.width, picture.height)
         mode = "L" if picture.gray else "RGB"
         return Header(self.weights.fingerprint, picture.width, picture.height, mode, quality, slice_log2)
 
@@ -233,10 +264,17 @@ class Codec:
         picture: Picture,
         header: Header,
         *,
+        plain: Picture | None = None,
         effort: int = defaults.EFFORT,
         progress: Progress | None = None,
     ) -> Iterator[EncodedSlice]:
         """Encode the slices of a picture, and yield them in the order of the file.
+
+        Args:
+            picture: for the network.
+            header: of the file.
+            plain: for lossless slices: the same picture, except for hidden pixels; None for no lossless slices.
+            effort, progress: as in `encode`.
 
         Raises:
             ValueError: the effort is negative; TypeError: it is not an integer.
@@ -248,23 +286,35 @@ class Codec:
         reporter = ProgressReporter(progress, header.slice_count, effort + 1)
 
         def encode(index: int) -> EncodedSlice:
-            return encoder.encode(picture.pixels, grid, index, reporter.tick)
+            encoded = encoder.encode(picture.pixels, grid, index, reporter.tick)
+            if plain is None:
+                return encoded
+            place = grid.shown(index)
+            return encoder.lossless_if_better(encoded, picture.pixels[place], plain.pixels[place])
 
         with self._parallel_map(header) as ordered_map:
             yield from reporter.all(ordered_map(encode, range(header.slice_count)))
 
+    def slices_of(self, container: Container) -> DecodedSlices:
+        """The slices of a file, decoded when they are needed."""
+        coder = self.at(container.header.quality)
+
+        def latent_of(index: int) -> SliceLatent:
+            symbols = coder.read_slice(container, index)
+            return symbols.latent[0], symbols.coded[0]
+
+        def samples_of(index: int) -> Pixels:
+            return read_lossless_slice(container, index)
+
+        return DecodedSlices(latent_of, container.is_lossless, samples_of)
+
     def pixels_of(
-        self,
-        point: OperatingPoint,
-        grid: Grid,
-        latent_of: Callable[[int], SliceLatent],
-        view: Box,
-        scale: int = 1,
-        progress: Progress | None = None,
+        self, grid: Grid, slices: DecodedSlices, view: Box, scale: int = 1, progress: Progress | None = None
     ) -> Pixels:
-        """The pixels of a part of a picture from the latents of its slices, see `decode_view`."""
+        """The pixels of a part of a picture from its slices, see `decode_view`."""
+        point = self.at(grid.header.quality).point
         with self._parallel_map(grid.header) as ordered_map:
-            return decode_view(point, grid, view, scale, latent_of, ordered_map, progress)
+            return decode_view(point, grid, view, scale, slices, ordered_map, progress)
 
     def _parallel_map(self, header: Header) -> AbstractContextManager[OrderedMap]:
         """The `map` for the slices of a picture.

@@ -5,11 +5,14 @@
     slice 0 -- y_hat --.
     slice 1 -- y_hat --+--> y_hat of a tile and its halo -- seams smoothed -- f_s --> its part of the picture
     ...              --'
+    lossless slice --------------------------------------------------------------> its part of the picture
+          '-- f_a --> y, in place of y_hat in the halos of other slices
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import TypeAlias
 
@@ -20,6 +23,7 @@ from torch import Tensor
 from dcacodec.codec.operating_point import OperatingPoint
 from dcacodec.codec.parallel import OrderedMap
 from dcacodec.codec.progress import Progress, ProgressReporter
+from dcacodec.images.lossless import shrink_samples
 from dcacodec.images.picture import Pixels
 from dcacodec.network.config import LATENT_STRIDE
 from dcacodec.network.transforms import synthesis_halo
@@ -31,12 +35,27 @@ SliceLatent: TypeAlias = "tuple[Tensor, Tensor]"
 """y_hat of a slice, float32 (H, W, M), and the mask of coded elements, bool (H, W, M)."""
 
 
+@dataclass(frozen=True)
+class DecodedSlices:
+    """The slices of a picture, for the synthesis.
+
+    Attributes:
+        latent_of: returns the latent of a slice that is not lossless; called once for each that is needed.
+        is_lossless: whether a slice is lossless.
+        samples_of: returns the samples (H, W, 3) of a slice that is.
+    """
+
+    latent_of: Callable[[int], SliceLatent]
+    is_lossless: Callable[[int], bool]
+    samples_of: Callable[[int], Pixels]
+
+
 def decode_view(
     point: OperatingPoint,
     grid: Grid,
     view: Box,
     scale: int,
-    latent_of: Callable[[int], SliceLatent],
+    slices: DecodedSlices,
     ordered_map: OrderedMap,
     progress: Progress | None = None,
 ) -> Pixels:
@@ -47,20 +66,24 @@ def decode_view(
         grid: of the picture.
         view: the part, in pixels of the picture at 1/scale of its size.
         scale: 1, 2, 4 or 8.
-        latent_of: returns the latent of a slice; called once for each that is needed.
+        slices: of the picture.
         ordered_map: a `map` that may work in parallel, for slices and for tiles.
         progress: called after every tile.
     """
-    tiles = tiles_for(grid, view.times(scale), synthesis_halo(point.weights.config), REACH * LATENT_STRIDE)
+    halo, further = synthesis_halo(point.weights.config), REACH * LATENT_STRIDE
+    tiles = tiles_for(grid, view.times(scale), halo, further, slices.is_lossless)
 
-    def make(job: tuple[Tile, Tensor]) -> tuple[Box, Pixels]:
+    def make(job: tuple[Tile, Tensor | None]) -> tuple[Box, Pixels]:
         tile, latent = job
         part = tile.part.reduced(scale)
+        if latent is None:
+            samples = shrink_samples(slices.samples_of(tile.index), scale)
+            return part, samples[part.within(grid.area(tile.index).reduced(scale))]
         pixels = point.pixels_of(latent, scale)[part.within(tile.box.reduced(scale))]
         return part, _grayed(pixels) if grid.header.mode == "L" else pixels
 
     whole = np.empty((view.height, view.width, 3), np.uint8)
-    made = ordered_map(make, _tile_latents(point, grid, tiles, latent_of, ordered_map))
+    made = ordered_map(make, _tile_latents(point, grid, tiles, slices, ordered_map))
     for part, pixels in ProgressReporter(progress, len(tiles)).all(made):
         whole[part.within(view)] = pixels
     return whole
@@ -70,21 +93,30 @@ def _tile_latents(
     point: OperatingPoint,
     grid: Grid,
     tiles: Sequence[Tile],
-    latent_of: Callable[[int], SliceLatent],
+    slices: DecodedSlices,
     ordered_map: OrderedMap,
-) -> Iterator[tuple[Tile, Tensor]]:
-    """Each tile with its y_hat, float32 (1, H/16, W/16, M).
+) -> Iterator[tuple[Tile, Tensor | None]]:
+    """Each tile with its y_hat, float32 (1, H/16, W/16, M); None for a lossless slice.
 
     A slice is read when the first tile needs it, and released after the last. Areas of slices that a tile does not need
     are zero.
     """
 
     def read(index: int) -> tuple[int, SliceLatent]:
-        return index, latent_of(index)
+        if not slices.is_lossless(index):
+            return index, slices.latent_of(index)
+        latent = point.latent_of(point.tensor_of(slices.samples_of(index)))[0]
+        return index, (latent, torch.ones_like(latent, dtype=torch.bool))
 
-    arriving = ordered_map(read, dict.fromkeys(chain.from_iterable(tile.slices for tile in tiles)))
+    synthesised = [tile.slices for tile in tiles if not slices.is_lossless(tile.index)]
+    arriving = ordered_map(read, dict.fromkeys(chain.from_iterable(synthesised)))
     known: dict[int, SliceLatent] = {}
     for tile in tiles:
+        if slices.is_lossless(tile.index):
+            yield tile, None
+            for index in tile.finished:
+                known.pop(index, None)
+            continue
         while not known.keys() >= set(tile.slices):
             known.update([next(arriving)])
         box, source = (place.reduced(LATENT_STRIDE) for place in (tile.box, tile.source))

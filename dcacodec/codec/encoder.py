@@ -9,11 +9,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from torch import Tensor
 
+from dcacodec.codec.lossless import better_block, lossless_chunk, lossless_slice
 from dcacodec.codec.refinement import refine
 from dcacodec.codec.slice_coder import SliceCoder, Symbols
 from dcacodec.format.container import ALPHA_CHUNK, Chunk, Container, Header, Slice, full_chunk
@@ -30,10 +31,18 @@ from dcacodec.tiling.seams import SKIPPED
 
 @dataclass(frozen=True, eq=False)
 class EncodedSlice:
-    """A slice as written to the file, and the integers in it."""
+    """A slice as written to the file.
+
+    Attributes:
+        symbols: the integers that the network codes.
+        coded: their streams; empty if the slice is lossless.
+        samples, block: of a lossless slice: its pixels (H, W, 3), and the block that codes them.
+    """
 
     symbols: Symbols
     coded: Slice
+    samples: Pixels | None = None
+    block: bytes | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +61,23 @@ class SliceEncoder:
 
     def encode(self, pixels: Pixels, grid: Grid, index: int, tick: Callable[[], object] = lambda: None) -> EncodedSlice:
         """Encode a slice of a picture (H, W, 3); `tick` is called after each refinement iteration."""
-        area = grid.area(index)
-        shown = pixels[area.common(grid.picture).within(grid.picture)]
-        return self._best(self._candidates(pixels, grid, index, tick), shown)
+        return self._best(self._candidates(pixels, grid, index, tick), pixels[grid.shown(index)])
+
+    def lossless_if_better(self, encoded: EncodedSlice, shown: Pixels, plain: Pixels) -> EncodedSlice:
+        """The slice, or the lossless one where that is better.
+
+        Args:
+            encoded: the slice.
+            shown: its pixels (H, W, 3).
+            plain: the pixels that a lossless slice would have: others where it does not matter.
+        """
+        point, bits = self.coder.point, 8 * sum(map(len, encoded.coded.streams))
+
+        def decoded() -> Pixels:
+            return point.pixels_of(encoded.symbols.latent)[: shown.shape[0], : shown.shape[1]]
+
+        block = better_block(shown, plain, bits, decoded, point.quality, point.trade_off)
+        return encoded if block is None else replace(encoded, coded=lossless_slice(plain), samples=plain, block=block)
 
     def encode_whole(self, pixels: Pixels) -> EncodedSlice:
         """Encode a picture (H, W, 3) as a single slice."""
@@ -122,5 +145,10 @@ def side_chunks(picture: Picture) -> list[Chunk]:
 
 def assemble(header: Header, slices: Iterable[EncodedSlice], side: Sequence[Chunk]) -> Container:
     """The container of slices and side chunks. The slices' symbols are released as they arrive."""
-    coded, full = zip(*((each.coded, each.symbols.full) for each in slices), strict=True)
-    return Container(header, coded, (*([full_chunk(full)] if any(full) else []), *side))
+    coded, full, blocks = zip(
+        *((each.coded, each.symbols.full and each.block is None, each.block) for each in slices), strict=True
+    )
+    chunks = [full_chunk(full)] if any(full) else []
+    if any(block is not None for block in blocks):
+        chunks.append(lossless_chunk(blocks))
+    return Container(header, coded, (*chunks, *side))

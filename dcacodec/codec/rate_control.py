@@ -23,17 +23,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dcacodec.codec import defaults
 from dcacodec.codec.codec import Codec
-from dcacodec.codec.decoder import SliceLatent
+from dcacodec.codec.decoder import DecodedSlices, SliceLatent
 from dcacodec.codec.encoder import EncodedSlice, assemble, side_chunks
+from dcacodec.codec.lossless import smallest
 from dcacodec.codec.preview import previews_of, with_preview
 from dcacodec.codec.progress import Progress
 from dcacodec.codec.targets import MaxBytes, QualityTarget, Target, TargetedFile, byte_limit
 from dcacodec.format.container import Chunk
 from dcacodec.format.quality import HIGHEST, LOWEST, TENTHS, quality_of, tenths_of
 from dcacodec.format.writer import pack
-from dcacodec.images.picture import Picture
+from dcacodec.images.hidden import clear_hidden, fill_hidden, hidden_pixels
+from dcacodec.images.picture import Picture, Pixels
 from dcacodec.network.device import memory_errors
 from dcacodec.tiling.grid import Grid
 
@@ -49,6 +54,7 @@ def encode_to(
     target: Target,
     *,
     effort: int = defaults.EFFORT,
+    keep_hidden: bool = False,
     progress: Progress | None = None,
 ) -> TargetedFile:
     """Encode a picture to a target size, rate or quality.
@@ -64,16 +70,24 @@ def encode_to(
         picture: the picture to encode.
         target: what the file should meet.
         effort: number of refinement iterations, in every try.
+        keep_hidden: as in `Codec.encode`. Otherwise hidden pixels do not count for the target either.
         progress: called after every try, with the usual number of tries as the total.
 
     Returns:
         Of the files that meet the target, the largest for a size or rate, the smallest for a PSNR or SSIMULACRA 2. If
         none does: the smallest file for a size or rate, that of the best picture otherwise.
     """
-    side, previews = side_chunks(picture), previews_of(picture)
+    smooth = picture if keep_hidden else fill_hidden(picture)
+    source = _Source(
+        smooth,
+        picture if keep_hidden else clear_hidden(picture),
+        None if keep_hidden else hidden_pixels(picture),
+        side_chunks(picture),
+        previews_of(smooth),
+    )
 
     def attempt(quality: float) -> TargetedFile:
-        return _encoded(codec, picture, side, previews, target, quality, effort)
+        return _encoded(codec, source, target, quality, effort)
 
     # No file is as small as the smallest limit, so the least positive one serves for it.
     aim = target if isinstance(target, QualityTarget) else MaxBytes(max(1, byte_limit(target, picture)))
@@ -179,31 +193,53 @@ class _Search:
                 self.narrow(first, middle)
 
 
-def _encoded(
-    codec: Codec,
-    picture: Picture,
-    side: Sequence[Chunk],
-    previews: Sequence[bytes],
-    target: Target,
-    quality: float,
-    effort: int,
-) -> TargetedFile:
-    header = codec.header_for(picture, quality=quality)
-    latents: list[SliceLatent] = []
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """What all tries encode.
+
+    Attributes:
+        smooth: the picture for the network.
+        plain: the picture for lossless slices.
+        hidden: mask (H, W) of the pixels in which the two differ; None if they are equal.
+        side: alpha plane and metadata.
+        previews: the candidates for the preview.
+    """
+
+    smooth: Picture
+    plain: Picture
+    hidden: NDArray[np.bool_] | None
+    side: Sequence[Chunk]
+    previews: Sequence[bytes]
+
+
+def _encoded(codec: Codec, source: _Source, target: Target, quality: float, effort: int) -> TargetedFile:
+    header = codec.header_for(source.smooth, quality=quality)
+    latents: dict[int, SliceLatent] = {}
+    samples: dict[int, Pixels] = {}
 
     def slices() -> Iterator[EncodedSlice]:
-        for each in codec.encode_slices(picture, header, effort=effort):
-            if isinstance(target, QualityTarget):
-                latents.append((each.symbols.latent[0], each.symbols.coded[0]))
+        encoded = codec.encode_slices(source.smooth, header, plain=source.plain, effort=effort)
+        for index, each in enumerate(encoded):
+            if each.samples is not None:
+                samples[index] = each.samples
+            elif isinstance(target, QualityTarget):
+                latents[index] = (each.symbols.latent[0], each.symbols.coded[0])
             yield each
 
     with memory_errors():
-        data = pack(with_preview(assemble(header, slices(), side), previews))
+        container = smallest(assemble(header, slices(), source.side), source.plain, source.side)
+        data = pack(with_preview(container, source.previews))
         if not isinstance(target, QualityTarget):
-            return TargetedFile(data, quality, None, len(data) <= byte_limit(target, picture))
-        grid = Grid(header)
-        pixels = codec.pixels_of(codec.at(quality).point, grid, latents.__getitem__, grid.picture)
-        reached = target.measure(picture.pixels, pixels)
+            return TargetedFile(data, quality, None, len(data) <= byte_limit(target, source.smooth))
+        original = source.smooth.pixels
+        if container.lossless_picture is not None:
+            pixels = source.plain.pixels
+        else:
+            decoded = DecodedSlices(latents.__getitem__, samples.__contains__, samples.__getitem__)
+            pixels = codec.pixels_of(Grid(header), decoded, Grid(header).picture)
+        if source.hidden is not None:
+            pixels = np.where(source.hidden[..., np.newaxis], original, pixels)
+        reached = target.measure(original, pixels)
     return TargetedFile(data, quality, reached, reached >= target.least)
 
 

@@ -1,4 +1,4 @@
-"""Streams: integers, each coded with a row of a CDF table, as bytes (docs/format.md is the specification).
+"""Streams: integers, each coded with a row of a CDF table, as bytes (docs/reference/format.md is the specification).
 
 A stream consists of chunks of at most `CHUNK_SYMBOLS` values. Each chunk but the last is preceded by its length in
 bytes; the last one takes the rest. A stream of no values is empty. In a chunk, arithmetic-coded bytes run forwards from

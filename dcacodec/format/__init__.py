@@ -1,1 +1,1 @@
-"""The `.dca` container (docs/format.md is the specification): bytes only, no torch and no NumPy."""
+"""The `.dca` container (docs/reference/format.md is the specification): bytes only, no torch and no NumPy."""

@@ -1,4 +1,4 @@
-"""The contents of a `.dca` file: header, slices and chunks (docs/format.md is the specification).
+"""The contents of a `.dca` file: header, slices and chunks (docs/reference/format.md is the specification).
 
 Nothing here depends on how streams are coded or on the network, and nothing needs torch or NumPy, so that inspecting a
 file is fast.
@@ -16,11 +16,11 @@ from functools import cached_property
 from typing import Any, Final
 
 from dcacodec.errors import (
+    BadBlockError,
     BadChunkTagError,
     BadDimensionsError,
     BadModeError,
     BadQualityError,
-    BadSliceBitsError,
     BadSliceCountError,
     BadSliceSizeError,
     DuplicateChunkError,
@@ -28,6 +28,7 @@ from dcacodec.errors import (
     TooManyChunksError,
     UnknownChunkError,
 )
+from dcacodec.format.lossless import block_header, check_block, join_blocks, mask_bits, mask_bytes, split_blocks
 from dcacodec.format.quality import HIGHEST, LOWEST, rounded
 from dcacodec.format.varint import MAX_U32
 
@@ -53,7 +54,9 @@ MAX_CHUNKS: Final = 1000
 ALPHA_CHUNK: Final = "ALPH"
 FULL_CHUNK: Final = "FULL"
 PREVIEW_CHUNK: Final = "prVW"
-_CRITICAL_CHUNKS: Final = frozenset({ALPHA_CHUNK, FULL_CHUNK})
+LOSSLESS_SLICES_CHUNK: Final = "WEBS"
+LOSSLESS_PICTURE_CHUNK: Final = "WEBP"
+_CRITICAL_CHUNKS: Final = frozenset({ALPHA_CHUNK, FULL_CHUNK, LOSSLESS_SLICES_CHUNK, LOSSLESS_PICTURE_CHUNK})
 
 U32: Final = struct.Struct("<I")
 END_OF_CHUNKS: Final = 0
@@ -113,14 +116,21 @@ class Header:
         columns, rows = self.slice_grid
         return columns * rows
 
+    def slice_size(self, index: int) -> tuple[int, int]:
+        """(width, height) of a slice in pixels of the picture, which the last column and row of slices end with."""
+        row, column = divmod(index, self.slice_grid[0])
+        side = 1 << self.slice_log2 if self.slice_log2 else MAX_SIDE
+        return min(side, self.width - column * side), min(side, self.height - row * side)
+
 
 @dataclass(frozen=True)
 class Slice:
     """A coded part of a picture that can be decoded independently.
 
     Attributes:
-        streams: the seven coded streams, in the order of `STREAMS`; any of them may be empty.
-        latent_crc: CRC-32 of the decoded latents, 0..2^32-1.
+        streams: the seven coded streams, in the order of `STREAMS`; any of them may be empty. All are if the slice is
+            lossless: its samples are in a chunk.
+        latent_crc: CRC-32 of the decoded latents, or of the samples of a lossless slice, 0..2^32-1.
 
     Raises:
         ValueError: not seven streams, or a checksum out of range.
@@ -176,8 +186,10 @@ class Container:
         TooManyChunksError: more than `MAX_CHUNKS`.
         UnknownChunkError: this release does not know a critical chunk.
         DuplicateChunkError: two chunks have the same tag.
-        BadSliceBitsError: the chunk "FULL" is not one bit per slice, at least one of them set, padded with zeros to
-            whole bytes.
+        BadSliceBitsError: the chunk "FULL" or "WEBS" does not have one bit per slice, at least one of them set, padded
+            with zeros to whole bytes.
+        BadBlockError: a lossless block is not WebP lossless data of the dimensions of its slice, or what it codes is
+            coded a second time.
     """
 
     header: Header
@@ -194,11 +206,23 @@ class Container:
             if chunk.tag in tags:
                 raise DuplicateChunkError(f"chunk {chunk.tag} is there twice")
             tags.add(chunk.tag)
-        full, count = self.chunk(FULL_CHUNK), len(self.slices)
-        if full is not None and (len(full) != -(-count // 8) or not 0 < self._full < 1 << count):
-            raise BadSliceBitsError(
-                f"chunk {FULL_CHUNK} is not one bit for each of {count} slices, with one that is set"
-            )
+        self._check_lossless()
+
+    def _check_lossless(self) -> None:
+        """Check the chunks that say how slices are coded."""
+        header, picture = self.header, self.lossless_picture
+        if picture is not None:
+            check_block(picture, header.width, header.height, may_have_alpha=self.chunk(ALPHA_CHUNK) is None)
+            if self._blocks:
+                raise BadBlockError(f"chunks {LOSSLESS_PICTURE_CHUNK} and {LOSSLESS_SLICES_CHUNK} exclude each other")
+        for index, block in self._blocks.items():
+            check_block(block, *header.slice_size(index))
+        full = self._full
+        for index in self._blocks if picture is None else range(len(self.slices)):
+            if any(self.slices[index].streams):
+                raise BadBlockError(f"slice {index} is lossless, and has streams")
+        if full and (picture is not None or full & self._lossless):
+            raise BadBlockError("a slice is lossless, and is marked as full")
 
     def chunk(self, tag: str) -> bytes | None:
         """Data of the chunk with this tag, None if there is none."""
@@ -208,16 +232,57 @@ class Container:
         """Whether all elements of y of a slice are coded; if not, those of small predicted scale are skipped."""
         return bool(self._full >> index & 1)
 
+    @property
+    def has_alpha(self) -> bool:
+        """Whether the picture has an alpha plane, in its own chunk or in the lossless block of the picture."""
+        picture = self.lossless_picture
+        return self.chunk(ALPHA_CHUNK) is not None or (picture is not None and block_header(picture)[2])
+
+    @property
+    def lossless_picture(self) -> bytes | None:
+        """The lossless block of the whole picture, None if there is none."""
+        return self.chunk(LOSSLESS_PICTURE_CHUNK)
+
+    def lossless_block(self, index: int) -> bytes | None:
+        """The lossless block of a slice, None if there is none."""
+        return self._blocks.get(index)
+
+    def is_lossless(self, index: int) -> bool:
+        """Whether the samples of a slice are coded losslessly, in its own block or in that of the picture."""
+        return index in self._blocks or self.lossless_picture is not None
+
+    @property
+    def lossless_count(self) -> int:
+        """The number of lossless slices."""
+        return len(self._blocks) if self.lossless_picture is None else len(self.slices)
+
     @cached_property
     def _full(self) -> int:
         """A bit for each slice, starting with the least significant."""
-        return int.from_bytes(self.chunk(FULL_CHUNK) or b"", "little")
+        data = self.chunk(FULL_CHUNK)
+        return 0 if data is None else mask_bits(data, len(self.slices), FULL_CHUNK)
+
+    @cached_property
+    def _lossless(self) -> int:
+        """A bit for each slice that has a block, starting with the least significant."""
+        count = -(-len(self.slices) // 8)
+        return int.from_bytes((self.chunk(LOSSLESS_SLICES_CHUNK) or b"")[:count], "little")
+
+    @cached_property
+    def _blocks(self) -> dict[int, bytes]:
+        """The lossless blocks of slices."""
+        data = self.chunk(LOSSLESS_SLICES_CHUNK)
+        return {} if data is None else split_blocks(data, len(self.slices), LOSSLESS_SLICES_CHUNK)
 
 
 def full_chunk(full: Sequence[bool]) -> Chunk:
     """The chunk "FULL" with a bit for each slice, see `Container.is_full`; at least one slice must be full."""
-    bits = sum(each << index for index, each in enumerate(full))
-    return Chunk(FULL_CHUNK, bits.to_bytes(-(-len(full) // 8), "little"))
+    return Chunk(FULL_CHUNK, mask_bytes(full))
+
+
+def lossless_slices_chunk(blocks: Sequence[bytes | None]) -> Chunk:
+    """The chunk "WEBS" with the blocks of lossless slices, None for other slices; at least one must be lossless."""
+    return Chunk(LOSSLESS_SLICES_CHUNK, join_blocks(blocks))
 
 
 def describe(container: Container, file_size: int) -> dict[str, Any]:
@@ -229,9 +294,10 @@ def describe(container: Container, file_size: int) -> dict[str, Any]:
 
     Returns:
         version; fingerprint (hexadecimal); width, height (pixels); mode; alpha (whether there is an alpha plane);
-        quality; slices (their number); slice_size (side in pixels, 0 if the picture is one slice); streams (bytes of
-        each stream, summed over slices); chunks (tag and bytes of each, in the order of the file); overhead_bytes
-        (everything but streams and chunk data); file_bytes; bpp (bits of the file per pixel).
+        quality; slices (their number); slice_size (side in pixels, 0 if the picture is one slice); lossless_slices (how
+        many are lossless); streams (bytes of each stream, summed over slices); chunks (tag and bytes of each, in the
+        order of the file); overhead_bytes (everything but streams and chunk data); file_bytes; bpp (bits of the file
+        per pixel).
     """
     header = container.header
     streams = {name: sum(len(part.streams[index]) for part in container.slices) for index, name in enumerate(STREAMS)}
@@ -243,10 +309,11 @@ def describe(container: Container, file_size: int) -> dict[str, Any]:
         "width": header.width,
         "height": header.height,
         "mode": header.mode,
-        "alpha": container.chunk(ALPHA_CHUNK) is not None,
+        "alpha": container.has_alpha,
         "quality": header.quality,
         "slices": header.slice_count,
         "slice_size": 1 << header.slice_log2 if header.slice_log2 else 0,
+        "lossless_slices": container.lossless_count,
         "streams": streams,
         "chunks": chunks,
         "overhead_bytes": file_size - payload,

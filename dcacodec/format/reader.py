@@ -1,4 +1,4 @@
-"""Parsing of `.dca` files, with all checks that do not need a network (docs/format.md)."""
+"""Parsing of `.dca` files, with all checks that do not need a network (docs/reference/format.md)."""
 
 from __future__ import annotations
 

@@ -45,8 +45,3 @@ def decode_alpha(data: bytes, width: int, height: int) -> Plane:
         raise
     except Exception as error:  # as in _read
         raise ImageError(f"the alpha plane is damaged: {one_line(error)}") from error
-
-
-def shrink_alpha(alpha: Plane, shrink: int) -> Plane:
-    """The rounded means of shrink x shrink samples; at the right and lower border, of the existing samples."""
-    return alpha if shrink == 1 else np.array(Image.fromarray(alpha).reduce(shrink))

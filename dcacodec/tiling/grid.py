@@ -14,11 +14,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from dcacodec.errors import BadRegionError
 from dcacodec.format.container import Header, padded
+from dcacodec.format.lossless import MAX_BLOCK_SIDE
 from dcacodec.tiling.boxes import Box
 
 USUAL_SLICE_LOG2: Final = 10
@@ -58,6 +60,10 @@ class Grid:
         square = Box(column, row, column + 1, row + 1).times(self.side)
         return square.common(self.canvas)
 
+    def shown(self, index: int) -> tuple[slice, slice]:
+        """The rows and columns of the picture that a slice covers."""
+        return self.area(index).common(self.picture).within(self.picture)
+
     def touching(self, box: Box) -> list[int]:
         """The slices that intersect a box, which may extend beyond the canvas."""
         columns, _ = self.header.slice_grid
@@ -93,7 +99,8 @@ class Grid:
 
 def suitable_slice_log2(width: int, height: int) -> int:
     """The slice size code that the encoder uses for a picture."""
-    return 0 if padded(width) * padded(height) <= LARGEST_WHOLE else USUAL_SLICE_LOG2
+    whole = padded(width) * padded(height) <= LARGEST_WHOLE and max(width, height) <= MAX_BLOCK_SIDE
+    return 0 if whole else USUAL_SLICE_LOG2
 
 
 @dataclass(frozen=True)
@@ -101,13 +108,15 @@ class Tile:
     """A part of the picture that f_s synthesises at once: the area of a slice and its halo.
 
     Attributes:
+        index: of the slice.
         box: the pixels that f_s synthesises.
         source: the area of the latents that this needs.
         part: the wanted part of the box.
-        slices: those whose latents affect the wanted part.
+        slices: those that affect the wanted part: a lossless slice has only itself.
         finished: those of them that no later tile needs.
     """
 
+    index: int
     box: Box
     source: Box
     part: Box
@@ -115,7 +124,13 @@ class Tile:
     finished: tuple[int, ...]
 
 
-def tiles_for(grid: Grid, wanted: Box, halo: int, further: int = 0) -> list[Tile]:
+def tiles_for(
+    grid: Grid,
+    wanted: Box,
+    halo: int,
+    further: int = 0,
+    is_lossless: Callable[[int], bool] = lambda index: False,
+) -> list[Tile]:
     """The tiles that cover a box of the canvas. Their boxes and sources do not depend on the wanted box.
 
     They are ordered along the shorter side of the picture, so that slices are needed for the shortest time.
@@ -125,6 +140,7 @@ def tiles_for(grid: Grid, wanted: Box, halo: int, further: int = 0) -> list[Tile
         wanted: the box.
         halo: number of pixels that f_s reads beyond its output, on each side.
         further: additional pixels on each side that the smoothing of seams reads.
+        is_lossless: whether a slice is lossless, by index.
     """
     columns, rows = grid.header.slice_grid
     order = grid.touching(wanted)
@@ -132,11 +148,12 @@ def tiles_for(grid: Grid, wanted: Box, halo: int, further: int = 0) -> list[Tile
         order.sort(key=lambda index: (index % columns, index))
     found: list[Tile] = []
     later: set[int] = set()
-    for area in map(grid.area, reversed(order)):
+    for index in reversed(order):
+        area = grid.area(index)
         part = area.common(wanted)
-        needed = tuple(grid.touching(part.grown(halo + further)))
-        finished = tuple(index for index in needed if index not in later)
+        needed = (index,) if is_lossless(index) else tuple(grid.touching(part.grown(halo + further)))
+        finished = tuple(each for each in needed if each not in later)
         box, source = (area.grown(margin).common(grid.canvas) for margin in (halo, halo + further))
-        found.append(Tile(box, source, part, needed, finished))
+        found.append(Tile(index, box, source, part, needed, finished))
         later.update(needed)
     return found[::-1]

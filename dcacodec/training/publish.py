@@ -67,7 +67,7 @@ def check_files(weights: Weights, pictures: Sequence[NDArray[np.uint8]]) -> None
     for number, pixels in enumerate(pictures):
         quality = CHECK_QUALITIES[number % len(CHECK_QUALITIES)]
         try:
-            codec.decode(codec.encode(Picture(pixels), quality=quality))
+            codec.decode(codec.encode(Picture(pixels), quality=quality, lossless=False))
         except DcaError as error:
             raise WeightsError(f"picture {number} at quality {quality} does not decode: {error}") from error
 

@@ -6,7 +6,8 @@
      "files": {"9f86d081": {"file": "small-visual-9f86d081.safetensors", "sha256": "9f86d081...", "tune": "visual"},
                "5f100a88": ...}}
 
-A release keeps the files of all earlier releases in "files", so that old pictures remain decodable (docs/format.md).
+A release keeps the files of all earlier releases in "files", so that old pictures remain decodable
+(docs/reference/format.md).
 The environment variable DCACODEC_MODELS can name a folder of the same layout with the user's own weights, which take
 precedence.
 """

@@ -53,7 +53,7 @@ def arrays_of(symbols: Symbols) -> dict[str, NDArray[np.integer[Any]]]:
 
 
 def make_file(codec: Codec, oracle: Oracle, path: Path, source: Picture, quality: float, slice_log2: int = 0) -> None:
-    data = codec.encode(source, quality=quality, slice_log2=slice_log2)
+    data = codec.encode(source, quality=quality, slice_log2=slice_log2, lossless=False)
     grid = Grid(parse(data).header)
     slices = []
     for index, expected in enumerate(oracle.decode(data)):
