@@ -94,6 +94,10 @@ class DCAConfig:
         """The position of a quality in 1..100 between the anchors, 0..anchors-1."""
         return (quality - 1) / 99 * (self.anchors - 1)
 
+    def nearest_anchor(self, quality: float) -> int:
+        """The anchor nearest to a quality in 1..100, in tenths; of two that are equally near, the higher one."""
+        return (2 * (round(10 * quality) - 10) * (self.anchors - 1) + 990) // 1980
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return asdict(self)

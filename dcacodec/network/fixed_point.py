@@ -198,8 +198,8 @@ def filter3x3(x: Tensor, weight: Tensor, bias: Tensor, exact: bool) -> Tensor:
     """Depthwise 3x3 cross-correlation with zero padding: (B, H, W, C) -> the same. ``weight`` (C, 1, 3, 3), bias (C).
 
     If `exact`, the memory layout is the one for which PyTorch adds up the nine products. For channels-last on a GPU it
-    calls cuDNN, which may use TensorFloat-32 (by default) or Winograd's algorithm, whose terms are larger; for planes on
-    some ARM processors it uses Winograd's algorithm itself.
+    calls cuDNN, which may use TensorFloat-32 (by default) or Winograd's algorithm, whose terms are larger; and for
+    planes on some ARM processors it uses Winograd's algorithm itself.
     """
     planes = x.permute(0, 3, 1, 2)
     if exact:
