@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -144,8 +145,9 @@ def test_one_wrong_bit_in_the_arithmetic_is_found(
         from dcacodec.weights.reader import read_weights
 
         weights = read_weights(folder / TINY)
-        weights.network.entropy.get_parameter(place).view(-1)[3] += 2.0**-9
-        return weights
+        entropy = weights.network.entropy
+        entropy.get_parameter(place).view(-1)[3] += 2.0**-9
+        return replace(weights, step_weights=entropy.step_weights())
 
     monkeypatch.setattr(module, "_weights", wrong)
     result = call()

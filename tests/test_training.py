@@ -931,7 +931,7 @@ def test_published_weights_are_gone_on_from(pictures: Path, tmp_path: Path, monk
     """The network begins as the codec runs it, with no steps behind it; what training has shown it is counted on."""
     path = tmp_path / "weights.safetensors"
     path.write_bytes(export(drawn_model(TINY, seed=5), provenance=Provenance(123_456)))
-    network = read_weights(path).network
+    network = read_weights(path).floating_point()
     first: dict[str, Any] = {}
     honest = Trainer.train_step
 

@@ -197,12 +197,13 @@ def _exp_table_on(device: torch.device, dtype: torch.dtype) -> Tensor:
 def filter3x3(x: Tensor, weight: Tensor, bias: Tensor, exact: bool) -> Tensor:
     """Depthwise 3x3 cross-correlation with zero padding: (B, H, W, C) -> the same. ``weight`` (C, 1, 3, 3), bias (C).
 
-    If `exact`, on a GPU, PyTorch's own kernel adds up the nine products: that is the one for planes. For channels-last
-    it calls cuDNN, which may use TensorFloat-32 (by default) or Winograd's algorithm, whose terms are larger.
+    If `exact`, the memory layout is the one for which PyTorch adds up the nine products. For channels-last on a GPU it
+    calls cuDNN, which may use TensorFloat-32 (by default) or Winograd's algorithm, whose terms are larger; and for
+    planes on some ARM processors it uses Winograd's algorithm itself.
     """
     planes = x.permute(0, 3, 1, 2)
-    if exact and x.is_cuda:
-        planes = planes.contiguous()
+    if exact:
+        planes = planes.contiguous(memory_format=torch.contiguous_format if x.is_cuda else torch.channels_last)
     return F.conv2d(planes, weight, bias, padding=1, groups=x.shape[-1]).permute(0, 2, 3, 1)
 
 
