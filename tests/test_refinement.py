@@ -32,6 +32,7 @@ from dcacodec.format.container import Header
 from dcacodec.format.reader import parse
 from dcacodec.images.picture import Picture
 from dcacodec.metrics.distortion import Distortion
+from dcacodec.network.context import join_steps
 from dcacodec.network.priors import SKIP_BELOW, gaussian_bits
 from dcacodec.ratecontrol import MaxBytes, encode_to
 from dcacodec.tiling.grid import Grid

@@ -119,9 +119,13 @@ class Weights:
         return replace(self, network=network, step_weights=network.entropy.step_weights())
 
     def floating_point(self) -> DCA:
-        """The network as in training, without fixed-point arithmetic. It shares the parameters."""
-        shared = {id(parameter): parameter for parameter in self.network.parameters()}
-        network = copy.deepcopy(self.network, memo=shared)
+        """The network as in training, without fixed-point arithmetic. It shares the parameters.
+
+        Those that were read in inference mode are copied: they could not be used for gradients.
+        """
+        shared = {id(each): each for each in self.network.parameters() if not each.is_inference()}
+        with torch.inference_mode(False):
+            network = copy.deepcopy(self.network, memo=shared)
         remove_limits(network.entropy)
         return network
 
