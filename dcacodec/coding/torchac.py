@@ -1,30 +1,32 @@
 """The compiled coder: the C++ part of the package torchac, compiled once and cached.
 
-`import torchac` compiles its C++ part, or checks it with ninja, at every import, prints messages to stdout, and uses
-the same build folder for all environments of a user. So that package is never imported. Its C++ file is compiled here
-with PyTorch's builder, with optimisation (without which torchac is half as fast), into the cache folder of this
-package, and loaded from there afterwards.
+`import torchac` compiles its C++ part with PyTorch's builder, which takes half a minute, and checks it at every import;
+so that package is never imported. The arithmetic in its C++ file needs nothing of PyTorch: with the small stand-ins in
+the folder `native` for what the file includes, any C++ compiler makes a plain library of it in a second or two, which
+is called with NumPy arrays. A process that finds another one compiling waits for it: coding even a small picture in
+Python meanwhile would take as long.
 """
 
+import ctypes
 import functools
 import hashlib
 import importlib.util
 import os
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import ModuleType
 from typing import Final
 
 import numpy as np
+from numpy.ctypeslib import ndpointer
 from numpy.typing import NDArray
 
 from dcacodec.coding.range_coder import Coder, Integers, PythonCoder, check_indices
@@ -34,17 +36,11 @@ from dcacodec.files.paths import cache_dir
 if sys.platform != "win32":
     import fcntl
 
-_MODULE: Final = "torchac_backend"
-_LIBRARY: Final = _MODULE + (".pyd" if sys.platform == "win32" else ".so")
-_FLAGS: Final = ("/O2",) if sys.platform == "win32" else ("-O2",)
-_BUILD_SECONDS: Final = 600.0
+_NATIVE: Final = Path(__file__).parent / "native"
+_LIBRARY: Final = "torchac_library" + (".dll" if sys.platform == "win32" else ".so")
+_FLAGS: Final = ("-std=c++17", "-O2", "-shared", *(() if sys.platform == "win32" else ("-fPIC",)))
+_BUILD_SECONDS: Final = 60.0
 """Time limit for a build, and for waiting for the build of another process."""
-_BUILD_SCRIPT: Final = """
-import sys
-from torch.utils.cpp_extension import load
-name, source, folder, *flags = sys.argv[1:]
-load(name, [source], extra_cflags=flags, build_directory=folder)
-"""
 
 
 class CoderUnavailableError(DcaError):
@@ -54,17 +50,17 @@ class CoderUnavailableError(DcaError):
 class TorchacCoder:
     """torchac's compiled coder, about twenty times as fast as `PythonCoder`.
 
-    The first instance in an environment compiles it, which takes half a minute to two minutes and prints a line on
-    stderr. The result is cached, see `cache_dir`. Nothing is written to stdout.
+    The first instance on a machine compiles it, which takes a second or two and prints a line on stderr. The result is
+    cached, see `cache_dir`. Nothing is written to stdout.
 
     Raises:
-        CoderUnavailableError: torch, torchac, ninja or a C++ compiler is missing, or the compiled coder does not work.
+        CoderUnavailableError: torchac or a C++ compiler is missing, or the compiled coder does not work.
     """
 
     name = "torchac"
 
     def __init__(self) -> None:
-        self._backend = _backend()
+        self._library = _library()
         # Checked, as a wrong coder would write files that no other machine can read.
         cdf, rows = np.array([[0, 1, 40000, 65535, 65536], [0, 65533, 65534, 65535, 65536]]), np.arange(64) % 2
         symbols = np.arange(64) // 2 % 4
@@ -77,26 +73,32 @@ class TorchacCoder:
 
     def encode(self, cdf: Integers, rows: Integers, symbols: Integers) -> bytes:
         """See `Coder.encode`."""
-        import torch
-
         check_indices(cdf, rows, symbols)  # the C++ code does not check, and would read outside the table
-        gathered = torch.from_numpy(_gather(cdf, rows))
-        return bytes(self._backend.encode_cdf(gathered, torch.from_numpy(symbols.astype(np.int16))))
+        gathered = _gather(cdf, rows)
+        # A symbol takes at most 16 bits, and less than a hundredth of a bit that is lost to rounding.
+        data = np.empty(3 * rows.size + 16, np.uint8)
+        length = self._library.dcacodec_encode(gathered, *gathered.shape, symbols.astype(np.int16), data, data.size)
+        if length < 0:
+            raise MemoryError(f"no memory to encode {rows.size} symbols")
+        if length > data.size:
+            raise ValueError("a row of the table is not increasing")
+        return data[:length].tobytes()
 
     def decode(self, cdf: Integers, rows: Integers, data: bytes) -> NDArray[np.int64]:
         """See `Coder.decode`."""
-        import torch
-
         check_indices(cdf, rows)
-        symbols: torch.Tensor = self._backend.decode_cdf(torch.from_numpy(_gather(cdf, rows)), data)
-        return symbols.numpy().astype(np.int64)
+        gathered = _gather(cdf, rows)
+        symbols = np.empty(rows.size, np.int16)
+        if self._library.dcacodec_decode(gathered, *gathered.shape, data, len(data), symbols):
+            raise MemoryError(f"no memory to decode {rows.size} symbols")
+        return symbols.astype(np.int64)
 
 
 @functools.cache
 def best_coder() -> Coder:
     """The compiled coder if available, else the Python coder, with a line on stderr that gives the reason.
 
-    The first call in an environment compiles the coder, see `TorchacCoder`.
+    The first call on a machine compiles the coder, see `TorchacCoder`.
     """
     try:
         return TorchacCoder()
@@ -116,34 +118,31 @@ def _gather(cdf: Integers, rows: Integers) -> NDArray[np.int16]:
     return np.take((cdf & 0xFFFF).astype(np.uint16).view(np.int16), rows, axis=0)
 
 
-def _backend() -> ModuleType:
-    """The loaded C++ module, which is compiled if it is not in the cache."""
-    try:
-        import torch
-    except ImportError as error:
-        raise CoderUnavailableError(f"PyTorch cannot be imported ({error})") from error
+def _library() -> ctypes.CDLL:
+    """The loaded library, which is compiled if it is not in the cache."""
     package = importlib.util.find_spec("torchac")
     if package is None or not package.submodule_search_locations:
         raise CoderUnavailableError("the package torchac is not installed")
-    source = Path(package.submodule_search_locations[0]) / "backend" / f"{_MODULE}.cpp"
+    source = Path(package.submodule_search_locations[0]) / "backend" / "torchac_backend.cpp"
     try:
-        content = source.read_bytes()
-        # Everything that a library compiled from this source may depend on.
-        key = (content, _FLAGS, torch.__version__, torch.__file__, sys.prefix, sysconfig.get_config_var("EXT_SUFFIX"))
-        place = (sys.platform, platform.machine(), platform.libc_ver())
-        library = _cache_folder() / "torchac" / hashlib.sha256(repr((key, place)).encode()).hexdigest()[:16] / _LIBRARY
-        if not library.exists():
-            _build(source, library)
+        sources = [path.read_bytes() for path in (source, *sorted(_NATIVE.rglob("*.*")))]
+        # Everything that the library depends on.
+        key = (sources, _FLAGS, sys.platform, platform.machine(), platform.libc_ver())
+        path = _cache_folder() / "torchac" / hashlib.sha256(repr(key).encode()).hexdigest()[:16] / _LIBRARY
+        if not path.exists():
+            _build(source.parent, path)
     except OSError as error:
         raise CoderUnavailableError(str(error)) from error
     try:
-        spec = importlib.util.spec_from_file_location(_MODULE, library)
-        assert spec is not None and spec.loader is not None  # as the suffix is that of an extension module
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    except ImportError as error:
-        raise CoderUnavailableError(f"{library} cannot be loaded ({error}); delete it to have it rebuilt") from error
-    return module
+        library = ctypes.CDLL(str(path))
+        integers, rows = ndpointer(np.int16, 1, flags="C"), ndpointer(np.int16, 2, flags="C")
+        number, text, octets = ctypes.c_int64, ctypes.c_char_p, ndpointer(np.uint8, 1, flags="C")
+        library.dcacodec_encode.argtypes = rows, number, number, integers, octets, number
+        library.dcacodec_decode.argtypes = rows, number, number, text, number, integers
+        library.dcacodec_encode.restype = library.dcacodec_decode.restype = number
+    except (OSError, AttributeError) as error:
+        raise CoderUnavailableError(f"{path} cannot be loaded ({error}); delete it to have it rebuilt") from error
+    return library
 
 
 def _cache_folder() -> Path:
@@ -153,69 +152,65 @@ def _cache_folder() -> Path:
         raise CoderUnavailableError("there is no home folder for the cache; set DCACODEC_CACHE to a folder") from error
 
 
-def _build(source: Path, library: Path) -> None:
-    """Compile `source` to `library`, unless another process does so meanwhile.
+def _build(include: Path, library: Path) -> None:
+    """Compile `library` from torchac's C++ file in the folder `include`, unless another process does so meanwhile.
 
-    A subprocess compiles, so that the output of the tools can be captured. It works in a temporary folder, and the
-    library is moved to its place when it is complete: a killed build does no harm, and its files are removed by the
-    next one.
+    It is compiled in a temporary folder, and moved to its place when it is complete: a killed build does no harm, and
+    its files are removed by the next one.
     """
-    environment = {
-        **os.environ,
-        # The ninja of this Python environment, even if it is not activated, and the torch of this process.
-        "PATH": os.pathsep.join(filter(None, [sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])),
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-    }
-    _check_tools(environment["PATH"])
+    compiler = _compiler()
     library.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _notify("compiling the entropy coder, which is done once and takes a minute or two")
     with _alone(library.parent / "lock") as alone:
         if library.exists():
             return
         if alone:
             for left in library.parent.glob("build-*"):
                 shutil.rmtree(left, ignore_errors=True)
-        _compile(source, library, environment)
+        _notify("compiling the entropy coder, which is done once and takes a few seconds")
+        with tempfile.TemporaryDirectory(prefix="build-", dir=library.parent) as folder:
+            output = Path(folder) / library.name
+            # Our folder comes first, as it stands in for the headers of PyTorch.
+            files = "-I", str(_NATIVE), "-I", str(include), str(_NATIVE / "torchac_library.cpp"), "-o", str(output)
+            _run([*compiler, *_FLAGS, *files], folder)
+            os.replace(output, library)
 
 
-def _compile(source: Path, library: Path, environment: Mapping[str, str]) -> None:
-    with tempfile.TemporaryDirectory(prefix="build-", dir=library.parent) as folder:
-        command = [sys.executable, "-c", _BUILD_SCRIPT, _MODULE, str(source), folder, *_FLAGS]
-        try:
-            result = subprocess.run(
-                command,
-                cwd=folder,  # an empty folder, as Python first searches it for modules
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                timeout=_BUILD_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise CoderUnavailableError(f"compiling it took more than {_BUILD_SECONDS:.0f} s") from error
-        if result.returncode:
-            raise CoderUnavailableError(f"compiling it failed ({_failure(result.stdout)})")
-        os.replace(Path(folder) / _LIBRARY, library)
-
-
-def _check_tools(path: str) -> None:
-    """Check for required tools before a build, which would fail only after many seconds.
+def _compiler() -> list[str]:
+    """The command of the C++ compiler, with the options of GCC and Clang: that of CXX, else the usual names.
 
     Raises:
-        CoderUnavailableError: one is missing.
+        CoderUnavailableError: there is none.
     """
-    if sys.platform != "win32":  # there PyTorch finds the compiler
-        compiler = os.environ.get("CXX") or "c++"
-        if shutil.which(compiler.split()[0], path=path) is None:
-            raise CoderUnavailableError(f"there is no C++ compiler ({compiler})")
-    if shutil.which("ninja", path=path) is None:
-        raise CoderUnavailableError("there is no ninja (pip install ninja)")
-    header = Path(sysconfig.get_path("include")) / "Python.h"
-    if not header.exists():
-        raise CoderUnavailableError(f"the C headers of Python are not installed ({header})")
+    named = os.environ.get("CXX")
+    commands = [shlex.split(named)] if named else [["c++"], ["g++"], ["clang++"]]
+    for command in commands:
+        if command and shutil.which(command[0]):
+            return command
+    raise CoderUnavailableError(f"there is no C++ compiler ({named or 'c++'})")
+
+
+def _run(command: Sequence[str], folder: str) -> None:
+    """Run a compiler, whose output is captured; the folder is for its own files.
+
+    Raises:
+        CoderUnavailableError: it fails, or takes too long.
+    """
+    try:
+        result = subprocess.run(
+            command,
+            env={**os.environ, "LC_ALL": "C", "TMPDIR": folder},  # messages in English
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=_BUILD_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise CoderUnavailableError(f"compiling it took more than {_BUILD_SECONDS:.0f} s") from error
+    if result.returncode:
+        raise CoderUnavailableError(f"compiling it failed ({_failure(result.stdout)})")
 
 
 @contextmanager
