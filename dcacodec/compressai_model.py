@@ -160,7 +160,7 @@ class CompressionModel(nn.Module):
         self._check(x)
         codec = self._codec(x.device)
         try:
-            files = [codec.encode(picture_of(each), quality=self.quality) for each in x]
+            files = [codec.encode(picture_of(each), quality=self.quality, lossless=False) for each in x]
         except ImageError as error:
             raise ValueError(str(error)) from error
         return {"strings": [files], "shape": torch.Size(side // REGIONAL_STRIDE for side in x.shape[2:])}
