@@ -37,6 +37,7 @@ _COMMANDS: Final = {
     "publish": ("dcacodec.cli.publish:publish", "Convert a training checkpoint to a weights file."),
     "bench": ("dcacodec.cli.bench:bench", "Compare rate, distortion, speed and memory with other codecs."),
     "selftest": ("dcacodec.cli.selftest:selftest", "Verify bit-exact decoding on this machine."),
+    "doctor": ("dcacodec.cli.doctor:doctor", "Describe this installation, for a bug report."),
 }
 """Name -> ("module:attribute", summary in the list of commands). A module is imported when its command is called."""
 

@@ -44,15 +44,9 @@ def choose_device(name: str | torch.device) -> torch.device:
     wanted = torch.device("cuda") if name == "auto" else _named(name)
     if wanted.type == "cpu":  # without loading a GPU driver, which takes time and memory
         return torch.device("cpu")
-    silent = True
-    if not torch.cuda.is_available():
-        problem = "no CUDA device was found"
-    elif torch.cuda._is_in_bad_fork():
-        problem = _FORKED
-    elif wanted.index is not None and wanted.index >= (count := torch.cuda.device_count()):
-        problem = f"there is no CUDA device {wanted.index}; the number of devices is {count}"
-    else:
-        index = torch.cuda.current_device() if wanted.index is None else wanted.index
+    problem, silent = _missing(wanted), True
+    if not problem:
+        index = _index(wanted)
         problem, silent = _device_problem(index), False
         if not problem:
             return torch.device("cuda", index)
@@ -61,6 +55,27 @@ def choose_device(name: str | torch.device) -> torch.device:
     if not silent:
         warn(f"{problem}; the CPU is used", DeviceWarning)
     return torch.device("cpu")
+
+
+def gpu_problem() -> str:
+    """Why "auto" does not choose a GPU, "" if it does."""
+    wanted = torch.device("cuda")
+    return _missing(wanted) or _device_problem(_index(wanted))
+
+
+def _missing(wanted: torch.device) -> str:
+    """Why this process does not have a GPU, "" if it does."""
+    if not torch.cuda.is_available():
+        return "no CUDA device was found"
+    if torch.cuda._is_in_bad_fork():
+        return _FORKED
+    if wanted.index is not None and wanted.index >= (count := torch.cuda.device_count()):
+        return f"there is no CUDA device {wanted.index}; the number of devices is {count}"
+    return ""
+
+
+def _index(wanted: torch.device) -> int:
+    return torch.cuda.current_device() if wanted.index is None else wanted.index
 
 
 def _named(name: str | torch.device) -> torch.device:
