@@ -96,7 +96,7 @@ def test_coldstart_counts_round_by_round() -> None:
     times = coldstart.measure(work, rounds=2, quiet=True)
     assert calls == list(work) * 3
     assert {name: len(values) for name, values in times.items()} == dict.fromkeys(work, 2)
-    seconds = {"import": [2.0, 4.0], "decode": [3.5, 6.0], "broken": [9.0, 9.0], "in process": [0.5, 2.0]}
+    seconds = {"import": [2.0, 4.0], "decode": [2.5, 4.5], "broken": [9.0, 9.0], "in process": [0.5, 2.0]}
     assert coldstart.ratios(seconds) == [1.0, 0.75]
 
 

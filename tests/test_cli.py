@@ -101,6 +101,25 @@ def test_nothing_heavy_is_imported_for_help_and_info(arguments: list[str], tmp_p
     assert done.returncode == (0 if arguments else 2)
 
 
+def test_modules_are_not_garbage_collected(tmp_path: Path) -> None:
+    """Neither while PyTorch is imported nor at the end of the process, and all else is."""
+    (tmp_path / "file.dca").write_bytes(FILE)
+    script = (
+        "import atexit, gc, sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *others):\n"
+        "        if name == 'torch':\n"
+        "            print(gc.isenabled())\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "atexit.register(lambda: print(gc.isenabled(), gc.get_freeze_count() > 100_000))\n"
+        "from dcacodec.cli.app import main\n"
+        "main()\n"
+    )
+    command = [sys.executable, "-c", script, "--quiet", "decode", str(tmp_path / "file.dca"), str(tmp_path / "b.png")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == ["False", "True True"]
+
+
 @pytest.mark.parametrize("module", ["click", "dcacodec.format.container"])
 def test_an_interrupt_while_loading_is_reported_in_a_line(module: str) -> None:
     script = (

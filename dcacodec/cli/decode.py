@@ -8,6 +8,7 @@ from typing import Final
 
 import click
 
+from dcacodec.cli.imports import lasting_imports
 from dcacodec.cli.options import (
     DEVICE,
     MAX_PIXELS,
@@ -133,7 +134,8 @@ def decode(
         if region is not None:
             Grid(container.header).region(*region)
 
-        from dcacodec.codec.codec import Codec
+        with lasting_imports():
+            from dcacodec.codec.codec import Codec
 
         codec = Codec.for_container(container, device=device)
         describe_codec(codec)

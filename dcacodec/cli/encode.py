@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from dcacodec.cli.console import is_verbose, print_line, print_note
+from dcacodec.cli.imports import lasting_imports
 from dcacodec.cli.options import (
     ALLOW_HDR,
     DEVICE,
@@ -129,9 +130,10 @@ def encode(
         picture = read_picture(file, max_pixels or None, allow_hdr=allow_hdr)
     picture = picture.stripped(strip)
 
-    from dcacodec.codec.codec import Codec
-    from dcacodec.codec.rate_control import encode_to
-    from dcacodec.codec.targets import outcome
+    with lasting_imports():
+        from dcacodec.codec.codec import Codec
+        from dcacodec.codec.rate_control import encode_to
+        from dcacodec.codec.targets import outcome
 
     aim = wanted_target(target_bpp, target_size, target_psnr, target_ssimulacra2)
     codec = Codec.load(preset, tune=tune, device=device)
