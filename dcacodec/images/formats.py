@@ -30,7 +30,8 @@ def picture_suffixes() -> frozenset[str]:
 
 def has_picture_suffix(path: PurePath) -> bool:
     """Whether a name has the suffix of a readable picture format."""
-    return path.suffix.lower() in picture_suffixes()
+    suffix = path.suffix.lower()
+    return suffix != ".dca" and suffix in picture_suffixes()  # listing them imports all of Pillow's formats
 
 
 def has_picture_name(path: PurePath) -> bool:
