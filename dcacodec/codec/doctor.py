@@ -10,7 +10,6 @@ import hashlib
 import os
 import platform
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -195,13 +194,15 @@ def _torch(found: Diagnosis) -> None:
 
 
 def _coder(found: Diagnosis) -> None:
-    command = shlex.split(os.environ.get("CXX", "")) or ["c++"]
-    path = shutil.which(command[0])
+    from dcacodec.coding import CoderUnavailableError, TorchacCoder, compiler_command
+
+    try:
+        path = shutil.which(compiler_command()[0])
+    except CoderUnavailableError:
+        path = None
     found.coder.update(
         name="python", why_not_compiled=None, compiler=path, compiler_version=path and _compiler_version(path)
     )
-    from dcacodec.coding import CoderUnavailableError, TorchacCoder
-
     try:
         found.coder["name"] = TorchacCoder().name
     except CoderUnavailableError as error:

@@ -10,7 +10,7 @@ only in the functions that make tables, which run when weights are published, an
 from dcacodec.coding.range_coder import Coder, PythonCoder
 from dcacodec.coding.streams import CHUNK_SYMBOLS, decode_values, encode_values, ideal_bits, symbol_counts
 from dcacodec.coding.tables import VALUE_LIMIT, CdfTable, gaussian_table, table_from_probabilities
-from dcacodec.coding.torchac import CoderUnavailableError, TorchacCoder, best_coder
+from dcacodec.coding.torchac import CoderUnavailableError, TorchacCoder, best_coder, compiler_command
 
 __all__ = [
     "CHUNK_SYMBOLS",
@@ -21,6 +21,7 @@ __all__ = [
     "PythonCoder",
     "TorchacCoder",
     "best_coder",
+    "compiler_command",
     "decode_values",
     "encode_values",
     "gaussian_table",

@@ -158,7 +158,7 @@ def _build(include: Path, library: Path) -> None:
     It is compiled in a temporary folder, and moved to its place when it is complete: a killed build does no harm, and
     its files are removed by the next one.
     """
-    compiler = _compiler()
+    compiler = compiler_command()
     library.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _alone(library.parent / "lock") as alone:
         if library.exists():
@@ -175,7 +175,7 @@ def _build(include: Path, library: Path) -> None:
             os.replace(output, library)
 
 
-def _compiler() -> list[str]:
+def compiler_command() -> list[str]:
     """The command of the C++ compiler, with the options of GCC and Clang: that of CXX, else the usual names.
 
     Raises:
