@@ -6,7 +6,8 @@
 #   make test-slow, make test-all    those that take long; all of them
 #   make lint    ruff, codespell and mypy
 #   make wheel-test    build the wheel, and run the quick tests on it as it is installed
-#   make bench   measure everything on the Kodak pictures, and put the figures into the README; takes some hours
+#   make docs    build the documentation site, in build/site
+#   make bench   measure everything on the Kodak pictures, and put the figures into the pages; takes some hours
 #   make clean   remove .venv and everything that was built
 #
 # Variables, on the command line or in the environment (`make clean` first, if an environment is there already):
@@ -32,7 +33,7 @@ OTHERS := avif,avif-psnr,jxl,webp,jpeg
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: setup demo test test-slow test-all lint wheel-test bench clean
+.PHONY: setup demo test test-slow test-all lint wheel-test docs bench clean
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.coder
@@ -67,6 +68,9 @@ wheel-test: setup
 	tar -xzf build/wheel/dcacodec-*.tar.gz -C build/wheel
 	rm -r build/wheel/dcacodec-*/dcacodec
 	cd build/wheel/dcacodec-*/ && env -u PYTHONPATH ../venv/bin/python -m pytest -p no:cacheprovider -m 'not slow'
+
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Resumes after an interruption: measurements are kept in build.
 bench: setup $(VENV)/.bench
@@ -104,6 +108,11 @@ $(VENV)/.packages: $(VENV)/.torch setup.cfg setup.py
 $(VENV)/.bench: $(VENV)/.packages
 	@echo "Installing what benchmarks need ..."
 	@$(PIP) install --editable '.[bench-more]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.packages
+	@echo "Installing what the documentation needs ..."
+	@$(PIP) install --editable '.[docs]'
 	@touch $@
 
 # The compiled entropy coder is built at its first use; that is here, so that nobody waits for it later.

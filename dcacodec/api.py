@@ -192,7 +192,7 @@ def encode_file(
     progress: Progress | None = None,
     codec: Codec | None = None,
 ) -> None:
-    """Compress a picture file to a `.dca` file.
+    """Compress a picture file to a `.dca` file. All arguments but the first two are those of `encode`.
 
     >>> import dcacodec
     >>> dcacodec.encode_file("photo.png", "small.dca", quality=20)
@@ -200,7 +200,6 @@ def encode_file(
     Args:
         source: a picture that `read_picture` reads.
         target: the file to write. An existing one is replaced once the new one is complete.
-        quality, effort, lossless, keep_hidden, tune, max_pixels, progress, codec: as in `encode`.
 
     Raises:
         DcaError: the picture or the weights cannot be used.
@@ -235,7 +234,7 @@ def decode_file(
     progress: Progress | None = None,
     codec: Codec | None = None,
 ) -> None:
-    """Decode a `.dca` file to a picture file.
+    """Decode a `.dca` file to a picture file. All arguments but the first two are those of `decode`.
 
     >>> import dcacodec
     >>> dcacodec.decode_file("photo.dca", "back.png")
@@ -244,7 +243,6 @@ def decode_file(
         source: the `.dca` file.
         target: the picture to write; its suffix gives the format (all of them are lossless). An existing file is
             replaced once the new one is complete.
-        region, scale, max_pixels, progress, codec: as in `decode`.
 
     Raises:
         DcaError: the file is damaged, its weights are not installed, the region is not inside the picture, or the

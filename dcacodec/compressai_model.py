@@ -170,7 +170,8 @@ class CompressionModel(nn.Module):
         """Decode pictures.
 
         Args:
-            strings, shape: as from `compress`.
+            strings: as from `compress`.
+            shape: the same.
 
         Returns:
             "x_hat": (B, 3, H, W), multiples of 1/255 in 0..1.

@@ -1,11 +1,11 @@
-"""Copy the results of `dcacodec bench` on Kodak to benchmarks/results, and update the figures in the README.
+"""Copy the results of `dcacodec bench` on Kodak to benchmarks/results, and update the figures of the pages.
 
     python scripts/bench_figures.py build/bench build/bench-effort build/bench-visual build/bench-psnr
 
 copies the curves and BD-rates of the first folder to benchmarks/results/kodak/, the refined curve and BD-rates of the
 second to benchmarks/results/kodak-effort/, and the BD-rates of the third and fourth, which compare the tunings visual
 and psnr with other codecs by several metrics, to benchmarks/results/kodak-tunings/. It then rewrites the text in
-README.md between `<!-- bench: NAME -->` and `<!-- bench: end -->`. `make bench` runs it.
+README.md and docs/reference/results.md between `<!-- bench: NAME -->` and `<!-- bench: end -->`. `make bench` runs it.
 """
 
 from __future__ import annotations
@@ -22,13 +22,17 @@ from dcacodec.bench.store import write_text
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 RESULTS: Final = ROOT / "benchmarks" / "results"
-README: Final = ROOT / "README.md"
+PAGES: Final[Mapping[Path, tuple[str, ...]]] = {
+    ROOT / "README.md": ("tunings",),
+    ROOT / "docs" / "reference" / "results.md": ("tunings", "rate-distortion", "refined", "bd-rate"),
+}
+"""The tables of each page."""
 
 _PUBLISHED: Final = {"vtm": "VTM", "bpg": "BPG 4:4:4", "jpeg": "JPEG", "webp": "WebP"}
 
 
 def main() -> None:
-    """Copy the results and update the README."""
+    """Copy the results and update the pages."""
     if len(sys.argv) != 5:
         sys.exit("four folders are needed: of all codecs, of the same with effort, and of the tunings visual and psnr")
     results, effort, visual, psnr = map(Path, sys.argv[1:])
@@ -36,7 +40,9 @@ def main() -> None:
     for tune, folder in (("visual", visual), ("psnr", psnr)):
         write_text(RESULTS / "kodak-tunings" / f"{tune}.json", rates_of(folder))
     keep(effort, RESULTS / "kodak-effort", "dcacodec*-[0-9]*.json")
-    write_text(README, with_figures(README.read_text("utf-8"), figures(RESULTS)))
+    tables = figures(RESULTS)
+    for page, names in PAGES.items():
+        write_text(page, with_figures(page.read_text("utf-8"), {name: tables[name] for name in names}))
 
 
 def keep(results: Path, folder: Path, kept: str = "*.json") -> None:
@@ -53,13 +59,13 @@ def keep(results: Path, folder: Path, kept: str = "*.json") -> None:
 def rates_of(results: Path) -> str:
     """The BD-rates of a benchmark's folder, as they are kept."""
     rates = json.loads((results / "bd-rate.json").read_text("utf-8"))
-    for other in rates["against"]:  # where a published curve comes from, the README says
+    for other in rates["against"]:  # where a published curve comes from, the page says
         other["published"] = other.pop("source") is not None
     return json.dumps(rates, indent=1) + "\n"
 
 
 def figures(results: Path) -> dict[str, str]:
-    """The README's tables by name, from the kept results."""
+    """The tables by name, from the kept results."""
     (ours,) = (results / "kodak").glob("dcacodec*.json")
     curve = json.loads(ours.read_text("utf-8"))["results"]
     tunings = {

@@ -1,4 +1,4 @@
-"""The figures of the README: those of the kept results, and no others."""
+"""The figures of the README and of the page of results: those of the kept results, and no others."""
 
 import importlib.util
 import json
@@ -140,6 +140,9 @@ def test_tables_go_between_their_marks(script: Any) -> None:
         script.with_figures(text, {"c": ""})
 
 
-def test_the_readme_has_the_kept_figures(script: Any) -> None:
-    text = (ROOT / "README.md").read_text("utf-8")
-    assert script.with_figures(text, script.figures(ROOT / "benchmarks" / "results")) == text
+def test_the_pages_have_the_kept_figures(script: Any) -> None:
+    tables = script.figures(ROOT / "benchmarks" / "results")
+    for page, names in script.PAGES.items():
+        text = page.read_text("utf-8")
+        assert script.with_figures(text, {name: tables[name] for name in names}) == text
+    assert {name for names in script.PAGES.values() for name in names} == set(tables)
