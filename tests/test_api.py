@@ -2,8 +2,6 @@
 
 import doctest
 import io
-import os
-import re
 import struct
 import subprocess
 import sys
@@ -40,7 +38,6 @@ from dcacodec.images.pillow import from_pillow, to_pillow
 from dcacodec.images.writing import write_picture
 from dcacodec.weights.registry import Published
 
-ROOT = Path(__file__).resolve().parent.parent
 PIXELS = photo(20, 33)
 ALPHA = photo(20, 33, 1)[..., 0].copy()
 
@@ -515,13 +512,3 @@ def test_the_examples_of_docstrings_run(example: doctest.DocTest, desk: Path) ->
 def test_the_public_functions_have_examples() -> None:
     documented = {example.name.removeprefix("api.") for example in EXAMPLES}
     assert documented >= {name for name, home in dcacodec._HOMES.items() if home == "dcacodec.api"}
-
-
-def test_the_document_runs(desk: Path) -> None:
-    text = (ROOT / "docs" / "reference" / "python.md").read_text("utf-8")
-    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 11
-    names: dict[str, Any] = {"__name__": "document"}
-    for number, block in enumerate(blocks):
-        exec(compile(block, f"docs/reference/python.md, block {number + 1}", "exec"), names)
-    assert sorted(os.listdir(desk)) == ["back.png", "copy.dca", "photo.dca", "photo.png", "preview.png"]

@@ -312,7 +312,9 @@ def test_every_option_says_what_it_does() -> None:
 def test_the_example_of_the_summary_has_the_keys_of_the_program() -> None:
     from dcacodec.batch.report import Report
 
-    (block,) = re.findall(r"^```json\n(.*?)^```$", (cli_page.PAGE.parent / "batch.md").read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    (block,) = re.findall(
+        r"^```json\n(.*?)^```$", (cli_page.PAGE.parent / "batch.md").read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
     assert list(json.loads(block)) == list(Report().facts())
 
 
