@@ -5,7 +5,8 @@
 #   make test    run the tests, except for those that take long: some five minutes of processor time
 #   make test-slow, make test-all    those that take long; all of them
 #   make lint    ruff, codespell and mypy
-#   make wheel-test    build the wheel, and run the quick tests on it as it is installed
+#   make dist    build the source distribution and the wheel, check them and print their sizes
+#   make wheel-test    the same, and run the quick tests on the wheel as it is installed
 #   make docs    build the documentation site, in build/site
 #   make bench   measure everything on the Kodak pictures, and put the figures into the pages; takes some hours
 #   make clean   remove .venv and everything that was built
@@ -33,7 +34,7 @@ OTHERS := avif,avif-psnr,jxl,webp,jpeg
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: setup demo test test-slow test-all lint wheel-test docs bench clean
+.PHONY: setup demo test test-slow test-all lint dist wheel-test docs bench clean
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.coder
@@ -56,16 +57,22 @@ lint: $(VENV)/.packages
 	$(BIN)/codespell
 	$(BIN)/mypy
 
+dist: $(VENV)/.packages
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+	@wc -c dist/*
+
 # In a separate environment, which finds all packages but dcacodec in the other one. The tests are those of the source
 # distribution, without the package in it.
-wheel-test: setup
+wheel-test: setup dist
 	rm -rf build/wheel
-	$(BIN)/python -m build --no-isolation --outdir build/wheel .
+	mkdir -p build/wheel
 	$(BIN)/python -m venv build/wheel/venv
 	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
 	  > "$$(build/wheel/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/others.pth"
-	build/wheel/venv/bin/python -m pip --disable-pip-version-check install --quiet --no-deps build/wheel/*.whl
-	tar -xzf build/wheel/dcacodec-*.tar.gz -C build/wheel
+	build/wheel/venv/bin/python -m pip --disable-pip-version-check install --quiet --no-deps dist/*.whl
+	tar -xzf dist/dcacodec-*.tar.gz -C build/wheel
 	rm -r build/wheel/dcacodec-*/dcacodec
 	cd build/wheel/dcacodec-*/ && env -u PYTHONPATH ../venv/bin/python -m pytest -p no:cacheprovider -m 'not slow'
 
