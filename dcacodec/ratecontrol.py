@@ -1,4 +1,4 @@
-"""Encoding to a target size, rate, PSNR or SSIMULACRA 2: the public names of :mod:`dcacodec.codec.rate_control`.
+"""Encoding to a target size, rate, PSNR or SSIMULACRA 2: the public names of `dcacodec.codec.rate_control`.
 
 >>> from dcacodec import Codec, read_picture
 >>> from dcacodec.ratecontrol import MaxBytes, encode_to

@@ -193,6 +193,13 @@ def test_the_site_has_every_page() -> None:
     assert "mkdocs build --strict" in (ROOT / "Makefile").read_text("utf-8")
 
 
+def test_entries_of_the_notebook_are_complete() -> None:
+    entries = re.split(r"^### ", TEXTS[ROOT / "docs" / "research" / "notebook.md"], flags=re.MULTILINE)[1:]
+    for entry in entries:
+        labels = re.findall(r"^\*\*(Question|Command|Result|Decision)\.\*\*", entry, re.MULTILINE)
+        assert labels == ["Question", "Command", "Result", "Decision"], entry.splitlines()[0]
+
+
 def test_the_readme_is_short() -> None:
     assert len(TEXTS[README].splitlines()) <= 150
 

@@ -134,10 +134,10 @@ class Codec:
         Args:
             picture: of any size from 1x1 up.
             quality: 1 (smallest) to 100 (best), rounded to tenths.
-            effort: number of refinement iterations (:mod:`dcacodec.codec.refinement`). They give a better picture at
+            effort: number of refinement iterations (`dcacodec.codec.refinement`). They give a better picture at
                 about the same size, and take time and memory.
             lossless: None to code slices losslessly that the network codes badly, such as text and patterns of single
-                pixels (:mod:`dcacodec.codec.lossless`). True for all of the picture, hidden pixels too: quality and
+                pixels (`dcacodec.codec.lossless`). True for all of the picture, hidden pixels too: quality and
                 effort have no effect. False for none.
             keep_hidden: code the colours of fully transparent pixels; else they are replaced by others that take fewer
                 bytes.
