@@ -7,6 +7,7 @@ runs it on the current CUDA device and prints what was compared. It needs torch,
 
 import sys
 import time
+from typing import Any
 
 import numpy as np
 import torch
@@ -106,7 +107,8 @@ def check_short_products(on_cpu: Weights, on_device: Weights, device: torch.devi
     here, there = Codec(on_cpu, coder=PythonCoder()), Codec(on_device, device, PythonCoder())
     data = here.encode(Picture(photo(130, 200, seed=11)), quality=60)
     expected = decoded_symbols(here, data)
-    for owner in (torch.backends.cuda.matmul, torch.backends.cudnn):
+    owners: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    for owner in owners:
         before, owner.allow_tf32 = owner.allow_tf32, True
         try:
             assert_same_symbols(decoded_symbols(there, data), expected)
