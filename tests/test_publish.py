@@ -495,7 +495,7 @@ def test_the_command_publishes_with_a_card(model: DCA, tmp_path: Path) -> None:
     sources: list[str | Path] = ["--check", pictures, "--measure", pictures]
     result = call("publish", checkpoint, "--models", models, *sources, "--trained-on", "made-up ones")
     assert result.exit_code == 0, result.output
-    data = export(model, provenance=Provenance(5_600_000))
+    data = export(model, provenance=Provenance(5_600_000), limits=measured_limits(model, PICTURES))
     identity = hashlib.sha256(data).hexdigest()[:8]
     assert result.stdout == f"{models / f'tiny-psnr-{identity}.safetensors'}\n{models / f'tiny-psnr-{identity}.md'}\n"
     assert f"DCACODEC_MODELS={models}" in result.stderr.splitlines()[-1]

@@ -155,6 +155,7 @@ def fingerprint(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()[:4]
 
 
+@torch.inference_mode(False)  # refinement has gradients, and shares the parameters
 def read_weights(path: Path, digest: str | None = None) -> Weights:
     """Read a weights file.
 

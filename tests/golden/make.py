@@ -31,8 +31,7 @@ FRACTIONAL = 65.5
 """The quality of one more file."""
 MODES = ("RGB", "L", "RGBA")
 SLICED = (270, 300, 8)
-"""(height, width, size code of the slices) of two more files: four slices, of which three are cut off. One was made
-before there was the chunk "FULL", the other has it."""
+"""(height, width, size code of the slices) of two more files: four slices, of which three are cut off."""
 
 
 def picture(height: int, width: int, mode: str, seed: int) -> Picture:
