@@ -249,7 +249,7 @@ SIXTEEN = struct.pack("<4H", 0, 10000, 40000, 65535)
         (tiny_tiff(16, 1, SIXTEEN), [0, 39, 156, 255], None),
         (tiny_tiff(12, 1, b"\x00\x03\xe8\x7d\x0f\xff"), [0, 62, 125, 255], None),
         (b"P5 4 1 65535\n" + struct.pack(">4H", 0, 10000, 40000, 65535), [0, 39, 156, 255], None),
-        (b"P5 4 1 1000\n" + struct.pack(">4H", 0, 100, 400, 1000), [0, 25, 102, 255], None),
+        (b"P5 4 1 1000\n" + struct.pack(">4H", 0, 100, 400, 1000), [0, 26, 102, 255], None),
     ],
     ids=["4-bit PNG, transparent", "white is zero", "16-bit TIFF", "12-bit TIFF", "16-bit PGM", "PGM up to 1000"],
 )

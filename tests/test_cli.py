@@ -204,7 +204,7 @@ def test_lazy_commands_are_there(name: str) -> None:
         (["encode", "-q", "101", "in.png", "out.dca"], "101.0 is not in the range 1<=x<=100."),
         (["encode", "--device", "tpu", "in.png", "out.dca"], "'tpu' is not one of 'auto', 'cpu', 'cuda'."),
         (["decode", "--max-pixels", "-1", "in.dca", "out.png"], "-1 is not in the range x>=0."),
-        (["decode", "--format", "jpeg", "in.dca", "-"], "jpeg is not one of png, tiff, webp, ppm, pgm, bmp."),
+        (["decode", "--format", "gif", "in.dca", "-"], "gif is not one of png, tiff, webp, ppm, pgm, bmp, jpeg, avif."),
     ],
 )
 def test_a_wrong_command_line(arguments: list[str], message: str) -> None:

@@ -54,24 +54,26 @@ def test_slices_regions_and_previews_are_the_same() -> None:
 
 
 def test_decoding_waits_as_often_as_it_must() -> None:
-    """For the scale levels of each of four steps, for the latent that the checksum is of, for the pixels."""
+    """For the check of float32 products, for the scale levels of each of four steps, for the latent that the checksum
+    is of, for the pixels.
+    """
     with both() as (here, there, gpu):
         data = here.encode(PICTURE, quality=40, lossless=False)
         there.decode(data)
-        assert gpu.waits == ["synchronize"] * 6
+        assert gpu.waits == ["number", *["synchronize"] * 6]
 
 
 @pytest.mark.parametrize(("quality", "candidates"), [(100, 1), (40, 2)])
 def test_encoding_waits_as_often_as_it_must(quality: int, candidates: int) -> None:
-    """For the integers; where there are two ways to code, for those of each, for its pixels and for its distortion; for
-    the latent.
+    """For the check of float32 products and for the integers. Where there are two ways to code, that for each, and for
+    its pixels and its distortion; for the latent.
     """
     with both() as (here, there, gpu):
         y = here.at(quality).point.latent_of(here.at(50).point.tensor_of(PICTURE.pixels))
         assert len(here.encoder_at(quality).candidates(y, here.at(quality).point.hyper_of(y))) == candidates
         there.encode(PICTURE, quality=quality, lossless=False)
-        judged = [] if candidates == 1 else ["synchronize", *["synchronize", "number"] * 2]
-        assert gpu.waits == ["synchronize", *judged, "synchronize"]
+        judged = [] if candidates == 1 else ["number", "synchronize", *["synchronize", "number"] * 2]
+        assert gpu.waits == ["number", "synchronize", *judged, "synchronize"]
 
 
 @pytest.mark.slow

@@ -76,7 +76,8 @@ def check_writable(path: str | Path) -> None:
     folder = Path(os.path.realpath(path)).parent
     for needed in ([path] if path.exists() else []) + ([folder] if replaced or not path.exists() else []):
         if not os.access(needed, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            code = errno.EROFS if _is_read_only(needed) else errno.EACCES
+            raise OSError(code, os.strerror(code), str(path))
 
 
 def _check_name(path: str | Path) -> None:
@@ -182,3 +183,8 @@ def _write_nameless(final: Path, temporary: Path, old_mode: int | None, write: W
         finally:
             os.close(folder)
     return True
+
+
+def _is_read_only(path: Path) -> bool:
+    """Whether a file or folder is on a file system that is mounted read-only."""
+    return hasattr(os, "statvfs") and bool(os.statvfs(path).f_flag & os.ST_RDONLY)
