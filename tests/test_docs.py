@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from PIL import Image
 from tiny import photo
 
+import dcacodec
 from dcacodec.api import encode
 from dcacodec.cli.app import cli
 from dcacodec.images.formats import OUTPUT_FORMATS, READABLE
@@ -198,6 +199,13 @@ def test_entries_of_the_notebook_are_complete() -> None:
     for entry in entries:
         labels = re.findall(r"^\*\*(Question|Command|Result|Decision)\.\*\*", entry, re.MULTILINE)
         assert labels == ["Question", "Command", "Result", "Decision"], entry.splitlines()[0]
+
+
+def test_the_api_page_has_every_public_name() -> None:
+    page = TEXTS[ROOT / "docs" / "reference" / "api.md"]
+    described = set(re.findall(r"^::: dcacodec\.(\w+)$", page, re.MULTILINE))
+    assert described >= {*dcacodec.__all__} - {"DcaError", "__version__"}
+    assert described >= {"compressai_model", "errors", "ratecontrol"}
 
 
 def test_the_readme_is_short() -> None:

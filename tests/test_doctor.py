@@ -166,6 +166,7 @@ def test_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("dcacodec.codec.doctor.cache_dir", homeless)
     assert facts()["cache"] == {"folder": None, "why_not": "there is no home folder"}
+    assert "there is no home folder" in call().stdout
 
 
 def _damage(path: Path) -> None:

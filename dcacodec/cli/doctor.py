@@ -62,8 +62,8 @@ def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if threads:
         yield "threads", f"{threads['torch']} of PyTorch, {threads['processors']} processors"
     if cache:
-        parts = [f"{name} {count / 1e6:.1f} MB" for name, count in cache.get("bytes", {}).items()]
-        yield "cache", f"{cache['folder'] or cache['why_not']}: {', '.join(parts) or 'empty'}"
+        parts = [f"{name} {count / 1e3:,.0f} kB" for name, count in cache.get("bytes", {}).items()]
+        yield "cache", f"{cache['folder']}: {', '.join(parts) or 'empty'}" if cache["folder"] else cache["why_not"]
     for name, versions in facts["packages"].items():
         yield name, ", ".join(f"{package} {version or '-'}" for package, version in versions.items())
     yield "environment", " ".join(f"{name}={value}" for name, value in facts["environment"].items()) or "-"
