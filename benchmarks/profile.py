@@ -27,7 +27,7 @@ from tqdm import tqdm
 from dcacodec.codec.codec import Codec
 from dcacodec.coding import decode_values
 from dcacodec.images.picture import Picture
-from dcacodec.network.context import take_step
+from dcacodec.network.context import split_steps
 
 
 @click.command(context_settings={"show_default": True})
@@ -50,10 +50,10 @@ def main(size: str, quality: int, rounds: int) -> None:
     hyper = point.hyper_of(y)
     symbols, _ = coder.quantise(y, hyper, full=False)
     streams = coder.streams_of(symbols)
-    place = (y.shape[1], y.shape[2])
+    place, steps = (y.shape[1], y.shape[2]), split_steps(y)
 
     def code(step: int, mean: Tensor, _level: Tensor) -> Tensor:
-        return (take_step(y, step) - mean).round() + mean
+        return (steps[step] - mean).round() + mean
 
     def decode_streams() -> None:
         for stream, rows in zip(streams[-4:], symbols.rows, strict=True):
