@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -94,10 +95,10 @@ def main(large: str | None, rounds: int) -> None:
         works: dict[str, list[Callable[[], float]]] = {}
         if large:
             for name, commands in COMMANDS.items():
-                works[name] = [lambda command=command: of_command(command, folder) for command in commands]  # type: ignore[misc]
+                works[name] = [partial(of_command, command, folder) for command in commands]
         else:
             for name, pair in in_process(folder / "in.ppm").items():
-                works[name] = [lambda work=work: of_call(work) for work in pair]  # type: ignore[misc]
+                works[name] = [partial(of_call, work) for work in pair]
         for name, (ours, theirs) in works.items():
             turns = [
                 (ours(), theirs())

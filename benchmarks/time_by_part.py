@@ -1,7 +1,7 @@
 """Where the time of encoding and decoding goes: processor time by part, with one thread::
 
-    python benchmarks/profile.py
-    ONEDNN_MAX_CPU_ISA=AVX2 python benchmarks/profile.py --size 1920x1080 --quality 30
+    python benchmarks/time_by_part.py
+    ONEDNN_MAX_CPU_ISA=AVX2 python benchmarks/time_by_part.py --size 1920x1080 --quality 30
 
 Prints medians. The entropy coder's time is that of all streams of the picture; the entropy model's that of the four
 steps with the symbols known. The rest is the difference to the whole: packing, checksums, rearranging.
