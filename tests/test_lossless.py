@@ -482,7 +482,8 @@ def test_targets_do_not_count_hidden_pixels(codec: Codec) -> None:
 def test_targets_find_lossless_slices(codec: Codec) -> None:
     source = Picture(text(100, 140))
     exact = codec.encode(source, lossless=True)
-    assert encode_to(codec, source, MaxBytes(len(exact))).target_met
+    found = encode_to(codec, source, MaxBytes(len(exact)))
+    assert found.target_met and np.array_equal(codec.decode(found.data).pixels, source.pixels)
     assert encode_to(codec, source, MinPsnr(90)).reached == math.inf
 
 
