@@ -1,7 +1,7 @@
 """Times of dcacodec and of Pillow's AVIF, in turns::
 
     python benchmarks/beside_avif.py
-    python benchmarks/beside_avif.py --large 8000x6000 --rounds 3
+    python benchmarks/beside_avif.py --large 8000 6000 --rounds 3
 
 Without --large: encoding and decoding of 1920x1080 pixels in this process, with one thread each. With it: whole
 commands, `dcacodec encode` and `decode` beside a Python program that does the same with Pillow, from a PPM file to a
@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -36,8 +37,8 @@ AVIF_SPEED: Final = 6
 _ENCODE: Final = f"from PIL import Image; Image.open('in.ppm').save('out.avif', speed={AVIF_SPEED}, max_threads=1)"
 _DECODE: Final = "from PIL import Image; Image.open('out.avif').save('out.ppm')"
 COMMANDS: Final = {
-    "encode": (["-m", "dcacodec", "encode", "in.ppm", "out.dca", "--force", "--quiet"], ["-c", _ENCODE]),
-    "decode": (["-m", "dcacodec", "decode", "out.dca", "out.ppm", "--force", "--quiet"], ["-c", _DECODE]),
+    "encode": (["-m", "dcacodec", "encode", "in.ppm", "out.dca", "--quiet"], ["-c", _ENCODE]),
+    "decode": (["-m", "dcacodec", "decode", "out.dca", "out.ppm", "--quiet"], ["-c", _DECODE]),
 }
 """Arguments of Python for dcacodec and for AVIF."""
 
@@ -55,7 +56,9 @@ def of_command(arguments: list[str], folder: Path) -> float:
     """Processor seconds of a Python process."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    subprocess.run([sys.executable, *arguments], cwd=folder, check=True, env=environment)
+    done = subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, check=False, env=environment)
+    if done.returncode:
+        raise click.ClickException(done.stderr.decode(errors="replace"))
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
@@ -83,21 +86,20 @@ def in_process(path: Path) -> dict[str, tuple[Work, Work]]:
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--large", metavar="WxH", help="Whole commands on a picture of this size.")
+@click.option("--large", nargs=2, type=click.IntRange(1), help="Whole commands on a picture of this width and height.")
 @click.option("--rounds", type=click.IntRange(1), default=9, help="Turns of each.")
-def main(large: str | None, rounds: int) -> None:
+def main(large: tuple[int, int] | None, rounds: int) -> None:
     """Time dcacodec and AVIF on the same picture."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        width, height = map(int, (large or "1920x1080").split("x"))
-        draw(str(folder / "in.ppm"), width, height)
+        draw(str(folder / "in.ppm"), *(large or (1920, 1080)))
         works: dict[str, list[Callable[[], float]]] = {}
         if large:
             for name, commands in COMMANDS.items():
-                works[name] = [lambda command=command: of_command(command, folder) for command in commands]  # type: ignore[misc]
+                works[name] = [partial(of_command, command, folder) for command in commands]
         else:
             for name, pair in in_process(folder / "in.ppm").items():
-                works[name] = [lambda work=work: of_call(work) for work in pair]  # type: ignore[misc]
+                works[name] = [partial(of_call, work) for work in pair]
         for name, (ours, theirs) in works.items():
             turns = [
                 (ours(), theirs())

@@ -35,7 +35,7 @@ from dcacodec.codec.codec import Codec
 from dcacodec.coding import ideal_bits
 from dcacodec.errors import DcaError
 from dcacodec.images.reading import read_picture
-from dcacodec.network.context import Scales, StepCoder, take_step
+from dcacodec.network.context import Scales, StepCoder, split_steps
 from dcacodec.network.dca import DCA
 from dcacodec.network.precision import fast_bfloat16, transform_precision
 from dcacodec.network.priors import SKIP_BELOW, gaussian_bits
@@ -79,14 +79,14 @@ class GaussianCost:
     """
 
     def __init__(self, y: Tensor) -> None:
-        self.y = y
+        self.parts = split_steps(y)
         self.real = self.rounded = self.skipped = 0.0
 
     def code(self, step: int, mean: Tensor, level: Tensor) -> Tensor:
         """See `StepCoder`."""
         rounded = level.double().round()
         skip = rounded < SKIP_BELOW
-        residual = (take_step(self.y, step) - mean).round().masked_fill(skip, 0.0)
+        residual = (self.parts[step] - mean).round().masked_fill(skip, 0.0)
         self.real += gaussian_bits(residual.double(), level.double())[~skip].sum().item()
         self.rounded += gaussian_bits(residual.double(), rounded)[~skip].sum().item()
         self.skipped += skip.sum().item()

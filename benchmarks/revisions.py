@@ -15,11 +15,13 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from statistics import median
 from typing import Final
 
 import click
+from large import draw
 from tqdm import tqdm
 
 HERE: Final = Path(__file__).resolve().parent.parent
@@ -82,37 +84,25 @@ class Revision:
 @click.option("--rounds", type=click.IntRange(1), default=9, help="Turns of each, after one to warm up.")
 def main(other: Path, picture: str | None, quality: int, effort: int, tune: str, rounds: int) -> None:
     """Compare this revision with that of the checkout OTHER."""
-    path = os.path.abspath(picture) if picture else str(_drawn())
-    arguments = (path, str(quality), str(effort), tune)
-    revisions = [Revision(HERE, *arguments), Revision(other.resolve(), *arguments)]
-    try:
-        turns = [
-            [revision.turn() for revision in revisions]
-            for _ in tqdm(range(rounds + 1), desc="rounds", disable=not sys.stderr.isatty())
-        ][1:]
-    finally:
-        for revision in revisions:
-            revision.close()
+    with tempfile.TemporaryDirectory() as scratch:
+        path = os.path.abspath(picture or os.path.join(scratch, "picture.png"))
+        if not picture:
+            draw(path, 768, 512)
+        arguments = (path, str(quality), str(effort), tune)
+        revisions = [Revision(HERE, *arguments), Revision(other.resolve(), *arguments)]
+        try:
+            turns = [
+                [revision.turn() for revision in revisions]
+                for _ in tqdm(range(rounds + 1), desc="rounds", disable=not sys.stderr.isatty())
+            ][1:]
+        finally:
+            for revision in revisions:
+                revision.close()
     for part, name in enumerate(("encode", "decode")):
         this, that = ([1000 * turn[side][part] for turn in turns] for side in range(2))
         ratio = median(a / b for a, b in zip(this, that, strict=True))
         click.echo(f"{name}: {median(this):.0f} ms, before {median(that):.0f} ms, ratio {ratio:.2f}")
     click.echo(f"bytes: {turns[0][0][2]:,}, before {turns[0][1][2]:,}")
-
-
-def _drawn() -> Path:
-    """A part of scikit-image's astronaut and cup of coffee, of 768x512 pixels."""
-    import tempfile
-
-    import numpy as np
-    from PIL import Image
-    from skimage import data
-
-    path = Path(tempfile.mkdtemp(), "picture.png")
-    Image.fromarray(np.concatenate([data.astronaut()[:400], data.coffee()], 1)[:400, :600]).resize((768, 512)).save(
-        path
-    )
-    return path
 
 
 if __name__ == "__main__":

@@ -241,8 +241,8 @@ def decode_file(
 
     Args:
         source: the `.dca` file.
-        target: the picture to write; its suffix gives the format (all of them are lossless). An existing file is
-            replaced once the new one is complete.
+        target: the picture to write; its suffix gives the format: all are lossless but JPEG and AVIF, which are written
+            with a warning. An existing file is replaced once the new one is complete.
 
     Raises:
         DcaError: the file is damaged, its weights are not installed, the region is not inside the picture, or the

@@ -152,10 +152,9 @@ class _Decoder(ImageFile.PyDecoder):
         if picture is None:
             raise OSError("the file has changed since it was opened")
         image = to_pillow(picture)
-        size = (-(-width // scale), -(-height // scale)) if scale else image.size
         if scale == 0 and image.mode != mode:  # WebP drops an alpha plane that is opaque
             image = image.convert(mode)
-        if (image.size, image.mode) != (size, mode):
+        if (image.size, image.mode) != ((self.state.xsize, self.state.ysize), mode):
             raise OSError("the file has changed since it was opened")
         self.set_as_raw(image.tobytes())
         return -1, 0

@@ -24,7 +24,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -46,8 +45,7 @@ from dcacodec.coding import PythonCoder, best_coder
 from dcacodec.errors import DcaError
 from dcacodec.format.reader import parse
 from dcacodec.images.picture import Picture
-from dcacodec.network.context import StepCoder, join_steps
-from dcacodec.network.fixed_point import LATENT_BITS
+from dcacodec.network.context import StepCoder
 from dcacodec.weights.reader import read_weights
 from dcacodec.weights.registry import by_preset
 
@@ -69,8 +67,7 @@ class Setting:
         threads: of PyTorch.
         environment: variables to set before PyTorch is loaded.
         onednn: whether PyTorch may use oneDNN.
-        precision: of `torch.set_float32_matmul_precision`.
-        double: whether the entropy model runs in float64.
+        precision: of `torch.set_float32_matmul_precision`; unless it is "highest", the entropy model runs in float64.
         layout: of matrices in memory: "rows" as they are read, or "columns".
         batched: whether each slice goes through the entropy model as the middle one of three.
         backwards: whether slices are decoded in reverse order.
@@ -84,7 +81,6 @@ class Setting:
     environment: Mapping[str, str] = field(default_factory=dict)
     onednn: bool = True
     precision: str = "highest"
-    double: bool = False
     layout: str = "rows"
     batched: bool = False
     backwards: bool = False
@@ -101,7 +97,6 @@ def settings(pythons: tuple[str, ...]) -> list[Setting]:
         Setting("2 threads", threads=2),
         Setting("5 threads", threads=5),
         Setting("no oneDNN", onednn=False),
-        Setting("float64", double=True),
         Setting("medium precision", precision="medium"),
         Setting("AVX2", environment={"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}),
         Setting("SSE 4 only", environment=oldest),
@@ -170,25 +165,6 @@ class BatchedPoint(OperatingPoint):
         return super().run_steps(three, size, middle)[1:2]
 
 
-class DoublePoint(OperatingPoint):
-    """An operating point whose entropy model runs in float64."""
-
-    def run_steps(self, latents: dict[str, Tensor], size: tuple[int, int], code: StepCoder) -> Tensor:
-        def coded(step: int, mean: Tensor, level: Tensor) -> Tensor:
-            return code(step, mean, level.round().to(torch.uint8))
-
-        steps = deepcopy(self.weights.network.entropy).double()(latents, size, self.scales, coded)
-        return join_steps([(step * 2.0**LATENT_BITS).int() for step in steps])
-
-
-class DoubleCodec(Codec):
-    """A codec with such operating points."""
-
-    def at(self, quality: float) -> SliceCoder:
-        """See `Codec.at`."""
-        return SliceCoder(DoublePoint.of(self.weights, self.device, quality), self.coder)
-
-
 class BatchedCodec(Codec):
     """A codec with such operating points."""
 
@@ -210,7 +186,7 @@ def codecs(setting: Setting) -> dict[str, Codec]:
             for parameter in weights.network.entropy.parameters():
                 if parameter.dim() == 2:
                     parameter.data = parameter.data.T.contiguous().T
-        kind = BatchedCodec if setting.batched else DoubleCodec if setting.double else Codec
+        kind = BatchedCodec if setting.batched else Codec
         found[name] = kind(weights, torch.device(setting.device), coder)
     return found
 

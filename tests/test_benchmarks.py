@@ -3,6 +3,7 @@
 import importlib
 import json
 import math
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +19,7 @@ from pretend_gpu import pretended
 from tiny import TINY, photo
 
 from dcacodec.codec.codec import Codec
+from dcacodec.codec.parallel import threads
 from dcacodec.network.dca import DCA
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
@@ -259,3 +261,27 @@ def test_colour_of_blocks_at_equal_bytes(tmp_path: Path) -> None:
     assert tight.exit_code == 1
     assert all(word in tight.stderr for word in ("jpeg", "0.01", "a.png"))
     assert CliRunner().invoke(script("block_colour").main, [*arguments, "--bpp", "none"]).exit_code == 2
+
+
+def test_times_by_part_add_up_to_the_whole() -> None:
+    with threads(torch.get_num_threads()):
+        result = CliRunner().invoke(script("time_by_part").main, ["--size", "80", "64", "--rounds", "1"])
+    assert result.exit_code == 0, result.output
+    for line, name in zip(result.stdout.splitlines(), ("encode", "decode"), strict=True):
+        whole, _, parts = line.partition(" ms = ")
+        times = [int(part.rpartition(" ")[2]) for part in parts.split(" + ")]
+        assert whole.split(": ")[0] == name
+        assert abs(int(whole.split()[1]) - sum(times)) <= len(times) / 2 + 1  # each is rounded
+
+
+@pytest.mark.slow
+def test_times_beside_avif_and_of_revisions(tmp_path: Path) -> None:
+    avif = CliRunner().invoke(script("beside_avif").main, ["--large", "64", "48", "--rounds", "1"])
+    assert avif.exit_code == 0, avif.output
+    assert [line.split(":")[0] for line in avif.stdout.splitlines()] == ["encode", "decode"]
+    Image.fromarray(photo(48, 64)).save(tmp_path / "a.png")
+    arguments = [str(FOLDER.parent), "--picture", str(tmp_path / "a.png"), "--rounds", "1"]
+    revisions = CliRunner().invoke(script("revisions").main, arguments)
+    assert revisions.exit_code == 0, revisions.output
+    sizes = re.findall(r"[\d,]+", revisions.stdout.splitlines()[-1].replace(", before", " "))
+    assert len(sizes) == 2 and sizes[0] == sizes[1]

@@ -85,7 +85,7 @@ def test_a_screen_of_text(own: Path) -> None:
     result = call()
     assert (result.exit_code, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
-    assert len(lines) <= 24
+    assert len([line for line in lines if not line.startswith("weights ")]) <= 22  # every release adds weights
     assert all(line.isprintable() for line in lines)
     for text in (__version__, torch.__version__, str(own / WEIGHTS.name), "there is no C++ compiler", f"={own}"):
         assert text in result.stdout

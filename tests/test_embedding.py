@@ -101,8 +101,10 @@ def in_child(function: Callable[[], bytes]) -> bytes:
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
-        os.write(writer, function())
-        os._exit(0)
+        try:
+            os.write(writer, function())
+        finally:
+            os._exit(0)  # also after an exception: this process must not continue with the other tests
     os.close(writer)
     for _ in range(600):
         if os.waitpid(child, os.WNOHANG)[0]:

@@ -2,6 +2,7 @@
 with any library, memory layout, batch and order of summation, in float32 and float64, and on a GPU.
 """
 
+import math
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
+from fractions import Fraction
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -176,11 +178,11 @@ def test_oracle_decodes_what_the_codec_encodes(name: str, variant: Callable[[str
 
 @pytest.mark.parametrize("anchors", range(2, 17))
 def test_rule_for_the_nearest_anchor(anchors: int) -> None:
-    """The integer rule of docs/reference/format.md is what the codec does, at every quality."""
+    """Against rational arithmetic, for every quality in tenths; of two that are equally near, the higher one."""
     config = replace(TINY, anchors=anchors)
-    rule = [(2 * (quality - 1) * (anchors - 1) + 99) // 198 for quality in range(1, 101)]
-    assert [round(config.anchor_position(quality)) for quality in range(1, 101)] == rule
-    assert [rule[0], rule[-1]] == [0, anchors - 1]
+    for tenths in range(10, 1001):
+        place = Fraction(tenths - 10, 990) * (anchors - 1)
+        assert config.nearest_anchor(tenths / 10) == math.floor(place + Fraction(1, 2)), tenths
 
 
 def test_scales_keep_all_their_bits(weights: Weights) -> None:

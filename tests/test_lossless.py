@@ -384,6 +384,16 @@ def test_lossless_is_exact_and_as_small_as_webp(codec: Codec, mode: str, opaque:
     assert dcacodec.decode(data, scale=4, codec=codec).size == (45, 38)
 
 
+def test_progress_of_lossless_files(codec: Codec) -> None:
+    steps: list[tuple[int, int]] = []
+    data = codec.encode(Picture(text(40, 50)), lossless=True, progress=lambda *each: steps.append(each))
+    assert parse(data).lossless_picture is not None
+    assert steps == [(0, 1), (1, 1)]
+    steps.clear()
+    codec.decode(data, progress=lambda *each: steps.append(each))
+    assert steps == [(0, 1), (1, 1)]
+
+
 def test_lossless_takes_blocks_of_slices_where_one_is_not_smaller(codec: Codec) -> None:
     source = mixed()
     data = codec.encode(source, lossless=True, slice_log2=8)
@@ -472,7 +482,8 @@ def test_targets_do_not_count_hidden_pixels(codec: Codec) -> None:
 def test_targets_find_lossless_slices(codec: Codec) -> None:
     source = Picture(text(100, 140))
     exact = codec.encode(source, lossless=True)
-    assert encode_to(codec, source, MaxBytes(len(exact))).target_met
+    found = encode_to(codec, source, MaxBytes(len(exact)))
+    assert found.target_met and np.array_equal(codec.decode(found.data).pixels, source.pixels)
     assert encode_to(codec, source, MinPsnr(90)).reached == math.inf
 
 

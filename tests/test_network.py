@@ -25,7 +25,7 @@ from dcacodec.format.reader import parse
 from dcacodec.format.writer import pack
 from dcacodec.images.picture import Picture
 from dcacodec.network.config import PRESETS, DCAConfig
-from dcacodec.network.context import STEP_XOR, from_phases, join_steps, take_step, to_phases
+from dcacodec.network.context import STEP_XOR, from_phases, join_steps, split_steps, to_phases
 from dcacodec.network.dca import DCA
 from dcacodec.network.fixed_point import Snap
 from dcacodec.network.layers import (
@@ -65,13 +65,13 @@ shapes = st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 4), st.i
 def test_steps_and_phases_are_joined_to_what_they_were_taken_from(shape: tuple[int, int, int, int]) -> None:
     y = numbered(*shape)
     assert torch.equal(from_phases(to_phases(y)), y)
-    assert torch.equal(join_steps([take_step(y, step) for step in range(4)]), y)
+    assert torch.equal(join_steps(split_steps(y)), y)
 
 
 @given(shapes)
 def test_each_element_is_coded_once(shape: tuple[int, int, int, int]) -> None:
     y = numbered(*shape)
-    steps = [take_step(y, step) for step in range(4)]
+    steps = split_steps(y)
     assert {step.shape for step in steps} == {(4, shape[0], shape[1] // 2, shape[2] // 2, shape[3] // 4)}
     assert torch.equal(torch.stack(steps).flatten().sort().values, y.flatten())
 
@@ -82,7 +82,7 @@ def test_steps_are_those_of_dcvc_dc(shape: tuple[int, int, int, int]) -> None:
     y, quarter = numbered(*shape), shape[3] // 4
     for step, masks in enumerate(DCVC_DC_MASKS):
         assert masks == tuple(group ^ STEP_XOR[step] for group in range(4))
-        taken = take_step(y, step)
+        taken = split_steps(y)[step]
         for group, position in enumerate(masks):
             row, column = divmod(position, 2)
             part = y[:, row::2, column::2, group * quarter : (group + 1) * quarter]
@@ -108,7 +108,7 @@ def variant(request: pytest.FixtureRequest, weights: Weights) -> Weights:
 
 
 def by_step(x: Tensor) -> list[Tensor]:
-    return [take_step(x, step) for step in range(4)]
+    return split_steps(x)
 
 
 @pytest.mark.parametrize("step", range(4))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dcacodec.network.config import DCAConfig
-from dcacodec.network.context import EntropyModel, Scales, join_steps, take_step
+from dcacodec.network.context import EntropyModel, Scales, join_steps, split_steps
 from dcacodec.network.dca import DCA
 from dcacodec.network.priors import SKIP_BELOW
 from dcacodec.training.klt import initialise
@@ -161,11 +161,12 @@ def run_entropy(entropy: EntropyModel, hyper: Mapping[str, Tensor], y: Tensor, s
     """Quantise y as an encoder does."""
     means: list[Tensor] = []
     levels: list[Tensor] = []
+    parts = split_steps(y)
 
     def code(step: int, mean: Tensor, level: Tensor) -> Tensor:
         means.append(mean)
         levels.append(level)
-        residual = (take_step(y, step) - mean).round().masked_fill(level.round() < SKIP_BELOW, 0.0)
+        residual = (parts[step] - mean).round().masked_fill(level.round() < SKIP_BELOW, 0.0)
         return residual + mean
 
     with torch.inference_mode():

@@ -155,7 +155,9 @@ class Codec:
         plain = picture if keep_hidden or lossless else clear_hidden(picture)
         smooth = picture if keep_hidden or lossless else fill_hidden(picture)
         if lossless:
-            (container,) = ProgressReporter(progress, 1).all([lossless_container(header, picture, side)])
+            reporter = ProgressReporter(progress, 1)
+            container = lossless_container(header, picture, side)
+            reporter.tick()
         else:
             chosen = None if lossless is False else plain
             slices = self.encode_slices(smooth, header, plain=chosen, effort=effort, progress=progress)
@@ -209,9 +211,11 @@ class Codec:
         plane = None if alpha is None else decode_alpha(alpha, header.width, header.height)
         shown = view.times(scale).common(grid.picture)
         if container.lossless_picture is not None:
+            reporter = ProgressReporter(progress, 1)
             samples, own_plane = read_lossless_picture(container, grid.touching(shown))
             plane = own_plane if plane is None else plane
             pixels = shrink_samples(np.ascontiguousarray(samples[shown.within(grid.picture)]), scale)
+            reporter.tick()
         else:
             pixels = self.pixels_of(grid, self.slices_of(container), view, scale, progress)
         if plane is not None:

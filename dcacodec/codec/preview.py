@@ -7,7 +7,8 @@ that has an alpha plane.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
 
@@ -83,16 +84,22 @@ def size_of(data: bytes) -> tuple[int, int]:
     Raises:
         ImageError: it is damaged, or larger than one can be.
     """
+    with _opened(data) as image:
+        return image.size
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[Image.Image]:
+    """A preview as an image, which is decoded when its pixels are needed."""
     try:
         with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
-            size = image.size
-    except MemoryError:
+            if max(image.size) > SIDE:
+                raise ImageError(f"a preview has up to {SIDE} pixels a side, not {image.width}x{image.height}")
+            yield image
+    except (ImageError, MemoryError):
         raise
     except Exception as error:  # as in `read_picture`
         raise ImageError(f"the preview is damaged: {one_line(error)}") from error
-    if max(size) > SIDE:
-        raise ImageError(f"a preview has up to {SIDE} pixels a side, not {size[0]}x{size[1]}")
-    return size
 
 
 def read_preview(container: Container) -> Picture | None:
@@ -104,14 +111,8 @@ def read_preview(container: Container) -> Picture | None:
     data = container.chunk(PREVIEW_CHUNK)
     if data is None:
         return None
-    size_of(data)
-    try:
-        with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
-            bands = np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
-    except MemoryError:
-        raise
-    except Exception as error:  # as in `read_picture`
-        raise ImageError(f"the preview is damaged: {one_line(error)}") from error
+    with _opened(data) as image:
+        bands = np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
     pixels = np.ascontiguousarray(bands[..., :3])
     gray = container.header.mode == MODES[1]
     if gray:  # WebP has no gray, and its decoder may round the three samples differently

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from dcacodec.metrics.distortion import Distortion
-from dcacodec.network.context import join_steps, take_step
+from dcacodec.network.context import join_steps, split_steps
 from dcacodec.network.dca import DCA
 from dcacodec.network.precision import fast_bfloat16, transform_precision
 from dcacodec.network.priors import SKIP_BELOW, gaussian_bits
@@ -125,12 +125,13 @@ class SoftCoder:
     """
 
     def __init__(self, y: Tensor, inverse_temperature: float, noise: float, random: torch.Generator) -> None:
-        self._y, self._inverse_temperature, self._noise, self._random = y, inverse_temperature, noise, random
+        self._parts = split_steps(y)
+        self._inverse_temperature, self._noise, self._random = inverse_temperature, noise, random
         self.bits = torch.zeros((), dtype=torch.float32, device=y.device)
 
     def __call__(self, step: int, mean: Tensor, level: Tensor) -> Tensor:
         """See `StepCoder`."""
-        residual = soft_round(take_step(self._y, step) - mean.float(), self._inverse_temperature)
+        residual = soft_round(self._parts[step] - mean.float(), self._inverse_temperature)
         shift = torch.rand(residual.shape, generator=self._random, dtype=torch.float32, device=residual.device) - 0.5
         residual = soft_round(residual + self._noise * shift, self._inverse_temperature)
         skipped = level.round() < SKIP_BELOW

@@ -23,7 +23,7 @@ from dcacodec.coding import VALUE_LIMIT, Coder, decode_values, encode_values
 from dcacodec.errors import StreamError, SymbolMismatchError
 from dcacodec.format.container import Container
 from dcacodec.network.config import LATENT_STRIDE, REGIONAL_STRIDE, STEPS
-from dcacodec.network.context import from_phases, join_steps, take_step, to_phases
+from dcacodec.network.context import from_phases, join_steps, split_steps, to_phases
 from dcacodec.network.device import to_device, to_host
 from dcacodec.network.fixed_point import LATENT_BITS
 from dcacodec.network.priors import SKIP_BELOW
@@ -88,7 +88,7 @@ class SliceCoder:
         Returns:
             The symbols, and the largest distance of a skipped element from its predicted mean, in quantisation steps.
         """
-        first_coded = _first_coded(full)
+        first_coded, parts = _first_coded(full), split_steps(y)
         residuals: list[Tensor] = []
         rows: list[Tensor] = []
         skipped_errors: list[Tensor] = []
@@ -97,7 +97,7 @@ class SliceCoder:
         def code(step: int, mean: Tensor, levels: Tensor) -> Tensor:
             coded.append(levels >= first_coded)
             skipped = ~coded[-1]
-            distance = take_step(y, step) - mean
+            distance = parts[step] - mean
             skipped_errors.append((distance.abs() * skipped).max())
             residual = distance.round().clamp(-VALUE_LIMIT, VALUE_LIMIT).masked_fill(skipped, 0.0)
             residuals.append(_raster(residual).int())

@@ -85,7 +85,7 @@ def split_blocks(data: bytes, count: int, tag: str) -> dict[int, bytes]:
     Raises:
         BadSliceBitsError: as `mask_bits`.
         BadVarintError: a length is malformed.
-        BadBlockError: the data end before a block does, or go on after the last one.
+        BadBlockError: the data end before a block does, or continue after the last one.
     """
     position = -(-count // 8)
     mask_bits(data[:position], count, tag)

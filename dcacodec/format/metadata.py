@@ -49,7 +49,7 @@ def _data(container: Container, plain: str, packed: str) -> bytes | None:
     inflater = zlib.decompressobj()
     try:
         data = inflater.decompress(deflated, MAX_INFLATED)
-        # One more byte shows whether the stream goes on.
+        # One more byte shows whether the stream continues.
         if not inflater.eof and inflater.decompress(inflater.unconsumed_tail, 1):
             raise BadMetadataError(f"chunk {packed} expands to more than {MAX_INFLATED} bytes")
     except zlib.error as error:

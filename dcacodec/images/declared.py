@@ -10,7 +10,7 @@ from PIL import Image
 
 from dcacodec.errors import ImageError
 from dcacodec.images.boxes import boxes, main_picture
-from dcacodec.images.colour import ColourSpace, check_profile, cicp_space, gamma_space
+from dcacodec.images.colour import D65, ColourSpace, check_profile, cicp_space, gamma_space
 from dcacodec.images.picture import warn_of_change
 from dcacodec.images.png import HEAD_BYTES, check_png_samples
 
@@ -28,7 +28,6 @@ _BMP_V5: Final = 124
 _JP2_CODE: Final = 1
 _JP2_SRGB: Final = (16, 17, 18)
 _JP2_PROFILES: Final = (2, 3)
-_D65: Final = (0.3127, 0.329)
 _TRANSFER_FUNCTION, _WHITE_POINT, _CHROMATICITIES = 301, 318, 319
 
 
@@ -66,7 +65,7 @@ def declared_space(
         if _TRANSFER_FUNCTION in tags:
             warn_of_change("the transfer function of the TIFF is left out: its curve is taken for that of sRGB")
         if _CHROMATICITIES in tags:
-            image.info["chromaticity"] = (*tags.get(_WHITE_POINT, _D65), *tags[_CHROMATICITIES])
+            image.info["chromaticity"] = (*tags.get(_WHITE_POINT, D65), *tags[_CHROMATICITIES])
     check_profile(image.info.get("icc_profile") or b"", allow_hdr)
     return space_in(image)
 
@@ -156,5 +155,5 @@ def _declared_by_bmp(image: Image.Image, file: BinaryIO, head: bytes) -> None:
         points = [coordinates[index : index + 3] for index in (0, 3, 6)]
         if all(sum(point) for point in points):
             xy = [value / sum(point) for point in points for value in point[:2]]
-            image.info["chromaticity"] = (*_D65, *xy)
+            image.info["chromaticity"] = (*D65, *xy)
         image.info["gamma"] = 3 * 65536 / sum(coordinates[9:])  # the three hardly ever differ

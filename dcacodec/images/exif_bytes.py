@@ -12,6 +12,8 @@ from PIL import ExifTags
 Entry: TypeAlias = "tuple[int, int, bytes]"
 """Type of the values, their number, and their bytes, big-endian."""
 
+EXIF_PREFIX: Final = b"Exif\0\0"
+"""What some formats store before EXIF data."""
 _ASCII, _SHORT, _RATIONAL = 2, 3, 5
 _ENTRY: Final = 12
 """Bytes of an entry: tag, type, number, and the values or where they are."""

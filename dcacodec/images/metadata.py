@@ -9,11 +9,10 @@ from typing import Any, Final
 
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 
-from dcacodec.images.exif_bytes import Entry, text_entry, upright_exif, with_tags
+from dcacodec.images.exif_bytes import EXIF_PREFIX, Entry, text_entry, upright_exif, with_tags
 from dcacodec.images.picture import warn_of_change
 from dcacodec.images.resolution import is_resolution, is_unit, resolution_tags
 
-EXIF_PREFIX: Final = b"Exif\0\0"
 _QUARTER_TURNS: Final = (5, 6, 7, 8)
 """Values of the orientation."""
 _TEXT_TAGS: Final = {

@@ -8,7 +8,7 @@ from typing import Final
 
 from PIL import ExifTags, Image
 
-from dcacodec.images.exif_bytes import Entry, ratio_entry, short_entry
+from dcacodec.images.exif_bytes import EXIF_PREFIX, Entry, ratio_entry, short_entry
 
 _NO_UNIT, _INCH, _CENTIMETRE = 1, 2, 3
 _TAGS: Final = (ExifTags.Base.XResolution, ExifTags.Base.YResolution, ExifTags.Base.ResolutionUnit)
@@ -87,7 +87,7 @@ def _tags(exif: bytes | None) -> dict[int, object]:
     """The first directory of EXIF data; empty if they are damaged."""
     tags = Image.Exif()
     try:
-        tags.load(b"Exif\0\0" + (exif or b""))
+        tags.load(EXIF_PREFIX + (exif or b""))
         return dict(tags)
     except MemoryError:
         raise

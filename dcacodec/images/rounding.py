@@ -15,10 +15,13 @@ _DEEP: Final = re.compile(r"(RGB|RGBA|RGBX|CMYK);16([BLN])")
 _OTHER_ORDER: Final = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
 
-def to_8_bits(samples: NDArray[np.integer[Any]], bits: int = 16) -> NDArray[np.uint8]:
-    """Samples in 0..2^bits - 1, rounded to 0..255."""
+def to_8_bits(samples: NDArray[Any], bits: int = 16) -> NDArray[np.uint8]:
+    """Unsigned samples of up to 32 bits, 0..2^bits - 1, rounded to 0..255."""
+    if bits == 8:
+        return samples.astype(np.uint8)
     largest = (1 << bits) - 1
-    return ((samples.astype(np.uint32) * 255 + largest // 2) // largest).astype(np.uint8)
+    wide = samples.astype(np.uint32 if bits <= 16 else np.uint64)
+    return ((wide * 255 + largest // 2) // largest).astype(np.uint8)
 
 
 def load_rounded(image: Image.Image, file: BinaryIO) -> bool:

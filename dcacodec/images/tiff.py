@@ -12,10 +12,11 @@ from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
 
 from dcacodec.errors import ImageError
 from dcacodec.format.container import check_pixels
-from dcacodec.images.exif_bytes import short_entry, with_tags
-from dcacodec.images.metadata import EXIF_PREFIX, XMP_TAG, descriptive_exif
+from dcacodec.images.exif_bytes import EXIF_PREFIX, short_entry, with_tags
+from dcacodec.images.metadata import XMP_TAG, descriptive_exif
 from dcacodec.images.optional import EXTRA
 from dcacodec.images.picture import warn_of_change
+from dcacodec.images.rounding import to_8_bits
 
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _SEPARATE: Final = 2
@@ -165,7 +166,7 @@ def read_with_tifffile(file: BinaryIO, tags: Tags, max_pixels: int | None) -> Im
         samples = np.moveaxis(samples, axes.index("S"), -1)
     if samples.size % (width * height):
         raise ImageError(f"{kind} is not supported")
-    bands = _to_8_bits(samples.reshape(height, width, -1), bits.pop())
+    bands = to_8_bits(samples.reshape(height, width, -1), bits.pop())
     return _image(bands, photometric, _extra(tags), file, tags)
 
 
@@ -179,7 +180,8 @@ def _image(
     if extra and extra[0] in (_PREMULTIPLIED, _STRAIGHT):
         alpha = bands[..., colours : colours + 1]
         if extra[0] == _PREMULTIPLIED:
-            shown = np.minimum(_rounded(shown.astype(np.uint32) * 255, np.maximum(alpha, 1)), 255).astype(np.uint8)
+            opacity = np.maximum(alpha, 1)
+            shown = np.minimum((shown.astype(np.uint32) * 255 + opacity // 2) // opacity, 255).astype(np.uint8)
         shown = np.concatenate((shown, alpha), -1)
     image = Image.fromarray(np.ascontiguousarray(shown[..., 0] if shown.shape[-1] == 1 else shown))
     kept = descriptive_exif(_exif(file))
@@ -205,18 +207,6 @@ def _exif(file: BinaryIO) -> Image.Exif:
     except Exception:  # as in `turn_upright`
         warn_of_change("the EXIF data are damaged and left out")
     return exif
-
-
-def _to_8_bits(samples: NDArray[Any], bits: int) -> NDArray[np.uint8]:
-    if bits == 8:
-        return samples.astype(np.uint8)
-    return _rounded(samples.astype(np.uint64) * 255, np.uint64((1 << bits) - 1)).astype(np.uint8)
-
-
-def _rounded(numerator: NDArray[Any], denominator: Any) -> NDArray[Any]:
-    """The quotient of unsigned integers, rounded half up."""
-    quotient: NDArray[Any] = (numerator + denominator // 2) // denominator
-    return quotient
 
 
 def _is_planar(tags: Tags) -> bool:

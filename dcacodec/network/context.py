@@ -50,15 +50,17 @@ def from_phases(x: Tensor) -> Tensor:
     return cells.reshape(batch, 2 * height, 2 * width, channels)
 
 
-def take_step(y: Tensor, step: int) -> Tensor:
-    """The elements of y (B, H, W, M) that a step codes: (4, B, H/2, W/2, M/4), by position."""
+def split_steps(y: Tensor) -> list[Tensor]:
+    """The elements of y (B, H, W, M) that each step codes: four of (4, B, H/2, W/2, M/4), by position."""
     batch, height, width, _ = y.shape
     cells = y.reshape(batch, height // 2, 2, width // 2, 2, STEPS, -1)
-    return torch.stack([cells[:, :, p // 2, :, p % 2, p ^ STEP_XOR[step]] for p in range(4)])
+    # All at once: the gradient of every slice of y would be a tensor of its size.
+    groups = cells.permute(2, 4, 5, 0, 1, 3, 6).flatten(0, 2).unbind()
+    return [torch.stack([groups[STEPS * p + (p ^ STEP_XOR[step])] for p in range(4)]) for step in range(STEPS)]
 
 
 def join_steps(parts: list[Tensor]) -> Tensor:
-    """The inverse of `take_step` over all four steps: -> (B, H, W, M)."""
+    """The inverse of `split_steps`: -> (B, H, W, M)."""
     groups = torch.stack([parts[STEP_XOR[p ^ g]][p] for p in range(4) for g in range(STEPS)])
     _, batch, height, width, channels = groups.shape
     cells = groups.view(2, 2, STEPS, batch, height, width, channels).permute(3, 4, 0, 5, 1, 2, 6)

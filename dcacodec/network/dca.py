@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from dcacodec.network.config import DCAConfig
-from dcacodec.network.context import EntropyModel, Scales, join_steps, take_step
+from dcacodec.network.context import EntropyModel, Scales, join_steps, split_steps
 from dcacodec.network.hyper import ANALYSES
 from dcacodec.network.priors import LEVELS_PER_E, SCALE_MIN, FactorizedPrior, gaussian_bits, noisy_gaussian_bits
 from dcacodec.network.transforms import Analysis, QualityTable, Synthesis
@@ -158,10 +158,11 @@ class DCA(nn.Module):
             elements[f"z_{letter.lower()}"] = self.priors[letter].bits(noisy, anchor)  # type: ignore[operator]
 
         surprise: list[Tensor] = []
+        parts = split_steps(y)
 
         def code(step: int, mean: Tensor, level: Tensor) -> Tensor:
             level = level.float()
-            residual = take_step(y, step) - mean.float()
+            residual = parts[step] - mean.float()
             bits = noisy_gaussian_bits(residual, level) if self.training else gaussian_bits(residual.round(), level)
             elements[f"y_{step + 1}"] = bits.transpose(0, 1)
             with torch.no_grad():

@@ -44,15 +44,13 @@ def choose_device(name: str | torch.device) -> torch.device:
     wanted = torch.device("cuda") if name == "auto" else _named(name)
     if wanted.type == "cpu":  # without loading a GPU driver, which takes time and memory
         return torch.device("cpu")
-    problem, silent = _missing(wanted), True
+    missing = _missing(wanted)
+    problem = missing or _device_problem(_index(wanted))
     if not problem:
-        index = _index(wanted)
-        problem, silent = _device_problem(index), False
-        if not problem:
-            return torch.device("cuda", index)
+        return torch.device("cuda", _index(wanted))
     if name != "auto":
         raise DcaError(f"{problem}; use the device cpu or auto")
-    if not silent:
+    if not missing:
         warn(f"{problem}; the CPU is used", DeviceWarning)
     return torch.device("cpu")
 

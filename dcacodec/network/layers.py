@@ -78,14 +78,13 @@ class GatedLinear(nn.Module):
         self.expand = Linear(channels, 2 * hidden)
         self.out = Linear(hidden, channels).zero()
 
-    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        count = x.shape[:-1].numel()
-        if residual is None or count <= _PART or x.device.type != "cpu":
+    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
+        if x.shape[:-1].numel() <= _PART or x.device.type != "cpu":
             return self._part(x, residual)
         parts = zip(x.flatten(0, -2).split(_PART), residual.flatten(0, -2).split(_PART), strict=True)
         return torch.cat([self._part(*each) for each in parts]).view(residual.shape)
 
-    def _part(self, x: Tensor, residual: Tensor | None) -> Tensor:
+    def _part(self, x: Tensor, residual: Tensor) -> Tensor:
         a, b = self.expand(x).chunk(2, -1)
         return self.out(gate(a, b, self.expand.snap.exact), residual)
 
@@ -136,9 +135,9 @@ class RMSNorm(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Multi-head cross-attention: queries (B, Q, C), keys and values (B, K, 2*C) -> (B, Q, C). Zero when initialised.
+    """Multi-head cross-attention: queries (B, Q, C), keys and values (B, K, 2*C) -> (B, Q, C), plus `residual`.
 
-    `pair` makes keys and values of a source (B, K, C').
+    Without the residual zero when initialised. `pair` makes keys and values of a source (B, K, C').
     """
 
     def __init__(self, channels: int, source: int, heads: int) -> None:
@@ -151,7 +150,7 @@ class CrossAttention(nn.Module):
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(-2, -3)
 
-    def forward(self, x: Tensor, pair: Tensor, residual: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, pair: Tensor, residual: Tensor) -> Tensor:
         key, value = pair.chunk(2, -1)
         exact = self.query.snap.exact
         read = attend(self._split(self.query(x)), self._split(key), self._split(value), exact)

@@ -36,9 +36,9 @@ def float32_is_exact(device: torch.device) -> bool:
 
     They are not while PyTorch or its libraries may compute them with TensorFloat-32 or bfloat16 numbers, as after
     ``torch.set_float32_matmul_precision("medium")`` or ``torch.backends.cuda.matmul.allow_tf32 = True``. There are many
-    such settings, also in the environment, and a program can change them at any time. So instead of reading them this
-    function computes products of numbers of 12 and 10 bits, whose sums have up to 24: neither the numbers nor the
-    products of their last bits survive where a number is split into two of bfloat16.
+    such settings, also in the environment, and a program can change them at any time. So this function reads the first
+    of these only, and computes products of numbers of 12 and 10 bits, whose sums have up to 24: neither the numbers nor
+    the products of their last bits survive where a number is split into two of bfloat16.
     """
     try:
         if torch.get_float32_matmul_precision() != "highest":

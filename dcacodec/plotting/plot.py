@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BytesIO
+from operator import methodcaller
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -91,6 +92,6 @@ def save(plots: Iterable[Plot], folder: Path) -> list[Path]:
         for form in FORMATS:
             content = plot.render(form)
             path = folder / f"{plot.name}.{form}"
-            write_atomically(path, lambda file, content=content: file.write(content))  # type: ignore[misc]
+            write_atomically(path, methodcaller("write", content))
             paths.append(path)
     return paths

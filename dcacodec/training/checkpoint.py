@@ -18,6 +18,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ def write_checkpoint(path: Path, state: dict[str, Any], part_size: int = 0) -> P
             target = path.with_name(f"{path.name}.{digest[:8]}.{len(parts):03}")
             if not target.exists():  # else it belongs to an identical checkpoint, which must survive an error
                 made.append(target)
-            write_atomically(target, lambda file, part=part: file.write(part))  # type: ignore[misc]
+            write_atomically(target, methodcaller("write", part))
             parts.append({"file": target.name, "bytes": len(part), "sha256": hashlib.sha256(part).hexdigest()})
         text = json.dumps({"bytes": len(content), "sha256": digest, "parts": parts}, indent=1) + "\n"
         write_atomically(index_of(path), lambda file: file.write(text.encode()))

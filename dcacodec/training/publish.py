@@ -6,6 +6,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Sequence
+from operator import methodcaller
 from pathlib import Path
 
 import numpy as np
@@ -106,7 +107,7 @@ def publish(
         folder: of the published weights; created if it does not exist.
         pictures: to check the published weights on: each is encoded and decoded.
         fit: pictures that the limits of activations are measured on, and that the table of y is fitted to, see
-            `fitted_levels`. None for a table of Gaussians, and limits from `pictures`.
+            `fitted_levels`. Empty for a table of Gaussians, and limits from `pictures`.
         replace: remove the previous file and card of preset and tuning, which must not have been released.
         quiet: no progress bar.
         card: makes the text of the model card, from the weights and the size of their file in bytes.
@@ -153,7 +154,7 @@ def publish(
     created = [each for each in contents if not os.path.lexists(each)]
     try:
         for each, content in contents.items():
-            write_atomically(each, lambda file, content=content: file.write(content))  # type: ignore[misc]
+            write_atomically(each, methodcaller("write", content))
     except BaseException:
         for each in created:
             each.unlink(missing_ok=True)

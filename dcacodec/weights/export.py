@@ -63,9 +63,8 @@ def prior_table(prior: FactorizedPrior) -> CdfTable:
     reach = torch.arange(-512, 513, dtype=torch.float64, device="cpu")
     grid = reach[None, :, None].expand(anchors, -1, channels)
     with torch.no_grad():
-        below = (
-            double.cumulative(grid - 0.5, torch.arange(anchors, device="cpu")).transpose(1, 2).flatten(0, 1)
-        )  # (rows, 1025)
+        below = double.cumulative(grid - 0.5, torch.arange(anchors, device="cpu"))
+    below = below.transpose(1, 2).flatten(0, 1)  # (rows, 1025)
     centre = (below < 0.5).sum(1) - 1  # the bin of the median
     low = (centre - half).clamp(0, len(reach) - ALPHABET)
     edges = below.gather(1, low[:, None] + torch.arange(ALPHABET, device="cpu"))

@@ -1,7 +1,7 @@
 """Where the time of encoding and decoding goes: processor time by part, with one thread::
 
-    python benchmarks/profile.py
-    ONEDNN_MAX_CPU_ISA=AVX2 python benchmarks/profile.py --size 1920x1080 --quality 30
+    python benchmarks/time_by_part.py
+    ONEDNN_MAX_CPU_ISA=AVX2 python benchmarks/time_by_part.py --size 1920 1080 --quality 30
 
 Prints medians. The entropy coder's time is that of all streams of the picture; the entropy model's that of the four
 steps with the symbols known. The rest is the difference to the whole: packing, checksums, rearranging.
@@ -27,19 +27,18 @@ from tqdm import tqdm
 from dcacodec.codec.codec import Codec
 from dcacodec.coding import decode_values
 from dcacodec.images.picture import Picture
-from dcacodec.network.context import take_step
+from dcacodec.network.context import split_steps
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--size", default="768x512", help="Width and height of the picture.")
+@click.option("--size", nargs=2, type=click.IntRange(1), default=(768, 512), help="Width and height of the picture.")
 @click.option("--quality", type=click.IntRange(1, 100), default=50, help="Quality of the encoding.")
 @click.option("--rounds", type=click.IntRange(1), default=9, help="Number of times that each part is run.")
-def main(size: str, quality: int, rounds: int) -> None:
+def main(size: tuple[int, int], quality: int, rounds: int) -> None:
     """Print the processor time of the parts of encoding and decoding."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
-        width, height = map(int, size.split("x"))
-        draw(str(Path(scratch, "picture.ppm")), width, height)
+        draw(str(Path(scratch, "picture.ppm")), *size)
         picture = Picture(np.asarray(Image.open(Path(scratch, "picture.ppm"))))
     codec = Codec.load(device="cpu")
     coder = codec.at(quality)
@@ -50,10 +49,10 @@ def main(size: str, quality: int, rounds: int) -> None:
     hyper = point.hyper_of(y)
     symbols, _ = coder.quantise(y, hyper, full=False)
     streams = coder.streams_of(symbols)
-    place = (y.shape[1], y.shape[2])
+    place, steps = (y.shape[1], y.shape[2]), split_steps(y)
 
     def code(step: int, mean: Tensor, _level: Tensor) -> Tensor:
-        return (take_step(y, step) - mean).round() + mean
+        return (steps[step] - mean).round() + mean
 
     def decode_streams() -> None:
         for stream, rows in zip(streams[-4:], symbols.rows, strict=True):
