@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -120,7 +119,7 @@ class OperatingPoint:
             if float32_is_exact(self.device):
                 steps = self.weights.network.entropy(latents, size, self.scales, coded, self.weights.step_weights)
             else:  # the same numbers
-                steps = copy.deepcopy(self.weights.network.entropy).double()(latents, size, self.scales, coded)
+                steps = self.weights.entropy_in_float64(latents, size, self.scales, coded)
         return join_steps([(step * 2.0**LATENT_BITS).int() for step in steps])
 
     def prior_rows(self, shape: tuple[int, ...]) -> NDArray[np.int64]:

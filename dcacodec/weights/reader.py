@@ -24,6 +24,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ from dcacodec.errors import WeightsError
 from dcacodec.format.quality import TENTHS, tenths_of
 from dcacodec.metrics.distortion import Distortion
 from dcacodec.network.config import QUALITIES, TUNINGS, DCAConfig, Tuning
-from dcacodec.network.context import Scales, StepWeights
+from dcacodec.network.context import EntropyModel, Scales, StepWeights
 from dcacodec.network.dca import DCA
 from dcacodec.network.device import to_device
 from dcacodec.network.fixed_point import LATENT_BITS, SCALE_BITS, Snap
@@ -117,6 +118,11 @@ class Weights:
             return self
         network = copy.deepcopy(self.network).to(device)
         return replace(self, network=network, step_weights=network.entropy.step_weights())
+
+    @cached_property
+    def entropy_in_float64(self) -> EntropyModel:
+        """The entropy model in float64, which gives the same numbers where float32 products are not exact."""
+        return copy.deepcopy(self.network.entropy).double()
 
     def floating_point(self) -> DCA:
         """The network as in training, without fixed-point arithmetic. It shares the parameters.
