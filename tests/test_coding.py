@@ -655,6 +655,13 @@ def test_no_compiler(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_compiler_that_is_no_command(tmp_path: Path) -> None:
+    result = run(USE, CXX='"c++', DCACODEC_CACHE=str(tmp_path))
+    line, name = result.stderr.splitlines()
+    assert line.startswith(f"{SLOW}the variable CXX")
+    assert (result.stdout, name) == ("", "python")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="the fake compiler is a shell script")
 @pytest.mark.parametrize(
     ("script", "reason"),
@@ -686,7 +693,23 @@ def test_two_processes_compile_once(torchac: TorchacCoder, tmp_path: Path) -> No
     ]
     lines = [line for process in processes for line in process.communicate()[1].splitlines()]
     assert sorted(lines) == [BUILDING, "torchac", "torchac"]
-    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["lock", compiled._LIBRARY]
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == sorted(
+        ["lock", compiled._LIBRARY, compiled._digest_of(Path(compiled._LIBRARY)).name]
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS does not run a changed library")
+def test_a_damaged_library_is_compiled_again(torchac: TorchacCoder, tmp_path: Path) -> None:
+    """Loading a library that is cut off behind its headers ends the process."""
+    cache = {"DCACODEC_CACHE": str(tmp_path)}
+    assert run(USE, **cache).stderr.splitlines() == [BUILDING, "torchac"]
+    (library,) = tmp_path.rglob(compiled._LIBRARY)
+    whole = library.read_bytes()
+    for damaged in (whole[: len(whole) // 4], b"", whole[:-1] + b"x"):
+        library.unlink()  # not in place, as a process may have it in its memory
+        library.write_bytes(damaged)
+        assert run(USE, **cache).stderr.splitlines() == [BUILDING, "torchac"]
+        assert run(USE, **cache).stderr == "torchac"
 
 
 def test_compiled_coder_of_another_bitstream(torchac: TorchacCoder, tmp_path: Path) -> None:

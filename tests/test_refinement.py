@@ -6,6 +6,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +193,16 @@ def test_progress_counts_iterations(codec: Codec, width: int, slice_log2: int, e
     assert threads == {threading.current_thread()}
 
 
-@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize(
+    "context",
+    [
+        torch.no_grad,
+        torch.inference_mode,
+        partial(torch.autocast, "cpu", torch.bfloat16),
+        partial(torch.autocast, "cpu", torch.float16),
+    ],
+    ids=["no_grad", "inference_mode", "bfloat16", "float16"],
+)
 def test_gradients_are_no_matter_of_the_caller(codec: Codec, context: Any) -> None:
     picture = Picture(photo(64, 64))
     expected = codec.encode(picture, quality=50, effort=2)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from dcacodec.errors import ImageError
 from dcacodec.format.container import MODES, PREVIEW_CHUNK, Chunk, Container
@@ -98,6 +98,8 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
             yield image
     except (ImageError, MemoryError):
         raise
+    except UnidentifiedImageError:  # its message names an object in memory
+        raise ImageError("the preview is damaged: it is not a WebP file") from None
     except Exception as error:  # as in `read_picture`
         raise ImageError(f"the preview is damaged: {one_line(error)}") from error
 

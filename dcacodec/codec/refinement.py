@@ -86,7 +86,8 @@ def refine(
     trade_off = LAMBDA_FACTOR * network.config.trade_off(quality) * height * width
     random = torch.Generator(device).manual_seed(0)  # encoding is deterministic
     rows, columns = inside
-    with torch.inference_mode(False), torch.enable_grad():
+    # Without the caller's autocast, which would apply to the loss and to all gradients.
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
         around = latent.clone()
         y = around[:, rows, columns].clone().requires_grad_()
         latents = {letter: z.float() for letter, z in hyper.items()}

@@ -129,7 +129,7 @@ def _library() -> ctypes.CDLL:
         # Everything that the library depends on.
         key = (sources, _FLAGS, sys.platform, platform.machine(), platform.libc_ver())
         path = _cache_folder() / "torchac" / hashlib.sha256(repr(key).encode()).hexdigest()[:16] / _LIBRARY
-        if not path.exists():
+        if not _is_intact(path):
             _build(source.parent, path)
     except OSError as error:
         raise CoderUnavailableError(str(error)) from error
@@ -156,12 +156,12 @@ def _build(include: Path, library: Path) -> None:
     """Compile `library` from torchac's C++ file in the folder `include`, unless another process does so meanwhile.
 
     It is compiled in a temporary folder, and moved to its place when it is complete: a killed build does no harm, and
-    its files are removed by the next one.
+    its files are removed by the next one. Its digest follows it: until then, it counts as damaged.
     """
     compiler = compiler_command()
     library.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _alone(library.parent / "lock") as alone:
-        if library.exists():
+        if _is_intact(library):
             return
         if alone:
             for left in library.parent.glob("build-*"):
@@ -172,7 +172,22 @@ def _build(include: Path, library: Path) -> None:
             # Our folder comes first, as it stands in for the headers of PyTorch.
             files = "-I", str(_NATIVE), "-I", str(include), str(_NATIVE / "torchac_library.cpp"), "-o", str(output)
             _run([*compiler, *_FLAGS, *files], folder)
+            digest = Path(folder) / "digest"
+            digest.write_bytes(hashlib.sha256(output.read_bytes()).digest())
             os.replace(output, library)
+            os.replace(digest, _digest_of(library))
+
+
+def _is_intact(library: Path) -> bool:
+    """Whether a library is there as it was built. Loading one that is cut off can end the process (SIGBUS)."""
+    with suppress(OSError):
+        return hashlib.sha256(library.read_bytes()).digest() == _digest_of(library).read_bytes()
+    return False
+
+
+def _digest_of(library: Path) -> Path:
+    """The file with the SHA-256 of a library."""
+    return library.with_suffix(".sha256")
 
 
 def compiler_command() -> list[str]:
@@ -182,7 +197,10 @@ def compiler_command() -> list[str]:
         CoderUnavailableError: there is none.
     """
     named = os.environ.get("CXX")
-    commands = [shlex.split(named)] if named else [["c++"], ["g++"], ["clang++"]]
+    try:
+        commands = [shlex.split(named)] if named else [["c++"], ["g++"], ["clang++"]]
+    except ValueError as error:
+        raise CoderUnavailableError(f"the variable CXX, {named}, is not a command: {error}") from None
     for command in commands:
         if command and shutil.which(command[0]):
             return command
