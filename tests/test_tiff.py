@@ -1,6 +1,7 @@
 """TIFF files that Pillow reads wrongly or not at all: read with the right values, or refused by name."""
 
 import io
+import struct
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -185,6 +186,30 @@ def test_an_unknown_compression_is_not_damage(with_tifffile: bool) -> None:
         read(io.BytesIO(data[: entry + 8] + (34712).to_bytes(2, "little") + data[entry + 10 :]))
     assert "3 bands of 8-bit samples" in one_line(caught)
     assert with_tifffile or "dcacodec[formats]" in one_line(caught)
+
+
+@pytest.mark.parametrize("tag", [258, 259], ids=["depths", "compressions"])
+def test_the_message_about_a_damaged_tiff_is_short(tag: int) -> None:
+    """A damaged file has many depths, or so many compressions that tifffile's message has all tags of the file."""
+    pytest.importorskip("tifffile")
+    tiled = {"photometric": "rgb", "tile": (32, 32), "compression": "zlib"}
+    data = bytearray(tiff(np.arange(14400).astype(np.uint8).reshape(60, 80, 3), **tiled).getvalue())
+    entry = data.index(tag.to_bytes(2, "little") + b"\x03\0")
+    data[entry + 4 : entry + 8] = struct.pack("<I", 128)
+    with pytest.raises(ImageError) as caught:
+        read(io.BytesIO(bytes(data)))
+    one_line(caught)
+    assert len(str(caught.value)) < 250
+
+
+def test_a_huge_tile_of_a_small_picture(with_tifffile: bool) -> None:
+    """A decoder takes memory for all of the tile."""
+    tiled = {"photometric": "rgb", "tile": (32, 32), "compression": "zlib"}
+    data = bytearray(tiff(np.full((60, 80, 3), 7, np.uint8), **tiled).getvalue())
+    entry = data.index((323).to_bytes(2, "little") + b"\x04\0")
+    data[entry + 2 : entry + 12] = struct.pack("<HII", 4, 1, 1 << 24)
+    with pytest.raises(TooLargeError):
+        read(io.BytesIO(bytes(data)))
 
 
 def test_what_libraries_log_about_a_tiff_is_not_printed(capfd: pytest.CaptureFixture[str]) -> None:

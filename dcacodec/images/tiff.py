@@ -10,7 +10,7 @@ import PIL
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
 
-from dcacodec.errors import ImageError
+from dcacodec.errors import ImageError, TooLargeError
 from dcacodec.format.container import check_pixels
 from dcacodec.images.exif_bytes import EXIF_PREFIX, short_entry, with_tags
 from dcacodec.images.metadata import XMP_TAG, descriptive_exif
@@ -29,6 +29,8 @@ _LIBTIFF: Final = (False,) if int(PIL.__version__.split(".")[0]) >= 13 else ("ra
 _MOST_BANDS: Final = 6
 """As in Pillow. It bounds the memory that a file takes."""
 _ICC_TAG: Final = 34675
+_LONGEST_REASON: Final = 120
+"""Characters of tifffile's messages, which may contain all tags of a damaged file."""
 
 Tags = TiffImagePlugin.ImageFileDirectory_v2
 
@@ -65,8 +67,20 @@ def kind_of(tags: Tags) -> str:
     name = names.get(formats.pop(), "undefined ") if len(formats) == 1 else "mixed "
     bands = tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)
     planes = " in separate planes" if bands > 1 and _is_planar(tags) else ""
-    depth = "-".join(map(str, sorted(bits)))
+    # A damaged file has any number of them.
+    depth = "-".join(map(str, sorted(bits))) if len(bits) <= _MOST_BANDS else "mixed"
     return f"a TIFF of {bands} band{'s' * (bands != 1)} of {name}{depth}-bit samples{planes}"
+
+
+def check_tiles(tags: Tags, max_pixels: int | None) -> None:
+    """Refuse a TIFF whose tiles have too many pixels, as a decoder takes memory for a whole one.
+
+    Raises:
+        TooLargeError: they have.
+    """
+    width, height = tags.get(TiffImagePlugin.TILEWIDTH, 1), tags.get(TiffImagePlugin.TILELENGTH, 1)
+    if max_pixels is not None and width * height > max_pixels:
+        raise TooLargeError(f"a tile of {width}x{height} pixels is above the limit of {max_pixels} pixels")
 
 
 def is_misread(image: Image.Image) -> bool:
@@ -138,6 +152,7 @@ def read_with_tifffile(file: BinaryIO, tags: Tags, max_pixels: int | None) -> Im
     kind = kind_of(tags)
     width, height = tags[TiffImagePlugin.IMAGEWIDTH], tags[TiffImagePlugin.IMAGELENGTH]
     check_pixels(width, height, max_pixels)
+    check_tiles(tags, max_pixels)
     bits = set(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
     photometric = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, _WHITE_IS_ZERO)
     if (
@@ -161,7 +176,7 @@ def read_with_tifffile(file: BinaryIO, tags: Tags, max_pixels: int | None) -> Im
     except MemoryError:
         raise
     except Exception as error:  # tifffile raises many kinds
-        raise ImageError(f"{kind} cannot be read: {' '.join(str(error).split())}") from error
+        raise ImageError(f"{kind} cannot be read: {' '.join(str(error).split())[:_LONGEST_REASON]}") from error
     if "S" in axes:
         samples = np.moveaxis(samples, axes.index("S"), -1)
     if samples.size % (width * height):
