@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import signal
 import sys
 import warnings
@@ -112,11 +113,15 @@ def _escaped_usage_errors() -> Iterator[None]:
     """Messages of Click about the command line, without the control characters of its arguments."""
     try:
         yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise  # it is the help
     except click.UsageError as error:
         message = error.format_message()
-        if escaped(message) == message:
+        # Click puts the choices of a missing argument on lines of their own.
+        line = escaped(re.sub(r":\s*\n\t", ": ", message).replace(",\n\t", ", "))
+        if line == message:
             raise
-        raise click.UsageError(escaped(message), error.ctx) from error
+        raise click.UsageError(line, error.ctx) from error
 
 
 def _exit_if_signalled(context: click.Context) -> None:
