@@ -109,6 +109,16 @@ def test_the_changelog_has_this_version_below_what_is_unreleased() -> None:
     assert re.fullmatch(rf"\[{re.escape(__version__)}\] - (YYYY-MM-DD|\d{{4}}-\d\d-\d\d)", headings[1])
 
 
+def test_only_the_date_is_in_the_way_of_this_release() -> None:
+    """While a version is prepared, what is merged belongs to it (RELEASING.md)."""
+    changelog, citation = ((ROOT / name).read_text("utf-8") for name in ("CHANGELOG.md", "CITATION.cff"))
+    section = f"## [{__version__}] - YYYY-MM-DD"
+    if section in changelog:
+        dated = changelog.replace(section, f"## [{__version__}] - 2030-04-05")
+        citation += "date-released: 2030-04-05\n"
+        assert list(release_check.obstacles(f"v{__version__}", __version__, dated, citation)) == []
+
+
 CHANGELOG = "# Changelog\n\n## [Unreleased]\n\n## [1.2.0] - 2030-04-05\n\n- news\n"
 CITATION = "title: x\nversion: 1.2.0\ndate-released: 2030-04-05\n"
 

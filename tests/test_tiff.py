@@ -212,6 +212,48 @@ def test_a_huge_tile_of_a_small_picture(with_tifffile: bool) -> None:
         read(io.BytesIO(bytes(data)))
 
 
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "one strip": {},
+    "strips": {"rowsperstrip": 7},
+    "compressed strips": {"rowsperstrip": 7, "compression": "zlib"},
+    "tiles": {"tile": (16, 16)},
+    "compressed tiles": {"tile": (16, 16), "compression": "zlib"},
+    "planes": {"planarconfig": "separate"},
+    "compressed planes": {"planarconfig": "separate", "compression": "zlib"},
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_missing_strips_and_tiles_are_not_black(layout: str, depth: type, with_tifffile: bool) -> None:
+    """The picture of a file is said to have twice its rows."""
+    options = LAYOUTS[layout]
+    samples: NDArray[Any] = COLOUR8.astype(depth)
+    source = planes(samples) if "planarconfig" in options else samples
+    sound = tiff(source, photometric="rgb", byteorder="<", **options)
+    assert read(sound).pixels.shape == COLOUR8.shape
+    data = bytearray(sound.getvalue())
+    height = data.index(struct.pack("<HHI", 257, 4, 1)) + 8
+    data[height : height + 4] = struct.pack("<I", 40)
+    for reader in (read, lambda file: from_pillow(Image.open(file))):
+        with pytest.raises(ImageError) as caught:
+            reader(io.BytesIO(bytes(data)))
+        assert (" tiles " if "tile" in options else " strips ") in one_line(caught)
+    assert with_tifffile in (True, False)
+
+
+@pytest.mark.parametrize("rows", [20, 1000, (1 << 32) - 1, None])
+def test_strips_that_may_have_more_rows_than_the_picture(rows: int | None) -> None:
+    data = bytearray(tiff(COLOUR8, photometric="rgb", byteorder="<", rowsperstrip=20).getvalue())
+    entry = data.index((278).to_bytes(2, "little") + b"\4\0")
+    if rows is None:
+        data[entry : entry + 2] = (279).to_bytes(2, "little")  # replaced by the tag after it, which is the same again
+        data[entry : entry + 12] = data[entry + 12 : entry + 24]
+    else:
+        data[entry : entry + 12] = struct.pack("<HHII", 278, 4, 1, rows)
+    assert np.array_equal(read(io.BytesIO(bytes(data))).pixels, COLOUR8)
+
+
 def test_what_libraries_log_about_a_tiff_is_not_printed(capfd: pytest.CaptureFixture[str]) -> None:
     """Pillow logs that there are too many bands."""
     file = tiff(np.zeros((20, 30, 10), np.uint8), photometric="minisblack", planarconfig="contig")

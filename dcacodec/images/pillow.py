@@ -19,7 +19,7 @@ from dcacodec.images.metadata import info_of, normalise_xmp, turn_upright, xmp_o
 from dcacodec.images.picture import Picture, Plane, warn_of_change
 from dcacodec.images.png import PNG_HEADER, PNG_SIGNATURE
 from dcacodec.images.rounding import to_8_bits
-from dcacodec.images.tiff import decode_planes_with_libtiff, is_misread, kind_of, load_without_mapping
+from dcacodec.images.tiff import check_layout, decode_planes_with_libtiff, is_misread, kind_of, load_without_mapping
 
 _SIXTEEN_BIT_MODES: Final = ("I;16", "I;16L", "I;16B", "I;16N")
 _WHITE_IS_ZERO: Final = 0
@@ -181,6 +181,7 @@ def from_pillow(image: Image.Image, exif: bytes | None = None) -> Picture:
         if image.format == "TIFF" and getattr(image, "tile", None):  # not loaded yet
             if is_misread(image):
                 raise ImageError(f"{kind_of(image.tag_v2)} is not read correctly by Pillow")  # type: ignore[attr-defined]
+            check_layout(image.tag_v2, None)  # type: ignore[attr-defined]
             decode_planes_with_libtiff(image)
             load_without_mapping(image)
         upright = image.copy()

@@ -24,7 +24,7 @@ from dcacodec.images.pillow import bits_per_sample, one_line, to_picture
 from dcacodec.images.png import HEAD_BYTES, PNG_SIGNATURE, check_png_samples
 from dcacodec.images.rounding import load_rounded
 from dcacodec.images.tiff import (
-    check_tiles,
+    check_layout,
     decode_planes_with_libtiff,
     depth_of,
     first_directory,
@@ -143,7 +143,7 @@ def _unpack(image: Image.Image, source: _File, limits: _Limits) -> Picture:
         warn_of_change("the file holds several pictures: only the first is used")
     bits = bits_per_sample(image, source.head)
     if image.format == "TIFF":
-        check_tiles(image.tag_v2, limits.max_pixels)  # type: ignore[attr-defined]
+        check_layout(image.tag_v2, limits.max_pixels)  # type: ignore[attr-defined]
         if (other := _read_instead(image, source.file, limits)) is not None:
             return _finished(other, source, limits, bits, True)
         decode_planes_with_libtiff(image)

@@ -72,15 +72,30 @@ def kind_of(tags: Tags) -> str:
     return f"a TIFF of {bands} band{'s' * (bands != 1)} of {name}{depth}-bit samples{planes}"
 
 
-def check_tiles(tags: Tags, max_pixels: int | None) -> None:
-    """Refuse a TIFF whose tiles have too many pixels, as a decoder takes memory for a whole one.
+def check_layout(tags: Tags, max_pixels: int | None) -> None:
+    """Refuse a TIFF whose tiles have too many pixels, or that has too few strips or tiles for its dimensions.
+
+    A decoder takes memory for a whole tile, and what no strip or tile holds would become black.
 
     Raises:
-        TooLargeError: they have.
+        TooLargeError: a tile has more than `max_pixels` pixels; None for no limit.
+        ImageError: strips or tiles are missing.
     """
-    width, height = tags.get(TiffImagePlugin.TILEWIDTH, 1), tags.get(TiffImagePlugin.TILELENGTH, 1)
-    if max_pixels is not None and width * height > max_pixels:
-        raise TooLargeError(f"a tile of {width}x{height} pixels is above the limit of {max_pixels} pixels")
+    layouts = []
+    strips = tags.get(TiffImagePlugin.STRIPOFFSETS, ())
+    if strips:
+        rows = tags.get(TiffImagePlugin.ROWSPERSTRIP) or tags[TiffImagePlugin.IMAGELENGTH]
+        layouts.append(("strips", len(strips), tags[TiffImagePlugin.IMAGEWIDTH], rows))
+    if TiffImagePlugin.TILEWIDTH in tags:  # their offsets may be where those of strips are
+        columns, rows = tags[TiffImagePlugin.TILEWIDTH] or 1, tags.get(TiffImagePlugin.TILELENGTH) or 1
+        if max_pixels is not None and columns * rows > max_pixels:
+            raise TooLargeError(f"a tile of {columns}x{rows} pixels is above the limit of {max_pixels} pixels")
+        layouts.append(("tiles", len(tags.get(TiffImagePlugin.TILEOFFSETS, strips)), columns, rows))
+    planes = tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1) if _is_planar(tags) else 1
+    for parts, found, columns, rows in layouts:
+        across, down = -(-tags[TiffImagePlugin.IMAGEWIDTH] // columns), -(-tags[TiffImagePlugin.IMAGELENGTH] // rows)
+        if found < (needed := across * down * planes):
+            raise ImageError(f"the TIFF is damaged: it has {found} of the {needed} {parts} of its dimensions")
 
 
 def is_misread(image: Image.Image) -> bool:
@@ -152,7 +167,7 @@ def read_with_tifffile(file: BinaryIO, tags: Tags, max_pixels: int | None) -> Im
     kind = kind_of(tags)
     width, height = tags[TiffImagePlugin.IMAGEWIDTH], tags[TiffImagePlugin.IMAGELENGTH]
     check_pixels(width, height, max_pixels)
-    check_tiles(tags, max_pixels)
+    check_layout(tags, max_pixels)
     bits = set(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
     photometric = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, _WHITE_IS_ZERO)
     if (
