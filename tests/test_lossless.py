@@ -513,10 +513,25 @@ def test_commands_report_lossless_slices(drawing: Path) -> None:
     assert json.loads(run(["info", "--json", str(target)]).stdout)["lossless_slices"] == 1
 
 
-@pytest.mark.parametrize("other", [["--quality", "60"], ["--target-psnr", "30"], ["--target-size", "2KB"]])
+@pytest.mark.parametrize(
+    "other", [["--quality", "60"], ["--effort", "3"], ["--target-psnr", "30"], ["--target-size", "2KB"]]
+)
 def test_lossless_excludes_other_aims(drawing: Path, other: list[str]) -> None:
-    told = run(["encode", "--lossless", *other, str(drawing), str(drawing.with_suffix(".dca"))])
-    assert told.exit_code == 2 and not drawing.with_suffix(".dca").exists()
+    for command, target in (("encode", drawing.with_suffix(".dca")), ("batch", drawing.with_name("out"))):
+        told = run([command, "--lossless", *other, str(drawing), str(target)])
+        assert told.exit_code == 2 and not target.exists()
+        assert "--lossless" in told.stderr and other[0] in told.stderr and "Traceback" not in told.stderr
+
+
+def test_lossless_ignores_quality_and_effort_in_their_ranges(codec: Codec) -> None:
+    source = Picture(text(40, 50))
+    plain = codec.encode(source, lossless=True)
+    assert codec.encode(source, lossless=True, effort=5) == plain
+    exact = codec.decode(codec.encode(source, lossless=True, quality=30))
+    assert np.array_equal(exact.pixels, source.pixels)
+    for quality, effort in ((101, 0), (60, -1)):
+        with pytest.raises(ValueError):
+            codec.encode(source, lossless=True, quality=quality, effort=effort)
 
 
 def test_damaged_blocks_on_the_command_line(codec: Codec, drawing: Path) -> None:

@@ -135,7 +135,7 @@ STRIP: Final = click.option(
 LOSSLESS: Final = click.option(
     "--lossless",
     is_flag=True,
-    help="Instead of --quality: keep every sample exactly, also those that a transparent alpha hides.",
+    help="Instead of --quality and --effort: keep every sample exactly, also those that a transparent alpha hides.",
 )
 KEEP_HIDDEN: Final = click.option(
     "--keep-hidden",
@@ -222,15 +222,17 @@ TARGET_PSNR: Final = click.option(
 
 
 def check_targets(context: click.Context) -> None:
-    """Refuse more than one of --quality, --lossless and the target options."""
-    names = [
-        parameter.opts[-1]
+    """Refuse more than one of --quality, --lossless and the target options, and --effort with --lossless."""
+    given = {
+        parameter.name: parameter.opts[-1]
         for parameter in context.command.params
-        if parameter.name in ("quality", "lossless", "target_bpp", "target_size", "target_psnr", "target_ssimulacra2")
-        and context.get_parameter_source(parameter.name) is not ParameterSource.DEFAULT
-    ]
-    if len(names) > 1:
-        raise click.UsageError(f"{' and '.join(names)} exclude each other.", context)
+        if parameter.name and context.get_parameter_source(parameter.name) is not ParameterSource.DEFAULT
+    }
+    aims = ("quality", "lossless", "target_bpp", "target_size", "target_psnr", "target_ssimulacra2")
+    for exclusive in (aims, ("effort", "lossless")):
+        names = [option for name, option in given.items() if name in exclusive]
+        if len(names) > 1:
+            raise click.UsageError(f"{' and '.join(names)} exclude each other.", context)
 
 
 def wanted_target(bpp: float | None, size: int | None, psnr: float | None, ssimulacra2: float | None) -> Target | None:

@@ -151,6 +151,7 @@ class Codec:
             MemoryError: there is not enough memory for the picture.
         """
         header = self.header_for(picture, quality=quality, lossless=lossless, slice_log2=slice_log2)
+        effort = _checked_effort(effort)  # also where it has no effect
         side = side_chunks(picture)
         plain = picture if keep_hidden or lossless else clear_hidden(picture)
         smooth = picture if keep_hidden or lossless else fill_hidden(picture)
@@ -283,9 +284,7 @@ class Codec:
         Raises:
             ValueError: the effort is negative; TypeError: it is not an integer.
         """
-        effort = _whole("effort", effort)
-        if effort < 0:
-            raise ValueError(f"effort must be 0 or more, not {effort}")
+        effort = _checked_effort(effort)
         grid, encoder = Grid(header), self.encoder_at(header.quality, effort=effort)
         reporter = ProgressReporter(progress, header.slice_count, effort + 1)
 
@@ -342,3 +341,10 @@ def _whole(name: str, value: int) -> int:
         return operator.index(value)
     except TypeError as error:
         raise TypeError(f"{name} must be a whole number, not {value!r}") from error
+
+
+def _checked_effort(effort: int) -> int:
+    effort = _whole("effort", effort)
+    if effort < 0:
+        raise ValueError(f"effort must be 0 or more, not {effort}")
+    return effort
