@@ -241,6 +241,13 @@ def test_metadata_as_they_are() -> None:
     assert metadata_of(ONE_SLICE) == metadata_of(with_metadata((b"", None, None))) == (None, None, None)
 
 
+def test_empty_metadata_are_none() -> None:
+    """Otherwise a format that cannot hold them would be said to lose them."""
+    for data, tags in ((b"", ("icCP", "exIF", "xmPP")), (zlib.compress(b""), ("icCZ", "exIZ", "xmPZ"))):
+        chunks = tuple(Chunk(tag, data) for tag in tags)
+        assert metadata_of(dca.Container(HEADER, ONE_SLICE.slices, chunks)) == (None, None, None)
+
+
 def test_metadata_above_the_limit_are_not_compressed() -> None:
     for excess, tag in ((0, "icCZ"), (1, "icCP")):
         data = bytes(MAX_INFLATED + excess)

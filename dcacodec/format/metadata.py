@@ -24,13 +24,13 @@ def metadata_chunks(metadata: Metadata) -> list[Chunk]:
 
 
 def metadata_of(container: Container) -> Metadata:
-    """The metadata in a file.
+    """The metadata in a file. Empty data are none.
 
     Raises:
         DuplicateChunkError: data of one kind are there both compressed and not.
         BadMetadataError: a compressed chunk is not one zlib stream, or expands to more than `MAX_INFLATED` bytes.
     """
-    icc, exif, xmp = (_data(container, *tags) for tags in _TAGS)
+    icc, exif, xmp = (_data(container, *tags) or None for tags in _TAGS)
     return icc, exif, xmp
 
 
