@@ -24,9 +24,9 @@ from PIL import Image, ImageFile
 
 from dcacodec.api import codec_for, default_codec
 from dcacodec.codec import defaults
-from dcacodec.codec.preview import read_preview, size_of
+from dcacodec.codec.preview import preview_size, read_preview
 from dcacodec.errors import BadMagicError, DcaError, ImageError, TooLargeError
-from dcacodec.format.container import ALPHA_CHUNK, MAGIC, PREVIEW_CHUNK
+from dcacodec.format.container import ALPHA_CHUNK, MAGIC
 from dcacodec.format.metadata import metadata_of
 from dcacodec.format.reader import read_container
 from dcacodec.images.alpha import decode_alpha
@@ -62,9 +62,8 @@ class DcaImageFile(ImageFile.ImageFile):
         header, self._alpha = container.header, container.chunk(ALPHA_CHUNK)
         self._whole = (header.width, header.height)
         self._preview: tuple[int, int] | None = None
-        if (preview := container.chunk(PREVIEW_CHUNK)) is not None:
-            with suppress(ImageError):  # without a usable preview the picture itself is decoded
-                self._preview = size_of(preview)
+        with suppress(ImageError):  # without a usable preview the picture itself is decoded
+            self._preview = preview_size(container)
         self._size = self._whole
         self._mode = {"L": "LA", "RGB": "RGBA"}[header.mode] if container.has_alpha else header.mode
         self.info["quality"] = header.quality

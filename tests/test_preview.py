@@ -23,6 +23,7 @@ from dcacodec.format.container import PREVIEW_CHUNK, Chunk
 from dcacodec.format.reader import parse
 from dcacodec.format.writer import pack
 from dcacodec.images.picture import Picture
+from dcacodec.images.webp import webp_header
 from dcacodec.metrics.psnr import psnr
 from dcacodec.ratecontrol import MaxBytes, encode_to
 
@@ -152,9 +153,29 @@ def webp(width: int, height: int) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("content", [b"", b"no WebP", webp(SIDE + 1, 3), webp(9, 9)[:-4]], ids=range(4))
-def test_a_damaged_preview(content: bytes, data: bytes, tmp_path: Path) -> None:
-    damaged = with_chunk(data, content)
+def animation() -> bytes:
+    """Two pictures of the shape of `PICTURE`."""
+    buffer = io.BytesIO()
+    frames = [Image.new("RGB", (256, 160), colour) for colour in ("red", "blue")]
+    frames[0].save(buffer, "WEBP", save_all=True, append_images=frames[1:])
+    return buffer.getvalue()
+
+
+FORGED = {
+    "empty": b"",
+    "no WebP": b"no WebP",
+    "too large": webp(SIDE + 1, 161),
+    "cut off": webp(256, 160)[:-4],
+    "turned": webp(160, 256),
+    "square": webp(160, 160),
+    "a little too high": webp(256, 162),
+    "animated": animation(),
+}
+
+
+@pytest.mark.parametrize("how", FORGED)
+def test_a_damaged_preview(how: str, data: bytes, tmp_path: Path) -> None:
+    damaged = with_chunk(data, FORGED[how])
     with pytest.raises(ImageError) as caught:
         read_preview(parse(damaged))
     one_line(caught)
@@ -164,6 +185,47 @@ def test_a_damaged_preview(content: bytes, data: bytes, tmp_path: Path) -> None:
     result = CliRunner().invoke(cli, ["info", "--preview", str(tmp_path / "a.png"), str(tmp_path / "a.dca")])
     assert_fails(result, "a.dca")
     assert not (tmp_path / "a.png").exists()
+
+
+@pytest.mark.parametrize("how", FORGED)
+def test_pillow_decodes_where_the_preview_is_damaged(how: str, data: bytes) -> None:
+    with Image.open(io.BytesIO(with_chunk(data, FORGED[how]))) as image:
+        assert image.draft(None, (80, 50)) is not None
+        image.load()
+        assert image.size == (80, 50)
+
+
+def test_a_preview_is_of_the_shape_of_the_picture_up_to_rounding(data: bytes) -> None:
+    for size in ((256, 160), (256, 161), (255, 160), (256, 159), (128, 80), (3, 2), (1, 1)):
+        found = read_preview(parse(with_chunk(data, webp(*size))))
+        assert found is not None and (found.width, found.height) == size
+
+
+@pytest.mark.parametrize("kind", ["VP8X", "VP8L", "VP8 "])
+def test_a_huge_preview_is_refused_before_its_decoder_takes_memory(
+    kind: str, data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buffer = io.BytesIO()
+    image = Image.new("RGBA" if kind == "VP8X" else "RGB", (256, 160), (1, 2, 3, 4)[: 4 if kind == "VP8X" else 3])
+    image.save(buffer, "WEBP", lossless=kind == "VP8L")
+    sound = buffer.getvalue()
+    assert sound[12:16] == kind.encode()
+    forged = bytearray(sound)
+    if kind == "VP8X":
+        forged[24:30] = b"\xfe\x3f\0" * 2
+    elif kind == "VP8L":
+        forged[21:25] = (int.from_bytes(forged[21:25], "little") | (1 << 28) - 1).to_bytes(4, "little")
+    else:
+        forged[26:30] = b"\xff\x3f" * 2
+    assert webp_header(sound) == (256, 160, False)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("it is opened")
+
+    monkeypatch.setattr("PIL.Image.open", refuse)
+    with pytest.raises(ImageError) as caught:
+        read_preview(parse(with_chunk(data, bytes(forged))))
+    assert str(webp_header(bytes(forged))[0]) in one_line(caught)  # type: ignore[index]
 
 
 # ------------------------------------------------------------------------------------------------------ the command

@@ -16,11 +16,12 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from dcacodec.errors import ImageError
-from dcacodec.format.container import MODES, PREVIEW_CHUNK, Chunk, Container
+from dcacodec.format.container import MODES, PREVIEW_CHUNK, Chunk, Container, Header
 from dcacodec.format.metadata import metadata_of
 from dcacodec.format.writer import packed_size
 from dcacodec.images.picture import Picture
 from dcacodec.images.pillow import image_of, one_line
+from dcacodec.images.webp import webp_header
 
 SIDE: Final = 256
 """Pixels of the longest side."""
@@ -78,25 +79,27 @@ def reduced(image: Image.Image, side: int) -> Image.Image:
     return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
 
 
-def size_of(data: bytes) -> tuple[int, int]:
-    """Width and height of a preview, of which only the beginning is read.
+def preview_size(container: Container) -> tuple[int, int] | None:
+    """Width and height of the preview of a file, of which only the beginning is read; None where it has none.
 
     Raises:
-        ImageError: it is damaged, or larger than one can be.
+        ImageError: as `read_preview`, but damaged pixels are not found.
     """
-    with _opened(data) as image:
+    data = container.chunk(PREVIEW_CHUNK)
+    if data is None:
+        return None
+    with _opened(data, container.header) as image:
         return image.size
 
 
 @contextmanager
-def _opened(data: bytes) -> Iterator[Image.Image]:
+def _opened(data: bytes, header: Header) -> Iterator[Image.Image]:
     """A preview as an image, which is decoded when its pixels are needed."""
+    _check_header(data, header)  # first, as libwebp takes memory for all pixels
     try:
         with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
-            if max(image.size) > SIDE:
-                raise ImageError(f"a preview has up to {SIDE} pixels a side, not {image.width}x{image.height}")
             yield image
-    except (ImageError, MemoryError):
+    except MemoryError:
         raise
     except UnidentifiedImageError:  # its message names an object in memory
         raise ImageError("the preview is damaged: it is not a WebP file") from None
@@ -104,16 +107,33 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
         raise ImageError(f"the preview is damaged: {one_line(error)}") from error
 
 
+def _check_header(data: bytes, header: Header) -> None:
+    """Refuse what is no preview of a picture, by the first bytes of the WebP file."""
+    found = webp_header(data)
+    if found is None:
+        raise ImageError("the preview is damaged: it is not a WebP file")
+    width, height, animated = found
+    if max(width, height) > SIDE:
+        raise ImageError(f"a preview has up to {SIDE} pixels a side, not {width}x{height}")
+    if animated:
+        raise ImageError("the preview is damaged: it is animated")
+    # Its sides may be rounded up or down.
+    if abs(width * header.height - height * header.width) > max(header.width, header.height):
+        raise ImageError(
+            f"the preview is damaged: it has {width}x{height} pixels, and the picture {header.width}x{header.height}"
+        )
+
+
 def read_preview(container: Container) -> Picture | None:
     """The preview of a file, with its ICC profile; None where it has none.
 
     Raises:
-        ImageError: the preview is damaged, or larger than one can be.
+        ImageError: the preview is damaged, animated, larger than one can be, or of another shape than the picture.
     """
     data = container.chunk(PREVIEW_CHUNK)
     if data is None:
         return None
-    with _opened(data) as image:
+    with _opened(data, container.header) as image:
         bands = np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
     pixels = np.ascontiguousarray(bands[..., :3])
     gray = container.header.mode == MODES[1]
