@@ -169,6 +169,29 @@ def test_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "there is no home folder" in call().stdout
 
 
+def test_a_cache_that_is_a_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "cache"
+    file.write_bytes(b"")
+    monkeypatch.setenv("DCACODEC_CACHE", str(file))
+    found = facts()["cache"]
+    assert found["folder"] is None and str(file) in found["why_not"]
+    assert any(line.startswith("cache ") and found["why_not"] in line for line in call().stdout.splitlines())
+
+
+def test_control_characters_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compilers colour their messages, and variables hold anything; a terminal would obey."""
+
+    def coloured(*_: object) -> None:
+        raise CoderUnavailableError("\x1b[31mit cannot be compiled\x07")
+
+    monkeypatch.setattr("dcacodec.coding.TorchacCoder", coloured)
+    monkeypatch.setattr("dcacodec.codec.doctor._compiler_version", lambda path: "\x1b[1mcompiler\x9b1m")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "\x1b]0;title\x07")
+    result = call()
+    assert result.exit_code == 0 and "it cannot be compiled" in result.stdout
+    assert all(line.isprintable() for line in result.stdout.splitlines())
+
+
 def _damage(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[-1] ^= 1

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from dcacodec.cli.console import print_result
+from dcacodec.cli.console import escaped, print_result
 from dcacodec.cli.failures import Failure
 
 
@@ -35,7 +35,7 @@ def doctor(as_json: bool) -> None:
         print_result(json.dumps(facts))
     else:
         width = max(len(name) for name, _ in _rows(facts))
-        print_result("\n".join(f"{name:{width}}  {text}" for name, text in _rows(facts)))
+        print_result("\n".join(f"{name:{width}}  {escaped(text)}" for name, text in _rows(facts)))
     if facts["problems"]:
         raise Failure(f"this installation is broken: {'; '.join(facts['problems'])}")
 

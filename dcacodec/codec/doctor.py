@@ -232,6 +232,9 @@ def _cache(found: Diagnosis) -> None:
     except RuntimeError as error:  # the entropy coder is then compiled nowhere, and datasets are not kept
         found.cache.update(folder=None, why_not=str(error))
         return
+    if folder.exists() and not folder.is_dir():
+        found.cache.update(folder=None, why_not=f"{folder} is not a folder")
+        return
     found.cache.update(folder=str(folder), why_not=None)
     found.cache["bytes"] = {each.name: _size(each) for each in sorted(folder.iterdir())} if folder.is_dir() else {}
 
