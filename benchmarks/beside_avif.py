@@ -4,8 +4,8 @@
     python benchmarks/beside_avif.py --large 8000 6000 --rounds 3
 
 Without --large: encoding and decoding of 1920x1080 pixels in this process, with one thread each. With it: whole
-commands, `dcacodec encode` and `decode` beside a Python program that does the same with Pillow, from a PPM file to a
-file and back; their processor time includes starting Python, and PyTorch. AVIF has speed 6, its default quality for
+commands, `dcacodec encode` and `decode` beside a Python program that does the same with Pillow, from a PNG file to a
+PNG file and back; their processor time includes starting Python, and PyTorch. AVIF has speed 6, its default quality for
 Pillow (75), and 4:2:0. dcacodec has its default quality. Prints medians of processor time, and the median over the
 rounds of the ratio of dcacodec to AVIF.
 
@@ -34,11 +34,11 @@ from PIL import Image
 from tqdm import tqdm
 
 AVIF_SPEED: Final = 6
-_ENCODE: Final = f"from PIL import Image; Image.open('in.ppm').save('out.avif', speed={AVIF_SPEED}, max_threads=1)"
-_DECODE: Final = "from PIL import Image; Image.open('out.avif').save('out.ppm')"
+_ENCODE: Final = f"from PIL import Image; Image.open('in.png').save('out.avif', speed={AVIF_SPEED}, max_threads=1)"
+_DECODE: Final = "from PIL import Image; Image.open('out.avif').save('out.png')"
 COMMANDS: Final = {
-    "encode": (["-m", "dcacodec", "encode", "in.ppm", "out.dca", "--quiet"], ["-c", _ENCODE]),
-    "decode": (["-m", "dcacodec", "decode", "out.dca", "out.ppm", "--quiet"], ["-c", _DECODE]),
+    "encode": (["-m", "dcacodec", "encode", "in.png", "out.dca", "--quiet"], ["-c", _ENCODE]),
+    "decode": (["-m", "dcacodec", "decode", "out.dca", "out.png", "--quiet"], ["-c", _DECODE]),
 }
 """Arguments of Python for dcacodec and for AVIF."""
 
@@ -92,13 +92,13 @@ def main(large: tuple[int, int] | None, rounds: int) -> None:
     """Time dcacodec and AVIF on the same picture."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        draw(str(folder / "in.ppm"), *(large or (1920, 1080)))
+        draw(str(folder / "in.png"), *(large or (1920, 1080)))
         works: dict[str, list[Callable[[], float]]] = {}
         if large:
             for name, commands in COMMANDS.items():
                 works[name] = [partial(of_command, command, folder) for command in commands]
         else:
-            for name, pair in in_process(folder / "in.ppm").items():
+            for name, pair in in_process(folder / "in.png").items():
                 works[name] = [partial(of_call, work) for work in pair]
         for name, (ours, theirs) in works.items():
             turns = [

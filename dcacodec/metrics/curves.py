@@ -91,7 +91,9 @@ def load_anchor(path: str | Path) -> Curve:
     try:
         content = json.loads(path.read_text("utf-8"))
         results = content["results"]
-        points = sorted((float(bpp), float(value)) for bpp, value in zip(results["bpp"], results["psnr"], strict=True))
+        # A lossless picture has no finite PSNR, and so no place on a curve.
+        pairs = zip(results["bpp"], results["psnr"], strict=True)
+        points = sorted((float(bpp), float(value)) for bpp, value in pairs if value is not None)
         name = str(content["name"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path.name} is not a results file: {error!r}") from error
