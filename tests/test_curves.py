@@ -170,7 +170,9 @@ def test_anchors_are_read_and_sorted(tmp_path: Path) -> None:
     ],
 )
 def test_other_files_are_no_anchors(tmp_path: Path, content: object) -> None:
-    with pytest.raises(ValueError, match=r"^(results.json is not a results file|codec: the PSNR does not rise|codec: a curve needs two points)"):
+    with pytest.raises(
+        ValueError, match=r"^(results.json is not a results file|codec: (the PSNR does not rise|a curve needs))"
+    ):
         load_anchor(written(tmp_path, content))
 
 
