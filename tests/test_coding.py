@@ -698,6 +698,7 @@ def test_two_processes_compile_once(torchac: TorchacCoder, tmp_path: Path) -> No
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="macOS does not run a changed library")
 def test_a_damaged_library_is_compiled_again(torchac: TorchacCoder, tmp_path: Path) -> None:
     """Loading a library that is cut off behind its headers ends the process."""

@@ -257,7 +257,9 @@ def test_a_part_that_fails_leaves_the_others(error: Exception, monkeypatch: pyte
     assert len(result.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("package", ["torch", "numpy", "PIL", "safetensors"])
+@pytest.mark.parametrize(
+    "package", ["torch", *(pytest.param(name, marks=pytest.mark.slow) for name in ("numpy", "PIL", "safetensors"))]
+)
 def test_a_missing_package_is_named(package: str) -> None:
     script = f"import sys\nsys.modules[{package!r}] = None\nfrom dcacodec.cli.app import main\nmain()\n"
     environment = {**os.environ, "CXX": "/no/compiler"}

@@ -139,7 +139,7 @@ def test_the_orientation_in_exif_data_of_a_jpeg_xl_does_not_count() -> None:
     assert (kept[271], kept[274]) == ("Maker", 1)
 
 
-@pytest.mark.parametrize("side", [1, 8, 48, 256, 257, 600, 5000])
+@pytest.mark.parametrize("side", [1, 8, 48, 256, 257, 600, pytest.param(5000, marks=pytest.mark.slow)])
 def test_the_header_of_a_jpeg_xl(side: int) -> None:
     pytest.importorskip("pillow_jxl")
     for width in (side, 2 * side, side + 1, side * 3 // 2 or 1):

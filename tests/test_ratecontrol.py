@@ -173,6 +173,7 @@ def files(codec: Codec) -> list[bytes]:
     return [codec.encode(PICTURE, quality=quality) for quality in range(1, 101)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", [MaxBytes(3900), MaxBpp(5.9), MinPsnr(24.0)], ids=str)
 def test_it_is_at_least_what_trying_whole_qualities_finds(codec: Codec, files: list[bytes], target: Any) -> None:
     result = encode_to(codec, PICTURE, target)
@@ -213,10 +214,10 @@ def _pillow_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("option", "target"),
     [
-        (("--target-size", "3.9KB"), MaxBytes(3900)),
+        pytest.param(("--target-size", "3.9KB"), MaxBytes(3900), marks=pytest.mark.slow),
         (("--target-size", "3.8 KiB"), MaxBytes(3891)),
         (("--target-size", "3900"), MaxBytes(3900)),
-        (("--target-size", "3900b"), MaxBytes(3900)),
+        pytest.param(("--target-size", "3900b"), MaxBytes(3900), marks=pytest.mark.slow),
         (("--target-bpp", "5.9"), MaxBpp(5.9)),
         (("--target-psnr", "24"), MinPsnr(24)),
         (("--target-size", "0.001MB"), MaxBytes(1000)),
