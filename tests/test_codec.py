@@ -68,7 +68,7 @@ def encoded_symbols(codec: Codec, source: Picture, quality: int) -> Symbols:
 
 def assert_round_trip(codec: Codec, source: Picture, quality: int) -> Picture:
     """What is decoded is, to the last bit, what the encoder's symbols stand for. Returns it."""
-    data = codec.encode(source, quality=quality, lossless=False)
+    data = codec.encode(source, quality=quality, lossless=False, keep_hidden=True)
     container = parse(data)
     header = container.header
     expected = (source.width, source.height, "L" if source.gray else "RGB", quality)
