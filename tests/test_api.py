@@ -437,6 +437,7 @@ def test_the_codec_is_loaded_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert [published.path.name for published in loads] == [WEIGHTS.name]
 
 
+@pytest.mark.slow
 def test_threads_share_a_codec(codec: Codec) -> None:
     """What eight threads make at the same time, is what one makes after the other."""
     jobs = [(photo(40 + 9 * number, 70, number), 10 * number + 5) for number in range(8)] * 2

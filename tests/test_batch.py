@@ -799,6 +799,7 @@ def test_files_that_are_too_large_for_a_disk_do_not_stop_the_others(
     assert NO_SPACE not in result.stderr
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_whole_files_only_and_the_next_run_does_the_rest(pictures: Path, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     names = [f"{number:03}.png" for number in range(200)]

@@ -385,6 +385,7 @@ def test_float64_is_taken_where_products_are_not_exact(
     assert set(seen) == {torch.float64}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "environment", [{"ONEDNN_MAX_CPU_ISA": "AVX2"}, {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"}]
 )

@@ -235,6 +235,7 @@ def test_lossless_slices_are_exact_and_harm_no_neighbour(codec: Codec) -> None:
     assert psnr(whole[:, border], source.pixels[:, border]) > psnr(network[:, border], source.pixels[:, border]) - 0.2
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @given(st.data())
 def test_regions_and_scales_of_lossless_slices(codec: Codec, data: st.DataObject) -> None:
@@ -543,6 +544,7 @@ def test_damaged_blocks_on_the_command_line(codec: Codec, drawing: Path) -> None
     assert not drawing.with_name("new.png").exists()
 
 
+@pytest.mark.slow
 def test_batch_is_lossless_on_request(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     pixels = photo(60, 70)

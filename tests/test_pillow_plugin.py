@@ -465,6 +465,7 @@ def test_memory_does_not_grow(work: str, rounds: int) -> None:
 # ------------------------------------------------------------------------------------------------------------- threads
 
 
+@pytest.mark.slow
 def test_threads_open_and_save_at_once() -> None:
     images = {mode: IMAGES[mode] for mode in IMAGES}
     files = {mode: saved(image) for mode, image in images.items()}

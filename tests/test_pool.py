@@ -165,6 +165,7 @@ def test_a_job_whose_process_dies_once_is_done_again(processes: int, tmp_path: P
     assert dict(run(range(3), make, processes, attempts=1)) == {0: 0, 1: Lost(1, -signal.SIGKILL), 2: 2}
 
 
+@pytest.mark.slow
 def test_a_job_that_takes_too_long_is_lost() -> None:
     outcomes = dict(run([0.0, 300.0, 0.01], sleeps, 2, timeout=3, attempts=1))
     assert set(outcomes) == {0.0, 300.0, 0.01}

@@ -36,7 +36,7 @@ def both() -> Iterator[tuple[Codec, Codec, PretendGpu]]:
         yield here, there, gpu
 
 
-@pytest.mark.parametrize("quality", [40, 100])
+@pytest.mark.parametrize("quality", [40, pytest.param(100, marks=pytest.mark.slow)])
 def test_a_gpu_writes_and_reads_the_same(quality: int) -> None:
     with both() as (here, there, _):
         data = here.encode(PICTURE, quality=quality, lossless=False)
@@ -45,6 +45,7 @@ def test_a_gpu_writes_and_reads_the_same(quality: int) -> None:
         assert np.array_equal(there.decode(data).pixels, here.decode(data).pixels)
 
 
+@pytest.mark.slow
 def test_slices_regions_and_previews_are_the_same() -> None:
     with both() as (here, there, _):
         data = here.encode(LARGE, quality=60, slice_log2=8, lossless=False)

@@ -363,6 +363,7 @@ def test_tunings_stand_beside_each_other(model: DCA, tmp_path: Path) -> None:
     assert read_weights(newer).provenance == visual and read_weights(plain).provenance == Provenance()
 
 
+@pytest.mark.slow
 def test_newer_weights_stand_beside_or_take_the_place_of_older_ones(model: DCA, tmp_path: Path) -> None:
     first = publish(model, tmp_path, PICTURES)
     first.with_suffix(".md").write_text("card")
@@ -562,6 +563,7 @@ def test_the_command_refuses_weights_that_are_too_large_in_one_line(model: DCA, 
     assert not (tmp_path / "models").exists()
 
 
+@pytest.mark.slow
 def test_one_tensor_per_name_and_no_more(data: bytes, model: DCA) -> None:
     tables = {f"table.{name}.{part}" for name in ("y", *TINY.order) for part in ("cdf", "low", "shift")}
     scales = {"scales.inward", "scales.outward", "scales.level"}
@@ -595,6 +597,7 @@ def test_a_damaged_list_of_weights_is_reported_before_any_work(text: str, model:
     assert [path.name for path in tmp_path.iterdir()] == ["index.json"]
 
 
+@pytest.mark.slow
 def test_pictures_too_small_to_fit_to_are_left_out(model: DCA, tmp_path: Path) -> None:
     """The tables are those of the other pictures."""
     large = photo(128, 64, seed=3)

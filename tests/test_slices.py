@@ -151,6 +151,7 @@ def test_size_of_slices(width: int, height: int, expected: int) -> None:
     assert suitable_slice_log2(width, height) == expected
 
 
+@pytest.mark.slow
 def test_a_picture_above_two_megapixels_is_coded_in_slices(codec: Codec) -> None:
     source = picture(32800, 50)
     data = codec.encode(source, quality=20, lossless=False)
@@ -486,6 +487,7 @@ def test_the_number_of_threads_changes_nothing(codec: Codec, set_threads: Callab
     assert results[0] == results[1] == results[2]
 
 
+@pytest.mark.slow
 def test_two_codecs_at_once(codec: Codec, set_threads: Callable[[int], None]) -> None:
     """Each has its own workers for slices: the bytes are those of one codec, and the number of threads is restored."""
     set_threads(2)

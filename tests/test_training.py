@@ -613,6 +613,7 @@ def read_parts(folder: Path) -> dict[str, Any]:
     return state
 
 
+@pytest.mark.slow
 def test_a_checkpoint_in_parts(uninterrupted: dict[str, Any], pictures: Path, tmp_path: Path) -> None:
     part_size = 30_000
     train([str(pictures)], tmp_path, replace(QUICK, part_size=part_size), quiet=True)
