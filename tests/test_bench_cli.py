@@ -70,7 +70,7 @@ def test_from_pictures_to_results(tmp_path: Path, codec: Codec) -> None:
     (tmp_path / "anchor.json").write_text(json.dumps(anchor), "utf-8")
     options = ["--codecs", "dcacodec,jpeg", "--weights", str(WEIGHTS), "--device", "cpu", "--threads", "1",
                "--repeat", "1", "--anchor", "anchor.json", "--metrics", "psnr", "--out", "out", "mine"]  # fmt: skip
-    result = call("--qualities", "30,90", "--showcase", "1", *options)
+    result = call("--qualities", "10,40", "--showcase", "1", *options)
     assert result.exit_code == 0, result.output
     assert result.stdout == Path("out", "report.txt").read_text("utf-8")
 
@@ -81,7 +81,7 @@ def test_from_pictures_to_results(tmp_path: Path, codec: Codec) -> None:
     jpeg = open_codec("jpeg", CodecOptions())
     expected: dict[tuple[str, float, int], tuple[int, float]] = {}
     for number, pixels in enumerate(pictures):
-        for quality in (30, 90):
+        for quality in (10, 40):
             data = codec.encode(Picture(pixels), quality=quality)
             expected["dcacodec", quality, number] = len(data), psnr(pixels, codec.decode(data).pixels)
         for setting in jpeg.settings:
@@ -96,7 +96,7 @@ def test_from_pictures_to_results(tmp_path: Path, codec: Codec) -> None:
 
     # The curves and the table are its means.
     curve = load_anchor(Path("out", "curves", "dcacodec.json"))
-    for place, quality in enumerate((30, 90)):
+    for place, quality in enumerate((10, 40)):
         sizes, values = zip(*(expected["dcacodec", quality, number] for number in (0, 1)), strict=True)
         assert curve.bpp[place] == pytest.approx(sum(sizes) * 8 / (2 * 64 * 80), rel=1e-12)
         assert curve.quality[place] == pytest.approx(np.mean(values), rel=1e-12)
