@@ -2,7 +2,6 @@
 
 from copy import deepcopy
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,14 +11,15 @@ from told import one_line
 from torch import Tensor, nn
 
 from dcacodec.errors import WeightsError
-from dcacodec.network.config import PRESETS, TUNINGS, DCAConfig
+from dcacodec.files.paths import models_dir
+from dcacodec.network.config import DCAConfig
 from dcacodec.network.context import EntropyModel
 from dcacodec.network.fixed_point import Snap
 from dcacodec.network.layers import DepthwiseConv, Linear
 from dcacodec.weights.bounds import check_bounds, reaches, remove_limits, round_parameters, set_limits
 from dcacodec.weights.export import export
 from dcacodec.weights.reader import Weights, read_weights
-from dcacodec.weights.registry import by_preset
+from dcacodec.weights.registry import read_index
 
 CONFIGS: dict[str, tuple[DCAConfig, float]] = {
     "plain": (TINY, 1.0),
@@ -48,11 +48,11 @@ def test_drawn_networks_are_proven(name: str) -> None:
     check_bounds(published(drawn_model(config, 31, loudness)).network.entropy)
 
 
-@pytest.mark.parametrize("tune", TUNINGS)
 @pytest.mark.usefixtures("published")
-def test_published_networks_are_proven(tune: Any) -> None:
-    for preset in PRESETS:
-        found = by_preset(preset, tune)
+def test_published_networks_are_proven() -> None:
+    files = read_index(models_dir()).files
+    assert files
+    for found in files.values():
         check_bounds(read_weights(found.path, found.digest).network.entropy)
 
 
