@@ -15,8 +15,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 from hypothesis import settings
 from PIL import Image
-from tiny import WEIGHTS
+from tiny import WEIGHTS, photo
 
+from dcacodec.api import encode
 from dcacodec.codec.codec import Codec
 from dcacodec.codec.parallel import threads
 from dcacodec.coding import Coder, CoderUnavailableError, PythonCoder, TorchacCoder
@@ -112,6 +113,17 @@ def _small_is_tiny(tiny_models: Path) -> Iterator[None]:
 def published(monkeypatch: pytest.MonkeyPatch) -> None:
     """The weights of this release are those in use."""
     monkeypatch.delenv("DCACODEC_MODELS")
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with the files that examples work on."""
+    folder = tmp_path / "desk"
+    folder.mkdir()
+    Image.fromarray(photo(70, 90)).save(folder / "photo.png")
+    (folder / "photo.dca").write_bytes(encode(folder / "photo.png"))
+    monkeypatch.chdir(folder)
+    return folder
 
 
 @pytest.fixture(scope="session", params=["python", "torchac"])

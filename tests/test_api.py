@@ -489,17 +489,6 @@ def test_a_first_decode_imports_no_compiler() -> None:
 # ----------------------------------------------------------------------------------------------------- the examples
 
 
-@pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with the files that the examples work on."""
-    folder = tmp_path / "desk"
-    folder.mkdir()
-    Image.fromarray(photo(70, 90)).save(folder / "photo.png")
-    (folder / "photo.dca").write_bytes(encode(folder / "photo.png"))
-    monkeypatch.chdir(folder)
-    return folder
-
-
 EXAMPLES = [test for test in doctest.DocTestFinder().find(api, "api") if test.examples]
 
 

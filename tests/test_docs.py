@@ -15,7 +15,6 @@ from PIL import Image
 from tiny import photo
 
 import dcacodec
-from dcacodec.api import encode
 from dcacodec.cli.app import cli
 from dcacodec.images.formats import OUTPUT_FORMATS, READABLE
 
@@ -37,17 +36,6 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 # Python
-
-
-@pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with the files that examples work on."""
-    folder = tmp_path / "desk"
-    folder.mkdir()
-    Image.fromarray(photo(70, 90)).save(folder / "photo.png")
-    (folder / "photo.dca").write_bytes(encode(folder / "photo.png"))
-    monkeypatch.chdir(folder)
-    return folder
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if blocks(TEXTS[path], "python")], ids=name_of)

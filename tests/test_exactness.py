@@ -217,13 +217,18 @@ def changed(owner: Any, name: str, value: Any) -> Iterator[None]:
 
 
 @contextmanager
-def matmul_precision(name: str) -> Iterator[None]:
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(name)
+def kept(read: Callable[[], Any], write: Callable[[Any], None], value: Any) -> Iterator[None]:
+    """A global setting of PyTorch for the block."""
+    before = read()
+    write(value)
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        write(before)
+
+
+matmul_precision = partial(kept, torch.get_float32_matmul_precision, torch.set_float32_matmul_precision)
+default_dtype = partial(kept, torch.get_default_dtype, torch.set_default_dtype)
 
 
 SETTINGS: dict[str, Callable[[], Any]] = {
@@ -236,16 +241,6 @@ SETTINGS: dict[str, Callable[[], Any]] = {
 
 ONEDNN: Any = torch.backends.mkldnn
 """Its settings have no types."""
-
-
-@contextmanager
-def default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
 
 
 CARELESS: dict[str, Callable[[], Any]] = {
