@@ -87,9 +87,18 @@ def test_without_one_it_is_fetched_once(site: Site, manifest: Path, tmp_path: Pa
     assert site.requests == [f"/{name}" for name in PICTURES]
 
 
-def test_a_progress_bar_counts_pictures(manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_download_is_announced_and_counted(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = json.loads(manifest.read_text("utf-8"))
+    for entry in content["pictures"]:
+        entry["bytes"] = 1_000_000
+    manifest.write_text(json.dumps(content), "utf-8")
     named_dataset(str(manifest), [], never)
-    assert re.search(r"fetching set: 100%.* 3/3 ", capsys.readouterr().err)
+    told = capsys.readouterr().err
+    assert re.search(r"^.* 3 .*\bset\b.* 3\.0 MB.*\n(.|\n)*fetching set: 100%.* 3/3 ", told)
+    named_dataset(str(manifest), [], never)
+    assert capsys.readouterr().err == ""
 
 
 def test_after_an_interruption_only_what_is_missing_is_fetched(site: Site, manifest: Path, tmp_path: Path) -> None:
@@ -168,6 +177,7 @@ def test_kodak_is_known() -> None:
     assert [entry.file for entry in kodak.pictures] == [f"kodim{number:02}.png" for number in range(1, 25)]
     assert all(entry.address == f"https://r0k.us/graphics/kodak/kodak/{entry.file}" for entry in kodak.pictures)
     assert len({entry.digest for entry in kodak.pictures}) == 24
+    assert sum(entry.size or 0 for entry in kodak.pictures) == 15_394_305
 
 
 def test_an_unknown_name() -> None:
@@ -195,6 +205,7 @@ GOOD: dict[str, Any] = {"file": "a.png", "sha256": "0" * 64, "address": "http://
         ({"name": "set", "pictures": [{**GOOD, "sha256": "0" * 63}]}, "0" * 63),
         ({"name": "set", "pictures": [{**GOOD, "sha256": None}]}, "None"),
         ({"name": "set", "pictures": [{**GOOD, "address": 1}]}, "1"),
+        ({"name": "set", "pictures": [{**GOOD, "bytes": "1 MB"}]}, "'1 MB'"),
     ],
 )
 def test_no_manifest(content: Any, named: str, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from dcacodec._version import __version__
+from dcacodec.api import default_codec
 from dcacodec.cli import app as cli_module
 from dcacodec.cli.app import cli
 from dcacodec.cli.streams import progress_bar
@@ -279,6 +280,14 @@ def test_info_of_a_picture_in_one_slice() -> None:
     assert lines[4] == "slices      1, the whole picture"
 
 
+def test_info_of_a_lossless_picture() -> None:
+    picture = Picture(np.arange(105, dtype=np.uint8).reshape(5, 7, 3))
+    data = default_codec().encode(picture, lossless=True)
+    lines = call("info", "-", stdin=data).stdout.splitlines()
+    assert "picture     7x5 RGB, lossless" in lines
+    assert not any(line.startswith("stream") for line in lines)
+
+
 def test_info_as_json_from_standard_input() -> None:
     result = call("info", "--json", "-", stdin=FILE)
     assert (result.exit_code, result.stderr) == (0, "")
@@ -343,7 +352,11 @@ def test_a_missing_input(tmp_path: Path) -> None:
 def test_a_folder_as_input(tmp_path: Path) -> None:
     for name in ("info", "encode", "decode"):
         target = {"info": [], "encode": [tmp_path / "out.dca"], "decode": [tmp_path / "out.png"]}[name]
-        assert_fails(call(name, tmp_path, *target), 1, f"{tmp_path}: Is a directory")
+        result = call(name, tmp_path, *target)
+        if name == "info":
+            assert_fails(result, 1, f"{tmp_path}: Is a directory")
+        else:
+            assert result.exit_code == 1 and str(tmp_path) in result.stderr and "dcacodec batch" in result.stderr
 
 
 def test_a_folder_as_output_is_reported_before_any_work(tmp_path: Path) -> None:

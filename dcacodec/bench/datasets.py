@@ -11,13 +11,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tqdm import tqdm
 
@@ -42,11 +43,13 @@ class Entry:
         file: its name, without folder.
         digest: SHA-256 (hex) of its decoded pixels, 8-bit RGB, row by row.
         address: to download it from; None if there is none.
+        size: bytes of that download; None if they are not known.
     """
 
     file: str
     digest: str
     address: str | None
+    size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -112,12 +115,16 @@ def load_manifest(path: Path) -> Manifest:
 def _manifest(text: str, name: str) -> Manifest:
     try:
         content = json.loads(text)
-        pictures = tuple(Entry(each["file"], each["sha256"], each.get("address")) for each in content["pictures"])
+        pictures = tuple(_entry(each) for each in content["pictures"])
         manifest = Manifest(content["name"], pictures)
         _check(manifest)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BenchError(f"{name} is not the manifest of a dataset: {one_line(error)}") from error
     return manifest
+
+
+def _entry(each: dict[str, Any]) -> Entry:
+    return Entry(each["file"], each["sha256"], each.get("address"), each.get("bytes"))
 
 
 def _check(manifest: Manifest) -> None:
@@ -134,6 +141,8 @@ def _check(manifest: Manifest) -> None:
             raise ValueError(f"{entry.file}: {entry.digest!r} is not a SHA-256 in hexadecimal")
         if entry.address is not None and not isinstance(entry.address, str):
             raise ValueError(f"{entry.file}: {entry.address!r} is not an address")
+        if entry.size is not None and not isinstance(entry.size, int):
+            raise ValueError(f"{entry.file}: {entry.size!r} is not a number of bytes")
 
 
 def one_line(error: Exception) -> str:
@@ -198,12 +207,16 @@ def _wrong(entry: Entry, path: Path) -> str | None:
 
 
 def _fetched(manifest: Manifest, quiet: bool) -> Dataset:
-    """Read the dataset from the cache, after downloading missing pictures."""
+    """Read the dataset from the cache, after downloading missing pictures, which is announced on standard error."""
     try:
         folder = cache_dir() / "datasets" / manifest.name
     except RuntimeError as error:
         raise BenchError("there is no home folder for the cache; set DCACODEC_CACHE to a folder") from error
     missing = [entry for entry in manifest.pictures if _wrong(entry, folder / entry.file)]
+    if missing and not quiet:
+        sizes = [entry.size for entry in missing if entry.size is not None]
+        amount = f", {sum(sizes) / 1e6:.1f} MB," if len(sizes) == len(missing) else ""
+        tqdm.write(f"downloading {len(missing)} pictures of {manifest.name}{amount} to {folder}", file=sys.stderr)
     for entry in tqdm(missing, desc=f"fetching {manifest.name}", unit="picture", disable=quiet or not missing):
         if entry.address is None:
             raise BenchError(f"{manifest.name}: {entry.file} is in no data folder, and the manifest has no address")

@@ -15,7 +15,7 @@ from dcacodec.bench.page import Exhibit, write_page
 from dcacodec.bench.plots import write_plots
 from dcacodec.bench.results import Mean, MeasuredCodec, Results, Sample
 from dcacodec.bench.store import as_compressai, as_csv, save_results, write_text
-from dcacodec.bench.summary import Comparison, Opponent, conventions, deficits, opponents
+from dcacodec.bench.summary import Comparison, Opponent, conventions, deficits, judged_by, opponents
 from dcacodec.metrics.curves import Method, falls
 
 Window = tuple[float, float]
@@ -196,6 +196,13 @@ def _bd_rates(results: Results, compared: Sequence[Opponent], method: Method, wi
         for metric, comparison in other.by_metric.items()
         if not comparison.rates
     ]
+    main = judged_by(results)
+    lines += [
+        f"{codec.name} needs {_more_or_fewer(judged.rates[method].percent)} bytes than {other.label} "
+        f"for the same {METRICS[main].title}"
+        for other in compared
+        if (judged := other.by_metric.get(main)) is not None and judged.rates
+    ]
     return "\n".join(lines)
 
 
@@ -207,13 +214,18 @@ def _deficits(results: Results) -> str:
     metric, found = deficits(results)
     if not found:
         return ""
-    lines = [f"{METRICS[metric].title} that {results.codecs[0].name} lacks at equal bytes, the worst pictures first"]
+    title, name = METRICS[metric].title, results.codecs[0].name
+    lines = [f"{title} of {name} at equal bytes, compared with the best other codec; the worst pictures first"]
     lines += _table([
         ("picture", [each.picture for each in found[:_WORST]]),
-        ("lacks", [f"{each.value:+.2f}" for each in found[:_WORST]]),
-        ("behind", [each.codec for each in found[:_WORST]]),
+        (name, [each.text for each in found[:_WORST]]),
+        ("than", [each.codec for each in found[:_WORST]]),
     ])  # fmt: skip
     return "\n".join(lines)
+
+
+def _more_or_fewer(percent: float) -> str:
+    return f"{abs(percent):.1f} % {'fewer' if percent < 0 else 'more'}"
 
 
 def _range(ends: tuple[float, float], digits: int) -> str:

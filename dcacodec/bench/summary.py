@@ -118,18 +118,27 @@ class Deficit:
     codec: str
     value: float
 
+    @property
+    def text(self) -> str:
+        """The difference as seen from the first codec: "3.2 lower" or "1.5 higher"."""
+        return f"{abs(self.value):.1f} {'lower' if self.value > 0 else 'higher'}"
+
+
+def judged_by(results: Results) -> str:
+    """The metric for single pictures and for sentences: SSIMULACRA 2 where it was measured, else the first that was."""
+    return "ssimulacra2" if "ssimulacra2" in results.metrics else next(iter(results.metrics), "")
+
 
 def deficits(results: Results) -> tuple[str, list[Deficit]]:
-    """The metric that pictures are judged by, and where the first codec loses, the worst first.
+    """The metric that pictures are judged by (`judged_by`), and where the first codec loses, the worst first.
 
-    The metric is SSIMULACRA 2 where it was measured, else the first that was. Qualities of others are interpolated
+    Qualities of others are interpolated
     linearly over the logarithm of the bytes, at the sizes of the first codec's files as far as they have such.
     Pictures with no size in common are left out.
     """
-    metrics = results.metrics
-    if len(results.codecs) < 2 or not metrics:
+    metric = judged_by(results)
+    if len(results.codecs) < 2 or not metric:
         return "", []
-    metric = "ssimulacra2" if "ssimulacra2" in metrics else metrics[0]
     first, *others = results.codecs
     points: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for sample in results.samples:

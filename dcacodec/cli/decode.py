@@ -85,7 +85,8 @@ Examples:
     type=click.Choice(list(_SCALES)),
     default="1",
     show_default=True,
-    help="Decode at a reduced size, its sides rounded up.",
+    help="Reduce width and height to this fraction, rounded up: with 1/4, 4000x3000 pixels become 1000x750. This takes "
+    "nearly as long as decoding in full size.",
 )
 @JSON
 @DEVICE

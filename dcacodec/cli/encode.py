@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from dcacodec.cli.console import is_verbose, print_line, print_note
+from dcacodec.cli.console import is_verbose, print_line, print_note, print_warning
 from dcacodec.cli.imports import lasting_imports
 from dcacodec.cli.options import (
     ALLOW_HDR,
@@ -42,6 +42,7 @@ from dcacodec.cli.streams import (
     print_json,
     print_summary,
     progress_bar,
+    shown,
     write_file,
 )
 from dcacodec.format.reader import parse
@@ -107,7 +108,7 @@ def encode(
     orientation is applied. An OUT with the suffix of a picture format, such as b.png, is refused.
 
     With a target, the quality is found by a search of four to eight encodings, and reported on standard error. If no
-    quality meets the target, the nearest file is written.
+    quality meets the target, the nearest file is written, with a warning.
 
     --json needs a file as OUT. Its keys are source, target, width, height, quality, bytes, bpp, slices, lossless_slices
     (how many of them are lossless) and seconds (of encoding); with a target also target_met (true or false), tries, and
@@ -157,7 +158,11 @@ def encode(
     seconds = time.perf_counter() - start
     write_file(target, lambda file: file.write(data))
     if aim is not None:
-        print_note(f"quality {result.quality}: {outcome(aim, result, picture)}")
+        search_text = f"quality {result.quality}: {outcome(aim, result, picture)}"
+        if result.target_met:
+            print_note(search_text)
+        else:
+            print_warning(f"{shown(source)}: {search_text}")
     container = parse(data, None)
     slices, exact = container.header.slice_count, container.lossless_count
     if is_verbose():

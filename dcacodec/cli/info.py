@@ -56,20 +56,21 @@ def info(source: str, as_json: bool, preview: str | None, max_pixels: int) -> No
         return
     alpha = " with alpha" if facts["alpha"] else ""
     size = facts["slice_size"]
+    exact = facts["lossless_slices"]
+    # Where all slices are lossless, the network has coded nothing.
+    coding, streams = (
+        ("lossless", {}) if exact == facts["slices"] else (f"quality {facts['quality']}", facts["streams"])
+    )
     slices = f"{facts['slices']} of up to {size}x{size} pixels" if size else "1, the whole picture"
     rows = [
         ("format", f"version {facts['version']}"),
         ("weights", f"{facts['fingerprint']}, {facts['weights'] or 'not installed'}"),
         *([("tuning", published.tune)] if published else []),
-        ("picture", f"{facts['width']}x{facts['height']} {facts['mode']}{alpha}, quality {facts['quality']}"),
+        ("picture", f"{facts['width']}x{facts['height']} {facts['mode']}{alpha}, {coding}"),
         ("file", f"{facts['file_bytes']} bytes, {facts['bpp']:.3f} bpp"),
         ("slices", slices),
-        *(
-            [("lossless", f"{facts['lossless_slices']} of {facts['slices']} slices")]
-            if facts["lossless_slices"]
-            else []
-        ),
-        *((f"stream {name}", f"{count} bytes") for name, count in facts["streams"].items()),
+        *([("lossless", f"{exact} of {facts['slices']} slices")] if exact else []),
+        *((f"stream {name}", f"{count} bytes") for name, count in streams.items()),
         *((f"chunk {chunk['tag']}", f"{chunk['bytes']} bytes") for chunk in facts["chunks"]),
         ("overhead", f"{facts['overhead_bytes']} bytes"),
     ]

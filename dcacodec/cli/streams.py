@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -30,7 +31,7 @@ def about(name: str, stream: str = "standard input") -> Iterator[None]:
         raise Failure(f"{shown(name, stream)}: {error}") from error
 
 
-def shown(name: str, stream: str) -> str:
+def shown(name: str, stream: str = "standard input") -> str:
     """The name of a file or standard stream in messages."""
     return stream if name == "-" else name
 
@@ -66,11 +67,14 @@ def check_files(source: str, target: str) -> None:
     """Check IN and OUT before any work is done.
 
     Raises:
+        Failure: IN is a folder.
         Failure, OSError: OUT cannot be written.
         click.UsageError: OUT is a terminal, or the same file as IN.
     """
     from dcacodec.files.atomic import check_writable, is_same_file
 
+    if source != "-" and os.path.isdir(source):
+        raise Failure(f"{source} is a folder; for all pictures in a folder there is 'dcacodec batch'")
     if target == "-":
         if sys.stdout is None:
             raise Failure("standard output is closed")

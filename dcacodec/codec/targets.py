@@ -140,17 +140,17 @@ def outcome(target: Target, result: TargetedFile, picture: Picture) -> str:
     if isinstance(target, QualityTarget):
         assert result.reached is not None
         text = target.text(result.reached)
-        shortfall = "no quality that was tried reaches the target"
+        shortfall = "no quality that was tried reaches it (--lossless keeps the picture exactly)"
     else:
         count, limit = len(result.data), byte_limit(target, picture)
         text = f"{count} bytes for a target of {limit}"
         if limit:
             text += f" ({100 * count / limit:.1f} %)"
-        shortfall = "no quality that was tried gives a file as small"
+        shortfall = "no quality that was tried gives so small a file"
         metadata = sum(len(chunk.data) for chunk in metadata_chunks(picture.metadata))
         if metadata > limit / 2:
             shortfall += f": {metadata} bytes are ICC profile, EXIF and XMP data (--strip all leaves them out)"
-    return f"{text}, {result.tries} tries" + ("" if result.target_met else f"; {shortfall}")
+    return f"{text}, {result.tries} tries" + ("" if result.target_met else f"; the target is not met: {shortfall}")
 
 
 def byte_limit(target: MaxBytes | MaxBpp, picture: Picture | Header) -> int:

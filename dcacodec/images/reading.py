@@ -18,7 +18,7 @@ from dcacodec.images.declared import declared_space
 from dcacodec.images.formats import READABLE
 from dcacodec.images.jxl import jxl_header
 from dcacodec.images.metadata import ignore_orientation, normalise_xmp, turn_upright
-from dcacodec.images.optional import optional_format
+from dcacodec.images.optional import OPTIONAL_FORMATS, optional_format
 from dcacodec.images.picture import Picture, warn_of_change
 from dcacodec.images.pillow import bits_per_sample, one_line, to_picture
 from dcacodec.images.png import HEAD_BYTES, PNG_SIGNATURE, check_png_samples
@@ -134,7 +134,8 @@ def _opened_with_plugin(source: _File, limits: _Limits) -> Image.Image:
         source.file.seek(0)
         with suppress(UnidentifiedImageError):
             return Image.open(source.file, formats=formats)
-    raise ImageError(f"not a picture in one of the formats {', '.join(formats)}, or its beginning is damaged") from None
+    names = [*READABLE, *(each.title for each in OPTIONAL_FORMATS if each.installed)] if optional is None else formats
+    raise ImageError(f"not a picture in one of the formats {', '.join(names)}, or its beginning is damaged") from None
 
 
 def _unpack(image: Image.Image, source: _File, limits: _Limits) -> Picture:
