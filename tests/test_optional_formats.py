@@ -25,6 +25,16 @@ from dcacodec.images.reading import read_picture
 PIXELS = np.random.default_rng(1).integers(0, 256, (48, 80, 3), dtype=np.uint8)
 SMOOTH = np.repeat(np.linspace(0, 255, 80, dtype=np.uint8)[np.newaxis, :, np.newaxis], 48, 0).repeat(3, 2)
 JXL_START = b"\xff\x0a"
+DEEP_GRAY_AND_ALPHA = bytes.fromhex(
+    "ff0a1030fc087e008a160108101000fc004b188b15c23188bb374a26bbc0010006e002c4aa6255b1aa5855ac2a5615ab8a55"
+    "c5aa6255b12a391dfc15e32c03face79ce739ef39cf7ad6a006c00580e00"
+)
+"""4x3 samples of 16 bits, lossless: 128, 2859, 5590, ... As the next, it was made with imagecodecs: the plugin cannot."""
+DEEP_COLOUR = bytes.fromhex(
+    "ff0a1030fc00142d02080401002c014b188b15c23128b77b41f6768160001e80a84a5425aa125589aa4455a22a5195a84a54"
+    "25aae28fd7cbcdfcc6277c43344cc3344cc334c3f1c835c24f3d4992649af94695aabaa8aa63aa00"
+)
+"""128, 1948, 3768, ..."""
 HEIC_START = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
 needs_jpeg_2000 = pytest.mark.skipif(not features.check("jpg_2000"), reason="Pillow was built without JPEG 2000")
 
@@ -124,6 +134,20 @@ def test_jpeg_xl() -> None:
         assert (picture.pixels == expected).all()
         with pytest.raises(TooLargeError):
             read_picture(file, max_pixels=48 * 80 - 1)
+
+
+def test_a_deep_jpeg_xl() -> None:
+    """Of colour the plugin keeps the upper bytes; gray and alpha it takes for twice as many samples of 8 bits."""
+    pytest.importorskip("pillow_jxl")
+    gray = (np.arange(24).reshape(3, 4, 2) * 2731 + 128) / 257
+    with pytest.warns(match="16 bits are rounded"):
+        picture = read_picture(io.BytesIO(DEEP_GRAY_AND_ALPHA))
+    assert picture.gray and picture.alpha is not None
+    assert np.array_equal(np.dstack((picture.pixels[..., 0], picture.alpha)), np.rint(gray))
+    colour = (np.arange(36).reshape(3, 4, 3) * 1820 + 128) / 257
+    with pytest.warns(match="16 bits are reduced"):
+        picture = read_picture(io.BytesIO(DEEP_COLOUR))
+    assert np.abs(picture.pixels - colour).max() < 1
 
 
 def test_the_orientation_in_exif_data_of_a_jpeg_xl_does_not_count() -> None:

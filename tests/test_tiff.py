@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from told import one_line
 
-import dcacodec.images.reading
 import dcacodec.images.tiff
 from dcacodec.errors import ImageError, TooLargeError
 from dcacodec.images.picture import Picture
@@ -27,6 +26,7 @@ RANDOM = np.random.default_rng(1)
 COLOUR16 = RANDOM.integers(0, 1 << 16, (20, 30, 3), dtype=np.uint16)
 COLOUR8 = RANDOM.integers(0, 256, (20, 30, 3), dtype=np.uint8)
 GRAY8, ALPHA8 = COLOUR8[..., 0], RANDOM.integers(0, 256, (20, 30), dtype=np.uint8)
+ALPHA16 = RANDOM.integers(0, 1 << 16, (20, 30), dtype=np.uint16)
 
 
 def planes(array: NDArray[Any]) -> NDArray[Any]:
@@ -54,31 +54,66 @@ def read(file: io.BytesIO) -> Picture:
 def with_tifffile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether tifffile is installed."""
     installed: bool = request.param
-    for module in (dcacodec.images.tiff, dcacodec.images.reading):
-        monkeypatch.setattr(module, "has_tifffile", lambda: installed)
+    monkeypatch.setattr(dcacodec.images.tiff, "has_tifffile", lambda: installed)
     return installed
 
 
+KINDS_OF_16_BITS: dict[str, dict[str, Any]] = {
+    "strips": {"rowsperstrip": 7},
+    "rows": {"rowsperstrip": 1},
+    "compressed strips": {"rowsperstrip": 7, "compression": "zlib", "predictor": True},
+    "tiles": {"tile": (16, 16)},
+    "compressed tiles": {"tile": (16, 16), "compression": "zlib"},
+    "BigTIFF": {"bigtiff": True, "compression": "zlib"},
+    "turned": {"extratags": [(274, "H", 1, 6, True)]},
+}
+needs_tifffile = {("BigTIFF", ">")}
+"""Pillow does not know them."""
+
+
 @pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize("compression", [None, "zlib"])
-def test_16_bit_planes(compression: str | None, order: str, with_tifffile: bool) -> None:
-    options: dict[str, Any] = {"photometric": "rgb", "compression": compression, "byteorder": order}
-    picture = read(tiff(planes(COLOUR16), **options))
-    # Pillow alone gives the upper bytes.
-    assert np.array_equal(picture.pixels, rounded(COLOUR16) if with_tifffile else COLOUR16 >> 8)
-    assert np.array_equal(read(tiff(COLOUR16, **options)).pixels, rounded(COLOUR16))
-
-
+@pytest.mark.parametrize("kind", KINDS_OF_16_BITS)
 @pytest.mark.parametrize("bands", [3, 4])
-@pytest.mark.parametrize("rows", [1, 7, 20])
-def test_planes_in_strips(rows: int, bands: int, with_tifffile: bool) -> None:
-    samples = RANDOM.integers(0, 1 << 16, (20, 30, bands), dtype=np.uint16)
-    extra = {} if bands == 3 else {"extrasamples": ["unassalpha"]}
-    picture = read(tiff(planes(samples), photometric="rgb", planarconfig="separate", rowsperstrip=rows, **extra))
-    expected = rounded(samples) if with_tifffile else samples >> 8
-    assert np.array_equal(picture.pixels, expected[..., :3])
-    assert (picture.alpha is None) == (bands == 3)
-    assert picture.alpha is None or np.array_equal(picture.alpha, expected[..., 3])
+def test_16_bit_colour(bands: int, kind: str, order: str, with_tifffile: bool) -> None:
+    """Pillow alone gives the upper bytes."""
+    if (kind, order) in needs_tifffile and not with_tifffile:
+        return
+    samples = np.dstack((COLOUR16, ALPHA16))[..., :bands]
+    options = KINDS_OF_16_BITS[kind] | {"photometric": "rgb", "byteorder": order}
+    if bands == 4:
+        options["extrasamples"] = ["unassalpha"]
+    expected = rounded(samples)
+    if kind == "turned":
+        expected = np.rot90(expected, 3)
+    for file in (tiff(samples, **options), tiff(planes(samples), planarconfig="separate", **options)):
+        picture = read(file)
+        assert np.array_equal(picture.pixels, expected[..., :3])
+        assert (picture.alpha is None) == (bands == 3)
+        assert picture.alpha is None or np.array_equal(picture.alpha, expected[..., 3])
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("kind", KINDS_OF_16_BITS)
+def test_16_bit_colour_that_is_premultiplied(kind: str, order: str, with_tifffile: bool) -> None:
+    if (kind, order) in needs_tifffile and not with_tifffile:
+        return
+    stored = np.dstack((COLOUR16.astype(np.uint64) * ALPHA16[..., np.newaxis] // 65535, ALPHA16)).astype(np.uint16)
+    options = {"photometric": "rgb", "extrasamples": ["assocalpha"], "byteorder": order}
+    picture = read(tiff(stored, **options, **KINDS_OF_16_BITS[kind]))
+    colour = np.floor(stored[..., :3] * 255.0 / np.maximum(stored[..., 3:], 1) + 0.5).astype(np.uint8)
+    alpha = rounded(stored[..., 3])
+    if kind == "turned":
+        colour, alpha = np.rot90(colour, 3), np.rot90(alpha, 3)
+    assert np.array_equal(picture.pixels, colour)
+    assert picture.alpha is not None and np.array_equal(picture.alpha, alpha)
+
+
+def test_a_big_endian_bigtiff_is_named() -> None:
+    """Pillow takes it for damaged."""
+    file = tiff(np.zeros((20, 30), np.int16), photometric="minisblack", bigtiff=True, byteorder=">")
+    with pytest.raises(ImageError) as caught:
+        read(file)
+    assert "signed 16-bit" in one_line(caught)
 
 
 @pytest.mark.parametrize("compression", [None, "zlib"])
@@ -239,6 +274,23 @@ def test_missing_strips_and_tiles_are_not_black(layout: str, depth: type, with_t
         with pytest.raises(ImageError) as caught:
             reader(io.BytesIO(bytes(data)))
         assert (" tiles " if "tile" in options else " strips ") in one_line(caught)
+    assert with_tifffile in (True, False)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_strips_and_tiles_that_are_left_out(layout: str, with_tifffile: bool) -> None:
+    """Their offset is 0, as in the sparse files of GDAL. Pillow reads them from the beginning of the file."""
+    options = LAYOUTS[layout]
+    source = planes(COLOUR8) if "planarconfig" in options else COLOUR8
+    with tifffile.TiffFile(tiff(source, photometric="rgb", byteorder="<", **options)) as opened:
+        tag = opened.pages[0].tags[324 if "tile" in options else 273]
+        opened.filehandle.seek(0)
+        data = bytearray(opened.filehandle.read())
+    data[tag.valueoffset : tag.valueoffset + 4] = bytes(4)
+    for reader in (read, lambda file: from_pillow(Image.open(file))):
+        with pytest.raises(ImageError) as caught:
+            reader(io.BytesIO(bytes(data)))
+        assert "sparse" in one_line(caught)
     assert with_tifffile in (True, False)
 
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
 from dcacodec.images.boxes import boxes
 
 _CODESTREAM: Final = b"\xff\x0a"
@@ -43,6 +47,13 @@ def jxl_header(head: bytes) -> tuple[int, int, int] | None:
                 return width, height, depth
         depth = 32 if bits.take(1) else _integer_depth(bits)  # floating point, which becomes no picture
     return width, height, depth
+
+
+def deep_gray_and_alpha(image: Image.Image) -> NDArray[np.uint16] | None:
+    """The 16-bit samples of an opened image of gray with alpha, whose bytes the plugin takes for 8-bit samples."""
+    data: bytes = getattr(image, "_data", b"")
+    deep = image.mode == "LA" and len(data) == 4 * image.width * image.height
+    return np.frombuffer(data, np.uint16) if deep else None
 
 
 def _size(bits: _Bits) -> tuple[int, int]:

@@ -28,8 +28,6 @@ from dcacodec.images.tiff import (
     decode_planes_with_libtiff,
     depth_of,
     first_directory,
-    has_tifffile,
-    is_deep_planar,
     is_misread,
     read_with_tifffile,
 )
@@ -144,24 +142,14 @@ def _unpack(image: Image.Image, source: _File, limits: _Limits) -> Picture:
         warn_of_change("the file holds several pictures: only the first is used")
     bits = bits_per_sample(image, source.head)
     if image.format == "TIFF":
-        check_layout(image.tag_v2, limits.max_pixels)  # type: ignore[attr-defined]
-        if (other := _read_instead(image, source.file, limits)) is not None:
-            return _finished(other, source, limits, bits, True)
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        check_layout(tags, limits.max_pixels)
+        if is_misread(image):
+            return _finished(read_with_tifffile(source.file, tags, limits.max_pixels), source, limits, bits, True)
         decode_planes_with_libtiff(image)
     normalise_xmp(image)
     rounded = load_rounded(image, source.file) or image.format in _ROUNDED
     return _finished(image, source, limits, bits, rounded)
-
-
-def _read_instead(image: Image.Image, file: BinaryIO, limits: _Limits) -> Image.Image | None:
-    """What tifffile reads of an opened TIFF that Pillow reads wrongly, or cuts to 8 bits; None for all others."""
-    tags = image.tag_v2  # type: ignore[attr-defined]
-    if is_misread(image):
-        return read_with_tifffile(file, tags, limits.max_pixels)
-    if is_deep_planar(image) and has_tifffile():
-        with suppress(ImageError):  # a compression that tifffile does not know: Pillow cuts
-            return read_with_tifffile(file, tags, limits.max_pixels)
-    return None
 
 
 def _finished(image: Image.Image, source: _File, limits: _Limits, bits: int, rounded: bool) -> Picture:

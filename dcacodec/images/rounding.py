@@ -10,8 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from dcacodec.images.jxl import deep_gray_and_alpha
+from dcacodec.images.tiff_planes import read_planes
+
 # Raw modes of several bands of 16 bits, and their byte order: big-endian, little-endian or that of the machine.
-_DEEP: Final = re.compile(r"(RGB|RGBA|RGBX|CMYK);16([BLN])")
+_DEEP: Final = re.compile(r"(RGB|RGBA|RGBa|RGBX|CMYK);16([BLN])")
 _OTHER_ORDER: Final = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
 
@@ -24,11 +27,18 @@ def to_8_bits(samples: NDArray[Any], bits: int = 16) -> NDArray[np.uint8]:
     return ((wide * 255 + largest // 2) // largest).astype(np.uint8)
 
 
+def divided_by_alpha(colour: NDArray[Any], alpha: NDArray[Any], bits: int) -> NDArray[np.uint8]:
+    """Premultiplied samples (..., bands), of up to 32 bits as their alpha (..., 1), to straight ones of 8 bits."""
+    opacity = np.maximum(alpha, 1).astype(np.uint32 if bits <= 16 else np.uint64)
+    straight = (colour.astype(opacity.dtype) * 255 + opacity // 2) // opacity
+    return np.asarray(np.minimum(straight, 255), np.uint8)
+
+
 def load_rounded(image: Image.Image, file: BinaryIO) -> bool:
     """Load an opened picture file; if it has several bands of 16 bits, replace its samples by rounded ones.
 
     Pillow unpacks such samples to their upper bytes. Told the other byte order, it unpacks the lower ones, and so the
-    file is decoded twice.
+    file is decoded twice. A TIFF in planes is decoded plane by plane.
 
     Args:
         image: opened from `file`, not loaded, its samples not yet turned upright.
@@ -45,18 +55,36 @@ def load_rounded(image: Image.Image, file: BinaryIO) -> bool:
         rounded = to_8_bits(high_low[..., ::2] << 8 | high_low[..., 1::2])
         _put(image, Image.fromarray(rounded))
         return True
+    if image.format == "JXL" and (samples := deep_gray_and_alpha(image)) is not None:
+        image.load()
+        _put(image, Image.frombytes("LA", image.size, to_8_bits(samples).tobytes()))
+        return True
     deep = _DEEP.fullmatch(next(iter(raw))) if len(raw) == 1 else None
-    if deep is None or image.format is None or _is_planar(image):
+    if deep is None or image.format is None:
         image.load()
         return False
-    image.load()
+    if _is_planar(image):
+        samples = read_planes(image, file)
+        image.load()
+    else:
+        samples = _read_twice(image, file, "RGBA" if deep[1] == "RGBa" else deep[1], deep[2])
+    narrow = to_8_bits(samples)
+    if deep[1] == "RGBa":
+        narrow[..., :3] = divided_by_alpha(samples[..., :3], samples[..., 3:], 16)
+    _put(image, Image.frombytes(image.mode, image.size, narrow.tobytes()))
+    return True
+
+
+def _read_twice(image: Image.Image, file: BinaryIO, raw_mode: str, order: str) -> NDArray[np.uint16]:
+    """Load an opened file; its samples (H, W, bands), of 16 bits."""
+    assert image.format is not None
     file.seek(0)
     with Image.open(file, formats=[image.format]) as lower:
-        _replace_raw_mode(lower, f"{deep[1]};16{_OTHER_ORDER[deep[2]]}")
+        _replace_raw_mode(lower, f"{raw_mode};16{_OTHER_ORDER[order]}")
         lower.load()
-        samples = np.asarray(image).astype(np.uint16) << 8 | np.asarray(lower)
-    _put(image, Image.frombytes(image.mode, image.size, to_8_bits(samples).tobytes()))
-    return True
+    _replace_raw_mode(image, f"{raw_mode};16{order}")
+    image.load()
+    return np.asarray(np.asarray(image).astype(np.uint16) << 8 | np.asarray(lower), np.uint16)
 
 
 def _is_planar(image: Image.Image) -> bool:

@@ -16,7 +16,7 @@ from dcacodec.images.exif_bytes import EXIF_PREFIX, short_entry, with_tags
 from dcacodec.images.metadata import XMP_TAG, descriptive_exif
 from dcacodec.images.optional import EXTRA
 from dcacodec.images.picture import warn_of_change
-from dcacodec.images.rounding import to_8_bits
+from dcacodec.images.rounding import divided_by_alpha, to_8_bits
 
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _SEPARATE: Final = 2
@@ -42,9 +42,11 @@ def first_directory(file: BinaryIO) -> Tags | None:
     if not start.startswith(tuple(TiffImagePlugin.PREFIXES)):
         return None
     try:
-        if start[2:4] in (b"\0\x2b", b"\x2b\0"):  # BigTIFF
+        if start.startswith(b"II\x2b"):  # BigTIFF
             start += file.read(8)
         tags = Tags(start)
+        if start.startswith(b"MM\0\x2b"):  # BigTIFF, which Pillow takes for a TIFF
+            tags._bigtiff, tags.next = True, int.from_bytes(file.read(8), "big")
         file.seek(tags.next)
         tags.load(file)
     except (OSError, SyntaxError, ValueError, struct.error):
@@ -75,11 +77,12 @@ def kind_of(tags: Tags) -> str:
 def check_layout(tags: Tags, max_pixels: int | None) -> None:
     """Refuse a TIFF whose tiles have too many pixels, or that has too few strips or tiles for its dimensions.
 
-    A decoder takes memory for a whole tile, and what no strip or tile holds would become black.
+    A decoder takes memory for a whole tile, and what no strip or tile holds would become black, or whatever bytes the
+    file begins with.
 
     Raises:
         TooLargeError: a tile has more than `max_pixels` pixels; None for no limit.
-        ImageError: strips or tiles are missing.
+        ImageError: strips or tiles are missing, or left out as in sparse files, which do not say what is there.
     """
     layouts = []
     strips = tags.get(TiffImagePlugin.STRIPOFFSETS, ())
@@ -96,6 +99,9 @@ def check_layout(tags: Tags, max_pixels: int | None) -> None:
         across, down = -(-tags[TiffImagePlugin.IMAGEWIDTH] // columns), -(-tags[TiffImagePlugin.IMAGELENGTH] // rows)
         if found < (needed := across * down * planes):
             raise ImageError(f"the TIFF is damaged: it has {found} of the {needed} {parts} of its dimensions")
+    for tag in (TiffImagePlugin.STRIPOFFSETS, TiffImagePlugin.TILEOFFSETS):
+        if 0 in tags.get(tag, ()):
+            raise ImageError("a TIFF in which strips or tiles are left out (sparse) is not supported")
 
 
 def is_misread(image: Image.Image) -> bool:
@@ -107,12 +113,6 @@ def is_misread(image: Image.Image) -> bool:
         return False
     # libtiff's planes are put into the bands of RGBA, whatever they are, and alpha that is multiplied is not divided.
     return image.mode not in ("RGB", "RGBA", "CMYK", "YCbCr") or _PREMULTIPLIED in _extra(tags)
-
-
-def is_deep_planar(image: Image.Image) -> bool:
-    """Whether an opened TIFF has 16-bit samples in separate planes, of which Pillow gives the upper bytes alone."""
-    tags: Tags = image.tag_v2  # type: ignore[attr-defined]
-    return _is_planar(tags) and len(image.getbands()) > 1 and depth_of(tags) > 8
 
 
 def decode_planes_with_libtiff(image: Image.Image) -> None:
@@ -196,24 +196,24 @@ def read_with_tifffile(file: BinaryIO, tags: Tags, max_pixels: int | None) -> Im
         samples = np.moveaxis(samples, axes.index("S"), -1)
     if samples.size % (width * height):
         raise ImageError(f"{kind} is not supported")
-    bands = to_8_bits(samples.reshape(height, width, -1), bits.pop())
-    return _image(bands, photometric, _extra(tags), file, tags)
+    return _image(_straight(samples.reshape(height, width, -1), bits.pop(), photometric, _extra(tags)), file, tags)
 
 
-def _image(
-    bands: NDArray[np.uint8], photometric: int, extra: tuple[int, ...], file: BinaryIO, tags: Tags
-) -> Image.Image:
+def _straight(samples: NDArray[Any], bits: int, photometric: int, extra: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Samples of gray or RGB (H, W, bands) to 8 bits, with alpha if there is any, that is not premultiplied."""
     colours = 3 if photometric == _RGB else 1
-    shown = bands[..., :colours]
+    shown, alpha = samples[..., :colours], samples[..., colours : colours + 1]
+    premultiplied = extra[:1] == (_PREMULTIPLIED,)
+    narrow = divided_by_alpha(shown, alpha, bits) if premultiplied else to_8_bits(shown, bits)
     if photometric == _WHITE_IS_ZERO:
-        shown = 255 - shown
-    if extra and extra[0] in (_PREMULTIPLIED, _STRAIGHT):
-        alpha = bands[..., colours : colours + 1]
-        if extra[0] == _PREMULTIPLIED:
-            opacity = np.maximum(alpha, 1)
-            shown = np.minimum((shown.astype(np.uint32) * 255 + opacity // 2) // opacity, 255).astype(np.uint8)
-        shown = np.concatenate((shown, alpha), -1)
-    image = Image.fromarray(np.ascontiguousarray(shown[..., 0] if shown.shape[-1] == 1 else shown))
+        narrow = 255 - narrow
+    has_alpha = premultiplied or extra[:1] == (_STRAIGHT,)
+    return np.concatenate((narrow, to_8_bits(alpha, bits)), -1) if has_alpha else narrow
+
+
+def _image(bands: NDArray[np.uint8], file: BinaryIO, tags: Tags) -> Image.Image:
+    """An image of these bands, with the metadata of the TIFF."""
+    image = Image.fromarray(np.ascontiguousarray(bands[..., 0] if bands.shape[-1] == 1 else bands))
     kept = descriptive_exif(_exif(file))
     if ExifTags.Base.Orientation in tags:
         kept = with_tags(kept, {ExifTags.Base.Orientation: short_entry(tags[ExifTags.Base.Orientation])})
