@@ -216,9 +216,9 @@ def _pillow_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         pytest.param(("--target-size", "3.9KB"), MaxBytes(3900), marks=pytest.mark.slow),
         pytest.param(("--target-size", "3.8 KiB"), MaxBytes(3891), marks=pytest.mark.slow),
-        (("--target-size", "3900"), MaxBytes(3900)),
+        pytest.param(("--target-size", "3900"), MaxBytes(3900), marks=pytest.mark.slow),
         pytest.param(("--target-size", "3900b"), MaxBytes(3900), marks=pytest.mark.slow),
-        (("--target-bpp", "5.9"), MaxBpp(5.9)),
+        pytest.param(("--target-bpp", "5.9"), MaxBpp(5.9), marks=pytest.mark.slow),
         (("--target-psnr", "24"), MinPsnr(24)),
         (("--target-size", "0.001MB"), MaxBytes(1000)),
     ],
@@ -277,6 +277,7 @@ def test_strip_leaves_out_metadata_and_keeps_alpha(source: bytes, tmp_path: Path
     assert (result.exit_code, "gps" in result.stderr.splitlines()[-1]) == (2, True)
 
 
+@pytest.mark.slow
 def test_what_travels_along_counts(source: bytes, tmp_path: Path) -> None:
     """The same limit leaves less for the picture where there is more beside it."""
     qualities = []
@@ -288,6 +289,7 @@ def test_what_travels_along_counts(source: bytes, tmp_path: Path) -> None:
     assert qualities[0] < qualities[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("limit", "kept"), [(3900, True), (100, False)])
 def test_scripts_see_whether_a_target_is_kept_to(source: bytes, limit: int, kept: bool, tmp_path: Path) -> None:
     result = call("--json", "--quiet", "--target-size", str(limit), "-", str(tmp_path / "photo.dca"), stdin=source)

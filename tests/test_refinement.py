@@ -144,6 +144,7 @@ def test_with_hard_rounding_it_is_the_coding_of_an_encoder(quality: int, codec: 
     assert ((soft - run.latent).abs() < 0.05).float().mean() < 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_slices_are_refined_apart(codec: Codec, mode: str) -> None:
     pixels = photo(300, 520)
@@ -236,6 +237,7 @@ def test_the_command(source: Path, codec: Codec, tmp_path: Path) -> None:
     assert target.read_bytes() == codec.encode(Picture(photo(64, 64)), effort=3)
 
 
+@pytest.mark.slow
 def test_the_command_with_a_target(source: Path, codec: Codec, tmp_path: Path) -> None:
     target = tmp_path / "out.dca"
     options = ["--effort", "1", "--target-size", "700", "--quiet"]
@@ -290,6 +292,7 @@ def test_the_batch_refuses_it_for_decoding(tmp_path: Path) -> None:
     assert result.exit_code == 2 and "--effort cannot be combined with --decode" in result.output
 
 
+@pytest.mark.slow
 def test_a_picture_is_refined_for_the_distortion_of_its_weights(codec: Codec) -> None:
     """What refinement makes smaller, bits + lambda * distortion, is that of the tuning."""
     pixels = photo(96, 128)

@@ -137,6 +137,7 @@ def failing(stdout: str) -> list[str]:
     return [line for line in stdout.splitlines() if line.startswith("FAIL")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["head.bias", "stages.L.block.feed.out.weight", "synthesis.G.linear.weight"])
 def test_one_wrong_bit_in_the_arithmetic_is_found(
     place: str, folder: Path, python_only: None, monkeypatch: pytest.MonkeyPatch

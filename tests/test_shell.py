@@ -99,6 +99,7 @@ try dcacodec completion ""
 """
 
 
+@pytest.mark.slow
 def test_bash_completes(environment: dict[str, str]) -> None:
     assert run([needs("bash"), "--norc", "-c", BASH], environment) == [
         "complete -o nosort -F _dcacodec_completion dcacodec",
@@ -198,6 +199,7 @@ def wide(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_quiet_and_verbose_before_and_after_the_command(wide: Path, tmp_path: Path) -> None:
     coded, back = tmp_path / "out.dca", tmp_path / "back.png"
     warning = "dcacodec: warning: samples of 16 bits are rounded to 8"

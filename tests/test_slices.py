@@ -476,6 +476,7 @@ def set_threads() -> Iterator[Callable[[int], None]]:
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 def test_the_number_of_threads_changes_nothing(codec: Codec, set_threads: Callable[[int], None]) -> None:
     source = picture(300, 530, "RGBA", seed=6)
     results = []
@@ -605,6 +606,7 @@ def photograph(height: int, width: int) -> Pixels:
     return np.asarray(Image.fromarray(photographs.astronaut()).resize((width, height), Image.Resampling.BICUBIC))
 
 
+@pytest.mark.slow
 def test_what_the_network_is_wrongly_sure_of_is_coded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a network that was drawn and never trained, which is sure of much and wrong about it."""
     drawn = Codec(read_weights(WEIGHTS), coder=PythonCoder())

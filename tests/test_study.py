@@ -129,6 +129,7 @@ def test_digests_tell_pictures_apart() -> None:
     assert len({digest([array]), *(digest([np.ascontiguousarray(a) for a in other]) for other in others)}) == 5
 
 
+@pytest.mark.slow
 def test_transforms_come_from_a_checkpoint_or_from_published_weights(frozen: DCA, tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     path.write_bytes(export(frozen))
@@ -182,6 +183,7 @@ def test_training_changes_the_entropy_model_and_nothing_else(frozen: DCA, latent
     }
 
 
+@pytest.mark.slow
 def test_training_follows_from_the_seed_and_shows_all_variants_the_same(
     frozen: DCA, latents: Latents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,6 +269,7 @@ def test_squares_of_a_picture() -> None:
     assert np.array_equal(square[:5, 8:], picture[:, :2:-1])
 
 
+@pytest.mark.slow
 def test_decoding_is_timed_in_turns_and_on_the_streams_of_each(
     frozen: DCA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -351,6 +354,7 @@ def test_every_variant_is_compared_with_the_baseline_of_its_seed() -> None:
     assert summary["R-0"]["surprise"] == pytest.approx([0.51, 0.52, 0.53, 0.54])
 
 
+@pytest.mark.slow
 def test_the_report(tmp_path: Path) -> None:
     records = [record(Variant("R"), 1.0), record(Variant("RGL"), 0.95)]
     paths = write_report(records, tmp_path)
@@ -513,6 +517,7 @@ def test_damaged_records_are_reported_by_name(damage: str | Callable[[Any], obje
     assert str(path) in one_line(error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

@@ -537,6 +537,7 @@ def uninterrupted(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> d
     return state_of(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stop", "error"), [(interrupt, Interrupted), (crash, RuntimeError)])
 def test_a_resumed_run_ends_just_as_one_in_one_go(
     stop: Callable[[], None],
@@ -566,6 +567,7 @@ def test_a_resumed_run_ends_just_as_one_in_one_go(
     assert steps == [("start", 0), ("start", half["step"]), ("end", 6)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [3, 6])
 def test_a_run_whose_crops_grow_is_resumed_just_so(
     stop: int, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -887,6 +889,7 @@ def test_curves_without_matplotlib_are_refused_before_training(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_without_the_state_of_the_draw_is_gone_on_from(
     uninterrupted: dict[str, Any], pictures: Path, tmp_path: Path
 ) -> None:
@@ -900,6 +903,7 @@ def test_a_checkpoint_without_the_state_of_the_draw_is_gone_on_from(
     assert not same(state_of(tmp_path)["model"], uninterrupted["model"])
 
 
+@pytest.mark.slow
 def test_another_runs_checkpoint_starts_a_fresh_schedule(
     uninterrupted: dict[str, Any], pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -928,6 +932,7 @@ def test_another_runs_checkpoint_starts_a_fresh_schedule(
     assert same(state_of(run)["model"], whole["model"])
 
 
+@pytest.mark.slow
 def test_published_weights_are_gone_on_from(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The network begins as the codec runs it, with no steps behind it; what training has shown it is counted on."""
     path = tmp_path / "weights.safetensors"
@@ -958,6 +963,7 @@ def test_published_weights_are_gone_on_from(pictures: Path, tmp_path: Path, monk
     assert read_weights(Path(result.stdout.splitlines()[0])).provenance.pixels == whole["pixels"]
 
 
+@pytest.mark.slow
 def test_a_follow_on_run_sees_other_crops(uninterrupted: dict[str, Any], pictures: Path, tmp_path: Path) -> None:
     """Though its seed is the same: the crops that it begins with depend on how much was seen before."""
     draws = []
@@ -1004,6 +1010,7 @@ class Trap:
         return os.mkdir, (str(self.path),)
 
 
+@pytest.mark.slow
 def test_a_file_that_is_no_checkpoint(uninterrupted: dict[str, Any], pictures: Path, tmp_path: Path) -> None:
     path = tmp_path / "other.pt"
     whole = io.BytesIO()
@@ -1054,6 +1061,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(
     assert state_of(tmp_path)["step"] == 4
 
 
+@pytest.mark.slow
 def test_a_process_killed_while_it_saves_leaves_the_old_checkpoint(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1157,6 +1165,7 @@ def test_a_signal_waits_and_a_second_one_does_not(name: str) -> None:
         signal.signal(number, before)
 
 
+@pytest.mark.slow
 def test_training_outside_the_main_thread(uninterrupted: dict[str, Any], pictures: Path, tmp_path: Path) -> None:
     thread = threading.Thread(target=train, args=([str(pictures)], tmp_path, QUICK), kwargs={"quiet": True})
     thread.start()
