@@ -5,6 +5,7 @@ import datetime
 import importlib.util
 import re
 import subprocess
+import sys
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -76,9 +77,18 @@ def test_the_image_has_what_the_installation_needs() -> None:
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg", "utf-8")
     sources = {value.split("/")[0] for value in config["options.data_files"].values()}
-    described = {config["metadata"]["long_description"].removeprefix("file: "), config["metadata"]["license_files"]}
-    assert kept == {"dcacodec", "models", "setup.py", "setup.cfg", *sources, *described}
+    read = {"README.md", config["metadata"]["license_files"]}
+    assert kept == {"dcacodec", "models", "setup.py", "setup.cfg", *sources, *read}
     assert all((ROOT / name).exists() for name in kept - {"dcacodec"})  # which tests of a wheel have elsewhere
+
+
+def test_the_page_on_pypi_has_no_links_to_files_that_are_not_there() -> None:
+    command = [sys.executable, "setup.py", "--long-description"]
+    page = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert re.search(r"\]\(https?:", page) and not re.search(r"\]\((?!https?:)", page)
+    named = re.findall(r" \(`([^`\s]+)`\)", page)
+    assert {"LICENSE", "SECURITY.md", "docs/index.md"} <= set(named)
+    assert all((ROOT / path).exists() for path in named)
 
 
 def test_the_image_runs_a_command_as_another_user_than_root() -> None:

@@ -53,7 +53,9 @@ class Curve:
         if counts[0] != counts[1] or counts[0] < 2:
             raise ValueError(f"{self.name}: a curve needs two points or more, not {counts[0]} and {counts[1]}")
         if not all(map(math.isfinite, (*self.bpp, *self.quality))) or min(self.bpp) <= 0:
-            raise ValueError(f"{self.name}: rates must be above 0, and all values finite (that of a lossless picture may not be)")
+            raise ValueError(
+                f"{self.name}: rates must be above 0, and all values finite (of lossless pictures they may not be)"
+            )
         for what, values in (("rate", self.bpp), (self.metric, self.quality)):
             if where := falls(values):
                 raise ValueError(f"{self.name}: the {what} does not rise after point {where[0] + 1}")
