@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from dcacodec.files.paths import models_dir
 from dcacodec.network import device
 from dcacodec.weights.registry import by_preset, read_index
 
-KEYS = list(Diagnosis().facts())
+KEYS = [field.name for field in fields(Diagnosis)]
 
 
 def unavailable(*_: object) -> None:

@@ -14,11 +14,11 @@ import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias, TypeVar
 
 from dcacodec._version import __version__
 from dcacodec.codec.defaults import PRESET
@@ -42,6 +42,10 @@ _PILLOW_PARTS: Final = ("libjpeg_turbo", "libtiff", "webp", "avif", "jpg_2000", 
 _REQUIREMENT: Final = re.compile(r"(?P<name>[\w.-]+)[^;]*(?:;.*\bextra == ['\"](?P<extra>[\w-]+)['\"])?")
 _COMPILER_SECONDS: Final = 10.0
 
+Facts: TypeAlias = Mapping[str, Any]
+"""Values of JSON's types by name."""
+Result = TypeVar("Result")
+
 
 @dataclass(frozen=True)
 class Diagnosis:
@@ -59,15 +63,15 @@ class Diagnosis:
         problems: what makes encoding or decoding impossible, one line each.
     """
 
-    system: dict[str, Any] = field(default_factory=dict)
-    weights: list[dict[str, Any]] = field(default_factory=list)
-    device: dict[str, Any] = field(default_factory=dict)
-    coder: dict[str, Any] = field(default_factory=dict)
-    threads: dict[str, Any] = field(default_factory=dict)
-    cache: dict[str, Any] = field(default_factory=dict)
-    packages: dict[str, dict[str, str | None]] = field(default_factory=dict)
-    environment: dict[str, str] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
+    system: Facts
+    weights: Sequence[Facts]
+    device: Facts
+    coder: Facts
+    threads: Facts
+    cache: Facts
+    packages: Facts
+    environment: Mapping[str, str]
+    problems: Sequence[str]
 
     def facts(self) -> dict[str, Any]:
         """Everything, for JSON."""
@@ -76,23 +80,40 @@ class Diagnosis:
 
 def examine() -> Diagnosis:
     """Examine this installation. The entropy coder is compiled if it is not in the cache."""
-    found = Diagnosis()
-    parts: tuple[tuple[str, Callable[[Diagnosis], None]], ...] = (
-        ("the installation", _system),
-        ("the environment", _environment),
-        ("the packages", _packages),
-        ("the weights", _weights),
-        ("PyTorch", _torch),
-        ("the entropy coder", _coder),
-        ("the cache", _cache),
-        (f"the preset {PRESET}", _preset),
-    )
-    for name, part in parts:
+    problems: list[str] = []
+    nothing: Facts = {}
+    unread: tuple[list[Facts], list[str]] = ([], [])
+
+    def found_by(part: Callable[[], Result], name: str, otherwise: Result) -> Result:
         try:
-            part(found)
+            return part()
         except Exception as error:  # a broken package can raise anything when it is imported
-            found.problems.append(f"{name}: {_line(error)}")
-    return found
+            problems.append(f"{name}: {_line(error)}")
+            return otherwise
+
+    system = found_by(_system, "the installation", nothing)
+    packages = found_by(_packages, "the packages", nothing)
+    in_pillow = found_by(_pillow, "Pillow", nothing)
+    weights, damaged = found_by(_weights, "the weights", unread)
+    problems += damaged
+    pytorch = found_by(_pytorch, "PyTorch", nothing)
+    device = found_by(_device, "PyTorch", nothing) if pytorch else nothing
+    threads = found_by(_threads, "PyTorch", nothing) if pytorch else nothing
+    coder = found_by(_coder, "the entropy coder", nothing)
+    cache = found_by(_cache, "the cache", nothing)
+    if not problems:  # else they are the reason
+        found_by(_read_preset, f"the preset {PRESET}", None)
+    return Diagnosis(
+        system={**system, **pytorch},
+        weights=weights,
+        device=device,
+        coder=coder,
+        threads=threads,
+        cache=cache,
+        packages={**packages, **in_pillow},
+        environment={name: os.environ[name] for name in _VARIABLES if name in os.environ},
+        problems=problems,
+    )
 
 
 def _line(error: Exception) -> str:
@@ -101,34 +122,28 @@ def _line(error: Exception) -> str:
     return reason(error)
 
 
-def _system(found: Diagnosis) -> None:
-    found.system.update(
-        dcacodec=__version__,
-        folder=str(Path(__file__).resolve().parents[1]),
-        python=platform.python_version(),
-        prefix=sys.prefix,
-        platform=platform.platform(),
-    )
+def _system() -> Facts:
+    return {
+        "dcacodec": __version__,
+        "folder": str(Path(__file__).resolve().parents[1]),
+        "python": platform.python_version(),
+        "prefix": sys.prefix,
+        "platform": platform.platform(),
+    }
 
 
-def _environment(found: Diagnosis) -> None:
-    found.environment.update({name: os.environ[name] for name in _VARIABLES if name in os.environ})
-
-
-def _packages(found: Diagnosis) -> None:
+def _packages() -> Facts:
+    """Versions by the extra that needs them."""
     try:
         requirements = metadata.requires("dcacodec") or []
     except metadata.PackageNotFoundError:  # a checkout on the path
         requirements = []
+    found: dict[str, dict[str, str | None]] = {}
     for requirement in requirements:
         match = _REQUIREMENT.match(requirement)
         if match is not None and match["name"] != "dcacodec" and match["extra"] not in _DEVELOPMENT:
-            group = found.packages.setdefault(match["extra"] or "required", {})
-            group[match["name"]] = _version(match["name"])
-    found.packages["compressai"] = {"compressai": _version("compressai")}
-    from PIL import features
-
-    found.packages["in Pillow"] = {name: features.version(name) for name in _PILLOW_PARTS}
+            found.setdefault(match["extra"] or "required", {})[match["name"]] = _version(match["name"])
+    return {**found, "compressai": {"compressai": _version("compressai")}}
 
 
 def _version(package: str) -> str | None:
@@ -138,13 +153,22 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _weights(found: Diagnosis) -> None:
+def _pillow() -> Facts:
+    from PIL import features
+
+    return {"in Pillow": {name: features.version(name) for name in _PILLOW_PARTS}}
+
+
+def _weights() -> tuple[list[Facts], list[str]]:
+    """The weights files, and what is wrong with them."""
     own = own_models_dir()
+    found: list[Facts] = []
+    problems = []
     for folder in (models_dir(),) if own is None else (own, models_dir()):
         try:
             index = read_index(folder)
         except DcaError as error:
-            found.problems.append(reason(error))
+            problems.append(reason(error))
             continue
         for fingerprint, published in index.files.items():
             presets = [name for name, tunings in index.presets.items() if fingerprint in tunings.values()]
@@ -154,59 +178,71 @@ def _weights(found: Diagnosis) -> None:
             except OSError as error:
                 state = reason(error, published.path)
             if state != "ok":
-                found.problems.append(f"the weights {fingerprint}, {published.path}: {state}")
+                problems.append(f"the weights {fingerprint}, {published.path}: {state}")
             facts = {"fingerprint": fingerprint, "tune": published.tune, "presets": presets}
-            found.weights.append({**facts, "file": str(published.path), "state": state})
+            found.append({**facts, "file": str(published.path), "state": state})
+    return found, problems
 
 
-def _preset(found: Diagnosis) -> None:
+def _read_preset() -> None:
     from dcacodec.weights.reader import read_weights
 
-    if not found.problems:  # else they are the reason
-        published = by_preset(PRESET)
-        read_weights(published.path, published.digest)
+    published = by_preset(PRESET)
+    read_weights(published.path, published.digest)
 
 
-def _torch(found: Diagnosis) -> None:
+def _pytorch() -> Facts:
+    import torch
+
+    return {"torch": torch.__version__, "cuda": torch.version.cuda or torch.version.hip}
+
+
+def _threads() -> Facts:
+    import torch
+
+    affinity = getattr(os, "sched_getaffinity", None)
+    return {
+        "torch": torch.get_num_threads(),
+        "processors": len(affinity(0)) if affinity is not None else os.cpu_count(),
+    }
+
+
+def _device() -> Facts:
     import torch
 
     from dcacodec.network.device import gpu_problem
     from dcacodec.network.precision import fast_bfloat16, float32_is_exact
 
-    found.system.update(torch=torch.__version__, cuda=torch.version.cuda or torch.version.hip)
-    affinity = getattr(os, "sched_getaffinity", None)
-    processors = len(affinity(0)) if affinity is not None else os.cpu_count()
-    found.threads.update(torch=torch.get_num_threads(), processors=processors)
     with warnings.catch_warnings(record=True) as caught:  # of a driver that is too old, for example
         warnings.simplefilter("always")
         problem = gpu_problem()
     details = [" ".join(str(each.message).split()) for each in caught]
-    if found.system["cuda"] is None:
+    if (torch.version.cuda or torch.version.hip) is None:
         details.append("PyTorch is built without CUDA")
     device = torch.device("cpu" if problem else "cuda")
-    found.device.update(
-        device=device.type,
-        name=None if problem else torch.cuda.get_device_name(device),
-        why_no_gpu="; ".join([problem, *details]) if problem else None,
-        bfloat16=fast_bfloat16(device),
-        float32_is_exact=float32_is_exact(device),
-    )
+    return {
+        "device": device.type,
+        "name": None if problem else torch.cuda.get_device_name(device),
+        "why_no_gpu": "; ".join([problem, *details]) if problem else None,
+        "bfloat16": fast_bfloat16(device),
+        "float32_is_exact": float32_is_exact(device),
+    }
 
 
-def _coder(found: Diagnosis) -> None:
+def _coder() -> Facts:
     from dcacodec.coding import CoderUnavailableError, TorchacCoder, compiler_command
 
     try:
         path = shutil.which(compiler_command()[0])
     except CoderUnavailableError:
         path = None
-    found.coder.update(
-        name="python", why_not_compiled=None, compiler=path, compiler_version=path and _compiler_version(path)
-    )
+    name, why_not = "python", None
     try:
-        found.coder["name"] = TorchacCoder().name
+        name = TorchacCoder().name
     except CoderUnavailableError as error:
-        found.coder["why_not_compiled"] = reason(error)
+        why_not = reason(error)
+    version = path and _compiler_version(path)
+    return {"name": name, "why_not_compiled": why_not, "compiler": path, "compiler_version": version}
 
 
 def _compiler_version(path: str) -> str | None:
@@ -226,17 +262,15 @@ def _compiler_version(path: str) -> str | None:
     return next(iter(result.stdout.splitlines()), None)
 
 
-def _cache(found: Diagnosis) -> None:
+def _cache() -> Facts:
     try:
         folder = cache_dir()
     except RuntimeError as error:  # the entropy coder is then compiled nowhere, and datasets are not kept
-        found.cache.update(folder=None, why_not=str(error))
-        return
+        return {"folder": None, "why_not": str(error)}
     if folder.exists() and not folder.is_dir():
-        found.cache.update(folder=None, why_not=f"{folder} is not a folder")
-        return
-    found.cache.update(folder=str(folder), why_not=None)
-    found.cache["bytes"] = {each.name: _size(each) for each in sorted(folder.iterdir())} if folder.is_dir() else {}
+        return {"folder": None, "why_not": f"{folder} is not a folder"}
+    sizes = {each.name: _size(each) for each in sorted(folder.iterdir())} if folder.is_dir() else {}
+    return {"folder": str(folder), "why_not": None, "bytes": sizes}
 
 
 def _size(path: Path) -> int:
