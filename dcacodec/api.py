@@ -263,9 +263,6 @@ def _check_target(source: str | os.PathLike[str], target: str | os.PathLike[str]
     check_writable(os.fspath(target))
 
 
-# ------------------------------------------------------------------------------------------------------------- codecs
-
-
 def _decoded(
     source: Content,
     region: Region | None,
@@ -276,6 +273,9 @@ def _decoded(
 ) -> Picture:
     container = from_file(source, lambda file: read_container(file, max_pixels))
     return (codec or codec_for(container)).decode(container, region=region, scale=scale, progress=progress)
+
+
+# ------------------------------------------------------------------------------------------------------------- codecs
 
 
 def default_codec(tune: Tuning | None = None) -> Codec:

@@ -57,7 +57,7 @@ class CompressionModel(nn.Module):
             of this name; nothing depends on it.
     """
 
-    def __init__(self, network: DCA, quality: int = 50) -> None:
+    def __init__(self, network: DCA, quality: int = defaults.QUALITY) -> None:
         """A model of a network in floating point. Call `update` before `compress`.
 
         Raises:
@@ -78,6 +78,8 @@ class CompressionModel(nn.Module):
     ) -> CompressionModel:
         """The published model of a preset and tuning, on the CPU.
 
+        The tuning is that of the PSNR unless another is given, since CompressAI compares models by it.
+
         Raises:
             WeightsError: its weights are missing or damaged.
             ValueError: the quality is out of range.
@@ -87,7 +89,7 @@ class CompressionModel(nn.Module):
         return cls.of_weights(read_weights(published.path, published.digest), quality)
 
     @classmethod
-    def of_weights(cls, weights: Weights, quality: int = 50) -> CompressionModel:
+    def of_weights(cls, weights: Weights, quality: int = defaults.QUALITY) -> CompressionModel:
         """The model of published weights; it compresses to the same files as `Codec`."""
         model = cls(copy.deepcopy(weights.floating_point()).requires_grad_(True), quality)
         model._take(weights)

@@ -101,7 +101,7 @@ class Decoding:
     """Settings of decoding; calling them makes a worker.
 
     Attributes:
-        format: a key of `images.FORMATS`.
+        format: a key of `OUTPUT_FORMATS` in :mod:`dcacodec.images.formats`.
         device: as for `Codec.for_container`.
         max_pixels: None for no limit.
     """

@@ -132,9 +132,8 @@ def judged_by(results: Results) -> str:
 def deficits(results: Results) -> tuple[str, list[Deficit]]:
     """The metric that pictures are judged by (`judged_by`), and where the first codec loses, the worst first.
 
-    Qualities of others are interpolated
-    linearly over the logarithm of the bytes, at the sizes of the first codec's files as far as they have such.
-    Pictures with no size in common are left out.
+    The qualities of the other codecs are interpolated linearly over the logarithm of the bytes, at those sizes of the
+    first codec's files that lie within their own range. Pictures without such a size are left out.
     """
     metric = judged_by(results)
     if len(results.codecs) < 2 or not metric:

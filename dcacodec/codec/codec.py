@@ -336,15 +336,11 @@ class Codec:
         return self.weights.floating_point()
 
 
-def _whole(name: str, value: int) -> int:
-    try:
-        return operator.index(value)
-    except TypeError as error:
-        raise TypeError(f"{name} must be a whole number, not {value!r}") from error
-
-
 def _checked_effort(effort: int) -> int:
-    effort = _whole("effort", effort)
+    try:
+        effort = operator.index(effort)
+    except TypeError as error:
+        raise TypeError(f"effort must be a whole number, not {effort!r}") from error
     if effort < 0:
         raise ValueError(f"effort must be 0 or more, not {effort}")
     return effort

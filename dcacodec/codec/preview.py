@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from dcacodec.errors import ImageError
-from dcacodec.format.container import MODES, PREVIEW_CHUNK, Chunk, Container, Header
+from dcacodec.format.container import PREVIEW_CHUNK, Chunk, Container, Header
 from dcacodec.format.metadata import metadata_of
 from dcacodec.format.writer import packed_size
 from dcacodec.images.picture import Picture
@@ -103,7 +103,7 @@ def _opened(data: bytes, header: Header) -> Iterator[Image.Image]:
         raise
     except UnidentifiedImageError:  # its message names an object in memory
         raise ImageError("the preview is damaged: it is not a WebP file") from None
-    except Exception as error:  # as in `read_picture`
+    except Exception as error:  # Pillow raises many kinds of exceptions for damaged files
         raise ImageError(f"the preview is damaged: {one_line(error)}") from error
 
 
@@ -136,7 +136,7 @@ def read_preview(container: Container) -> Picture | None:
     with _opened(data, container.header) as image:
         bands = np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
     pixels = np.ascontiguousarray(bands[..., :3])
-    gray = container.header.mode == MODES[1]
+    gray = container.header.mode == "L"
     if gray:  # WebP has no gray, and its decoder may round the three samples differently
         pixels = np.repeat(pixels[..., 1:2], 3, -1)
     alpha = np.ascontiguousarray(bands[..., 3]) if bands.shape[-1] == 4 else None

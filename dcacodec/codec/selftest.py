@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -196,15 +196,15 @@ def checks(device: str = "auto") -> Iterator[Check]:
             ways.append(each)
     for setting in ways:
         for golden in files:
-            yield _run_check(f"{golden.name}, {setting.name}", lambda g=golden, s=setting: _integers(g, s))  # type: ignore[misc]
+            yield _run_check(f"{golden.name}, {setting.name}", partial(_integers, golden, setting))
     for golden in files:
-        yield _run_check(f"{golden.name}, picture", lambda g=golden: _picture(g, ways[0]))  # type: ignore[misc]
+        yield _run_check(f"{golden.name}, picture", partial(_picture, golden, ways[0]))
     largest = max(files, key=lambda golden: golden.integers)
     for writer in ways:
         for reader in ways:
             if writer is not reader:
                 name = f"made here: {writer.name} -> {reader.name}"
-                yield _run_check(name, lambda w=writer, r=reader: _round_trip(largest, w, r))  # type: ignore[misc]
+                yield _run_check(name, partial(_round_trip, largest, writer, reader))
 
 
 def _run_check(name: str, compare: Callable[[], tuple[str, bool]]) -> Check:

@@ -43,5 +43,5 @@ def decode_alpha(data: bytes, width: int, height: int) -> Plane:
             return np.array(image)
     except (ImageError, MemoryError):
         raise
-    except Exception as error:  # as in _read
+    except Exception as error:  # Pillow raises many kinds of exceptions for damaged files
         raise ImageError(f"the alpha plane is damaged: {one_line(error)}") from error

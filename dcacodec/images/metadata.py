@@ -74,7 +74,7 @@ def turn_upright(image: Image.Image, original: Image.Image) -> bytes | None:
         ImageOps.exif_transpose(image, in_place=True)
     except MemoryError:
         raise
-    except Exception as error:  # as in `_read`, any exception can mean damaged metadata
+    except Exception as error:  # Pillow raises many kinds of exceptions for damaged metadata
         warn_of_change(f"the EXIF data are damaged and left out: {error}")
         for key in ("exif", "Raw profile type exif"):
             image.info.pop(key, None)
@@ -193,7 +193,7 @@ def exif_for_tiff(exif: bytes, xmp: bytes | None = None) -> bytes | None:
         return kept
     except MemoryError:
         raise
-    except Exception:  # as in `turn_upright`; the data come from an untrusted file
+    except Exception:  # Pillow raises many kinds of exceptions for damaged metadata
         return None
 
 

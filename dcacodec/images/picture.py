@@ -38,7 +38,7 @@ class Picture:
             not bytes.
     """
 
-    pixels: Plane
+    pixels: Pixels
     gray: bool = False
     alpha: Plane | None = None
     icc: bytes | None = None

@@ -91,7 +91,7 @@ def _tags(exif: bytes | None) -> dict[int, object]:
         return dict(tags)
     except MemoryError:
         raise
-    except Exception:  # as in `turn_upright`; the data come from an untrusted file
+    except Exception:  # Pillow raises many kinds of exceptions for damaged metadata
         return {}
 
 
