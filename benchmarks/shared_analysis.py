@@ -2,7 +2,7 @@
 
     python benchmarks/shared_analysis.py
 
-Rate control encodes a picture seven to nine times. The quality enters the analysis transform f_a after its first layer,
+Rate control encodes a picture four to eight times. The quality enters the analysis transform f_a after its first layer,
 so only that layer could be shared. Prints the shares of f_a and of its first layer in the CPU time of an encoding
 (medians), and how much the output of f_a, without the gains, changes from quality 40 to 60, as it depends on the
 quality.

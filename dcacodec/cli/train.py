@@ -16,7 +16,7 @@ from dcacodec.network.config import PRESETS, TUNINGS
     epilog="""\b
 Examples:
   dcacodec train photos/ --run runs/first --max-minutes 120 --validation held-out/
-  dcacodec train scans/ --run runs/scans --max-minutes 60 --learning-rate 5e-4 --resume small-psnr-9f86d081.safetensors
+  dcacodec train scans/ --run runs/scans --max-minutes 60 --learning-rate 5e-4 --resume small-psnr.safetensors
   torchrun --nproc-per-node 2 -m -- dcacodec train photos/ --run runs/first --max-minutes 120
 """,
 )
