@@ -549,7 +549,7 @@ def run(mutants: Iterator[Mutant], total: int, jobs: int, seconds: float, keep: 
             nonlocal growth
             lost = []
             limit = 5 * seconds + 60  # for hangs that no signal ends
-            with closing(pool.run(groups, partial(Jury, seconds), jobs, limit, attempts=1)) as verdicts:
+            with closing(pool.run(groups, partial(Jury, seconds), jobs, timeout=limit, attempts=1)) as verdicts:
                 for group, verdict in verdicts:
                     if isinstance(verdict, pool.Lost):
                         lost.append((group, verdict))

@@ -22,23 +22,16 @@ from pretend_gpu import pretended
 from tiny import photo
 
 from dcacodec import Codec, read_picture
+from dcacodec.batch.existing import count_larger, count_other_quality, count_other_weights
 from dcacodec.batch.local import run_in_processes
-from dcacodec.batch.plan import (
-    Job,
-    Plan,
-    Stamp,
-    larger_than,
-    make_plan,
-    of_other_quality,
-    of_other_weights,
-    remove_leftovers,
-)
+from dcacodec.batch.plan import Job, Plan, Stamp, make_plan
 from dcacodec.batch.report import Report
 from dcacodec.batch.work import Decoding, Encoding, MakeWorker, Outcome, Outcomes
 from dcacodec.cli.app import cli
 from dcacodec.cli.batch import NO_SPACE, _resolved
 from dcacodec.codec.targets import outcome
 from dcacodec.errors import BatchError, ImageWarning
+from dcacodec.files.temporary import remove_leftovers
 from dcacodec.format.container import MAGIC, Container, Header, Slice
 from dcacodec.format.reader import parse
 from dcacodec.format.writer import pack
@@ -61,7 +54,12 @@ def pairs(plan: Plan, root: Path) -> list[tuple[str, str]]:
 
 
 def planned(root: Path, *sources: str, force: bool = False, keep_suffix: bool = False) -> Plan:
-    return make_plan([str(root / source) for source in sources], root / "out", TEXT, ".dca", force, keep_suffix)
+    paths = [str(root / source) for source in sources]
+    return make_plan(paths, root / "out", TEXT, ".dca", force=force, keep_suffix=keep_suffix)
+
+
+def target_folders(plan: Plan) -> set[Path]:
+    return {job.target.parent for job in plan.jobs}
 
 
 # ----------------------------------------------------------------------------------------------------------------- plan
@@ -331,7 +329,7 @@ def test_an_endless_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("dcacodec.files.bounded._BYTES_BESIDES", 1000)
     path = tmp_path / "in.dca"
     path.write_bytes(MAGIC + bytes(1100))
-    outcome = Decoding("png", "cpu", 10)()(Job(path, tmp_path / "out.png", None))
+    outcome = Decoding(format="png", device="cpu", max_pixels=10)()(Job(path, tmp_path / "out.png", None))
     assert outcome.error == "more than 1080 bytes, the limit for pictures of 10 pixels"
 
 
@@ -350,7 +348,7 @@ def test_leftovers_of_killed_runs_are_removed(tmp_path: Path) -> None:
     for path in tmp_path.rglob(".dcacodec-*"):
         os.utime(path, (now - 3601, now - 3601))
     os.utime(tmp_path / "out" / new, (now - 3599, now - 3599))  # somebody may be writing it
-    assert remove_leftovers(planned(tmp_path, "in").jobs, now) == 2
+    assert remove_leftovers(target_folders(planned(tmp_path, "in")), now=now) == 2
     left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob(".dcacodec-*"))
     assert left == sorted(
         [f"in/{old}", "out/.dcacodec-0.tmp", f"out/.dcacodec-{'1' * 16}.tmp", f"out/{new}", f"out/y/{old}"]
@@ -363,7 +361,7 @@ def test_leftovers_of_killed_runs_are_removed(tmp_path: Path) -> None:
 def do(root: Path, make: MakeWorker, processes: int = 2) -> dict[str, str | None]:
     """All of the folder `in`: error by name."""
     jobs = planned(root, "in", force=True).jobs
-    outcomes = list(run_in_processes(jobs, make, processes, threads=1))
+    outcomes = list(run_in_processes(jobs, make, processes=processes, threads=1))
     assert sorted(outcome.job.source for outcome in outcomes) == sorted(job.source for job in jobs)
     return {outcome.job.source.stem: outcome.error for outcome in outcomes}
 
@@ -385,7 +383,7 @@ def test_a_killed_worker_loses_nothing_and_does_nothing_twice(tmp_path: Path) ->
     # run does.
     left = list((tmp_path / "out").glob(".dcacodec-*.tmp"))
     assert [path.read_text() for path in left] == ([] if sys.platform.startswith("linux") else ["TEX"])
-    assert remove_leftovers(planned(tmp_path, "in", force=True).jobs, time.time() + 3700) == len(left)
+    assert remove_leftovers(target_folders(planned(tmp_path, "in", force=True)), now=time.time() + 3700) == len(left)
 
 
 def test_what_no_worker_survives_is_a_failure(tmp_path: Path) -> None:
@@ -413,7 +411,7 @@ def test_workers_that_cannot_start(make: MakeWorker, message: str, tmp_path: Pat
 
 def test_stopping_ends_the_workers_and_leaves_no_half_file(tmp_path: Path) -> None:
     fill(tmp_path, "in/a.txt", "in/endless.txt", "in/later.txt")
-    outcomes = run_in_processes(planned(tmp_path, "in").jobs, Capitals(tmp_path), 1, 1)
+    outcomes = run_in_processes(planned(tmp_path, "in").jobs, Capitals(tmp_path), processes=1, threads=1)
     assert next(outcomes).job.target.name == "a.dca"
     wait_for(tmp_path / "writing")
     (worker,) = {int(line.split()[1]) for line in (tmp_path / "ledger").read_text().splitlines()}
@@ -452,7 +450,7 @@ from dcacodec.batch.local import run_in_processes
 if __name__ == "__main__":
     root = Path(sys.argv[1])
     plan = make_plan([str(root / "in")], root / "out", {".txt"}, ".dca")
-    for outcome in run_in_processes(plan.jobs, Capitals(root), 1, 1):
+    for outcome in run_in_processes(plan.jobs, Capitals(root), processes=1, threads=1):
         print(outcome.job.target.name, flush=True)
 """
 
@@ -756,9 +754,9 @@ def test_files_that_are_too_large_are_counted(tmp_path: Path) -> None:
     files[2].write_bytes(b"\x89PNG" * 100)
     size = files[0].stat().st_size
     assert files[1].stat().st_size == size
-    assert larger_than(files, lambda header: size) == 0
-    assert larger_than(files, lambda header: size - header.width // 16) == 1
-    assert larger_than(files, lambda header: size - 1) == 2
+    assert count_larger(files, lambda header: size) == 0
+    assert count_larger(files, lambda header: size - header.width // 16) == 1
+    assert count_larger(files, lambda header: size - 1) == 2
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -766,7 +764,7 @@ def test_a_full_disk_is_reported_in_a_line_and_the_next_run_does_the_rest(
     jobs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With two workers, one of which never finishes."""
-    monkeypatch.setattr("dcacodec.cli.batch.Encoding", lambda *settings: Capitals(tmp_path))
+    monkeypatch.setattr("dcacodec.cli.batch.Encoding", lambda **settings: Capitals(tmp_path))
     fill(tmp_path, "in/a.png", "in/full.png", "in/full.webp", "in/later.png", *(["in/endless.png"] if jobs > 1 else []))
     command = ("--json", "--keep-suffix", "--jobs", str(jobs), tmp_path / "in", tmp_path / "out")
     result = call(*command)
@@ -791,7 +789,7 @@ def test_a_full_disk_is_reported_in_a_line_and_the_next_run_does_the_rest(
 def test_files_that_are_too_large_for_a_disk_do_not_stop_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dcacodec.cli.batch.Encoding", lambda *settings: Capitals(tmp_path))
+    monkeypatch.setattr("dcacodec.cli.batch.Encoding", lambda **settings: Capitals(tmp_path))
     fill(tmp_path, "in/a/full.png", "in/b.png", "in/c/full.png", "in/d.png", "in/e/full.png")
     result = call("--json", "--jobs", "1", tmp_path / "in", tmp_path / "out")
     facts = json.loads(result.stdout)
@@ -855,7 +853,7 @@ def test_a_gpu_has_one_process_if_no_number_is_asked_for(
     """A driver is there; the GPU may be one that PyTorch cannot use."""
     asked: list[tuple[str, int]] = []
 
-    def run(jobs: tuple[Job, ...], make: Encoding, processes: int, threads: int, retried: object) -> Outcomes:
+    def run(jobs: tuple[Job, ...], make: Encoding, *, processes: int, threads: int, retried: object) -> Outcomes:
         asked.append((make.device, processes))
         return (Outcome(job, bytes_in=1, bytes_out=1) for job in jobs)
 
@@ -883,8 +881,8 @@ def test_files_of_another_quality_are_counted(tmp_path: Path) -> None:
         path.write_bytes(pack(Container(Header(bytes(4), 9, 9, "RGB", int(path.name)), slices)))
     files[2].write_bytes(b"\x89PNG")
     files[3].touch()
-    assert [of_other_quality(files, quality) for quality in (30, 90, 50)] == [1, 1, 2]
-    assert [of_other_weights(files, weights) for weights in ("00000000", "00000001")] == [0, 2]
+    assert [count_other_quality(files, quality) for quality in (30, 90, 50)] == [1, 1, 2]
+    assert [count_other_weights(files, weights) for weights in ("00000000", "00000001")] == [0, 2]
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from dcacodec.format import container as dca
 from dcacodec.format.container import Chunk, Container, Header, Slice, describe
 from dcacodec.format.metadata import MAX_INFLATED, Metadata, metadata_chunks, metadata_of
 from dcacodec.format.quality import quality_of
-from dcacodec.format.reader import GLANCE, Reader, glance, parse
+from dcacodec.format.reader import MAX_HEADER_BYTES, Reader, parse, parse_header
 from dcacodec.format.varint import varint
 from dcacodec.format.writer import pack
 
@@ -140,19 +140,21 @@ def containers(draw: st.DrawFn) -> Container:
 def test_parse_undoes_pack_for_any_container(container: Container) -> None:
     data = pack(container)
     assert parse(data, max_pixels=None) == container
-    assert glance(data[:GLANCE]) == container.header
+    assert parse_header(data[:MAX_HEADER_BYTES]) == container.header
 
 
 def test_a_glance_needs_no_more_than_it_says() -> None:
-    assert len(dca.MAGIC) + 1 + dca.FINGERPRINT_BYTES + 3 * 5 + 2 < GLANCE  # no varint has more than five bytes
+    assert (
+        len(dca.MAGIC) + 1 + dca.FINGERPRINT_BYTES + 3 * 5 + 2 < MAX_HEADER_BYTES
+    )  # no varint has more than five bytes
     for count in range(14):
         with pytest.raises(errors.TruncatedError):
-            glance(pack(ONE_SLICE)[:count])
-    assert glance(pack(ONE_SLICE)[:15]) == HEADER
+            parse_header(pack(ONE_SLICE)[:count])
+    assert parse_header(pack(ONE_SLICE)[:15]) == HEADER
     with pytest.raises(errors.BadMagicError):
-        glance(b"\x89PNG and so on")
+        parse_header(b"\x89PNG and so on")
     with pytest.raises(errors.BadQualityError):
-        glance(written(quality=b"\x65"))
+        parse_header(written(quality=b"\x65"))
 
 
 @pytest.mark.parametrize("value", [0, 1, 127, 128, 16383, 16384, 2**21 - 1, 2**21, 2**28 - 1, 2**28, 2**32 - 1])

@@ -51,7 +51,7 @@ class _Actor:
 
 
 def run_on_ray(
-    jobs: Sequence[Job], make: MakeWorker, address: str, workers: int | None = None, gpus: float = 0
+    jobs: Sequence[Job], make: MakeWorker, address: str, *, workers: int | None = None, gpus: float = 0
 ) -> Outcomes:
     """Do all jobs on a Ray cluster; outcomes are yielded as they become ready.
 

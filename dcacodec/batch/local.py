@@ -14,6 +14,7 @@ from dcacodec.processes import pool
 def run_in_processes(
     jobs: Sequence[Job],
     make: MakeWorker,
+    *,
     processes: int,
     threads: int,
     retried: Callable[[Job, str], object] = lambda job, how: None,

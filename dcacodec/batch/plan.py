@@ -3,24 +3,15 @@
 import errno
 import glob
 import os
-import re
 import stat
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from dcacodec.errors import BatchError, FormatError, reason
-from dcacodec.format.container import Header
-from dcacodec.format.reader import GLANCE, glance
+from dcacodec.errors import BatchError, reason
 
 DCA_SUFFIX: Final = ".dca"
-
-LEFTOVER_SECONDS: Final = 3600
-"""Age from which a temporary file is regarded as abandoned: writing takes seconds."""
-
-_LEFTOVER: Final = re.compile(r"\.dcacodec-[0-9a-f]{16}\.tmp")
 
 
 @dataclass(frozen=True)
@@ -89,6 +80,7 @@ def make_plan(
     folder: Path,
     suffixes: Collection[str],
     new_suffix: str,
+    *,
     force: bool = False,
     keep_suffix: bool = False,
 ) -> Plan:
@@ -136,64 +128,6 @@ def make_plan(
             jobs.append(job)
     others = tuple(path for path in dict.fromkeys(left_out) if path not in found)
     return Plan(tuple(jobs), tuple(skipped), tuple(failures), tuple(warnings), others)
-
-
-def of_other_quality(files: Iterable[Path], quality: float) -> int:
-    """The number of `.dca` files with another quality; other and unreadable files are not counted."""
-    return sum(header.quality != quality for header, _ in _glances(files))
-
-
-def of_other_weights(files: Iterable[Path], fingerprint: str) -> int:
-    """The number of `.dca` files made with other weights; other and unreadable files are not counted."""
-    return sum(header.fingerprint.hex() != fingerprint for header, _ in _glances(files))
-
-
-def larger_than(files: Iterable[Path], limit: Callable[[Header], int]) -> int:
-    """The number of `.dca` files with more bytes than their `limit`; other and unreadable files are not counted."""
-    return sum(size > limit(header) for header, size in _glances(files))
-
-
-def _glances(files: Iterable[Path]) -> Iterator[tuple[Header, int]]:
-    """Header and size of each readable `.dca` file."""
-    for path in files:
-        try:
-            with path.open("rb") as file:
-                header, size = glance(file.read(GLANCE)), os.fstat(file.fileno()).st_size
-        except (OSError, FormatError):
-            continue
-        yield header, size
-
-
-def remove_leftovers(jobs: Sequence[Job], now: float | None = None) -> int:
-    """Remove abandoned temporary files of killed runs from the folders of the targets.
-
-    Args:
-        jobs: the jobs with these targets.
-        now: seconds since 1970; None for the current time.
-
-    Returns:
-        The number of files removed.
-    """
-    removed = 0
-    for folder in {job.target.parent for job in jobs}:
-        try:
-            with os.scandir(folder) as entries:
-                old = [entry.path for entry in entries if _is_leftover(entry, now or time.time())]
-        except OSError:  # missing or not readable: an error is reported when a target is written there
-            continue
-        for path in old:
-            try:
-                os.unlink(path)
-            except OSError:  # not ours to remove
-                continue
-            removed += 1
-    return removed
-
-
-def _is_leftover(entry: "os.DirEntry[str]", now: float) -> bool:
-    if not _LEFTOVER.fullmatch(entry.name) or not entry.is_file(follow_symlinks=False):
-        return False
-    return now - entry.stat(follow_symlinks=False).st_mtime > LEFTOVER_SECONDS
 
 
 def _listed(suffixes: Collection[str]) -> str:

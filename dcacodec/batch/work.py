@@ -62,7 +62,7 @@ MakeWorker = Callable[[], Worker]
 """A picklable function that makes the worker of a process, once. A `DcaError` from it ends the batch."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Encoding:
     """Settings of encoding; calling them makes a worker.
 
@@ -96,7 +96,7 @@ class Encoding:
         return Encoder(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Decoding:
     """Settings of decoding; calling them makes a worker.
 

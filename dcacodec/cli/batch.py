@@ -12,16 +12,8 @@ from typing import Final
 import click
 from click.core import ParameterSource
 
-from dcacodec.batch.plan import (
-    DCA_SUFFIX,
-    Job,
-    Plan,
-    larger_than,
-    make_plan,
-    of_other_quality,
-    of_other_weights,
-    remove_leftovers,
-)
+from dcacodec.batch.existing import count_larger, count_other_quality, count_other_weights
+from dcacodec.batch.plan import DCA_SUFFIX, Job, Plan, make_plan
 from dcacodec.batch.report import Report
 from dcacodec.batch.work import Decoding, Encoding, MakeWorker, Outcome, Outcomes
 from dcacodec.cli.console import (
@@ -57,6 +49,7 @@ from dcacodec.cli.options import (
     written_formats,
 )
 from dcacodec.errors import BatchError
+from dcacodec.files.temporary import remove_leftovers
 from dcacodec.network.config import Tuning
 from dcacodec.weights.registry import by_preset
 
@@ -221,7 +214,7 @@ def batch(
     limit = max_pixels or None
     suffixes = {DCA_SUFFIX} if decoding else picture_suffixes()
     new_suffix = OUTPUT_FORMATS[chosen].suffixes[0] if decoding else DCA_SUFFIX
-    plan = make_plan(sources, Path(folder), suffixes, new_suffix, force, keep_suffix)
+    plan = make_plan(sources, Path(folder), suffixes, new_suffix, force=force, keep_suffix=keep_suffix)
     _report_plan(plan)
     report = Report(
         len(plan.skipped),
@@ -233,14 +226,14 @@ def batch(
     aim = wanted_target(target_bpp, target_size, target_psnr, target_ssimulacra2)
     existing = [job.target for job in plan.skipped]
     if not decoding:
-        report.other_weights = of_other_weights(existing, by_preset(preset, tune).digest[:8])
+        report.other_weights = count_other_weights(existing, by_preset(preset, tune).digest[:8])
     if aim is not None:
         from dcacodec.codec.targets import QualityTarget, byte_limit
 
         if not isinstance(aim, QualityTarget):  # their quality would have to be measured
-            report.above_target = larger_than(existing, partial(byte_limit, aim))
+            report.above_target = count_larger(existing, partial(byte_limit, aim))
     elif not decoding and not lossless:
-        report.other_quality = of_other_quality(existing, quality)
+        report.other_quality = count_other_quality(existing, quality)
     for count, what in (
         (report.other_weights, "made with other weights (--tune, --preset)"),
         (report.above_target, "larger than the target"),
@@ -248,29 +241,39 @@ def batch(
     ):
         if count:
             print_warning(f"{count} of the skipped files are {what}; --force encodes them again")
-    if removed := remove_leftovers(plan.jobs):
+    if removed := remove_leftovers({job.target.parent for job in plan.jobs}):
         print_warning(f"removed {removed} unfinished files of earlier runs that were killed")
 
     def outcomes() -> Outcomes:
         # Each worker of a cluster resolves "auto" for itself.
         resolved = _resolved(device) if plan.jobs and address is None else device
         make: MakeWorker = (
-            Decoding(chosen, resolved, limit)
+            Decoding(format=chosen, device=resolved, max_pixels=limit)
             if decoding
             else Encoding(
-                quality, effort, lossless or None, keep_hidden, tune, preset, resolved, limit, strip, aim, allow_hdr
+                quality=quality,
+                effort=effort,
+                lossless=lossless or None,
+                keep_hidden=keep_hidden,
+                tune=tune,
+                preset=preset,
+                device=resolved,
+                max_pixels=limit,
+                strip=strip,
+                target=aim,
+                allow_hdr=allow_hdr,
             )
         )
         if address is not None:
             from dcacodec.batch.cluster import run_on_ray
 
-            return run_on_ray(plan.jobs, make, address, jobs, gpus=1 if resolved == "cuda" else 0)
+            return run_on_ray(plan.jobs, make, address, workers=jobs, gpus=1 if resolved == "cuda" else 0)
         from dcacodec.batch.local import run_in_processes
 
         most = _MAX_JOBS_REFINING if effort else _MAX_JOBS
         processes = min(jobs or (1 if resolved == "cuda" else min(cores(), most)), len(plan.jobs))
         threads = max(1, cores() // max(1, processes))
-        return run_in_processes(plan.jobs, make, processes, threads, _report_retry)
+        return run_in_processes(plan.jobs, make, processes=processes, threads=threads, retried=_report_retry)
 
     try:
         with (

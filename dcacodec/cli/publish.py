@@ -70,7 +70,16 @@ def publish(
     checked, fitted, measured = (load_pictures(sources, quiet) for sources in (check, fit, measure))
     fitted = fitted[:: -(-len(fitted) // FIT_PICTURES) or 1]
     card = partial(make_card, run=facts, trained_on=trained_on, pictures=measured, quiet=quiet)
-    path = run(model, models, checked, fitted, replace, quiet, card, facts.provenance)
+    path = run(
+        model,
+        models,
+        checked,
+        fit=fitted,
+        replace=replace,
+        quiet=quiet,
+        card=card,
+        provenance=facts.provenance,
+    )
     print_result(f"{path}\n{path.with_suffix('.md')}")
     if models.resolve() != models_dir().resolve():
         print_note(f"set DCACODEC_MODELS={models} in the environment to use these weights")

@@ -153,7 +153,16 @@ def train(
     except ValueError as error:
         raise click.UsageError(f"{error}.") from error
     try:
-        run(sources, folder, options, validation, resume, validation_pictures, against, is_quiet())
+        run(
+            sources,
+            folder,
+            options,
+            validation,
+            resume=resume,
+            validation_pictures=validation_pictures,
+            against=against,
+            quiet=is_quiet(),
+        )
     except Interrupted as interrupted:
         click.echo(f"dcacodec: {interrupted}", err=True)
         raise SystemExit(128 + interrupted.number) from None

@@ -2,13 +2,14 @@
 
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final
+
+from dcacodec.files.temporary import PREFIX, temporary_beside
 
 Write = Callable[[BinaryIO], object]
 """Writes the content to an open file. It may be called again, with another file."""
@@ -47,7 +48,7 @@ def write_atomically(path: str | Path, write: Write) -> None:
                 write(file)
             return
         final = Path(os.path.realpath(path))
-        temporary = final.with_name(f".dcacodec-{secrets.token_hex(8)}.tmp")
+        temporary = temporary_beside(final)
         try:
             # The name is chosen before the file is created, so that no interrupt falls in between.
             if not _write_nameless(final, temporary, old_mode, write):
@@ -117,7 +118,7 @@ def _errors_about(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         named = Path(os.fsdecode(error.filename)) if isinstance(error.filename, (str, bytes, os.PathLike)) else None
-        ours = named is None or named.name.startswith(".dcacodec-") or str(named.parent) == _OPEN_FILES
+        ours = named is None or named.name.startswith(PREFIX) or str(named.parent) == _OPEN_FILES
         if error.errno is None or not ours:
             raise
         raise type(error)(error.errno, error.strerror, str(path)) from error

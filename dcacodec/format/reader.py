@@ -39,8 +39,8 @@ from dcacodec.format.container import (
 from dcacodec.format.quality import TENTHS, quality_of
 from dcacodec.format.varint import read_varint
 
-GLANCE: Final = 64
-"""An upper bound of the size of a header in bytes."""
+MAX_HEADER_BYTES: Final = 64
+"""An upper bound of the size of a header, magic and version included."""
 
 
 def parse(data: bytes, max_pixels: int | None = DEFAULT_MAX_PIXELS) -> Container:
@@ -84,8 +84,8 @@ def read_container(file: IO[bytes], max_pixels: int | None = DEFAULT_MAX_PIXELS)
     return parse(read_bounded(file, max_pixels, start) if start == MAGIC else start, max_pixels)
 
 
-def glance(data: bytes) -> Header:
-    """The header of a `.dca` file, from its first `GLANCE` bytes or more. The rest of the file is not checked.
+def parse_header(data: bytes) -> Header:
+    """The header of a `.dca` file, from its first `MAX_HEADER_BYTES` bytes or more; the rest is not checked.
 
     Raises:
         FormatError: one of its subclasses, see dcacodec/errors.py.

@@ -102,6 +102,7 @@ def run(
     jobs: Iterable[J],
     make: Callable[[], Callable[[J], R]],
     processes: int,
+    *,
     timeout: float | None = None,
     attempts: int = ATTEMPTS,
     retried: Callable[[J, str], object] = lambda job, how: None,

@@ -53,6 +53,7 @@ def train(
     folder: Path,
     options: TrainingOptions,
     validation: Sequence[str] = (),
+    *,
     resume: Path | None = None,
     validation_pictures: int = 8,
     against: Path | None = None,

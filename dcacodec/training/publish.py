@@ -91,6 +91,7 @@ def publish(
     model: DCA,
     folder: Path,
     pictures: Sequence[NDArray[np.uint8]],
+    *,
     fit: Sequence[NDArray[np.uint8]] = (),
     replace: bool = False,
     quiet: bool = False,
@@ -127,13 +128,14 @@ def publish(
 
     current_index()  # a damaged index is reported before any work
     limits = measured_limits(model, fit or pictures, quiet) or DEFAULT_LIMIT
-    data = export(model, None, provenance, limits)
+    data = export(model, provenance=provenance, limits=limits)
     name = model.config.name
     with tempfile.TemporaryDirectory() as scratch:
         candidate = Path(scratch, "weights.safetensors")
         candidate.write_bytes(data)
         if fit:
-            data = export(model, fitted_levels(read_weights(candidate), fit, quiet), provenance, limits)
+            levels = fitted_levels(read_weights(candidate), fit, quiet)
+            data = export(model, levels=levels, provenance=provenance, limits=limits)
             candidate.write_bytes(data)
         weights = read_weights(candidate)
         check_files(weights, pictures)

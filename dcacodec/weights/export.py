@@ -83,6 +83,7 @@ def gaussian_levels() -> CdfTable:
 
 def export(
     model: DCA,
+    *,
     levels: CdfTable | None = None,
     provenance: Provenance = Provenance(),
     limits: Limits | float = DEFAULT_LIMIT,
