@@ -29,8 +29,8 @@ from dcacodec.bench.store import write_text
 from dcacodec.errors import BenchError, DcaError, TrainingError, reason
 from dcacodec.metrics.curves import Curve, bd_rate
 from dcacodec.metrics.psnr import psnr
-from dcacodec.training.curves import read_log, reject_constant
 from dcacodec.training.data import load_pictures, require_blocks, whole_blocks
+from dcacodec.training.log import read_log, reject_constant
 
 PEERS: Final = ("jpeg", "webp")
 

@@ -49,8 +49,8 @@ from dcacodec.network.config import DCAConfig
 from dcacodec.network.dca import DCA
 from dcacodec.network.device import choose_device
 from dcacodec.pillow_plugin import FORMAT
-from dcacodec.training.curves import read_log
 from dcacodec.training.data import CropSampler
+from dcacodec.training.log import read_log
 from dcacodec.training.options import TrainingOptions
 from dcacodec.weights.export import export
 from dcacodec.weights.reader import read_weights

@@ -48,9 +48,10 @@ from dcacodec.network.dca import DCA, Estimate
 from dcacodec.network.precision import transform_precision
 from dcacodec.training import loop
 from dcacodec.training.checkpoint import newest_checkpoint, opened_checkpoint, write_checkpoint
-from dcacodec.training.curves import draw_curves, read_log, write_curves
+from dcacodec.training.curves import draw_curves, write_curves
 from dcacodec.training.data import CropSampler, digest_of, load_pictures
 from dcacodec.training.klt import initialise
+from dcacodec.training.log import read_log
 from dcacodec.training.loop import train
 from dcacodec.training.loss import DRAWN, DRAWN_AT, draw_positions, loss_terms, rate_distortion_loss, trade_offs
 from dcacodec.training.options import TrainingOptions
@@ -1627,6 +1628,8 @@ def test_a_summary_has_bd_rates_against_another_run(tmp_path: Path) -> None:
         {"kind": "validation", "qualities": rows(2)},
     ]
     log.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    with log.open("a", encoding="utf-8") as file:
+        file.write('{"kind": "val')  # by a run that was killed
     text = Validation(rows(1.0)).summary(Validation.last_of(log))
     assert text.startswith("loss 6.5000, ") and text.count("-50.0 %") == 3
     assert "%" not in Validation(rows(1.0)).summary()

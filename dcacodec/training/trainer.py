@@ -20,9 +20,9 @@ from dcacodec.network.config import DCAConfig
 from dcacodec.network.dca import DCA
 from dcacodec.network.precision import fast_bfloat16, transform_precision
 from dcacodec.training.checkpoint import RunFacts, opened_checkpoint, write_checkpoint
-from dcacodec.training.curves import LOG_NAME
 from dcacodec.training.data import to_input
 from dcacodec.training.klt import initialise
+from dcacodec.training.log import LOG_NAME
 from dcacodec.training.loss import loss_terms, picture_values, rate_distortion_loss, trade_offs
 from dcacodec.training.options import TrainingOptions
 from dcacodec.training.workers import Workers

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any, Final
 
 from dcacodec.errors import TrainingError
 from dcacodec.metrics.curves import Curve, bd_rate, ms_ssim_decibels
+from dcacodec.training.log import read_log
 
 _SCALES: Final[Mapping[str, tuple[str, Callable[[float], float]]]] = {
     "psnr": ("PSNR", float),
@@ -39,10 +39,9 @@ class Validation:
             OSError: it cannot be read.
         """
         try:
-            lines = [json.loads(line) for line in log.read_text("utf-8").splitlines() if line.strip()]
-            found = [line["qualities"] for line in lines if line["kind"] == "validation"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise TrainingError(f"{log}: not the log of a training run") from error
+            found = [line["qualities"] for line in read_log(log) if line["kind"] == "validation"]
+        except KeyError as error:
+            raise TrainingError(f"{log}: a validation is incomplete") from error
         if not found:
             raise TrainingError(f"{log}: contains no validation")
         return cls(found[-1])
