@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from dcacodec.bench.page import Exhibit, Side
+from dcacodec.bench.exhibits import Exhibit, Side
 from dcacodec.bench.results import Anchor, Failure, MeasuredCodec, Results, Sample
 from dcacodec.metrics.curves import Curve
 from dcacodec.metrics.psnr import psnr

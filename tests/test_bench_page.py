@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from synthetic import CODECS, EVIL, PICTURES, SETTINGS, STREAMS, exhibits, picture, results
 
-from dcacodec.bench.page import Exhibit, Side, write_page
+from dcacodec.bench.exhibits import Exhibit, Side
+from dcacodec.bench.page import write_page
 from dcacodec.bench.results import Results
 from dcacodec.bench.summary import conventions, deficits
 from dcacodec.metrics.curves import bd_rate

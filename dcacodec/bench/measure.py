@@ -14,18 +14,15 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from dcacodec.bench.codec import BenchCodec, CodecOptions
 from dcacodec.bench.codecs import open_codec
+from dcacodec.bench.exhibits import Side
 from dcacodec.bench.metrics import METRICS
 from dcacodec.bench.results import Failure, Sample
 from dcacodec.images.picture import Pixels
 from dcacodec.images.reading import read_picture
-
-if TYPE_CHECKING:
-    from dcacodec.bench.page import Side
-
 
 T = TypeVar("T")
 
@@ -171,8 +168,6 @@ def matches(task: Measurement, targets: tuple[int, ...]) -> tuple[Side | None, .
 
 
 def _matches(task: Measurement, targets: tuple[int, ...]) -> tuple[Side | None, ...]:
-    from dcacodec.bench.page import Side  # brings Matplotlib, which the other kinds of work have no use for
-
     codec = _codec(task.codec, task.options)
     original = read_picture(task.path).pixels
 

@@ -16,8 +16,7 @@ import base64
 import hashlib
 import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
@@ -31,6 +30,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dcacodec._version import __version__
+from dcacodec.bench.exhibits import Exhibit
 from dcacodec.bench.metrics import METRICS
 from dcacodec.bench.plots import draw
 from dcacodec.bench.results import Results
@@ -42,53 +42,6 @@ from dcacodec.plotting.plot import FAINT, INK, MUTED, PAPER, Plot
 _THEME: Final = {INK: "var(--ink)", MUTED: "var(--muted)", FAINT: "var(--line)", PAPER: "var(--panel)"}
 _WEBP_LIMIT: Final = 16383
 """The longest side of WebP pictures, in pixels."""
-
-
-@dataclass(frozen=True, eq=False)
-class Side:
-    """A picture decoded by one codec.
-
-    Attributes:
-        label: description of the codec.
-        setting: of the codec.
-        size: bytes of the file.
-        quality: by name of the metric, see `METRICS`.
-        pixels: decoded, uint8, (height, width, 3).
-    """
-
-    label: str
-    setting: float
-    size: int
-    quality: Mapping[str, float | None]
-    pixels: NDArray[np.uint8]
-
-
-@dataclass(frozen=True, eq=False)
-class Exhibit:
-    """A picture at equal size: one file of each codec, all of about the same size.
-
-    Attributes:
-        picture: its name.
-        original: uint8, (height, width, 3).
-        target: target size of the files in bytes.
-        sides: one for each codec.
-
-    Raises:
-        ValueError: arrays that are no 8-bit RGB pictures of one size.
-    """
-
-    picture: str
-    original: NDArray[np.uint8]
-    target: int
-    sides: tuple[Side, ...]
-
-    def __post_init__(self) -> None:
-        shape = self.original.shape
-        if len(shape) != 3 or shape[2] != 3 or not self.original.size:
-            raise ValueError(f"{self.picture}: pixels must be (height, width, 3), not {shape}")
-        for pixels in (self.original, *(side.pixels for side in self.sides)):
-            if pixels.dtype != np.uint8 or pixels.shape != shape:
-                raise ValueError(f"{self.picture}: expected uint8 {shape}, got {pixels.dtype} {pixels.shape}")
 
 
 def write_page(

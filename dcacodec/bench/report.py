@@ -10,8 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from dcacodec.bench.exhibits import Exhibit
 from dcacodec.bench.metrics import METRICS
-from dcacodec.bench.page import Exhibit, write_page
+from dcacodec.bench.page import write_page
 from dcacodec.bench.plots import write_plots
 from dcacodec.bench.results import Mean, MeasuredCodec, Results, Sample
 from dcacodec.bench.store import as_compressai, as_csv, save_results, write_text

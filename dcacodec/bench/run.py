@@ -26,8 +26,8 @@ from tqdm import tqdm
 from dcacodec.bench import measure
 from dcacodec.bench.codec import BenchCodec, CodecOptions
 from dcacodec.bench.datasets import Dataset, Member, Warn
+from dcacodec.bench.exhibits import Exhibit, Side
 from dcacodec.bench.metrics import METRICS
-from dcacodec.bench.page import Exhibit, Side
 from dcacodec.bench.results import Anchor, Failure, MeasuredCodec, Results, Sample
 from dcacodec.bench.store import Journal, sample_from_json, sample_to_json
 from dcacodec.bench.summary import deficits
