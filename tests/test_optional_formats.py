@@ -29,7 +29,7 @@ DEEP_GRAY_AND_ALPHA = bytes.fromhex(
     "ff0a1030fc087e008a160108101000fc004b188b15c23188bb374a26bbc0010006e002c4aa6255b1aa5855ac2a5615ab8a55"
     "c5aa6255b12a391dfc15e32c03face79ce739ef39cf7ad6a006c00580e00"
 )
-"""4x3 samples of 16 bits, lossless: 128, 2859, 5590, ... As the next, it was made with imagecodecs: the plugin cannot."""
+"""4x3 samples of 16 bits, lossless: 128, 2859, 5590, ... As the next, made with imagecodecs: the plugin cannot."""
 DEEP_COLOUR = bytes.fromhex(
     "ff0a1030fc00142d02080401002c014b188b15c23128b77b41f6768160001e80a84a5425aa125589aa4455a22a5195a84a54"
     "25aae28fd7cbcdfcc6277c43344cc3344cc334c3f1c835c24f3d4992649af94695aabaa8aa63aa00"
