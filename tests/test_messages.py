@@ -41,6 +41,7 @@ from dcacodec.format.writer import pack
 from dcacodec.images.alpha import decode_alpha, encode_alpha
 from dcacodec.images.colour import cicp_space
 from dcacodec.images.formats import format_for
+from dcacodec.images.optional import OPTIONAL_FORMATS
 from dcacodec.images.picture import Picture
 from dcacodec.images.pillow import from_pillow
 from dcacodec.images.reading import read_picture
@@ -57,6 +58,8 @@ from dcacodec.weights.reader import read_weights
 from dcacodec.weights.registry import by_fingerprint, by_preset
 
 PICTURE = Picture(photo(5, 7))
+INSTALLED = [each.title for each in OPTIONAL_FORMATS if each.installed]
+FORMATS = ", ".join(["PNG, JPEG, TIFF, WEBP, AVIF, PPM, BMP, GIF, QOI", *INSTALLED])
 PLANE = PICTURE.pixels[..., 0].copy()
 ONE = np.zeros(1, np.int64)
 OTHER = bytes.fromhex("01020304")
@@ -183,10 +186,7 @@ MESSAGES: list[tuple[Action, type[Exception], str]] = [
     (
         lambda _: read_picture(io.BytesIO(b"text")),
         ImageError,
-        (
-            "not a picture in one of the formats PNG, JPEG, TIFF, WEBP, AVIF, PPM, BMP, GIF, QOI, "
-            "or its beginning is damaged"
-        ),
+        f"not a picture in one of the formats {FORMATS}, or its beginning is damaged",
     ),
     (
         lambda _: Picture(PICTURE.pixels[0]),
