@@ -20,6 +20,7 @@ from tiny import TINY, photo
 
 from dcacodec.codec.codec import Codec
 from dcacodec.codec.parallel import threads
+from dcacodec.images.picture import Picture
 from dcacodec.network.dca import DCA
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
@@ -51,6 +52,13 @@ def test_complexity_counts_every_parameter_once() -> None:
     assert totals["encoder_macs"] == pytest.approx(sum(macs.values()) - macs["f_s"], rel=1e-12)
     decoding = sum(macs[name] for name in ("r_s", "g_s", "l_s", "c", "f_s"))
     assert totals["decoder_macs"] == pytest.approx(decoding, rel=1e-12)
+
+
+def test_the_choice_of_lossless_slices_is_timed(codec: Codec) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (150, 300, 3), np.uint8)
+    (found,) = script("lossless_choice").shares(codec, Picture(noise), 50)
+    coding, choosing, decodings = found
+    assert coding > 0 and choosing > 0 and decodings == 1
 
 
 def test_speed_takes_any_picture(tmp_path: Path) -> None:

@@ -111,6 +111,16 @@ def test_a_preview_is_a_fraction_of_a_per_cent(codec: Codec) -> None:
     assert LARGEST_SHARE < 0.01
 
 
+def test_the_previews_of_small_files_are_smaller(data: bytes) -> None:
+    candidates = previews_of(PICTURE)
+    sizes = [len(each) for each in candidates]
+    assert sizes == sorted(sizes, reverse=True)
+    found = read_preview(parse(with_chunk(data, candidates[-1])))
+    assert found is not None and (found.width, found.height) == (160, 100)
+    expected = Image.fromarray(PICTURE.pixels).resize((160, 100), Image.Resampling.LANCZOS)
+    assert psnr(np.asarray(expected), found.pixels) > 20
+
+
 @pytest.mark.usefixtures("_small_is_large")
 def test_a_target_size_includes_the_preview(codec: Codec) -> None:
     result = encode_to(codec, PICTURE, MaxBytes(60_000))

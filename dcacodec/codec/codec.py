@@ -25,14 +25,8 @@ import torch
 from dcacodec.codec import defaults
 from dcacodec.codec.decoder import DecodedSlices, SliceLatent, decode_view
 from dcacodec.codec.encoder import EncodedSlice, SliceEncoder, assemble, side_chunks
-from dcacodec.codec.lossless import (
-    MIXED_SLICE_LOG2,
-    is_mixed,
-    lossless_container,
-    read_lossless_picture,
-    read_lossless_slice,
-    smallest,
-)
+from dcacodec.codec.lossless import lossless_container, read_lossless_picture, read_lossless_slice
+from dcacodec.codec.lossless_choice import MIXED_SLICE_LOG2, is_mixed, smallest
 from dcacodec.codec.operating_point import OperatingPoint
 from dcacodec.codec.parallel import OrderedMap, take_thread_count, workers
 from dcacodec.codec.preview import previews_of, with_preview
@@ -164,8 +158,9 @@ class Codec:
             slices = self.encode_slices(smooth, header, plain=chosen, effort=effort, progress=progress)
             container = assemble(header, slices, side)
             if chosen is not None:
-                container = smallest(container, chosen, side)
-        return pack(with_preview(container, previews_of(smooth)))
+                whole = self.header_for(picture, quality=quality, lossless=True, slice_log2=slice_log2)
+                container = smallest(container, whole, [picture] if chosen is picture else [picture, chosen], side)
+        return pack(with_preview(container, previews_of(picture)))
 
     @memory_errors()
     def decode(

@@ -14,7 +14,8 @@ from itertools import chain
 
 from torch import Tensor
 
-from dcacodec.codec.lossless import better_block, lossless_chunk, lossless_slice
+from dcacodec.codec.lossless import lossless_chunk, lossless_slice
+from dcacodec.codec.lossless_choice import better_block
 from dcacodec.codec.refinement import refine
 from dcacodec.codec.slice_coder import SliceCoder, Symbols
 from dcacodec.format.container import ALPHA_CHUNK, Chunk, Container, Header, Slice, full_chunk
@@ -138,8 +139,9 @@ class SliceEncoder:
 
 
 def side_chunks(picture: Picture) -> list[Chunk]:
-    """The chunks of a picture's alpha plane and metadata, compressed."""
-    chunks = [] if picture.alpha is None else [Chunk(ALPHA_CHUNK, encode_alpha(picture.alpha))]
+    """The chunks of a picture's alpha plane, unless it is opaque everywhere, and of its metadata, compressed."""
+    alpha = picture.alpha
+    chunks = [] if alpha is None or alpha.min() == 255 else [Chunk(ALPHA_CHUNK, encode_alpha(alpha))]
     return chunks + metadata_chunks(picture.metadata)
 
 

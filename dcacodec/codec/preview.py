@@ -1,7 +1,7 @@
 """The preview of a large picture: a small lossy WebP in the ancillary chunk "prVW", which needs no network to decode.
 
-It is the whole picture with its longest side reduced to 256 pixels, in the colours of the picture, with alpha where
-that has an alpha plane.
+It is the whole picture with its longest side reduced to 256 pixels, or to 160 in a small file, in the colours of the
+picture, with alpha where that has an alpha plane.
 """
 
 from __future__ import annotations
@@ -24,26 +24,27 @@ from dcacodec.images.pillow import image_of, one_line
 from dcacodec.images.webp import webp_header
 
 SIDE: Final = 256
-"""Pixels of the longest side."""
+"""The most pixels of the longest side."""
 LEAST_PIXELS: Final = 2_000_000
 """Smaller pictures have no preview: they are decoded within a second or two."""
 LARGEST_SHARE: Final = 0.008
 """The most of a file that a preview may take."""
 _STRIP: Final = 64
 """Rows of coarse pixels that are made at once."""
-_QUALITIES: Final = (75, 50, 25, 10)
-"""Of the WebP, from which the first is chosen that is small enough."""
+_KINDS: Final = ((SIDE, 75), (SIDE, 50), (SIDE, 25), (SIDE, 10), (160, 25), (160, 10))
+"""Longest side and quality of the WebP, from which the first is chosen that is small enough. The least take 2,400 and
+1,100 bytes of a photograph: fewer than 0.8 % of 300 and 135 kB."""
 
 
 def previews_of(picture: Picture) -> list[bytes]:
     """The candidates for the preview of a picture, in order of preference; none for a small picture."""
     if picture.width * picture.height < LEAST_PIXELS:
         return []
-    image = reduced(_coarse(picture), SIDE)
+    image = _coarse(picture)
     candidates = []
-    for quality in _QUALITIES:
+    for side, quality in _KINDS:
         buffer = io.BytesIO()
-        image.save(buffer, "WEBP", quality=quality, method=6)
+        reduced(image, side).save(buffer, "WEBP", quality=quality, method=6)
         candidates.append(buffer.getvalue())
     return candidates
 

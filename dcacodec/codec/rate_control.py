@@ -30,7 +30,7 @@ from dcacodec.codec import defaults
 from dcacodec.codec.codec import Codec
 from dcacodec.codec.decoder import DecodedSlices, SliceLatent
 from dcacodec.codec.encoder import EncodedSlice, assemble, side_chunks
-from dcacodec.codec.lossless import smallest
+from dcacodec.codec.lossless_choice import smallest
 from dcacodec.codec.preview import previews_of, with_preview
 from dcacodec.codec.progress import Progress
 from dcacodec.codec.targets import MaxBytes, QualityTarget, Target, TargetedFile, byte_limit
@@ -77,13 +77,14 @@ def encode_to(
         Of the files that meet the target, the largest for a size or rate, the smallest for a PSNR or SSIMULACRA 2. If
         none does: the smallest file for a size or rate, that of the best picture otherwise.
     """
-    smooth = picture if keep_hidden else fill_hidden(picture)
+    plain = picture if keep_hidden else clear_hidden(picture)
     source = _Source(
-        smooth,
-        picture if keep_hidden else clear_hidden(picture),
+        picture if keep_hidden else fill_hidden(picture),
+        plain,
+        [picture] if plain is picture else [picture, plain],
         None if keep_hidden else hidden_pixels(picture),
         side_chunks(picture),
-        previews_of(smooth),
+        previews_of(picture),
     )
 
     def attempt(quality: float) -> TargetedFile:
@@ -200,13 +201,15 @@ class _Source:
     Attributes:
         smooth: the picture for the network.
         plain: the picture for lossless slices.
-        hidden: mask (H, W) of the pixels in which the two differ; None if they are equal.
+        whole: the pictures of which one may be lossless as a whole.
+        hidden: mask (H, W) of the pixels in which these differ; None if they are equal.
         side: alpha plane and metadata.
         previews: the candidates for the preview.
     """
 
     smooth: Picture
     plain: Picture
+    whole: Sequence[Picture]
     hidden: NDArray[np.bool_] | None
     side: Sequence[Chunk]
     previews: Sequence[bytes]
@@ -227,12 +230,13 @@ def _encoded(codec: Codec, source: _Source, target: Target, quality: float, effo
             yield each
 
     with memory_errors():
-        container = smallest(assemble(header, slices(), source.side), source.plain, source.side)
+        whole = codec.header_for(source.smooth, quality=quality, lossless=True)
+        container = smallest(assemble(header, slices(), source.side), whole, source.whole, source.side)
         data = pack(with_preview(container, source.previews))
         if not isinstance(target, QualityTarget):
             return TargetedFile(data, quality, None, len(data) <= byte_limit(target, source.smooth))
         original = source.smooth.pixels
-        if container.lossless_picture is not None:
+        if container.lossless_count == container.header.slice_count:
             pixels = source.plain.pixels
         else:
             decoded = DecodedSlices(latents.__getitem__, samples.__contains__, samples.__getitem__)

@@ -1,0 +1,174 @@
+"""Where slices are lossless: where that is better than the code of the network.
+
+::
+
+    slice of the network -- suspicious? --no--> kept                    (photographs end here)
+                                '--yes-- decoded: bits + lambda * squared error --+--> the cheaper one
+                                         lossless block: bits --------------------'
+
+The squared error is that of all tunings: its lambda is in units of it. SSIMULACRA 2 rises steeply from an error of 0,
+so by it every photograph of a high quality would be lossless, at three times the size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dcacodec.codec.lossless import lossless_container
+from dcacodec.format.container import ALPHA_CHUNK, Chunk, Container, Header
+from dcacodec.format.lossless import MAX_BLOCK_SIDE
+from dcacodec.format.writer import packed_size
+from dcacodec.images.lossless import encode_block
+from dcacodec.images.picture import Picture, Pixels
+
+LEAST_PSNR: Final = 20.5
+"""dB. From `FAITHFUL_QUALITY` on, a slice that the network makes worse than this is lossless. Half a decibel above what
+is promised, because the pixels at its borders change once its neighbours are known."""
+FAITHFUL_QUALITY: Final = 50
+
+_SMALL: Final = 1 << 14
+"""Pixels. Smaller slices are always decoded, and estimated better: it takes a few milliseconds."""
+# The signs that a larger one is no photograph. None of the 24 photographs of Kodak shows one at any quality.
+_SHARE: Final = 16
+_LEAST_SAMPLE: Final = 1 << 13
+"""The estimate compresses a sixteenth of the rows, in strips, but at least so many pixels."""
+_DISTINCT: Final = 0.9
+"""A photograph has no fewer different rows than this part of all: 0.98 to 1. The estimate of others is a better one."""
+_OFFSET: Final = 0.5
+_RATIO: Final = 2.5
+_DENSE: Final = 3.5
+_DENSE_RATIO: Final = 1.4
+"""The estimate of the lossless form is below `_RATIO` times the bits of the network and `_OFFSET` bits per pixel. From
+`_DENSE` bits per pixel on the estimate is good, and `_DENSE_RATIO` is enough. Photographs have 1.6 times (gray) and 3
+times (colour) at quality 100, 4 times at 50."""
+_ROUGH: Final = 1000
+"""Variance around the means of 4x4 pixels: photographs have 65 to 880, patterns of single pixels 10,000."""
+_BLOCK_PITCH: Final = 7
+"""From one of these to the next. It does not keep step with squares of 4 or 8 pixels."""
+_MANY_BLOCKS: Final = 1 << 10
+"""Of this number of blocks some are enough."""
+_NOISY: Final = 14.5
+"""Bits per pixel, lossless: photographs have 9 to 13."""
+MIXED_SLICE_LOG2: Final = 8
+_ROW_PITCH: Final = 15
+_MIXED_PARTS: Final = 8
+"""A picture is mixed if at least this part of it is drawn, and this part photographic."""
+_DRAWN_FLAT, _PHOTOGRAPHIC_FLAT, _DRAWN_ROUGH = 0.45, 0.3, 1000
+"""The share of pixels that equal the one to their left: text and drawings have 0.45 to 0.95, photographs up to 0.35 in
+256x256 pixels. A white sky has many, too, but less variance."""
+_UNDERESTIMATE: Final = 0.25
+"""A lossless block is not expected to be smaller than this part of the estimate."""
+
+
+def better_block(
+    shown: Pixels, plain: Pixels, bits: int, decoded: Callable[[], Pixels], quality: float, trade_off: float
+) -> bytes | None:
+    """The lossless block of a slice where it is better than the code of the network, else None.
+
+    Args:
+        shown: the pixels (H, W, 3) that the network was given.
+        plain: the pixels that the block would hold: others where it does not matter.
+        bits: of the streams.
+        decoded: returns what the network makes of these (H, W, 3); called if the slice is suspicious.
+        quality: 1..100.
+        trade_off: lambda.
+    """
+    count = shown.shape[0] * shown.shape[1]
+    if max(shown.shape) > MAX_BLOCK_SIDE:
+        return None
+    estimate = _estimate(plain)
+    likely = _is_likely(estimate, bits / count)
+    if not (likely or count <= _SMALL or estimate > _NOISY or _roughness(shown) > _ROUGH):
+        return None
+    error = float(np.mean(np.square(decoded().astype(np.float32) - shown)))
+    poor = quality >= FAITHFUL_QUALITY and error > 255**2 / 10 ** (LEAST_PSNR / 10)
+    cost = bits + trade_off * count * error
+    if not (poor or likely) and _UNDERESTIMATE * estimate * count > cost:
+        return None
+    block = encode_block(plain)
+    return block if poor or 8 * len(block) < cost else None
+
+
+def _is_likely(estimate: float, bits: float) -> bool:
+    """Whether the lossless form may take fewer bits per pixel than these."""
+    return estimate < (_RATIO if estimate < _DENSE else _DENSE_RATIO) * bits + _OFFSET
+
+
+def _estimate(bands: NDArray[np.uint8]) -> float:
+    """Bits per pixel that samples (H, W, 3), or with alpha (H, W, 4), take losslessly: about right, or too many.
+
+    Rows that are equal to earlier ones are left out: they take next to nothing.
+    """
+    height, width, _ = bands.shape
+    rows = dict.fromkeys(row.tobytes() for row in bands)
+    sample = _sample(np.frombuffer(b"".join(rows), np.uint8).reshape(-1, *bands.shape[1:]))
+    effort = 76 if height * width <= _SMALL or len(rows) < _DISTINCT * height else 0
+    block = encode_block(sample[..., :3], *([sample[..., 3]] if bands.shape[2] == 4 else []), effort=effort, method=1)
+    return 8 * len(block) / (sample.shape[0] * width) * len(rows) / height
+
+
+def is_mixed(pixels: Pixels) -> bool:
+    """Whether a picture (H, W, 3) has text or drawings in some places, and photographs in others.
+
+    Such a picture is better coded in slices of `MIXED_SLICE_LOG2`: with text and photographs on a page of 1240x1754
+    pixels, quality 50 took 370,702 bytes for 31.9 dB in slices of 1024x1024, 331,715 for 33.3 dB in slices of 512x512,
+    and 274,368 for 34.7 dB in slices of 256x256.
+    """
+    drawn = photographic = total = 0
+    for top in range(0, pixels.shape[0], 1 << MIXED_SLICE_LOG2):
+        for left in range(0, pixels.shape[1], 1 << MIXED_SLICE_LOG2):
+            part = pixels[top : top + (1 << MIXED_SLICE_LOG2), left : left + (1 << MIXED_SLICE_LOG2)]
+            rows = part[::_ROW_PITCH]
+            flat = float((rows[:, 1:] == rows[:, :-1]).all(-1).mean()) if part.shape[1] > 1 else 0.0
+            drawn += flat > _DRAWN_FLAT and _roughness(part) > _DRAWN_ROUGH
+            photographic += flat < _PHOTOGRAPHIC_FLAT
+            total += 1
+    return total > 1 and min(drawn, photographic) * _MIXED_PARTS >= total
+
+
+def _sample(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Some of the rows, in strips that do not keep step with regular patterns."""
+    height, width, _ = pixels.shape
+    share = min(_SHARE, max(1, height * width // _LEAST_SAMPLE))
+    strip = min(8, max(1, height // 128))
+    starts = [strip * (share * index + 5 * index % share) for index in range(-(-height // (strip * share)))]
+    return np.concatenate([pixels[start : start + strip] for start in starts])
+
+
+def _roughness(pixels: Pixels) -> float:
+    """The mean squared distance of pixels from the mean of their 4x4 pixels, in some of those; 0 without any."""
+    height, width = (side // _BLOCK_PITCH for side in pixels.shape[:2])
+    if not height * width:
+        return 0.0
+    whole = pixels[: _BLOCK_PITCH * height, : _BLOCK_PITCH * width]
+    blocks = whole.reshape(height, _BLOCK_PITCH, width, _BLOCK_PITCH, 3)[:, :4, :, :4]
+    if height * width > _MANY_BLOCKS:
+        blocks = blocks[::3, :, ::3]
+    return float(np.var(blocks.astype(np.float32), axis=(1, 3)).mean())
+
+
+def smallest(container: Container, header: Header, pictures: Sequence[Picture], side: Sequence[Chunk]) -> Container:
+    """The container, or a lossless one of the whole picture if that is smaller.
+
+    It may be where a slice is lossless, as a block of the whole picture has no borders, and where there is an alpha
+    plane, which may take less in the block than in its own chunk.
+
+    Args:
+        container: of all these pictures.
+        header: of the lossless file.
+        pictures: one, or several that differ where it does not matter.
+        side: their alpha plane and metadata.
+    """
+    has_alpha = container.chunk(ALPHA_CHUNK) is not None
+    if not has_alpha and (container.lossless_picture is not None or not container.lossless_count):
+        return container
+    found = [container]
+    for picture in pictures:
+        bands = picture.pixels if picture.alpha is None else np.dstack((picture.pixels, picture.alpha))
+        if _is_likely(_estimate(bands), 8 * packed_size(container) / (picture.width * picture.height)):
+            found.append(lossless_container(header, picture, side))
+    return min(found, key=packed_size)
