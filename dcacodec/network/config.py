@@ -86,6 +86,11 @@ class DCAConfig:
         """The number of channels of y that are not linear."""
         return self.latent - self.latent_linear
 
+    @property
+    def hyper_channels(self) -> dict[str, int]:
+        """The channels of each hyper latent that a network can have, by letter."""
+        return {"R": self.regional, "G": self.token_width, "L": self.local}
+
     def trade_off(self, quality: float) -> float:
         """Lambda of a quality in 1..100: log-linear from `lambda_min` to `lambda_max`."""
         return self.lambda_min * (self.lambda_max / self.lambda_min) ** ((quality - 1) / 99)

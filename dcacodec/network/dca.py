@@ -84,9 +84,8 @@ class DCA(nn.Module):
         self.gain = QualityTable(config.anchors, config.latent)  # ln
         self.spread = QualityTable(config.anchors, config.latent)  # ln of each channel's size in quantisation steps
         self.hyper_analysis = nn.ModuleDict({letter: ANALYSES[letter](config) for letter in config.order})
-        widths = {"R": config.regional, "G": config.token_width, "L": config.local}
         self.priors = nn.ModuleDict(
-            {letter: FactorizedPrior(config.anchors, widths[letter]) for letter in config.order}
+            {letter: FactorizedPrior(config.anchors, config.hyper_channels[letter]) for letter in config.order}
         )
         self.entropy = EntropyModel(config)
         self.synthesis = Synthesis(config)

@@ -147,9 +147,11 @@ def reaches(entropy: EntropyModel) -> dict[str, Reach]:
     for last in ends:
         last.register_forward_hook(lambda _module, _arguments, output: record("head", output))
     far = torch.full((1, 1, 1, config.latent), LATENT_LIMIT, dtype=torch.float64)
-    widths = {"R": config.regional, "G": config.token_width, "L": config.local}
     shapes = {"R": (_PROBE // 4, _PROBE // 4), "G": (config.tokens,), "L": (_PROBE, _PROBE)}
-    latents = {letter: far.new_full((1, *shapes[letter], widths[letter]), LATENT_LIMIT) for letter in config.order}
+    latents = {
+        letter: far.new_full((1, *shapes[letter], config.hyper_channels[letter]), LATENT_LIMIT)
+        for letter in config.order
+    }
     bounds(latents, (_PROBE, _PROBE), (far, far, far), lambda _step, mean, _level: torch.full_like(mean, LATENT_LIMIT))
     for step in range(len(bounds.starts)):
         record(f"starts.{step}", limit_of(bounds.known_snap).expand(1, config.latent))

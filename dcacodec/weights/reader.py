@@ -203,8 +203,7 @@ def _assemble(config: DCAConfig, tensors: dict[str, Tensor], identity: bytes) ->
     for name, scales in zip(Scales._fields, (inward, outward, level), strict=True):
         if scales.dtype != np.int32 or scales.shape != (len(QUALITIES), config.latent):
             raise ValueError(f"scales.{name} is {scales.dtype} {scales.shape}")
-    channels = {"R": config.regional, "G": config.token_width, "L": config.local}
-    rows = {letter: config.anchors * channels[letter] for letter in config.order}
+    rows = {letter: config.anchors * config.hyper_channels[letter] for letter in config.order}
     if y_table.rows != SCALE_LEVELS or any(z_tables[letter].rows != rows[letter] for letter in rows):
         raise ValueError("a CDF table has a wrong number of rows")
     with torch.device("meta"):  # no time is spent on the initialisation
