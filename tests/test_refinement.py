@@ -126,7 +126,7 @@ def test_with_hard_rounding_it_is_the_coding_of_an_encoder(quality: int, codec: 
     """Bits and y_hat of the soft coding against those of the entropy model that quantises as an encoder does; both in
     floating point. With the inverse temperature of refinement a third of the elements are not rounded.
     """
-    network, position = codec._smooth_network, codec.at(quality).point.position
+    network, position = codec.weights.floating_point(), codec.at(quality).point.position
     drawn, drawn_y = drawn_latents(network.config, (2, 3), seed=quality, size=10.0)
     hyper, y = {letter: z.float() for letter, z in drawn.items()}, drawn_y.float()
 
@@ -167,12 +167,12 @@ def test_only_the_slice_changes_and_the_rest_counts(codec: Codec) -> None:
     y = whole[:, inside[0], inside[1]]
     hyper, picture = codec.at(50).point.hyper_of(y), codec.at(50).point.tensor_of(pixels).float() / 255
     before = whole.clone()
-    found = refine(codec._smooth_network, whole, inside, hyper, picture, 50, Distortion(), 3)
+    found = refine(codec.weights.floating_point(), whole, inside, hyper, picture, 50, Distortion(), 3)
     assert found.shape == y.shape and torch.equal(whole, before)
     assert 0 < (found - y).abs().max() <= 3 * refinement.LEARNING_RATE * 1.5
     elsewhere = whole.clone()
     elsewhere[:, :, 8:] += 0.5
-    other = refine(codec._smooth_network, elsewhere, inside, hyper, picture, 50, Distortion(), 3)
+    other = refine(codec.weights.floating_point(), elsewhere, inside, hyper, picture, 50, Distortion(), 3)
     assert not torch.equal(found, other)
 
 

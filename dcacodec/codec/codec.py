@@ -23,9 +23,9 @@ import numpy as np
 import torch
 
 from dcacodec.codec import defaults
-from dcacodec.codec.decoder import DecodedSlices, SliceLatent, decode_view
+from dcacodec.codec.decoder import DecodedSlices, decode_view, decoded_slices
 from dcacodec.codec.encoder import EncodedSlice, SliceEncoder, assemble, side_chunks
-from dcacodec.codec.lossless import lossless_container, read_lossless_picture, read_lossless_slice
+from dcacodec.codec.lossless import lossless_container, read_lossless_picture
 from dcacodec.codec.lossless_choice import MIXED_SLICE_LOG2, is_mixed, smallest
 from dcacodec.codec.operating_point import OperatingPoint
 from dcacodec.codec.parallel import OrderedMap, take_thread_count, workers
@@ -148,14 +148,14 @@ class Codec:
         effort = _checked_effort(effort)  # also where it has no effect
         side = side_chunks(picture)
         plain = picture if keep_hidden or lossless else clear_hidden(picture)
-        smooth = picture if keep_hidden or lossless else fill_hidden(picture)
+        filled = picture if keep_hidden or lossless else fill_hidden(picture)
         if lossless:
             reporter = ProgressReporter(progress, 1)
             container = lossless_container(header, picture, side)
             reporter.tick()
         else:
             chosen = None if lossless is False else plain
-            slices = self.encode_slices(smooth, header, plain=chosen, effort=effort, progress=progress)
+            slices = self.encode_slices(filled, header, plain=chosen, effort=effort, progress=progress)
             container = assemble(header, slices, side)
             if chosen is not None:
                 whole = self.header_for(picture, quality=quality, lossless=True, slice_log2=slice_log2)
@@ -213,7 +213,9 @@ class Codec:
             pixels = shrink_samples(np.ascontiguousarray(samples[shown.within(grid.picture)]), scale)
             reporter.tick()
         else:
-            pixels = self.pixels_of(grid, self.slices_of(container), view, scale, progress)
+            coder = self.at(header.quality)
+            slices = decoded_slices(coder, container)
+            pixels = self.pixels_of(coder.point, grid, slices, view, scale=scale, progress=progress)
         if plane is not None:
             plane = shrink_samples(np.ascontiguousarray(plane[shown.within(grid.picture)]), scale)
         return Picture(pixels, header.mode == "L", plane, *metadata)
@@ -232,7 +234,7 @@ class Codec:
 
     def encoder_at(self, quality: float, *, effort: int = defaults.EFFORT) -> SliceEncoder:
         """The encoder of slices at a quality, 1..100, with ``effort`` refinement iterations."""
-        return SliceEncoder(self.at(quality), effort, lambda: self._smooth_network)
+        return SliceEncoder(self.at(quality), effort, lambda: self._float_network)
 
     def header_for(
         self,
@@ -293,24 +295,17 @@ class Codec:
         with self._parallel_map(header) as ordered_map:
             yield from reporter.all(ordered_map(encode, range(header.slice_count)))
 
-    def slices_of(self, container: Container) -> DecodedSlices:
-        """The slices of a file, decoded when they are needed."""
-        coder = self.at(container.header.quality)
-
-        def latent_of(index: int) -> SliceLatent:
-            symbols = coder.read_slice(container, index)
-            return symbols.latent[0], symbols.coded[0]
-
-        def samples_of(index: int) -> Pixels:
-            return read_lossless_slice(container, index)
-
-        return DecodedSlices(latent_of, container.is_lossless, samples_of)
-
     def pixels_of(
-        self, grid: Grid, slices: DecodedSlices, view: Box, scale: int = 1, progress: Progress | None = None
+        self,
+        point: OperatingPoint,
+        grid: Grid,
+        slices: DecodedSlices,
+        view: Box,
+        *,
+        scale: int = 1,
+        progress: Progress | None = None,
     ) -> Pixels:
         """The pixels of a part of a picture from its slices, see `decode_view`."""
-        point = self.at(grid.header.quality).point
         with self._parallel_map(grid.header) as ordered_map:
             return decode_view(point, grid, view, scale, slices, ordered_map, progress)
 
@@ -326,7 +321,7 @@ class Codec:
         return workers(min(affordable, torch.get_num_threads()) if self.device.type == "cpu" else 1)
 
     @cached_property
-    def _smooth_network(self) -> DCA:
+    def _float_network(self) -> DCA:
         """The network in floating point, which has gradients, unlike fixed point."""
         return self.weights.floating_point()
 

@@ -20,9 +20,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dcacodec.codec.lossless import read_lossless_slice
 from dcacodec.codec.operating_point import OperatingPoint
 from dcacodec.codec.parallel import OrderedMap
 from dcacodec.codec.progress import Progress, ProgressReporter
+from dcacodec.codec.slice_coder import SliceCoder
+from dcacodec.format.container import Container
 from dcacodec.images.lossless import shrink_samples
 from dcacodec.images.picture import Pixels
 from dcacodec.network.config import LATENT_STRIDE
@@ -48,6 +51,19 @@ class DecodedSlices:
     latent_of: Callable[[int], SliceLatent]
     is_lossless: Callable[[int], bool]
     samples_of: Callable[[int], Pixels]
+
+
+def decoded_slices(coder: SliceCoder, container: Container) -> DecodedSlices:
+    """The slices of a file that has the quality of the coder's operating point, decoded when they are needed."""
+
+    def latent_of(index: int) -> SliceLatent:
+        symbols = coder.read_slice(container, index)
+        return symbols.latent[0], symbols.coded[0]
+
+    def samples_of(index: int) -> Pixels:
+        return read_lossless_slice(container, index)
+
+    return DecodedSlices(latent_of, container.is_lossless, samples_of)
 
 
 def decode_view(

@@ -53,12 +53,12 @@ class SliceEncoder:
     Attributes:
         coder: of the operating point.
         effort: number of refinement iterations.
-        smooth_network: returns the network in floating point throughout, which has gradients; called if `effort` > 0.
+        float_network: returns the network in floating point throughout, which has gradients; called if `effort` > 0.
     """
 
     coder: SliceCoder
     effort: int = 0
-    smooth_network: Callable[[], DCA] | None = None
+    float_network: Callable[[], DCA] | None = None
 
     def encode(self, pixels: Pixels, grid: Grid, index: int, tick: Callable[[], object] = lambda: None) -> EncodedSlice:
         """Encode a slice of a picture (H, W, 3); `tick` is called after each refinement iteration."""
@@ -90,7 +90,7 @@ class SliceEncoder:
         if not self.effort:
             y = point.latent_of_box(pixels, grid, area)
             return self.candidates(y, point.hyper_of(y))
-        assert self.smooth_network is not None
+        assert self.float_network is not None
         # f_s synthesises the pixels of this slice and of its halo.
         box = area.grown(synthesis_halo(point.weights.config)).common(grid.canvas)
         whole = point.latent_of_box(pixels, grid, box)
@@ -100,7 +100,7 @@ class SliceEncoder:
         picture = picture.float() / 255
         hyper, distortion = point.hyper_of(y), point.weights.provenance.distortion
         refined = refine(
-            self.smooth_network(), whole, inside, hyper, picture, point.quality, distortion, self.effort, tick
+            self.float_network(), whole, inside, hyper, picture, point.quality, distortion, self.effort, tick
         )
         return list(chain.from_iterable(self.candidates(latent, hyper) for latent in (y, refined)))
 

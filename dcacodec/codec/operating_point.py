@@ -25,7 +25,7 @@ from dcacodec.weights.reader import Weights
 
 @dataclass(frozen=True, eq=False)
 class OperatingPoint:
-    """Weights on a device, at a quality. Made once per call.
+    """Weights on a device, at a quality: all that the coding of a picture needs of them.
 
     Attributes:
         weights: on `device`.

@@ -199,7 +199,7 @@ class _Source:
     """What all tries encode.
 
     Attributes:
-        smooth: the picture for the network.
+        filled: the picture for the network, its hidden pixels filled smoothly.
         plain: the picture for lossless slices.
         whole: the pictures of which one may be lossless as a whole.
         hidden: mask (H, W) of the pixels in which these differ; None if they are equal.
@@ -207,7 +207,7 @@ class _Source:
         previews: the candidates for the preview.
     """
 
-    smooth: Picture
+    filled: Picture
     plain: Picture
     whole: Sequence[Picture]
     hidden: NDArray[np.bool_] | None
@@ -216,12 +216,12 @@ class _Source:
 
 
 def _encoded(codec: Codec, source: _Source, target: Target, quality: float, effort: int) -> TargetedFile:
-    header = codec.header_for(source.smooth, quality=quality)
+    header = codec.header_for(source.filled, quality=quality)
     latents: dict[int, SliceLatent] = {}
     samples: dict[int, Pixels] = {}
 
     def slices() -> Iterator[EncodedSlice]:
-        encoded = codec.encode_slices(source.smooth, header, plain=source.plain, effort=effort)
+        encoded = codec.encode_slices(source.filled, header, plain=source.plain, effort=effort)
         for index, each in enumerate(encoded):
             if each.samples is not None:
                 samples[index] = each.samples
@@ -230,17 +230,18 @@ def _encoded(codec: Codec, source: _Source, target: Target, quality: float, effo
             yield each
 
     with memory_errors():
-        whole = codec.header_for(source.smooth, quality=quality, lossless=True)
+        whole = codec.header_for(source.filled, quality=quality, lossless=True)
         container = smallest(assemble(header, slices(), source.side), whole, source.whole, source.side)
         data = pack(with_preview(container, source.previews))
         if not isinstance(target, QualityTarget):
-            return TargetedFile(data, quality, None, len(data) <= byte_limit(target, source.smooth))
-        original = source.smooth.pixels
+            return TargetedFile(data, quality, None, len(data) <= byte_limit(target, source.filled))
+        original = source.filled.pixels
         if container.lossless_count == container.header.slice_count:
             pixels = source.plain.pixels
         else:
             decoded = DecodedSlices(latents.__getitem__, samples.__contains__, samples.__getitem__)
-            pixels = codec.pixels_of(Grid(header), decoded, Grid(header).picture)
+            grid = Grid(header)
+            pixels = codec.pixels_of(codec.at(header.quality).point, grid, decoded, grid.picture)
         if source.hidden is not None:
             pixels = np.where(source.hidden[..., np.newaxis], original, pixels)
         reached = target.measure(original, pixels)
