@@ -59,7 +59,7 @@ class CompressAI(BenchCodec):
             model = self._zoo.image_models[self._model_name](quality=quality, metric="mse", pretrained=True)
             model = model.eval().to(choose_device(self._device))
         except (OSError, RuntimeError) as error:
-            raise BenchError(f"{self.name}: the weights of quality {quality} cannot be had: {error}") from error
+            raise BenchError(f"{self.name}: the weights of quality {quality} cannot be loaded: {error}") from error
         model.update()  # the tables of the entropy coder, where the weights came without
         self._loaded = (quality, model)
         return model
