@@ -15,8 +15,8 @@ from told import one_line
 import dcacodec.images.optional
 from dcacodec.cli.app import cli
 from dcacodec.errors import ImageError, TooLargeError
-from dcacodec.images.boxes import main_picture
 from dcacodec.images.formats import picture_suffixes
+from dcacodec.images.isobmff import main_picture
 from dcacodec.images.jxl import jxl_header
 from dcacodec.images.optional import optional_suffixes, unread_formats
 from dcacodec.images.picture import Picture

@@ -796,12 +796,6 @@ def test_curves_are_drawn_from_the_log(pictures: Path, tmp_path: Path) -> None:
             assert point == [64 * 64 * 8 / 1e6, row[value]]
 
 
-def test_a_log_with_the_old_name_of_the_learning_rate_is_drawn() -> None:
-    old = [{"kind": "train", "pixels": 1e6, "loss": 1.0, "rate": 0.25}]
-    drawn = [line for axes in draw_curves(old).axes for line in axes.get_lines() if line.get_gid() == "learning-rate"]
-    assert [np.asarray(line.get_xydata()).tolist() for line in drawn] == [[[1.0, 0.25]]]
-
-
 @pytest.mark.slow
 def test_curves_that_cannot_be_drawn_do_not_end_a_training(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

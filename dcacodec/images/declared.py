@@ -9,8 +9,8 @@ from typing import BinaryIO, Final
 from PIL import Image
 
 from dcacodec.errors import ImageError
-from dcacodec.images.boxes import boxes, main_picture
 from dcacodec.images.colour import D65, ColourSpace, check_profile, cicp_space, gamma_space
+from dcacodec.images.isobmff import boxes, main_picture
 from dcacodec.images.picture import warn_of_change
 from dcacodec.images.png import HEAD_BYTES, check_png_samples
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dcacodec.images.boxes import boxes
+from dcacodec.images.isobmff import boxes
 
 _CODESTREAM: Final = b"\xff\x0a"
 # Width as a ratio to height: numerator and denominator.

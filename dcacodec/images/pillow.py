@@ -8,12 +8,12 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, TiffImagePlugin
 
 from dcacodec.errors import DcaError, ImageError
-from dcacodec.images.boxes import main_picture
 from dcacodec.images.colour import ColourSpace, icc_profile
 from dcacodec.images.declared import declared_by_opened
+from dcacodec.images.isobmff import main_picture
 from dcacodec.images.jxl import jxl_header
 from dcacodec.images.metadata import info_of, normalise_xmp, turn_upright, xmp_of
 from dcacodec.images.picture import Picture, Plane, warn_of_change
@@ -37,7 +37,7 @@ def bits_per_sample(image: Image.Image, head: bytes) -> int:
     if image.format == "PNG":
         return PNG_HEADER.unpack_from(head, len(PNG_SIGNATURE))[4]  # type: ignore[no-any-return]
     if image.format == "TIFF":
-        return max(image.tag_v2.get(258, (1,)))  # type: ignore[attr-defined, no-any-return]
+        return max(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))  # type: ignore[attr-defined, no-any-return]
     if image.format == "PPM":
         arguments = image.tile[0][3]  # type: ignore[attr-defined]
         maximum = arguments[1] if isinstance(arguments, tuple) else 65535 if arguments == "I;16B" else 255

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dcacodec.images.jxl import deep_gray_and_alpha
-from dcacodec.images.tiff_planes import read_planes
+from dcacodec.images.tiff_planes import is_planar, read_planes
 
 # Raw modes of several bands of 16 bits, and their byte order: big-endian, little-endian or that of the machine.
 _DEEP: Final = re.compile(r"(RGB|RGBA|RGBa|RGBX|CMYK);16([BLN])")
@@ -63,7 +63,8 @@ def load_rounded(image: Image.Image, file: BinaryIO) -> bool:
     if deep is None or image.format is None:
         image.load()
         return False
-    if _is_planar(image):
+    if image.format == "TIFF" and is_planar(image.tag_v2):  # type: ignore[attr-defined]
+        # Pillow ignores the raw mode of planes.
         samples = read_planes(image, file)
         image.load()
     else:
@@ -85,11 +86,6 @@ def _read_twice(image: Image.Image, file: BinaryIO, raw_mode: str, order: str) -
     _replace_raw_mode(image, f"{raw_mode};16{order}")
     image.load()
     return np.asarray(np.asarray(image).astype(np.uint16) << 8 | np.asarray(lower), np.uint16)
-
-
-def _is_planar(image: Image.Image) -> bool:
-    """Whether Pillow ignores the raw mode, as for TIFF files with each band in a plane of its own."""
-    return image.format == "TIFF" and image.tag_v2.get(284, 1) != 1  # type: ignore[attr-defined]
 
 
 def _raw_mode(tile: Any) -> str:

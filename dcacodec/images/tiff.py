@@ -17,9 +17,9 @@ from dcacodec.images.metadata import XMP_TAG, descriptive_exif
 from dcacodec.images.optional import EXTRA
 from dcacodec.images.picture import warn_of_change
 from dcacodec.images.rounding import divided_by_alpha, to_8_bits
+from dcacodec.images.tiff_planes import is_planar
 
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
-_SEPARATE: Final = 2
 """Value of PlanarConfiguration: each band in a plane of its own."""
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
 _PREMULTIPLIED, _STRAIGHT = 1, 2
@@ -68,7 +68,7 @@ def kind_of(tags: Tags) -> str:
     names = {_UNSIGNED: "", _SIGNED: "signed ", _FLOAT: "floating-point "}
     name = names.get(formats.pop(), "undefined ") if len(formats) == 1 else "mixed "
     bands = tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)
-    planes = " in separate planes" if bands > 1 and _is_planar(tags) else ""
+    planes = " in separate planes" if bands > 1 and is_planar(tags) else ""
     # A damaged file has any number of them.
     depth = "-".join(map(str, sorted(bits))) if len(bits) <= _MOST_BANDS else "mixed"
     return f"a TIFF of {bands} band{'s' * (bands != 1)} of {name}{depth}-bit samples{planes}"
@@ -94,7 +94,7 @@ def check_layout(tags: Tags, max_pixels: int | None) -> None:
         if max_pixels is not None and columns * rows > max_pixels:
             raise TooLargeError(f"a tile of {columns}x{rows} pixels is above the limit of {max_pixels} pixels")
         layouts.append(("tiles", len(tags.get(TiffImagePlugin.TILEOFFSETS, strips)), columns, rows))
-    planes = tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1) if _is_planar(tags) else 1
+    planes = tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1) if is_planar(tags) else 1
     for parts, found, columns, rows in layouts:
         across, down = -(-tags[TiffImagePlugin.IMAGEWIDTH] // columns), -(-tags[TiffImagePlugin.IMAGELENGTH] // rows)
         if found < (needed := across * down * planes):
@@ -109,7 +109,7 @@ def is_misread(image: Image.Image) -> bool:
     tags: Tags = image.tag_v2  # type: ignore[attr-defined]
     if set(tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,))) - {_UNSIGNED} or depth_of(tags) > 16:
         return True  # it takes signed samples for unsigned ones, or gives samples that no picture here can have
-    if not _is_planar(tags) or len(image.getbands()) == 1:
+    if not is_planar(tags) or len(image.getbands()) == 1:
         return False
     # libtiff's planes are put into the bands of RGBA, whatever they are, and alpha that is multiplied is not divided.
     return image.mode not in ("RGB", "RGBA", "CMYK", "YCbCr") or _PREMULTIPLIED in _extra(tags)
@@ -121,7 +121,7 @@ def decode_planes_with_libtiff(image: Image.Image) -> None:
     By itself it takes the samples of a plane for 8 bits in the usual order of bits.
     """
     tags: Tags = image.tag_v2  # type: ignore[attr-defined]
-    if not _is_planar(tags) or image.use_load_libtiff or len(image.getbands()) == 1:  # type: ignore[attr-defined]
+    if not is_planar(tags) or image.use_load_libtiff or len(image.getbands()) == 1:  # type: ignore[attr-defined]
         return
     bits = depth_of(tags)
     if bits == 8 and tags.get(TiffImagePlugin.FILLORDER, 1) == 1 and image.mode in ("RGB", "RGBA", "CMYK"):
@@ -237,10 +237,6 @@ def _exif(file: BinaryIO) -> Image.Exif:
     except Exception:  # as in `turn_upright`
         warn_of_change("the EXIF data are damaged and left out")
     return exif
-
-
-def _is_planar(tags: Tags) -> bool:
-    return bool(tags.get(TiffImagePlugin.PLANAR_CONFIGURATION, 1) == _SEPARATE)
 
 
 def _extra(tags: Tags) -> tuple[int, ...]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Mapping, Sequence
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, TiffImagePlugin
 
 _LONG, _LONG8 = 4, 16
+_SEPARATE: Final = 2
 _BLACK_IS_ZERO: Final = 1
 _PLANE: Final = {
     TiffImagePlugin.BITSPERSAMPLE: [16],
@@ -35,6 +36,11 @@ _PARTS: Final = (
     TiffImagePlugin.TILEBYTECOUNTS,
 )
 """Tags with a value for each strip or tile, those of the first plane first."""
+
+
+def is_planar(tags: Mapping[int, Any]) -> bool:
+    """Whether each band of a TIFF with these tags has a plane of its own."""
+    return bool(tags.get(TiffImagePlugin.PLANAR_CONFIGURATION, 1) == _SEPARATE)
 
 
 def read_planes(image: Image.Image, file: BinaryIO) -> NDArray[np.uint16]:

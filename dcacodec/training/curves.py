@@ -66,8 +66,7 @@ def draw_curves(lines: list[dict[str, Any]]) -> Figure:
     panels[0].plot(over(steps), [line["loss"] for line in steps], label="training", linewidth=0.8, gid="training")
     panels[0].plot(over(checks), [line["loss"] for line in checks], "o-", label="validation", gid="validation")
     panels[0].set(title="Loss", yscale="log")
-    rates = [line["rate"] if "rate" in line else line["learning_rate"] for line in steps]  # old logs have "rate"
-    panels[1].plot(over(steps), rates, gid="learning-rate")
+    panels[1].plot(over(steps), [line["learning_rate"] for line in steps], gid="learning-rate")
     panels[1].set(title="Learning rate")
     qualities = [row["quality"] for row in checks[-1]["qualities"]] if checks else []
     for i, quality in enumerate(qualities):

@@ -5,7 +5,7 @@ total), and further fields by kind:
 
 * "start", at the beginning and whenever a run is resumed: "options" (`TrainingOptions`), "threads", "processes",
   "bfloat16".
-* "train", every 100 steps and at the end: "learning_rate" ("rate" in old logs), and means of "loss", "bpp" and "norm"
+* "train", every 100 steps and at the end: "learning_rate", and means of "loss", "bpp" and "norm"
   (of the gradient, before clipping).
 * "validation": "loss" and "qualities", a row for each of `VALIDATION_QUALITIES`, see `Trainer.validate`.
 * "end", when the schedule is done, or "interrupted".
