@@ -51,7 +51,7 @@ from dcacodec.images.lossless import shrink_samples
 from dcacodec.images.picture import Picture, Pixels
 from dcacodec.network.config import Tuning
 from dcacodec.network.dca import DCA
-from dcacodec.network.device import check_process, choose_device, memory_errors
+from dcacodec.network.device import check_process, choose_device, keep_freed_memory, memory_errors
 from dcacodec.tiling.boxes import Box
 from dcacodec.tiling.grid import SCALES, Grid, suitable_slice_log2
 from dcacodec.weights.reader import Weights, read_weights
@@ -70,6 +70,7 @@ class Codec:
         with memory_errors():
             weights = self.weights.on(self.device)
         object.__setattr__(self, "weights", weights)
+        keep_freed_memory()
         # With the index of the GPU: each thread has its own current one.
         object.__setattr__(self, "device", next(weights.network.parameters()).device)
 

@@ -121,6 +121,16 @@ def memory_errors() -> Iterator[None]:
         raise
 
 
+def keep_freed_memory() -> None:
+    """Let the C library keep more memory for the next tensors, instead of returning it to the system.
+
+    Pages that the system has to provide anew take longer than most of what is computed in them. glibc returns what is
+    freed at once, or in the end, if it is larger than any that was freed so far, up to 32 MiB: so a larger one is freed
+    here, which is never touched. Elsewhere this does nothing.
+    """
+    torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
+
+
 def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
     """The array as a tensor on a device. On the CPU they share memory."""
     tensor = torch.from_numpy(array)

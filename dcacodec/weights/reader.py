@@ -176,7 +176,8 @@ def read_weights(path: Path, digest: str | None = None) -> Weights:
         data = path.read_bytes()
     except OSError as error:
         raise WeightsError(f"{path.name}: {error.strerror or error}") from error
-    if digest is not None and hashlib.sha256(data).hexdigest() != digest:
+    sha256 = hashlib.sha256(data)
+    if digest is not None and sha256.hexdigest() != digest:
         raise WeightsError(f"{path.name} is damaged: its SHA-256 is not the published one")
     try:
         tensors = load_tensors(data)
@@ -188,7 +189,7 @@ def read_weights(path: Path, digest: str | None = None) -> Weights:
             raise WeightsError(f"{path.name} describes a network of sizes beyond {_LARGEST_SIZE}")
         pixels, share = int(header.get("pixels", 0)), float(header.get("mse_share", 1))
         provenance = Provenance(pixels, header.get("tune", "psnr"), share)
-        return replace(_assemble(config, tensors, fingerprint(data)), provenance=provenance)
+        return replace(_assemble(config, tensors, sha256.digest()[:4]), provenance=provenance)
     except (SafetensorError, KeyError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]  # PyTorch lists the tensors of a state that does not fit
         raise WeightsError(f"{path.name} is not a weights file of this program: {reason}") from error
