@@ -37,7 +37,7 @@ from dcacodec.network.layers import (
 )
 from dcacodec.network.precision import float32_is_exact
 from dcacodec.network.priors import gaussian_bits, noisy_gaussian_bits
-from dcacodec.network.transforms import join_channels, split_channels
+from dcacodec.network.transforms import TransformBlock, join_channels, split_channels
 from dcacodec.training.klt import GAIN, initialise
 from dcacodec.weights.reader import Weights
 
@@ -344,6 +344,24 @@ def test_linear_channels_add_what_they_stand_for(shrink: int) -> None:
     torch.testing.assert_close(whole - without, added.float(), atol=2e-5, rtol=0)
 
 
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 1e-5), (torch.bfloat16, 0.03)])
+def test_a_block_of_the_transforms_computes_what_a_depth_conv_block_does(dtype: torch.dtype, error: float) -> None:
+    block, plain = TransformBlock(16, 24), DepthConvBlock(16, 24)
+    for parameter in plain.parameters():
+        torch.nn.init.uniform_(parameter, -0.3, 0.3)
+    block.load_state_dict(plain.state_dict())
+    x = 2 * torch.randn(1, 40, 48, 16)  # more elements than are processed at once
+    reference = plain(x).detach()
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        with_gradients = block(x)
+        with torch.no_grad():
+            without = x.clone()
+            assert block(without) is without
+    for found in (with_gradients, without):
+        assert (found - reference).abs().max() <= error * reference.abs().max()
+    assert (reference - x).abs().max() > 0.1 * reference.abs().max()
+
+
 def test_blocks_of_the_analysis_leave_linear_channels_alone() -> None:
     """They are a linear layer's of what is at 1/8, and the others come out as they would without them."""
     model = drawn_model(LINEAR, 5)
@@ -355,7 +373,7 @@ def test_blocks_of_the_analysis_leave_linear_channels_alone() -> None:
         curved, linear = split_channels(before[0], LINEAR)
         found = split_channels(y, LINEAR)
         assert torch.equal(found[1], linear)
-        assert torch.equal(found[0], model.analysis.latent_blocks(curved)) and not torch.equal(found[0], curved)
+        assert torch.equal(found[0], model.analysis.latent_blocks(curved.clone())) and not torch.equal(found[0], curved)
 
 
 # -------------------------------------------------------------------------------------------------- config and variants

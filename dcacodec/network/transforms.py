@@ -24,10 +24,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dcacodec.network.config import LATENT_STRIDE, STEPS, DCAConfig
-from dcacodec.network.layers import DepthConvBlock, depth_to_space, space_to_depth
+from dcacodec.network.fixed_point import filter3x3
+from dcacodec.network.layers import DepthConvBlock, Linear, depth_to_space, space_to_depth
 
 CELL = 8
 """Pixels per element at the transforms' working resolution."""
+_PART = 1536
+"""Elements that a block processes at once."""
+_STRIP = 8
+"""Rows of y whose pixels are made at once, so that they stay in the cache."""
 
 
 def analysis_halo(config: DCAConfig) -> int:
@@ -56,6 +61,44 @@ def split_channels(y: Tensor, config: DCAConfig) -> tuple[Tensor, Tensor]:
 def join_channels(curved: Tensor, linear: Tensor) -> Tensor:
     """The inverse of `split_channels`."""
     return torch.cat([part.unflatten(-1, (STEPS, -1)) for part in (curved, linear)], -1).flatten(-2)
+
+
+class TransformBlock(DepthConvBlock):
+    """A depth-conv block that takes fewer operations without gradients; up to rounding, its result is the same.
+
+    The factors of the activations are in the weights: PyTorch's hard swish of 1.5 x is 1.5 times ours, and a gate is
+    b/4 + 1/2, clamped. It works in place, on a CPU in parts that stay in the cache.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Without gradients ``x`` is overwritten."""
+        if torch.is_grad_enabled():
+            return super().forward(x)
+        device = x.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+        with torch.autocast(device, enabled=False):
+            mix, merge, out = _scaled(self.mix, dtype, 1.5), _scaled(self.merge, dtype), _scaled(self.feed.out, dtype)
+            second = torch.arange(self.feed.expand.out_features, device=x.device) >= self.feed.out.in_features
+            expand = _scaled(self.feed.expand, dtype, torch.where(second, 0.25, 1.0), torch.where(second, 0.5, 0.0))
+            weight, bias = (self.depthwise.weight / 1.5).to(dtype), self.depthwise.bias.to(dtype)
+            count = _PART if device == "cpu" else x.shape[:-1].numel()
+            parts, inner = x.view(-1, x.shape[-1]).split(count), torch.empty_like(x, dtype=dtype)
+            for part, to in zip(parts, inner.view(-1, x.shape[-1]).split(count), strict=True):
+                F.hardswish(torch.addmm(mix[1], part.to(dtype), mix[0].T, out=to), inplace=True)
+            filtered = filter3x3(inner, weight, bias, exact=False).flatten(0, -2).split(count)
+            for part, read in zip(parts, filtered, strict=True):
+                part += F.linear(read, *merge)
+                a, b = F.linear(part.to(dtype), *expand).chunk(2, -1)
+                part += F.linear(b.clamp(0, 1).mul_(a), *out)
+            return x
+
+
+def _scaled(
+    layer: Linear, dtype: torch.dtype, factor: float | Tensor = 1.0, shift: float | Tensor = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Weight and bias for ``factor * layer(x) + shift``; factor and shift are numbers, or one per channel."""
+    factor = torch.as_tensor(factor, dtype=torch.float32, device=layer.weight.device)
+    return (layer.weight * factor[..., None]).to(dtype), (layer.bias * factor + shift).to(dtype)
 
 
 class QualityTable(nn.Module):
@@ -88,9 +131,9 @@ class Analysis(nn.Module):
         n, m = config.width, config.latent_curved
         self.patch = nn.Linear(3 * CELL * CELL, n)
         self.scale = QualityTable(config.anchors, n)
-        self.blocks = nn.Sequential(*(DepthConvBlock(n, 2 * n) for _ in range(config.analysis_blocks)))
+        self.blocks = nn.Sequential(*(TransformBlock(n, 2 * n) for _ in range(config.analysis_blocks)))
         self.down = nn.Linear(4 * n, config.latent)
-        self.latent_blocks = nn.Sequential(*(DepthConvBlock(m, 2 * m) for _ in range(config.latent_blocks)))
+        self.latent_blocks = nn.Sequential(*(TransformBlock(m, 2 * m) for _ in range(config.latent_blocks)))
 
     def forward(self, picture: Tensor, position: Tensor) -> Tensor:
         # The linear layers do not use bfloat16, whose rounding errors would limit high qualities.
@@ -120,40 +163,56 @@ class Synthesis(nn.Module):
         self.config = config
         n, m = config.width, config.latent_curved
         self.latent_scale = QualityTable(config.anchors, m)
-        self.latent_blocks = nn.Sequential(*(DepthConvBlock(m, 2 * m) for _ in range(config.latent_blocks)))
+        self.latent_blocks = nn.Sequential(*(TransformBlock(m, 2 * m) for _ in range(config.latent_blocks)))
         self.up = nn.Linear(m, 4 * n)
         self.shift = QualityTable(config.anchors, n)
         self.scale = QualityTable(config.anchors, n)
-        self.blocks = nn.Sequential(*(DepthConvBlock(n, 2 * n) for _ in range(config.synthesis_blocks)))
+        self.blocks = nn.Sequential(*(TransformBlock(n, 2 * n) for _ in range(config.synthesis_blocks)))
         self.patch = nn.Linear(n, 3 * CELL * CELL)
         if config.latent_linear:
             self.linear = nn.Linear(config.latent_linear, 3 * LATENT_STRIDE * LATENT_STRIDE, bias=False)
 
     def forward(self, latent: Tensor, position: Tensor, shrink: int = 1) -> Tensor:
-        return depth_to_space(self._cells(latent, position, shrink), CELL // shrink)
+        features, linear = self._features(latent, position)
+        return depth_to_space(self._cells(features, linear, *self._output(shrink)), CELL // shrink)
 
     def pixels(self, latent: Tensor, position: Tensor, shrink: int = 1) -> Tensor:
         """The picture as samples 0..255 in uint8."""
-        cells = self._cells(latent, position, shrink).mul_(255).round_().clamp_(0, 255)
-        return depth_to_space(cells.to(torch.uint8), CELL // shrink)
+        features, linear = self._features(latent, position)
+        output = self._output(shrink)
+        strips = []
+        for x, y in zip(features.split(2 * _STRIP, 1), linear.split(_STRIP, 1), strict=True):
+            cells = self._cells(x, y, *output).mul_(255).round_().clamp_(0, 255)
+            strips.append(depth_to_space(cells.to(torch.uint8), CELL // shrink))
+        return torch.cat(strips, 1)
 
-    def _cells(self, latent: Tensor, position: Tensor, shrink: int) -> Tensor:
-        """The picture as vectors of CELL/shrink x CELL/shrink x 3 samples: (B, 2h, 2w, ...)."""
+    def _features(self, latent: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+        """What the last layers read: features (B, 2h, 2w, N) and linear channels (B, h, w, L)."""
         curved, linear = split_channels(latent, self.config)
         x = curved * (1 + self.latent_scale(position)).to(latent.dtype)
         x = self.latent_blocks(x)
         with torch.autocast(latent.device.type, enabled=False):
             x = depth_to_space(self.up(x), 2)
-            x = x * (1 + self.scale(position)).to(x.dtype) + self.shift(position).to(x.dtype)
-        x = self.blocks(x)
-        with torch.autocast(latent.device.type, enabled=False):
-            patches = (_averaged(each, CELL, shrink) for each in (self.patch.weight, self.patch.bias + 0.5))
-            cells = F.linear(x, *patches)
-            if self.config.latent_linear:
-                # Of 16x16 pixels, as four cells.
-                side = CELL // shrink
-                weight = _averaged(self.linear.weight, LATENT_STRIDE, shrink).unflatten(0, (2, side, 2, side, 3))
-                cells += depth_to_space(F.linear(linear, weight.transpose(1, 2).flatten(0, 4)), 2)
+            x = torch.addcmul(self.shift(position).to(x.dtype), x, (1 + self.scale(position)).to(x.dtype))
+        return self.blocks(x), linear
+
+    def _output(self, shrink: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Weight and bias of the last layer, and the weight for the linear channels, for 16x16 pixels as four cells."""
+        weight, bias = (_averaged(each, CELL, shrink) for each in (self.patch.weight, self.patch.bias + 0.5))
+        if not self.config.latent_linear:
+            return weight, bias, None
+        side = CELL // shrink
+        linear = _averaged(self.linear.weight, LATENT_STRIDE, shrink).unflatten(0, (2, side, 2, side, 3))
+        return weight, bias, linear.transpose(1, 2).flatten(0, 4)
+
+    def _cells(
+        self, features: Tensor, linear: Tensor, weight: Tensor, bias: Tensor, linear_weight: Tensor | None
+    ) -> Tensor:
+        """The picture as vectors of CELL/shrink x CELL/shrink x 3 samples: (B, 2h, 2w, ...)."""
+        with torch.autocast(features.device.type, enabled=False):
+            cells = F.linear(features, weight, bias)
+            if linear_weight is not None:
+                cells += depth_to_space(F.linear(linear, linear_weight), 2)
             return cells
 
 
