@@ -364,6 +364,11 @@ def test_the_promises_of_larger_pictures(codec: Codec, kind: str, quality: int) 
     check_promises(codec, Picture(LARGER[kind]()), quality)
 
 
+def test_the_promises_of_rows_that_are_repeated_in_several_slices(codec: Codec) -> None:
+    noise = np.random.default_rng(6).normal(128, 20, (100, 256, 3)).clip(0, 255).astype(np.uint8)
+    check_promises(codec, Picture(np.tile(noise, (6, 1, 1))), 50, 8)
+
+
 def test_the_promises_of_pictures_with_alpha(codec: Codec) -> None:
     """Where hidden pixels are like the others, black ones in their place take more."""
     rows = gray(np.arange(60)[:, np.newaxis] // 2 % 2 * 255 + np.zeros((1, 200)))

@@ -35,6 +35,8 @@ DEEP_COLOUR = bytes.fromhex(
     "25aae28fd7cbcdfcc6277c43344cc3344cc334c3f1c835c24f3d4992649af94695aabaa8aa63aa00"
 )
 """128, 1948, 3768, ..."""
+ANIMATION = bytes.fromhex("ff0a10304113008809080401001c004b188b15820300080405003c004b188b15c249411e80fe0000000000")
+"""A black and a white frame of 4x3 pixels."""
 HEIC_START = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
 needs_jpeg_2000 = pytest.mark.skipif(not features.check("jpg_2000"), reason="Pillow was built without JPEG 2000")
 
@@ -150,6 +152,14 @@ def test_a_deep_jpeg_xl() -> None:
     assert np.abs(picture.pixels - colour).max() < 1
 
 
+def test_an_animated_jpeg_xl_is_refused() -> None:
+    """The plugin gives the last frame, and says that there is one."""
+    pytest.importorskip("pillow_jxl")
+    with pytest.raises(ImageError) as caught:
+        read_picture(io.BytesIO(ANIMATION))
+    assert "animated" in one_line(caught)
+
+
 def test_the_orientation_in_exif_data_of_a_jpeg_xl_does_not_count() -> None:
     """ISO/IEC 18181-2: that of the codestream does, and the decoder applies it."""
     pytest.importorskip("pillow_jxl")
@@ -168,7 +178,7 @@ def test_the_header_of_a_jpeg_xl(side: int) -> None:
     pytest.importorskip("pillow_jxl")
     for width in (side, 2 * side, side + 1, side * 3 // 2 or 1):
         data = saved(np.zeros((side, width), np.uint8), "JXL", effort=1).getvalue()
-        assert jxl_header(data) == (width, side, 8)
+        assert jxl_header(data) == (width, side, 8, False)
 
 
 @pytest.mark.parametrize("data", [b"", b"\0\0\0\x0cJXL \r\n\x87\n", b"\xff\x0b", b"\0\0\0\x09jxlcx"])

@@ -104,8 +104,8 @@ def _estimate(bands: NDArray[np.uint8]) -> float:
     Rows that are equal to earlier ones are left out: they take next to nothing.
     """
     height, width, _ = bands.shape
-    rows = dict.fromkeys(row.tobytes() for row in bands)
-    sample = _sample(np.frombuffer(b"".join(rows), np.uint8).reshape(-1, *bands.shape[1:]))
+    rows = _different_rows(bands)
+    sample = _sample(rows)
     effort = 76 if height * width <= _SMALL or len(rows) < _DISTINCT * height else 0
     block = encode_block(sample[..., :3], *([sample[..., 3]] if bands.shape[2] == 4 else []), effort=effort, method=1)
     return 8 * len(block) / (sample.shape[0] * width) * len(rows) / height
@@ -128,6 +128,12 @@ def is_mixed(pixels: Pixels) -> bool:
             photographic += flat < _PHOTOGRAPHIC_FLAT
             total += 1
     return total > 1 and min(drawn, photographic) * _MIXED_PARTS >= total
+
+
+def _different_rows(bands: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The rows (H', W, bands) of samples (H, W, bands) without those that are equal to an earlier one."""
+    rows = dict.fromkeys(row.tobytes() for row in bands)
+    return np.frombuffer(b"".join(rows), np.uint8).reshape(-1, *bands.shape[1:])
 
 
 def _sample(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -154,8 +160,8 @@ def _roughness(pixels: Pixels) -> float:
 def smallest(container: Container, header: Header, pictures: Sequence[Picture], side: Sequence[Chunk]) -> Container:
     """The container, or a lossless one of the whole picture if that is smaller.
 
-    It may be where a slice is lossless, as a block of the whole picture has no borders, and where there is an alpha
-    plane, which may take less in the block than in its own chunk.
+    It may be where a slice is lossless or rows are repeated, as a block of the whole picture has no borders, and where
+    there is an alpha plane, which may take less in the block than in its own chunk.
 
     Args:
         container: of all these pictures.
@@ -163,12 +169,23 @@ def smallest(container: Container, header: Header, pictures: Sequence[Picture], 
         pictures: one, or several that differ where it does not matter.
         side: their alpha plane and metadata.
     """
-    has_alpha = container.chunk(ALPHA_CHUNK) is not None
-    if not has_alpha and (container.lossless_picture is not None or not container.lossless_count):
+    alpha = container.chunk(ALPHA_CHUNK)
+    if alpha is None and (container.lossless_picture is not None or not _is_suspicious(container, pictures[0])):
         return container
+    count = header.width * header.height
     found = [container]
     for picture in pictures:
-        bands = picture.pixels if picture.alpha is None else np.dstack((picture.pixels, picture.alpha))
-        if _is_likely(_estimate(bands), 8 * packed_size(container) / (picture.width * picture.height)):
+        estimates = [_estimate(picture.pixels) + 8 * len(alpha or b"") / count]
+        if alpha is not None and picture.alpha is not None:
+            estimates.append(_estimate(np.dstack((picture.pixels, picture.alpha))))
+        if _is_likely(min(estimates), 8 * packed_size(container) / count):
             found.append(lossless_container(header, picture, side))
     return min(found, key=packed_size)
+
+
+def _is_suspicious(container: Container, picture: Picture) -> bool:
+    """Whether a picture without alpha may be no photograph as a whole, although the choice was made for each slice."""
+    if container.lossless_count:
+        return True
+    several = container.header.slice_count > 1
+    return several and len(_different_rows(picture.pixels)) < _DISTINCT * picture.height

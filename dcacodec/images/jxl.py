@@ -27,8 +27,11 @@ class _Bits:
         return value
 
 
-def jxl_header(head: bytes) -> tuple[int, int, int] | None:
-    """Width, height and bits per sample, from the first bytes of a file; None if they are not found there."""
+def jxl_header(head: bytes) -> tuple[int, int, int, bool] | None:
+    """Width, height, bits per sample, and whether it is animated, from the first bytes of a file.
+
+    None if they are not found there.
+    """
     codestream = head
     if not head.startswith(_CODESTREAM):
         parts = [content[4 * (name == b"jxlp") :] for name, content in boxes(head) if name in (b"jxlc", b"jxlp")]
@@ -43,10 +46,11 @@ def jxl_header(head: bytes) -> tuple[int, int, int] | None:
             bits.take(3)  # orientation, which the plugin has applied
             if bits.take(1):  # the size in which it is to be shown
                 _size(bits)
-            if bits.take(1) or bits.take(1):  # a preview or an animation: they are not followed
-                return width, height, depth
+            preview, animated = bits.take(1), bits.take(1)
+            if preview or animated:  # they are not followed
+                return width, height, depth, bool(animated and not preview)
         depth = 32 if bits.take(1) else _integer_depth(bits)  # floating point, which becomes no picture
-    return width, height, depth
+    return width, height, depth, False
 
 
 def deep_gray_and_alpha(image: Image.Image) -> NDArray[np.uint16] | None:

@@ -129,6 +129,8 @@ def _opened_with_plugin(source: _File, limits: _Limits) -> Image.Image:
         formats = [optional.pillow]
         if optional.pillow == "JXL" and (header := jxl_header(source.head)) is not None:
             limits.check(*header[:2])  # its plugin decodes when it opens
+            if header[3]:
+                raise ImageError("animated JPEG XL pictures are not supported: their reader gives the last frame alone")
         source.file.seek(0)
         with suppress(UnidentifiedImageError):
             return Image.open(source.file, formats=formats)
