@@ -83,4 +83,5 @@ def _with_directory(data: bytes, tags: Mapping[int, Sequence[int]]) -> bytes:
         entries += struct.pack(order + entry, tag, kind, len(numbers)) + stored
     place = 8 if big else 4
     head = data[:place] + struct.pack(order + word, start)
-    return b"".join((head, data[len(head) :], bytes(start - len(data)), entries, bytes(struct.calcsize(word)), values))
+    rest, padding, end = memoryview(data)[len(head) :], bytes(start - len(data)), bytes(struct.calcsize(word))
+    return b"".join((head, rest, padding, entries, end, values))
