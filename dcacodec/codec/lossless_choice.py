@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dcacodec.codec.lossless import lossless_container
 from dcacodec.format.container import ALPHA_CHUNK, Chunk, Container, Header
@@ -98,16 +97,16 @@ def _is_likely(estimate: float, bits: float) -> bool:
     return estimate < (_RATIO if estimate < _DENSE else _DENSE_RATIO) * bits + _OFFSET
 
 
-def _estimate(bands: NDArray[np.uint8]) -> float:
-    """Bits per pixel that samples (H, W, 3), or with alpha (H, W, 4), take losslessly: about right, or too many.
+def _estimate(pixels: Pixels) -> float:
+    """Bits per pixel that samples (H, W, 3) take losslessly: about right, or too many.
 
     Rows that are equal to earlier ones are left out: they take next to nothing.
     """
-    height, width, _ = bands.shape
-    rows = _different_rows(bands)
+    height, width, _ = pixels.shape
+    rows = _different_rows(pixels)
     sample = _sample(rows)
     effort = 76 if height * width <= _SMALL or len(rows) < _DISTINCT * height else 0
-    block = encode_block(sample[..., :3], *([sample[..., 3]] if bands.shape[2] == 4 else []), effort=effort, method=1)
+    block = encode_block(sample, effort=effort, method=1)
     return 8 * len(block) / (sample.shape[0] * width) * len(rows) / height
 
 
@@ -130,13 +129,13 @@ def is_mixed(pixels: Pixels) -> bool:
     return total > 1 and min(drawn, photographic) * _MIXED_PARTS >= total
 
 
-def _different_rows(bands: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The rows (H', W, bands) of samples (H, W, bands) without those that are equal to an earlier one."""
-    rows = dict.fromkeys(row.tobytes() for row in bands)
-    return np.frombuffer(b"".join(rows), np.uint8).reshape(-1, *bands.shape[1:])
+def _different_rows(pixels: Pixels) -> Pixels:
+    """The rows (H', W, 3) of pixels (H, W, 3) without those that are equal to an earlier one."""
+    rows = dict.fromkeys(row.tobytes() for row in pixels)
+    return np.frombuffer(b"".join(rows), np.uint8).reshape(-1, *pixels.shape[1:])
 
 
-def _sample(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _sample(pixels: Pixels) -> Pixels:
     """Some of the rows, in strips that do not keep step with regular patterns."""
     height, width, _ = pixels.shape
     share = min(_SHARE, max(1, height * width // _LEAST_SAMPLE))
@@ -169,18 +168,13 @@ def smallest(container: Container, header: Header, pictures: Sequence[Picture], 
         pictures: one, or several that differ where it does not matter.
         side: their alpha plane and metadata.
     """
-    alpha = container.chunk(ALPHA_CHUNK)
-    if alpha is None and (container.lossless_picture is not None or not _is_suspicious(container, pictures[0])):
+    if container.chunk(ALPHA_CHUNK) is None and (
+        container.lossless_picture is not None or not _is_suspicious(container, pictures[0])
+    ):
         return container
-    count = header.width * header.height
-    found = [container]
-    for picture in pictures:
-        estimates = [_estimate(picture.pixels) + 8 * len(alpha or b"") / count]
-        if alpha is not None and picture.alpha is not None:
-            estimates.append(_estimate(np.dstack((picture.pixels, picture.alpha))))
-        if _is_likely(min(estimates), 8 * packed_size(container) / count):
-            found.append(lossless_container(header, picture, side))
-    return min(found, key=packed_size)
+    bits = 8 * packed_size(container) / (header.width * header.height)
+    likely = (picture for picture in pictures if _is_likely(_estimate(picture.pixels), bits))  # alpha adds to it
+    return min([container, *(lossless_container(header, picture, side) for picture in likely)], key=packed_size)
 
 
 def _is_suspicious(container: Container, picture: Picture) -> bool:
