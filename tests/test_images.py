@@ -709,7 +709,7 @@ def test_alpha_comes_back(alpha: NDArray[np.uint8]) -> None:
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        (b"", "PNG"),
+        (b"PNG", "PNG"),
         (b"\x89PNG\r\n\x1a\n", "PNG"),
         (saved(PLANE, "BMP").getvalue(), "PNG"),
         (encode_alpha(PLANE).replace(b"IHDR", b"IDAT"), "PNG"),

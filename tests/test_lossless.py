@@ -432,11 +432,10 @@ def test_lossless_is_exact_and_as_small_as_webp(codec: Codec, mode: str, opaque:
         image.putalpha(Image.fromarray(plane))
     data = dcacodec.encode(image, lossless=True, codec=codec)
     found = dcacodec.decode(data, codec=codec)
-    if opaque:  # a plane that is opaque everywhere takes no bytes
-        image = image.convert(mode.removesuffix("A"))
-        assert data == dcacodec.encode(image, lossless=True, codec=codec)
+    if opaque and mode.endswith("A"):  # the plane is kept, and takes no more than an empty chunk
+        assert len(data) <= len(dcacodec.encode(image.convert(mode.removesuffix("A")), lossless=True, codec=codec)) + 16
     assert found.mode == image.mode and found.tobytes() == image.tobytes()
-    assert len(data) <= 1.02 * webp(image)
+    assert len(data) <= 1.02 * webp(image) + 16
     part = dcacodec.decode(data, region=(7, 9, 40, 30), codec=codec)
     assert part.tobytes() == image.crop((7, 9, 47, 39)).tobytes()
     assert dcacodec.decode(data, scale=4, codec=codec).size == (45, 38)

@@ -139,9 +139,8 @@ class SliceEncoder:
 
 
 def side_chunks(picture: Picture) -> list[Chunk]:
-    """The chunks of a picture's alpha plane, unless it is opaque everywhere, and of its metadata, compressed."""
-    alpha = picture.alpha
-    chunks = [] if alpha is None or alpha.min() == 255 else [Chunk(ALPHA_CHUNK, encode_alpha(alpha))]
+    """The chunks of a picture's alpha plane and metadata, compressed."""
+    chunks = [] if picture.alpha is None else [Chunk(ALPHA_CHUNK, encode_alpha(picture.alpha))]
     return chunks + metadata_chunks(picture.metadata)
 
 

@@ -64,9 +64,11 @@ def _whole(header: Header, picture: Picture, side: Sequence[Chunk]) -> Container
     """The file with a single block; None if the picture is too large for one."""
     if max(header.width, header.height) > MAX_BLOCK_SIDE or header.width * header.height > _LARGEST_WHOLE_BLOCK:
         return None
-    alpha = picture.alpha if any(chunk.tag == ALPHA_CHUNK for chunk in side) else None
+    alpha = picture.alpha
+    if alpha is not None and alpha.min() == 255:
+        alpha = None  # WebP drops an opaque plane: it stays in its own chunk
     block = Chunk(LOSSLESS_PICTURE_CHUNK, encode_block(picture.pixels, alpha))
-    others = (chunk for chunk in side if chunk.tag != ALPHA_CHUNK)
+    others = (chunk for chunk in side if alpha is None or chunk.tag != ALPHA_CHUNK)
     return Container(header, tuple(map(lossless_slice, _parts(header, picture))), (block, *others))
 
 

@@ -160,7 +160,7 @@ def smallest(container: Container, header: Header, pictures: Sequence[Picture], 
     """The container, or a lossless one of the whole picture if that is smaller.
 
     It may be where a slice is lossless or rows are repeated, as a block of the whole picture has no borders, and where
-    there is an alpha plane, which may take less in the block than in its own chunk.
+    there is an alpha plane with bytes, which may take less in the block than in its own chunk.
 
     Args:
         container: of all these pictures.
@@ -168,7 +168,7 @@ def smallest(container: Container, header: Header, pictures: Sequence[Picture], 
         pictures: one, or several that differ where it does not matter.
         side: their alpha plane and metadata.
     """
-    if container.chunk(ALPHA_CHUNK) is None and (
+    if not container.chunk(ALPHA_CHUNK) and (
         container.lossless_picture is not None or not _is_suspicious(container, pictures[0])
     ):
         return container

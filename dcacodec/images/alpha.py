@@ -1,4 +1,4 @@
-"""Encoding of the alpha plane as a PNG, and decoding."""
+"""Encoding of the alpha plane, and decoding."""
 
 from __future__ import annotations
 
@@ -14,18 +14,22 @@ from dcacodec.images.png import PNG_HEADER, PNG_SIGNATURE
 
 
 def encode_alpha(alpha: Plane) -> bytes:
-    """Encode an alpha plane (height, width) losslessly, as an 8-bit grayscale PNG."""
+    """Encode an alpha plane (height, width) losslessly: as an 8-bit grayscale PNG, or no bytes if it is opaque."""
+    if alpha.min() == 255:
+        return b""
     buffer = io.BytesIO()
     Image.fromarray(alpha).save(buffer, "PNG", compress_level=9)
     return buffer.getvalue()
 
 
 def decode_alpha(data: bytes, width: int, height: int) -> Plane:
-    """Decode an alpha plane of known size. A PNG of another size is refused before it is decompressed.
+    """Decode an alpha plane of known size; without bytes it is opaque. A PNG of another size is refused before it is decompressed.
 
     Raises:
         ImageError: not a valid 8-bit grayscale PNG, or not of this size.
     """
+    if not data:
+        return np.full((height, width), 255, np.uint8)
     if not data.startswith(PNG_SIGNATURE) or len(data) < len(PNG_SIGNATURE) + PNG_HEADER.size:
         raise ImageError("the alpha plane is not a PNG")
     _, name, *size, bits, colour_type, _, _, _ = PNG_HEADER.unpack_from(data, len(PNG_SIGNATURE))
