@@ -23,7 +23,9 @@ def encode_alpha(alpha: Plane) -> bytes:
 
 
 def decode_alpha(data: bytes, width: int, height: int) -> Plane:
-    """Decode an alpha plane of known size; without bytes it is opaque. A PNG of another size is refused before it is decompressed.
+    """Decode an alpha plane of known size; without bytes it is opaque.
+
+    A PNG of another size is refused before it is decompressed.
 
     Raises:
         ImageError: not a valid 8-bit grayscale PNG, or not of this size.
