@@ -28,6 +28,7 @@ from dcacodec.files.atomic import write_atomically
 from dcacodec.format.container import STREAMS
 from dcacodec.format.reader import parse
 from dcacodec.images.picture import Picture
+from dcacodec.metrics.arrays import of_arrays
 from dcacodec.metrics.psnr import psnr
 from dcacodec.network.config import DCAConfig
 from dcacodec.network.dca import DCA
@@ -516,19 +517,21 @@ def test_the_command_publishes_with_a_card(model: DCA, tmp_path: Path) -> None:
     assert "means over 2 pictures" in card
 
     head, line, *rows = table_of(card)
-    assert head == ["quality", "bpp", "PSNR dB", *STREAMS]
+    assert head == ["quality", "bpp", "PSNR dB", "SSIMULACRA 2", *STREAMS]
     assert line == ["---"] * len(head)
     assert [int(row[0]) for row in rows] == list(CARD_QUALITIES)
     codec = Codec(read_weights(models / f"tiny-psnr-{identity}.safetensors"), coder=PythonCoder())
     for quality, *values in (rows[0], rows[-1]):
         files = [codec.encode(Picture(pixels), quality=int(quality)) for pixels in PICTURES]
         areas = [pixels.shape[0] * pixels.shape[1] for pixels in PICTURES]
+        decoded = [codec.decode(file).pixels for file in files]
         measured = [np.mean([8 * len(file) / area for file, area in zip(files, areas, strict=True)])]
-        measured.append(np.mean([psnr(p, codec.decode(f).pixels) for p, f in zip(PICTURES, files, strict=True)]))
+        measured.append(np.mean([psnr(p, d) for p, d in zip(PICTURES, decoded, strict=True)]))
+        measured.append(np.mean([of_arrays("ssimulacra2", p, d) or 0 for p, d in zip(PICTURES, decoded, strict=True)]))
         streams = [parse(file).slices[0].streams for file in files]
         for number in range(len(STREAMS)):
             measured.append(np.mean([8 * len(s[number]) / area for s, area in zip(streams, areas, strict=True)]))
-        assert values == [f"{value:.{2 if place == 1 else 4}f}" for place, value in enumerate(measured)]
+        assert values == [f"{value:.{({1: 2, 2: 1}).get(place, 4)}f}" for place, value in enumerate(measured)]
 
 
 def test_a_card_without_a_table(model: DCA, tmp_path: Path) -> None:

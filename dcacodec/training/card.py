@@ -12,6 +12,7 @@ from dcacodec.codec.codec import Codec
 from dcacodec.format.container import STREAMS, describe
 from dcacodec.format.reader import parse
 from dcacodec.images.picture import Picture
+from dcacodec.metrics.arrays import of_arrays
 from dcacodec.metrics.psnr import psnr
 from dcacodec.training.checkpoint import RunFacts
 from dcacodec.weights.reader import Weights
@@ -20,13 +21,19 @@ CARD_QUALITIES = (1, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
 
 
 def rate_distortion(codec: Codec, pictures: Sequence[NDArray[np.uint8]], quality: int) -> dict[str, float]:
-    """Means over real files of pictures: bpp of the file, PSNR in dB, and bpp of each stream."""
+    """Means over real files of pictures: bpp of the file, PSNR in dB, SSIMULACRA 2, and bpp of each stream.
+
+    SSIMULACRA 2 is NaN if a picture is too small for it.
+    """
     rows = []
     for pixels in pictures:
         data = codec.encode(Picture(pixels), quality=quality)
         area = pixels.shape[0] * pixels.shape[1]
         row = {name: size * 8 / area for name, size in describe(parse(data), len(data))["streams"].items()}
-        rows.append({"bpp": len(data) * 8 / area, "psnr": psnr(pixels, codec.decode(data).pixels), **row})
+        decoded = codec.decode(data).pixels
+        similarity = of_arrays("ssimulacra2", pixels, decoded)
+        quality_of = {"psnr": psnr(pixels, decoded), "ssimulacra2": np.nan if similarity is None else similarity}
+        rows.append({"bpp": len(data) * 8 / area, **quality_of, **row})
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
@@ -71,6 +78,11 @@ def make_card(
         ),
         f"| pixels seen in all | {run.provenance.pixels / 1e6:,.0f} million |",
         f"| training pictures | {trained_on} |",
+        "| intended use | photographs and other natural pictures of 8 bits, seen by people |",
+        (
+            "| limits | text, line art and screenshots, where they are not coded losslessly, lose contrast; "
+            "noise and grain are smoothed; no measure of what machines see in the pictures was taken |"
+        ),
         "| licence | MIT, as far as the authors' rights go: training pictures may have had terms of their own |",
     ]
     if pictures:
@@ -78,11 +90,13 @@ def make_card(
             "",
             f"Real files, means over {len(pictures)} pictures (bpp from bytes, PSNR over RGB per picture):",
             "",
-            "| quality | bpp | PSNR dB | " + " | ".join(STREAMS) + " |",
-            "|---" * (3 + len(STREAMS)) + "|",
+            "| quality | bpp | PSNR dB | SSIMULACRA 2 | " + " | ".join(STREAMS) + " |",
+            "|---" * (4 + len(STREAMS)) + "|",
         ]
         for quality in tqdm(CARD_QUALITIES, desc="measuring", unit="quality", disable=quiet or None):
             row = rate_distortion(codec, pictures, quality)
             streams = " | ".join(f"{row[name]:.4f}" for name in STREAMS)
-            lines.append(f"| {quality} | {row['bpp']:.4f} | {row['psnr']:.2f} | {streams} |")
+            similarity = row["ssimulacra2"]
+            shown = "none" if np.isnan(similarity) else f"{similarity:.1f}"
+            lines.append(f"| {quality} | {row['bpp']:.4f} | {row['psnr']:.2f} | {shown} | {streams} |")
     return "\n".join(lines) + "\n"
