@@ -189,6 +189,11 @@ MESSAGES: list[tuple[Action, type[Exception], str]] = [
         f"not a picture in one of the formats {FORMATS}, or its beginning is damaged",
     ),
     (
+        lambda _: read_picture(io.BytesIO(b"\x89DCA and more")),
+        ImageError,
+        "a .dca file is compressed already; decode it first",
+    ),
+    (
         lambda _: Picture(PICTURE.pixels[0]),
         ValueError,
         "pixels must be uint8 (height, width, 3), not uint8 (7, 3)",

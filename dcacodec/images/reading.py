@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 from dcacodec.errors import DcaError, ImageError, ImageWarning, TooLargeError
 from dcacodec.files.bounded import check_binary, read_bounded
-from dcacodec.format.container import DEFAULT_MAX_PIXELS, check_pixels
+from dcacodec.format.container import DEFAULT_MAX_PIXELS, MAGIC, check_pixels
 from dcacodec.images.declared import declared_space
 from dcacodec.images.formats import READABLE
 from dcacodec.images.jxl import jxl_header
@@ -134,6 +134,8 @@ def _opened_with_plugin(source: _File, limits: _Limits) -> Image.Image:
         source.file.seek(0)
         with suppress(UnidentifiedImageError):
             return Image.open(source.file, formats=formats)
+    if source.head.startswith(MAGIC):
+        raise ImageError("a .dca file is compressed already; decode it first") from None
     names = [*READABLE, *(each.title for each in OPTIONAL_FORMATS if each.installed)] if optional is None else formats
     raise ImageError(f"not a picture in one of the formats {', '.join(names)}, or its beginning is damaged") from None
 
