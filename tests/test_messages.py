@@ -204,7 +204,7 @@ MESSAGES: list[tuple[Action, type[Exception], str]] = [
         ImageError,
         "the alpha plane has 5x7 pixels, the picture 7x5",
     ),
-    (lambda _: decode_alpha(b"", 7, 5), ImageError, "the alpha plane is not a PNG"),
+    (lambda _: decode_alpha(b"PNG", 7, 5), ImageError, "the alpha plane is not a PNG"),
     (
         lambda _: write_picture(PICTURE, io.BytesIO(), "gif"),
         ImageError,
