@@ -97,8 +97,8 @@ def _scaled(
     layer: Linear, dtype: torch.dtype, factor: float | Tensor = 1.0, shift: float | Tensor = 0.0
 ) -> tuple[Tensor, Tensor]:
     """Weight and bias for ``factor * layer(x) + shift``; factor and shift are numbers, or one per channel."""
-    factor = torch.as_tensor(factor, dtype=torch.float32, device=layer.weight.device)
-    return (layer.weight * factor[..., None]).to(dtype), (layer.bias * factor + shift).to(dtype)
+    of_rows = factor[:, None] if isinstance(factor, Tensor) else factor
+    return (layer.weight * of_rows).to(dtype), (layer.bias * factor + shift).to(dtype)
 
 
 class QualityTable(nn.Module):
