@@ -27,7 +27,10 @@ FILES = read_index(models_dir()).files.values()
 
 
 @pytest.mark.parametrize("weights", FILES, ids=[each.path.stem for each in FILES])
-@pytest.mark.parametrize(("quality", "slice_log2", "effort", "floor"), [(5, 0, 0, 15), (50, 8, 0, 20), (90, 0, 2, 25)])
+@pytest.mark.parametrize(
+    ("quality", "slice_log2", "effort", "floor"),
+    [(5, 0, 0, 15), (50, 8, 0, 20), pytest.param(90, 0, 2, 25, marks=pytest.mark.slow)],
+)
 def test_files_decode_to_the_symbols_and_near_the_picture(
     weights: Published, quality: int, slice_log2: int, effort: int, floor: float
 ) -> None:

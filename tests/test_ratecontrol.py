@@ -316,6 +316,7 @@ def test_metadata_that_leave_no_room_are_reported(codec: Codec) -> None:
 # ------------------------------------------------------------------------------------------------------- SSIMULACRA 2
 
 
+@pytest.mark.slow
 def test_the_smallest_file_that_looks_as_good(codec: Codec) -> None:
     """The reported score is that of the decoded file, and the next lower quality does not reach the target.
 

@@ -91,7 +91,15 @@ def cost(codec: Codec, data: bytes, picture: Picture) -> float:
     return 8 * len(data) + codec.weights.config.trade_off(quality) * error
 
 
-@pytest.mark.parametrize("quality", [10, 35, 60, 90])
+@pytest.mark.parametrize(
+    "quality",
+    [
+        pytest.param(10, marks=pytest.mark.slow),
+        pytest.param(35, marks=pytest.mark.slow),
+        60,
+        pytest.param(90, marks=pytest.mark.slow),
+    ],
+)
 def test_it_pays(codec: Codec, astronaut: Picture, quality: int) -> None:
     plain, some, more = (codec.encode(astronaut, quality=quality, effort=effort) for effort in (0, 5, 20))
     costs = [cost(codec, data, astronaut) for data in (plain, some, more)]
@@ -212,6 +220,7 @@ def test_gradients_are_no_matter_of_the_caller(codec: Codec, context: Any) -> No
         assert Codec.load("small", device="cpu").encode(picture, quality=50, effort=2) == expected
 
 
+@pytest.mark.slow
 def test_many_threads(codec: Codec) -> None:
     pictures = [Picture(photo(64, 64, seed)) for seed in range(6)]
     expected = [codec.encode(picture, quality=50, effort=2) for picture in pictures]

@@ -162,6 +162,7 @@ def test_the_variants_are_those_of_the_paper() -> None:
     assert Variant("RGL", False, 2).name == "RGL-merged-2"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", [Variant("R"), Variant("GL"), Variant("LGR"), Variant("RGL", adaptive=False)])
 def test_training_changes_the_entropy_model_and_nothing_else(frozen: DCA, latents: Latents, variant: Variant) -> None:
     start = fresh_model(frozen, variant)
@@ -241,6 +242,7 @@ def test_a_loss_that_is_not_finite_ends_the_training(frozen: DCA, latents: Laten
         train_variant(frozen, Variant("R"), bad, OPTIONS, CPU, quiet=True)
 
 
+@pytest.mark.slow
 def test_measures_are_those_of_a_validation(frozen: DCA, latents: Latents, tmp_path: Path) -> None:
     """The same by another way: from pictures, in training's validation, but for the rounding of latents to half."""
     trainer = Trainer(OPTIONS, tmp_path, TINY, CPU)

@@ -974,6 +974,7 @@ def test_a_follow_on_run_sees_other_crops(uninterrupted: dict[str, Any], picture
     assert all(one != two for one, two in itertools.combinations((fresh, first, later, other_fresh, other), 2))
 
 
+@pytest.mark.slow
 def test_weights_that_training_cannot_start_from(pictures: Path, tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     path.write_bytes(b"text")
@@ -1037,6 +1038,7 @@ def test_a_checkpoint_of_another_preset(uninterrupted: dict[str, Any], pictures:
     assert_fails(result, tmp_path / "checkpoint.pt", "'tiny'")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1089,6 +1091,7 @@ def test_a_process_killed_while_it_saves_leaves_the_old_checkpoint(
         assert state_of(copy)["step"] == 3
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_ends_the_run_and_spares_the_checkpoint(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1168,6 +1171,7 @@ def test_training_outside_the_main_thread(uninterrupted: dict[str, Any], picture
     assert same(state_of(tmp_path)["average"], uninterrupted["average"])
 
 
+@pytest.mark.slow
 def test_an_interrupt_names_the_index_of_parts(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*arguments: Any) -> dict[str, float]:
         interrupt()
@@ -1178,6 +1182,7 @@ def test_an_interrupt_names_the_index_of_parts(pictures: Path, tmp_path: Path, m
         train([str(pictures)], tmp_path, replace(QUICK, part_size=30_000), [str(pictures)], quiet=True)
 
 
+@pytest.mark.slow
 def test_an_interrupt_does_not_wait_for_a_validation(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1314,6 +1319,7 @@ def test_hyper_latents_are_read_rounded_or_with_noise(shape: tuple[int, ...]) ->
     assert torch.equal(model.eval()._as_read(z, noisy), z.round())
 
 
+@pytest.mark.slow
 def test_what_a_step_does_to_the_moving_average_and_the_rates(tmp_path: Path) -> None:
     options = replace(QUICK, ema=0.5, transform_share=0.0)
     trainer = Trainer(options, tmp_path, TINY, CPU)
@@ -1400,6 +1406,7 @@ def test_a_validation_is_what_the_network_estimates(tmp_path: Path) -> None:
         assert value == pytest.approx((rows[0][name] + rows[1][name]) / 2, abs=2e-5), name
 
 
+@pytest.mark.slow
 def test_the_log_and_a_quiet_run(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "LOG_EVERY", 2)
     result = call(
@@ -1639,6 +1646,7 @@ def test_a_log_without_a_validation_is_refused(content: str, tmp_path: Path) -> 
         Validation.last_of(log)
 
 
+@pytest.mark.slow
 def test_validations_are_reported_without_a_terminal(pictures: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     arguments = ("--validation", pictures, "--validation-pictures", 1)
@@ -1651,6 +1659,7 @@ def test_validations_are_reported_without_a_terminal(pictures: Path, tmp_path: P
     assert (quiet.exit_code, quiet.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_tuning_is_not_relabelled(pictures: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert call("train", pictures, "--run", run, *ONE_STEP).exit_code == 0
