@@ -91,11 +91,12 @@ def decode_view(
 
     def make(job: tuple[Tile, Tensor | None]) -> tuple[Box, Pixels]:
         tile, latent = job
-        part = tile.part.reduced(scale)
+        part, area = tile.part.reduced(scale), grid.area(tile.index)
         if latent is None:
             samples = shrink_samples(slices.samples_of(tile.index), scale)
-            return part, samples[part.within(grid.area(tile.index).reduced(scale))]
-        pixels = point.pixels_of(latent, scale)[part.within(tile.box.reduced(scale))]
+            return part, samples[part.within(area.reduced(scale))]
+        margins = tile.box.reduced(LATENT_STRIDE).margins(area.reduced(LATENT_STRIDE))
+        pixels = point.pixels_of(latent, scale, margins)[part.within(area.reduced(scale))]
         return part, _grayed(pixels) if grid.header.mode == "L" else pixels
 
     whole = np.empty((view.height, view.width, 3), np.uint8)

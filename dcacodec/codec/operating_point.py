@@ -17,7 +17,7 @@ from dcacodec.network.context import Scales, StepCoder, join_steps
 from dcacodec.network.device import to_device, to_host
 from dcacodec.network.fixed_point import LATENT_BITS
 from dcacodec.network.precision import fast_bfloat16, float32_is_exact, transform_precision
-from dcacodec.network.transforms import analysis_halo
+from dcacodec.network.transforms import NO_MARGINS, Margins, analysis_halo
 from dcacodec.tiling.boxes import Box
 from dcacodec.tiling.grid import Grid
 from dcacodec.weights.reader import Weights
@@ -70,10 +70,10 @@ class OperatingPoint:
         return to_device(part, self.device)[None]
 
     @torch.inference_mode()
-    def latent_of(self, picture: Tensor) -> Tensor:
-        """Analyse: (1, H, W, 3) uint8 or in 0..1, sides multiples of 16 -> y (1, H/16, W/16, M) float32."""
+    def latent_of(self, picture: Tensor, margins: Margins = NO_MARGINS) -> Tensor:
+        """Analyse: (1, H, W, 3) uint8 or in 0..1, sides multiples of 16 -> y (1, H/16, W/16, M) without its margins."""
         with transform_precision(self.device, fast_bfloat16(self.device)):
-            return self.weights.network.latent(picture, self.position)
+            return self.weights.network.latent(picture, self.position, margins)
 
     def latent_of_box(self, pixels: Pixels, grid: Grid, part: Box) -> Tensor:
         """y of a part of the canvas: that of the whole picture, up to rounding.
@@ -81,9 +81,8 @@ class OperatingPoint:
         (H, W, 3) -> (1, h/16, w/16, M) float32, where h and w, multiples of 16, are the sides of the part.
         """
         box = part.grown(analysis_halo(self.weights.config)).common(grid.canvas)
-        y = self.latent_of(self.tensor_of(pixels, box))
-        rows, columns = part.reduced(LATENT_STRIDE).within(box.reduced(LATENT_STRIDE))
-        return y[:, rows, columns].contiguous()
+        margins = box.reduced(LATENT_STRIDE).margins(part.reduced(LATENT_STRIDE))
+        return self.latent_of(self.tensor_of(pixels, box), margins)
 
     @torch.inference_mode()
     def hyper_of(self, y: Tensor) -> dict[str, Tensor]:
@@ -93,10 +92,10 @@ class OperatingPoint:
         return {letter: z.double().round().clamp(-VALUE_LIMIT, VALUE_LIMIT) for letter, z in hyper.items()}
 
     @torch.inference_mode()
-    def pixels_of(self, latent: Tensor, scale: int = 1) -> Pixels:
-        """Synthesise: y_hat (1, H/16, W/16, M) -> (H/scale, W/scale, 3)."""
+    def pixels_of(self, latent: Tensor, scale: int = 1, margins: Margins = NO_MARGINS) -> Pixels:
+        """Synthesise: y_hat (1, H/16, W/16, M) -> (H/scale, W/scale, 3), without the margins of y_hat."""
         with transform_precision(self.device, fast_bfloat16(self.device)):
-            picture = self.weights.network.pixels(latent.float(), self.position, scale)
+            picture = self.weights.network.pixels(latent.float(), self.position, scale, margins)
         (pixels,) = to_host(picture[0])
         return pixels
 

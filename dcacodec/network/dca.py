@@ -23,7 +23,7 @@ from dcacodec.network.config import DCAConfig
 from dcacodec.network.context import EntropyModel, Scales, join_steps, split_steps
 from dcacodec.network.hyper import ANALYSES
 from dcacodec.network.priors import LEVELS_PER_E, SCALE_MIN, FactorizedPrior, gaussian_bits, noisy_gaussian_bits
-from dcacodec.network.transforms import Analysis, QualityTable, Synthesis
+from dcacodec.network.transforms import NO_MARGINS, Analysis, Margins, QualityTable, Synthesis
 
 INPUT_NOISE = 0.3
 """Added to the variance of a channel (in squared quantisation steps) before the division by it, so that channels of
@@ -106,9 +106,12 @@ class DCA(nn.Module):
         y = self.latent(picture, position)
         return y, self.hyper_latents(y, position)
 
-    def latent(self, picture: Tensor, position: Tensor) -> Tensor:
-        """y (B, H/16, W/16, M) of a picture (B, H, W, 3) in 0..1, or uint8, H and W multiples of 16."""
-        return self.analysis(picture, position) * self.gain(position).exp()
+    def latent(self, picture: Tensor, position: Tensor, margins: Margins = NO_MARGINS) -> Tensor:
+        """y (B, H/16, W/16, M) without its margins.
+
+        Of a picture (B, H, W, 3) in 0..1, or uint8, H and W multiples of 16.
+        """
+        return self.analysis(picture, position, margins) * self.gain(position).exp()
 
     def hyper_latents(self, y: Tensor, position: Tensor) -> dict[str, Tensor]:
         """The unquantised hyper latents of y (B, H/16, W/16, M)."""
@@ -119,9 +122,9 @@ class DCA(nn.Module):
         """y_hat (B, H/16, W/16, M) -> picture (B, H/shrink, W/shrink, 3), about 0..1, not clipped."""
         return self.synthesis(y_hat * torch.exp(-self.gain(position)), position, shrink)
 
-    def pixels(self, y_hat: Tensor, position: Tensor, shrink: int = 1) -> Tensor:
-        """The picture of `synthesise` as samples 0..255 in uint8."""
-        return self.synthesis.pixels(y_hat * torch.exp(-self.gain(position)), position, shrink)
+    def pixels(self, y_hat: Tensor, position: Tensor, shrink: int = 1, margins: Margins = NO_MARGINS) -> Tensor:
+        """The picture of `synthesise` as samples 0..255 in uint8, without that of the margins of y_hat."""
+        return self.synthesis.pixels(y_hat * torch.exp(-self.gain(position)), position, shrink, margins)
 
     def forward(self, picture: Tensor, position: Tensor) -> Estimate:
         """Estimate rate and reconstruction.

@@ -19,6 +19,8 @@ convolutions only, so their receptive fields are finite.
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -33,6 +35,16 @@ _PART = 1536
 """Elements that a block processes at once."""
 _STRIP = 8
 """Rows of y whose pixels are made at once, so that they stay in the cache."""
+
+Margins: TypeAlias = "tuple[int, int, int, int]"
+"""Elements at the top, the bottom, the left and the right of a tensor (B, H, W, C)."""
+NO_MARGINS: Margins = (0, 0, 0, 0)
+
+
+def without(x: Tensor, margins: Margins) -> Tensor:
+    """A view of (B, H, W, C) without its margins."""
+    top, bottom, left, right = margins
+    return x[:, top : x.shape[1] - bottom, left : x.shape[2] - right]
 
 
 def analysis_halo(config: DCAConfig) -> int:
@@ -70,10 +82,10 @@ class TransformBlock(DepthConvBlock):
     b/4 + 1/2, clamped. It works in place, on a CPU in parts that stay in the cache.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Without gradients ``x`` is overwritten."""
+    def forward(self, x: Tensor, cut: Margins = NO_MARGINS) -> Tensor:
+        """The result without the margins `cut`. Without gradients ``x`` is overwritten."""
         if torch.is_grad_enabled():
-            return super().forward(x)
+            return without(super().forward(x), cut)
         device = x.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
         with torch.autocast(device, enabled=False):
@@ -85,12 +97,33 @@ class TransformBlock(DepthConvBlock):
             parts, inner = x.view(-1, x.shape[-1]).split(count), torch.empty_like(x, dtype=dtype)
             for part, to in zip(parts, inner.view(-1, x.shape[-1]).split(count), strict=True):
                 F.hardswish(torch.addmm(mix[1], part.to(dtype), mix[0].T, out=to), inplace=True)
-            filtered = filter3x3(inner, weight, bias, exact=False).flatten(0, -2).split(count)
-            for part, read in zip(parts, filtered, strict=True):
-                part += F.linear(read, *merge)
-                a, b = F.linear(part.to(dtype), *expand).chunk(2, -1)
-                part += F.linear(b.clamp(0, 1).mul_(a), *out)
-            return x
+            filtered = without(filter3x3(inner, weight, bias, exact=False), cut)
+            kept = without(x, cut)
+            made = torch.empty_like(kept, memory_format=torch.contiguous_format) if any(cut) else x
+            rows = max(1, count // kept.shape[2])
+            strips = (each.flatten(0, 1).split(rows) for each in (kept, filtered, made))
+            for part, read, to in zip(*strips, strict=True):
+                torch.add(part, F.linear(read.flatten(0, 1), *merge).view(part.shape), out=to)
+                flat = to.view(-1, x.shape[-1])
+                a, b = F.linear(flat.to(dtype), *expand).chunk(2, -1)
+                flat += F.linear(b.clamp(0, 1).mul_(a), *out)
+            return made
+
+
+def _through(blocks: nn.Sequential, x: Tensor, margins: Margins, reach: int = 0) -> tuple[Tensor, Margins]:
+    """Blocks one after the other, each without the margins that nothing reads any more, and the margins that are left.
+
+    Args:
+        blocks: `TransformBlock`s.
+        x: (B, H, W, C).
+        margins: of ``x``, of which no result is needed.
+        reach: the distance up to which what follows reads the result of the last block.
+    """
+    for index, block in enumerate(blocks, 1):
+        top, bottom, left, right = (min(margin, len(blocks) - index + reach) for margin in margins)
+        x = block(x, (margins[0] - top, margins[1] - bottom, margins[2] - left, margins[3] - right))
+        margins = (top, bottom, left, right)
+    return x, margins
 
 
 def _scaled(
@@ -135,7 +168,8 @@ class Analysis(nn.Module):
         self.down = nn.Linear(4 * n, config.latent)
         self.latent_blocks = nn.Sequential(*(TransformBlock(m, 2 * m) for _ in range(config.latent_blocks)))
 
-    def forward(self, picture: Tensor, position: Tensor) -> Tensor:
+    def forward(self, picture: Tensor, position: Tensor, margins: Margins = NO_MARGINS) -> Tensor:
+        """`margins` of y, in its elements, are not made, and the picture there is only read."""
         # The linear layers do not use bfloat16, whose rounding errors would limit high qualities.
         with torch.autocast(picture.device.type, enabled=False):
             # Samples are centred and scaled by the layer, and rearranged while they are small.
@@ -144,11 +178,16 @@ class Analysis(nn.Module):
                 weight = weight / 255
             x = F.linear(space_to_depth(picture, CELL).to(weight.dtype), weight, bias)
             x = x * (1 + self.scale(position)).to(x.dtype)
-        x = self.blocks(x)
+        ratio = LATENT_STRIDE // CELL
+        top, bottom, left, right = (ratio * margin for margin in margins)
+        x, cells = _through(self.blocks, x, (top, bottom, left, right), ratio * len(self.latent_blocks))
+        top, bottom, left, right = (margin // ratio for margin in cells)
+        margins = (top, bottom, left, right)
         with torch.autocast(picture.device.type, enabled=False):
-            x = self.down(space_to_depth(x, 2))
+            x = self.down(space_to_depth(x, ratio))
         curved, linear = split_channels(x, self.config)
-        return join_channels(self.latent_blocks(curved), linear)
+        curved, rest = _through(self.latent_blocks, curved, margins)
+        return join_channels(without(curved, rest), without(linear, margins))
 
 
 class Synthesis(nn.Module):
@@ -173,12 +212,12 @@ class Synthesis(nn.Module):
             self.linear = nn.Linear(config.latent_linear, 3 * LATENT_STRIDE * LATENT_STRIDE, bias=False)
 
     def forward(self, latent: Tensor, position: Tensor, shrink: int = 1) -> Tensor:
-        features, linear = self._features(latent, position)
+        features, linear = self._features(latent, position, NO_MARGINS)
         return depth_to_space(self._cells(features, linear, *self._output(shrink)), CELL // shrink)
 
-    def pixels(self, latent: Tensor, position: Tensor, shrink: int = 1) -> Tensor:
-        """The picture as samples 0..255 in uint8."""
-        features, linear = self._features(latent, position)
+    def pixels(self, latent: Tensor, position: Tensor, shrink: int = 1, margins: Margins = NO_MARGINS) -> Tensor:
+        """The picture as samples 0..255 in uint8, without that of `margins` of y, in its elements."""
+        features, linear = self._features(latent, position, margins)
         output = self._output(shrink)
         strips = []
         for x, y in zip(features.split(2 * _STRIP, 1), linear.split(_STRIP, 1), strict=True):
@@ -186,15 +225,17 @@ class Synthesis(nn.Module):
             strips.append(depth_to_space(cells.to(torch.uint8), CELL // shrink))
         return torch.cat(strips, 1)
 
-    def _features(self, latent: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
-        """What the last layers read: features (B, 2h, 2w, N) and linear channels (B, h, w, L)."""
+    def _features(self, latent: Tensor, position: Tensor, margins: Margins) -> tuple[Tensor, Tensor]:
+        """What the last layers read: features (B, 2h, 2w, N) and linear channels (B, h, w, L), without margins."""
+        ratio = LATENT_STRIDE // CELL
         curved, linear = split_channels(latent, self.config)
         x = curved * (1 + self.latent_scale(position)).to(latent.dtype)
-        x = self.latent_blocks(x)
+        x, left = _through(self.latent_blocks, x, margins, -(-len(self.blocks) // ratio))
         with torch.autocast(latent.device.type, enabled=False):
-            x = depth_to_space(self.up(x), 2)
+            x = depth_to_space(self.up(x), ratio)
             x = torch.addcmul(self.shift(position).to(x.dtype), x, (1 + self.scale(position)).to(x.dtype))
-        return self.blocks(x), linear
+        x, left = _through(self.blocks, x, (ratio * left[0], ratio * left[1], ratio * left[2], ratio * left[3]))
+        return without(x, left), without(linear, margins)
 
     def _output(self, shrink: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """Weight and bias of the last layer, and the weight for the linear channels, for 16x16 pixels as four cells."""

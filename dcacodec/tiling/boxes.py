@@ -51,3 +51,7 @@ class Box:
             slice(self.top - other.top, self.bottom - other.top),
             slice(self.left - other.left, self.right - other.left),
         )
+
+    def margins(self, other: Box) -> tuple[int, int, int, int]:
+        """How far this box extends beyond one that is inside: at the top, the bottom, the left and the right."""
+        return other.top - self.top, self.bottom - other.bottom, other.left - self.left, self.right - other.right
