@@ -132,9 +132,13 @@ class SoftCoder:
 
     def __call__(self, step: int, mean: Tensor, level: Tensor) -> Tensor:
         """See `StepCoder`."""
-        residual = soft_round(self._parts[step] - mean.float(), self._inverse_temperature)
-        shift = torch.rand(residual.shape, generator=self._random, dtype=torch.float32, device=residual.device) - 0.5
-        residual = soft_round(residual + self._noise * shift, self._inverse_temperature)
-        skipped = level.round() < SKIP_BELOW
-        self.bits = self.bits + gaussian_bits(residual, level.float()).masked_fill(skipped, 0.0).sum()
-        return residual.masked_fill(skipped, 0.0) + mean
+        coded = torch.nonzero(level.flatten().round() >= SKIP_BELOW)[:, 0]  # of the others only the mean is needed
+
+        def of_coded(x: Tensor) -> Tensor:
+            return x.flatten().index_select(0, coded)
+
+        residual = soft_round(of_coded(self._parts[step] - mean), self._inverse_temperature)
+        shift = torch.rand(mean.shape, generator=self._random, dtype=torch.float32, device=mean.device) - 0.5
+        residual = soft_round(residual + self._noise * of_coded(shift), self._inverse_temperature)
+        self.bits = self.bits + gaussian_bits(residual, of_coded(level.float())).sum()
+        return torch.zeros_like(shift).flatten().index_copy(0, coded, residual).view(mean.shape) + mean
