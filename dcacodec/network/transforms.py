@@ -94,7 +94,8 @@ class TransformBlock(DepthConvBlock):
             if torch.is_grad_enabled():
                 inner = F.hardswish(F.linear(x.to(dtype), *mix))
                 x = x + F.linear(filter3x3(inner, weight, bias, exact=False), *merge)
-                a, b = F.linear(x.to(dtype), *expand).chunk(2, -1)
+                halves = zip(*(each.chunk(2) for each in expand), strict=True)
+                a, b = (F.linear(x.to(dtype), *half) for half in halves)  # so their gradients are not put together
                 return without(x + F.linear(a * F.hardtanh(b, 0.0, 1.0), *out), cut)
             count = _PART if device == "cpu" else x.shape[:-1].numel()
             parts, inner = x.view(-1, x.shape[-1]).split(count), torch.empty_like(x, dtype=dtype)
