@@ -103,14 +103,14 @@ class TransformBlock(DepthConvBlock):
                 F.hardswish(torch.addmm(mix[1], part.to(dtype), mix[0].T, out=to), inplace=True)
             filtered = without(filter3x3(inner, weight, bias, exact=False), cut)
             kept = without(x, cut)
-            made = torch.empty_like(kept, memory_format=torch.contiguous_format) if any(cut) else x
+            # In the memory of x, where it overtakes nothing that is still read.
+            made = x.view(-1)[: kept.numel()].view(kept.shape) if any(cut) else x
             rows = max(1, count // kept.shape[2])
             strips = (each.flatten(0, 1).split(rows) for each in (kept, filtered, made))
             for part, read, to in zip(*strips, strict=True):
-                torch.add(part, F.linear(read.flatten(0, 1), *merge).view(part.shape), out=to)
-                flat = to.view(-1, x.shape[-1])
-                a, b = F.linear(flat.to(dtype), *expand).chunk(2, -1)
-                flat += F.linear(b.clamp(0, 1).mul_(a), *out)
+                inside = part + F.linear(read.contiguous(), *merge)
+                a, b = F.linear(inside.to(dtype), *expand).chunk(2, -1)
+                torch.add(inside, F.linear(b.clamp(0, 1).mul_(a), *out), out=to)
             return made
 
 
