@@ -472,6 +472,7 @@ def test_what_is_wrong_is_reported_before_torch_is_loaded() -> None:
     assert result.stdout.split() == ["ImageError", "TypeError", "BadMagicError", "TypeError", "False"]
 
 
+@pytest.mark.slow
 def test_a_first_decode_imports_no_compiler() -> None:
     """PyTorch loads its compiler and SymPy, a second or more, at the first arithmetic on tensors without data."""
     code = (

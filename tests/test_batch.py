@@ -681,7 +681,7 @@ def test_profile_and_exif_data_are_kept_unless_strip_and_so_is_the_suffix_if_ask
 @pytest.mark.parametrize(
     ("option", "target", "kept"),
     [
-        (("--target-size", "0.205KB"), MaxBytes(205), [False, True]),
+        pytest.param(("--target-size", "0.205KB"), MaxBytes(205), [False, True], marks=pytest.mark.slow),
         pytest.param(("--target-bpp", "0.74"), MaxBpp(0.74), [False, False], marks=pytest.mark.slow),
         pytest.param(("--target-psnr", "26"), MinPsnr(26), [True, True], marks=pytest.mark.slow),
         pytest.param(("--target-psnr", "20"), MinPsnr(20), [True, True], marks=pytest.mark.slow),

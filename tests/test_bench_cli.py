@@ -125,6 +125,7 @@ def test_from_pictures_to_results(tmp_path: Path, codec: Codec) -> None:
     assert list(load_results(Path("out", "results.json")).samples) == old
 
 
+@pytest.mark.slow
 def test_a_failing_codec_does_not_end_the_run(tmp_path: Path) -> None:
     save(photo(2, 16400), tmp_path / "wide\x1b.png")  # wider than WebP can be, and with a control character
     save(photo(30, 40), tmp_path / "narrow\x1b.png")

@@ -143,6 +143,7 @@ def test_throughput_times_every_picture_both_ways(monkeypatch: pytest.MonkeyPatc
     ]
 
 
+@pytest.mark.slow
 def test_throughput_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """All of the command on a pretended one; its times would be the processor's."""
     throughput = script("throughput")

@@ -121,6 +121,7 @@ def test_the_entropy_model_is_rounded_to_grids_of_its_rows(model: DCA, data: byt
             assert (error.abs().amax(1) <= torch.maximum(original.abs().amax(1) * 2.0**-8, torch.tensor(2.0**-7))).all()
 
 
+@pytest.mark.slow
 def test_the_same_arguments_give_the_same_fingerprint(model: DCA, data: bytes) -> None:
     with threads(2):
         assert export(model) == data
@@ -272,6 +273,7 @@ def test_fitted_rows_are_what_was_counted_beside_the_gaussian(data: bytes, tmp_p
         assert np.abs(np.diff(fitted.cdf[row]) - 65536 * shares / shares.sum()).max() < ALPHABET
 
 
+@pytest.mark.slow
 def test_fitted_tables_are_published_and_cost_less(model: DCA, tmp_path: Path) -> None:
     picture = photo(64, 128, 3)
     plain = read(export(model, limits=measured_limits(model, [picture])), tmp_path)
@@ -352,6 +354,7 @@ def test_what_is_published_is_found(model: DCA, tmp_path: Path) -> None:
         assert read_weights(found.path, found.digest).fingerprint.hex() == digest[:8]
 
 
+@pytest.mark.slow
 def test_tunings_stand_beside_each_other(model: DCA, tmp_path: Path) -> None:
     """Replacing the weights of one leaves those of the other, and each file knows what it was trained for."""
     plain = publish(model, tmp_path, PICTURES)
