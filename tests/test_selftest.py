@@ -162,7 +162,7 @@ def test_one_wrong_bit_in_the_arithmetic_is_found(
 @pytest.mark.slow
 def test_a_wrong_picture_is_found(folder: Path, python_only: None, monkeypatch: pytest.MonkeyPatch) -> None:
     pixels_of = Codec.pixels_of
-    monkeypatch.setattr(Codec, "pixels_of", lambda *arguments: pixels_of(*arguments) // 2)
+    monkeypatch.setattr(Codec, "pixels_of", lambda *arguments, **named: pixels_of(*arguments, **named) // 2)
     result = call()
     assert result.exit_code == 1
     assert all(", picture: mean samples within" in line for line in failing(result.stdout))

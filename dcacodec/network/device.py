@@ -7,7 +7,7 @@ transfers to the GPU are asynchronous. PyTorch keeps such memory for the next ca
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, Final
 
@@ -126,9 +126,10 @@ def keep_freed_memory() -> None:
 
     Pages that the system has to provide anew take longer than most of what is computed in them. glibc returns what is
     freed at once, or in the end, if it is larger than any that was freed so far, up to 32 MiB: so a larger one is freed
-    here, which is never touched. Elsewhere this does nothing.
+    here, which is never touched. Elsewhere, and where there is no memory for it, this does nothing.
     """
-    torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
+    with suppress(RuntimeError):
+        torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
 
 
 def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
