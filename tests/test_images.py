@@ -316,6 +316,18 @@ def test_16_bit_png_with_several_bands(colour_type: int, bands: int) -> None:
         assert_same(picture, Picture(UPPER[..., :3], alpha=UPPER[..., 3] if bands == 4 else None))
 
 
+@pytest.mark.parametrize("kind", ["png 2", "png 4", "png 6", "tiff"])
+def test_an_opened_image_of_16_bits_is_rounded_too(kind: str) -> None:
+    """Pillow cuts its samples when it loads them."""
+    if kind.startswith("png"):
+        file = png((7, 5, 16, int(kind[4])), rows(WIDE[..., : {"2": 3, "4": 2, "6": 4}[kind[4]]]))
+    else:
+        file = tiff(7, 5, WIDE[..., :3].astype("<u2").tobytes(), (16, 16, 16), 2)
+    expected = read_with_warning(file, REDUCED)
+    with Image.open(file) as image, pytest.warns(ImageWarning, match="16 bits are rounded"):
+        assert_same(from_pillow(image), expected)
+
+
 def test_16_bit_colour_png_with_transparent_colour_is_refused() -> None:
     with pytest.raises(ImageError) as caught:
         read_picture(png((7, 5, 16, 2), rows(WIDE[..., :3]), (b"tRNS", bytes(6))))

@@ -116,8 +116,8 @@ def test_the_previews_of_small_files_are_smaller(data: bytes) -> None:
     sizes = [len(each) for each in candidates]
     assert sizes == sorted(sizes, reverse=True)
     found = read_preview(parse(with_chunk(data, candidates[-1])))
-    assert found is not None and (found.width, found.height) == (160, 100)
-    expected = Image.fromarray(PICTURE.pixels).resize((160, 100), Image.Resampling.LANCZOS)
+    assert found is not None and (found.width, found.height) == (96, 60)
+    expected = Image.fromarray(PICTURE.pixels).resize((96, 60), Image.Resampling.LANCZOS)
     assert psnr(np.asarray(expected), found.pixels) > 20
 
 

@@ -18,7 +18,7 @@ from dcacodec.images.jxl import jxl_header
 from dcacodec.images.metadata import info_of, normalise_xmp, turn_upright, xmp_of
 from dcacodec.images.picture import Picture, Plane, warn_of_change
 from dcacodec.images.png import PNG_HEADER, PNG_SIGNATURE
-from dcacodec.images.rounding import to_8_bits
+from dcacodec.images.rounding import is_deep, load_rounded, put_samples, to_8_bits
 from dcacodec.images.tiff import check_layout, decode_planes_with_libtiff, is_misread, kind_of, load_without_mapping
 
 _SIXTEEN_BIT_MODES: Final = ("I;16", "I;16L", "I;16B", "I;16N")
@@ -157,12 +157,12 @@ def _cmyk_to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
 def from_pillow(image: Image.Image, exif: bytes | None = None) -> Picture:
     """Convert a Pillow image to a `Picture`, like `read_picture` does for a file. The image is not changed.
 
-    Once an image is loaded, Pillow does not know the number of bits of its PNG samples. If it is not 8, a transparent
-    colour is then not recognised.
+    Pillow cuts colours of 16 bits to 8. They are rounded instead as long as the image is not loaded. Once it is, Pillow
+    does not know the number of bits of its PNG samples; if it is not 8, a transparent colour is then not recognised.
 
     Args:
-        image: of a mode with samples of 8 bits or fewer, or 16 bits of gray, which are rounded to 8. If
-            there are several frames, the current one is used. ICC profile and EXIF data are those in its `info`,
+        image: of a mode with samples of 8 bits or fewer, or 16 bits of gray, which are rounded to 8. If there are
+            several frames, the current one is used. ICC profile and EXIF data are those in its `info`,
             and so is what a PNG says about its colours. What else the file says about them is known as long as it is
             open, that is, until the image is loaded.
         exif: EXIF data to use instead of the image's own.
@@ -178,13 +178,18 @@ def from_pillow(image: Image.Image, exif: bytes | None = None) -> Picture:
     try:
         bits = _bits_in_memory(image)
         space, icc = declared_by_opened(image)
-        if image.format == "TIFF" and getattr(image, "tile", None):  # not loaded yet
+        is_tiff = image.format == "TIFF" and getattr(image, "tile", None)  # and not loaded yet
+        if is_tiff:
             if is_misread(image):
                 raise ImageError(f"{kind_of(image.tag_v2)} is not read correctly by Pillow")  # type: ignore[attr-defined]
             check_layout(image.tag_v2, None)  # type: ignore[attr-defined]
             decode_planes_with_libtiff(image)
+        rounded = _rounded(image)
+        if is_tiff:
             load_without_mapping(image)
         upright = image.copy()
+        if rounded is not None:
+            put_samples(upright, rounded)
         upright.info.pop("icc_profile", None)
         if icc is not None:
             upright.info["icc_profile"] = icc
@@ -195,7 +200,26 @@ def from_pillow(image: Image.Image, exif: bytes | None = None) -> Picture:
         raise
     except Exception as error:  # as in _read
         raise ImageError(f"the picture is damaged or of an unknown kind: {one_line(error)}") from error
-    return to_picture(upright, image, bits, turn_upright(upright, image), space)
+    return to_picture(upright, image, bits, turn_upright(upright, image), space, rounded is not None)
+
+
+def _rounded(image: Image.Image) -> Image.Image | None:
+    """The samples of an opened file, rounded to 8 bits, if Pillow cuts them when it loads the image; else None.
+
+    None, too, where the file cannot be read once more: it is not seekable, or a later frame was chosen.
+    """
+    file = getattr(image, "fp", None)
+    if not is_deep(image) or file is None or not file.seekable() or image.tell():
+        return None
+    place = file.tell()
+    try:
+        file.seek(0)
+        with Image.open(file, formats=[str(image.format)]) as again:
+            if again.format == "TIFF":
+                decode_planes_with_libtiff(again)
+            return again.copy() if load_rounded(again, file) else None
+    finally:
+        file.seek(place)
 
 
 def _bits_in_memory(image: Image.Image) -> int:

@@ -15,6 +15,7 @@ from dcacodec.images.tiff_planes import is_planar, read_planes
 
 # Raw modes of several bands of 16 bits, and their byte order: big-endian, little-endian or that of the machine.
 _DEEP: Final = re.compile(r"(RGB|RGBA|RGBa|RGBX|CMYK);16([BLN])")
+_GRAY_AND_ALPHA: Final = "LA;16B"
 _OTHER_ORDER: Final = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
 
@@ -47,19 +48,19 @@ def load_rounded(image: Image.Image, file: BinaryIO) -> bool:
     Returns:
         Whether it has such samples and they were rounded.
     """
-    raw = {_raw_mode(tile) for tile in getattr(image, "tile", ())}
-    if raw == {"LA;16B"} and image.mode == "RGBA":  # a PNG
+    raw = _raw_modes(image)
+    if raw == {_GRAY_AND_ALPHA} and image.mode == "RGBA":  # a PNG
         _replace_raw_mode(image, "RGBA")
         image.load()
         high_low = np.asarray(image).astype(np.uint16)
         rounded = to_8_bits(high_low[..., ::2] << 8 | high_low[..., 1::2])
-        _put(image, Image.fromarray(rounded))
+        put_samples(image, Image.fromarray(rounded))
         return True
     if image.format == "JXL" and (samples := deep_gray_and_alpha(image)) is not None:
         image.load()
-        _put(image, Image.frombytes("LA", image.size, to_8_bits(samples).tobytes()))
+        put_samples(image, Image.frombytes("LA", image.size, to_8_bits(samples).tobytes()))
         return True
-    deep = _DEEP.fullmatch(next(iter(raw))) if len(raw) == 1 else None
+    deep = _deep(raw)
     if deep is None or image.format is None:
         image.load()
         return False
@@ -72,8 +73,25 @@ def load_rounded(image: Image.Image, file: BinaryIO) -> bool:
     narrow = to_8_bits(samples)
     if deep[1] == "RGBa":
         narrow[..., :3] = divided_by_alpha(samples[..., :3], samples[..., 3:], 16)
-    _put(image, Image.frombytes(image.mode, image.size, narrow.tobytes()))
+    put_samples(image, Image.frombytes(image.mode, image.size, narrow.tobytes()))
     return True
+
+
+def is_deep(image: Image.Image) -> bool:
+    """Whether an image is an opened file, not loaded yet, of several bands of 16 bits."""
+    raw = _raw_modes(image)
+    return _deep(raw) is not None or raw == {_GRAY_AND_ALPHA}
+
+
+def put_samples(image: Image.Image, other: Image.Image) -> None:
+    """Give an image the samples of another one."""
+    image.im = other.im
+    image._mode = other.mode
+
+
+def _deep(raw: set[str]) -> re.Match[str] | None:
+    """The raw mode of several bands of 16 bits, if all of a file has one."""
+    return _DEEP.fullmatch(next(iter(raw))) if len(raw) == 1 else None
 
 
 def _read_twice(image: Image.Image, file: BinaryIO, raw_mode: str, order: str) -> NDArray[np.uint16]:
@@ -88,6 +106,11 @@ def _read_twice(image: Image.Image, file: BinaryIO, raw_mode: str, order: str) -
     return np.asarray(np.asarray(image).astype(np.uint16) << 8 | np.asarray(lower), np.uint16)
 
 
+def _raw_modes(image: Image.Image) -> set[str]:
+    """The raw modes of an opened file; none once it is loaded."""
+    return {_raw_mode(tile) for tile in getattr(image, "tile", ())}
+
+
 def _raw_mode(tile: Any) -> str:
     arguments = tile[3]
     return str(arguments if isinstance(arguments, str) else arguments[0] if arguments else "")
@@ -98,9 +121,3 @@ def _replace_raw_mode(image: Image.Image, raw_mode: str) -> None:
     image.tile = [  # type: ignore[attr-defined]
         tile._replace(args=raw_mode if isinstance(tile[3], str) else (raw_mode, *tile[3][1:])) for tile in tiles
     ]
-
-
-def _put(image: Image.Image, other: Image.Image) -> None:
-    """Give an image the samples of another one."""
-    image.im = other.im
-    image._mode = other.mode
