@@ -1,7 +1,7 @@
 """The preview of a large picture: a small lossy WebP in the ancillary chunk "prVW", which needs no network to decode.
 
-It is the whole picture with its longest side reduced to 256 pixels, in a small file to 160, 128 or 96, in the colours of
-the picture, with alpha where that has an alpha plane.
+It is the whole picture with its longest side reduced to 256 pixels, in a small file to 160, 128 or 96, in the colours
+of the picture, with alpha where that has an alpha plane.
 """
 
 from __future__ import annotations
