@@ -369,6 +369,13 @@ def test_the_promises_of_rows_that_are_repeated_in_several_slices(codec: Codec) 
     check_promises(codec, Picture(np.tile(noise, (6, 1, 1))), 50, 8)
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_repeated_rows_longer_than_those_of_a_block(codec: Codec, turned: bool) -> None:
+    noise = np.tile(np.random.default_rng(7).integers(0, 256, (4, MAX_BLOCK_SIDE + 100, 3), np.uint8), (9, 1, 1))
+    pixels = noise.transpose(1, 0, 2) if turned else noise
+    assert codec.decode(codec.encode(Picture(np.ascontiguousarray(pixels)))).pixels.shape == pixels.shape
+
+
 def test_the_promises_of_pictures_with_alpha(codec: Codec) -> None:
     """Where hidden pixels are like the others, black ones in their place take more."""
     rows = gray(np.arange(60)[:, np.newaxis] // 2 % 2 * 255 + np.zeros((1, 200)))

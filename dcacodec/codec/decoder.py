@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TypeAlias
@@ -137,18 +137,27 @@ def _tile_latents(
         while not known.keys() >= set(tile.slices):
             known.update([next(arriving)])
         box, source = (place.reduced(LATENT_STRIDE) for place in (tile.box, tile.source))
-        shape = (source.height, source.width, point.weights.config.latent)
-        latent = torch.zeros(shape, dtype=torch.float32, device=point.device)
-        coded = torch.zeros_like(latent, dtype=torch.bool)
-        for index in tile.slices:
-            area = grid.area(index).reduced(LATENT_STRIDE)
-            common = area.common(source)
-            for whole, part in zip((latent, coded), known[index], strict=True):
-                whole[common.within(source)] = part[common.within(area)]
+        latent, coded = _joined(
+            {grid.area(index).reduced(LATENT_STRIDE): known[index] for index in tile.slices}, source
+        )
         seams = [[at // LATENT_STRIDE for at in line] for line in grid.seams(tile.source, ROOM * LATENT_STRIDE)]
         yield tile, smooth(latent, coded, *seams)[box.within(source)][None].contiguous()
         for index in tile.finished:
             del known[index]
+
+
+def _joined(slices: Mapping[Box, SliceLatent], source: Box) -> SliceLatent:
+    """The latents of several slices as that of an area. Boxes are in elements; what no slice covers is zero."""
+    if list(slices) == [source]:
+        return slices[source]
+    first, _ = next(iter(slices.values()))
+    latent = first.new_zeros((source.height, source.width, first.shape[-1]))
+    coded = torch.zeros_like(latent, dtype=torch.bool)
+    for area, parts in slices.items():
+        common = area.common(source)
+        for whole, part in zip((latent, coded), parts, strict=True):
+            whole[common.within(source)] = part[common.within(area)]
+    return latent, coded
 
 
 def _grayed(pixels: Pixels) -> Pixels:

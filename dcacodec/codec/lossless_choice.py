@@ -61,6 +61,8 @@ _DRAWN_FLAT, _PHOTOGRAPHIC_FLAT, _DRAWN_ROUGH = 0.45, 0.3, 1000
 256x256 pixels. A white sky has many, too, but less variance."""
 _UNDERESTIMATE: Final = 0.25
 """A lossless block is not expected to be smaller than this part of the estimate."""
+_WINDOW: Final = 1 << 20
+"""Pixels. The encoder of WebP finds no repetitions at a larger distance."""
 
 
 def better_block(
@@ -100,14 +102,14 @@ def _is_likely(estimate: float, bits: float) -> bool:
 def _estimate(pixels: Pixels) -> float:
     """Bits per pixel that samples (H, W, 3) take losslessly: about right, or too many.
 
-    Rows that are equal to earlier ones are left out: they take next to nothing.
+    Rows that are equal to one not far above are left out: they take next to nothing.
     """
     height, width, _ = pixels.shape
     rows = _different_rows(pixels)
-    sample = _sample(rows)
+    sample = _sample(rows)[:MAX_BLOCK_SIDE, :MAX_BLOCK_SIDE]
     effort = 76 if height * width <= _SMALL or len(rows) < _DISTINCT * height else 0
     block = encode_block(sample, effort=effort, method=1)
-    return 8 * len(block) / (sample.shape[0] * width) * len(rows) / height
+    return 8 * len(block) / (sample.shape[0] * sample.shape[1]) * len(rows) / height
 
 
 def is_mixed(pixels: Pixels) -> bool:
@@ -130,9 +132,15 @@ def is_mixed(pixels: Pixels) -> bool:
 
 
 def _different_rows(pixels: Pixels) -> Pixels:
-    """The rows (H', W, 3) of pixels (H, W, 3) without those that are equal to an earlier one."""
-    rows = dict.fromkeys(row.tobytes() for row in pixels)
-    return np.frombuffer(b"".join(rows), np.uint8).reshape(-1, *pixels.shape[1:])
+    """The rows (H', W, 3) of pixels (H, W, 3) without those that are equal to an earlier one within `_WINDOW`."""
+    latest: dict[int, int] = {}
+    different = []
+    for index, row in enumerate(pixels):
+        same = latest.get(key := hash(row.tobytes()))
+        if same is None or (index - same) * pixels.shape[1] >= _WINDOW:
+            different.append(index)
+        latest[key] = index
+    return pixels if len(different) == len(pixels) else pixels[different]
 
 
 def _sample(pixels: Pixels) -> Pixels:

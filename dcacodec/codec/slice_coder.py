@@ -57,7 +57,7 @@ class Symbols:
     @property
     def latent(self) -> Tensor:
         """y_hat, float32 (1, H, W, M)."""
-        return self.units.float() * 2.0**-LATENT_BITS
+        return self.units.float().mul_(2.0**-LATENT_BITS)
 
     def checksum(self) -> int:
         """CRC-32 of the hyper latents and of y_hat in units of 2**-9, all as little-endian int32."""
@@ -96,11 +96,11 @@ class SliceCoder:
 
         def code(step: int, mean: Tensor, levels: Tensor) -> Tensor:
             coded.append(levels >= first_coded)
-            skipped = ~coded[-1]
-            distance = parts[step] - mean
-            skipped_errors.append((distance.abs() * skipped).max())
-            residual = distance.round().clamp(-VALUE_LIMIT, VALUE_LIMIT).masked_fill(skipped, 0.0)
-            residuals.append(_raster(residual).int())
+            kept = coded[-1].to(mean.dtype)  # 1 or 0
+            distance = parts[step].to(mean.dtype) - mean
+            skipped_errors.append((distance * (1 - kept)).abs_().max())
+            residual = distance.round_().clamp_(-VALUE_LIMIT, VALUE_LIMIT).mul_(kept)
+            residuals.append(_raster(residual.int()))
             rows.append(_raster(levels))
             return residual + mean
 
@@ -184,7 +184,7 @@ class SliceCoder:
             steps.append(decode_values(coded_steps[step], rows_of[-1], weights.y_table, self.coder))
             residual = np.zeros(row.shape, np.int32)
             residual.reshape(-1)[chosen] = steps[-1]
-            return to_phases(to_device(residual, device)[None]) + mean
+            return to_phases(to_device(residual, device)[None]).to(mean.dtype).add_(mean)
 
         units = self.point.run_steps(latents, size, code)
         return Symbols(hyper, steps, rows_of, units, join_steps(coded), full)

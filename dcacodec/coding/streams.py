@@ -109,7 +109,7 @@ def symbol_counts(values: Integers, rows: Integers, table: CdfTable) -> NDArray[
 
 def _checked_rows(rows: Integers, table: CdfTable) -> NDArray[np.int64]:
     check_indices(table.cdf, rows)
-    return rows.astype(np.int64)
+    return rows.astype(np.int64, copy=False)
 
 
 def _checked_values(values: Integers, count: int) -> NDArray[np.int32]:
@@ -160,21 +160,25 @@ def _split(
 
 def _merge(symbols: NDArray[np.int64], rows: NDArray[np.int64], table: CdfTable, chunk: bytes) -> NDArray[np.int32]:
     """The values of symbols and of the raw bits at the end of the chunk; the inverse of `_split`."""
+    shift = table.shift[rows]
+    values = (symbols + table.low[rows]) << shift
+    coarse = np.flatnonzero((shift > 0) | (symbols == table.escape))  # those with raw bits: few, but at high qualities
+    if not coarse.size:
+        return values.astype(np.int32)
     bits = np.unpackbits(np.frombuffer(chunk, np.uint8)[::-1], bitorder="little")
-    shift = table.shift[rows].astype(np.int32)
-    escaped = np.flatnonzero(symbols == table.escape)
-    widths = shift.astype(np.int64)
+    escaped = np.flatnonzero(symbols[coarse] == table.escape)
+    widths = shift[coarse].astype(np.int64)
     widths[escaped] = 0
+    low_widths = widths.copy()
     exponent = _exponents(bits, (widths.cumsum() - widths)[escaped])
     widths[escaped] = 2 * exponent + 1
     ends = widths.cumsum()
     if ends[-1] > bits.size:
         raise StreamError("a chunk ends before its last raw bit")
     starts = ends - widths
-    low_bits = _take_bits(bits, starts, np.where(symbols == table.escape, 0, shift))
-    values = ((symbols + table.low[rows]) << shift) + low_bits
+    values[coarse] += _take_bits(bits, starts, low_widths)
     number = (1 << exponent) + _take_bits(bits, starts[escaped] + exponent + 1, exponent)  # u + 1
-    values[escaped] = np.where(number % 2 == 0, number // 2, -(number // 2))
+    values[coarse[escaped]] = np.where(number % 2 == 0, number // 2, -(number // 2))
     return values.astype(np.int32)
 
 

@@ -211,7 +211,7 @@ class EntropyModel(nn.Module):
             state = to_phases(state)
             output = torch.baddbmm(weights[step].head_bias, state.flatten(1, -2), weights[step].head)
             mean, detail = output.unflatten(1, state.shape[1:-1]).chunk(2, -1)
-            mean = mean * outward
+            mean = mean.to(outward.dtype) * outward  # PyTorch multiplies mixed dtypes more slowly
             if self.known_snap.exact:
                 mean = to_grid(mean, LATENT_BITS).clamp_(-LATENT_LIMIT, LATENT_LIMIT)
             level = (detail * LEVELS_PER_E + level).clamp(0, SCALE_LEVELS - 1)

@@ -88,14 +88,15 @@ class TransformBlock(DepthConvBlock):
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
         with torch.autocast(device, enabled=False):
             mix, merge, out = _scaled(self.mix, dtype, 1.5), _scaled(self.merge, dtype), _scaled(self.feed.out, dtype)
-            second = torch.arange(self.feed.expand.out_features, device=x.device) >= self.feed.out.in_features
-            expand = _scaled(self.feed.expand, dtype, torch.where(second, 0.25, 1.0), torch.where(second, 0.5, 0.0))
+            gates = torch.arange(self.feed.expand.out_features, device=x.device) >= self.feed.out.in_features
+            expand = _scaled(self.feed.expand, dtype, torch.where(gates, 0.25, 1.0), torch.where(gates, 0.5, 0.0))
+            # The halves of the gate are two products: their gradients are not put together, and each is contiguous.
+            first, second = zip(*(each.chunk(2) for each in expand), strict=True)
             weight, bias = (self.depthwise.weight / 1.5).to(dtype), self.depthwise.bias.to(dtype)
             if torch.is_grad_enabled():
                 inner = F.hardswish(F.linear(x.to(dtype), *mix))
                 x = x + F.linear(filter3x3(inner, weight, bias, exact=False), *merge)
-                halves = zip(*(each.chunk(2) for each in expand), strict=True)
-                a, b = (F.linear(x.to(dtype), *half) for half in halves)  # so their gradients are not put together
+                a, b = F.linear(x.to(dtype), *first), F.linear(x.to(dtype), *second)
                 return without(x + F.linear(a * F.hardtanh(b, 0.0, 1.0), *out), cut)
             count = _PART if device == "cpu" else x.shape[:-1].numel()
             parts, inner = x.view(-1, x.shape[-1]).split(count), torch.empty_like(x, dtype=dtype)
@@ -109,8 +110,9 @@ class TransformBlock(DepthConvBlock):
             strips = (each.flatten(0, 1).split(rows) for each in (kept, filtered, made))
             for part, read, to in zip(*strips, strict=True):
                 inside = part + F.linear(read.contiguous(), *merge)
-                a, b = F.linear(inside.to(dtype), *expand).chunk(2, -1)
-                torch.add(inside, F.linear(b.clamp(0, 1).mul_(a), *out), out=to)
+                narrow = inside.to(dtype)
+                a, b = F.linear(narrow, *first), F.linear(narrow, *second)
+                torch.add(inside, F.linear(b.clamp_(0, 1).mul_(a), *out), out=to)
             return made
 
 

@@ -14,7 +14,7 @@ This is part of the synthesis, in ordinary floating point; no symbol depends on 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -35,7 +35,7 @@ _ROUNDING = 1 / 12
 """Mean squared error of rounding to integers."""
 
 
-def smooth(latent: Tensor, coded: Tensor, columns: Iterable[int], rows: Iterable[int]) -> Tensor:
+def smooth(latent: Tensor, coded: Tensor, columns: Sequence[int], rows: Sequence[int]) -> Tensor:
     """Smooth y_hat (H, W, M) at the borders of slices, by at most `ROUNDED` or `SKIPPED`.
 
     Args:
@@ -43,11 +43,13 @@ def smooth(latent: Tensor, coded: Tensor, columns: Iterable[int], rows: Iterable
         coded: mask of the coded elements, bool (H, W, M). The others are skipped.
         columns, rows: the first column or row after each border; at least `ROOM` from each other and from the ends.
     """
+    if not (columns or rows):
+        return latent
     turned = _smooth_rows(latent.transpose(0, 1), coded.transpose(0, 1), columns)
     return _smooth_rows(turned.transpose(0, 1), coded, rows)
 
 
-def _smooth_rows(latent: Tensor, coded: Tensor, borders: Iterable[int]) -> Tensor:
+def _smooth_rows(latent: Tensor, coded: Tensor, borders: Sequence[int]) -> Tensor:
     smoothed = latent.clone()
     for border in borders:
         a2, a1, _, _, b1, b2 = latent[border - ROOM : border + ROOM]
