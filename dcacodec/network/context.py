@@ -205,10 +205,10 @@ class EntropyModel(nn.Module):
         inputs: list[Tensor] = []
         for step in range(STEPS):
             inward, outward, level = (_of_step(scale, step) for scale in scales)
-            state = self._start(step, weights[step], inputs, shape)
+            state = self._start(step, weights[step], inputs)
             for stage, prepared in stages:
                 state = stage(state, prepared)
-            state = to_phases(state)
+            state = to_phases(state.expand(*shape, -1))
             output = torch.baddbmm(weights[step].head_bias, state.flatten(1, -2), weights[step].head)
             mean, detail = output.unflatten(1, state.shape[1:-1]).chunk(2, -1)
             mean = mean.to(outward.dtype) * outward  # PyTorch multiplies mixed dtypes more slowly
@@ -232,12 +232,15 @@ class EntropyModel(nn.Module):
             state = stage(state, prepared)
         return [(stage, stage.prepare(state)) for stage in self.merged]  # type: ignore[operator]
 
-    def _start(self, step: int, weights: StepWeights, inputs: list[Tensor], shape: tuple[int, int, int]) -> Tensor:
-        """The 1x1 convolution of a step, of y_hat with zeros for elements not yet coded: (B, H, W, C)."""
+    def _start(self, step: int, weights: StepWeights, inputs: list[Tensor]) -> Tensor:
+        """The 1x1 convolution of a step, of y_hat with zeros for elements not yet coded: (B, H, W, C).
+
+        In the first step it is the same everywhere: (1, 1, 1, C).
+        """
         start = self.starts[step]
         assert isinstance(start, Linear)
         if weights.start is None:
-            return start.snap(start.bias.clone()).expand(*shape, -1)
+            return start.snap(start.bias.clone()).expand(1, 1, 1, -1)
         known = torch.cat(inputs, -1)
         state = torch.baddbmm(start.bias.expand(1, 1, -1), known.flatten(1, -2), weights.start)
         return from_phases(start.snap(state).unflatten(1, known.shape[1:-1]))

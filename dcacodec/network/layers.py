@@ -39,7 +39,7 @@ class Linear(nn.Linear):
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         y = F.linear(x, self.weight, self.bias)
         if residual is not None:
-            y = y.add_(residual) if self.snap.exact else y + residual
+            y = y.add_(residual) if self.snap.exact and y.shape == residual.shape else y + residual
         return self.snap(y)
 
     def zero(self) -> Linear:

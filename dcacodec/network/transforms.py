@@ -258,9 +258,11 @@ class Synthesis(nn.Module):
         """The picture as vectors of CELL/shrink x CELL/shrink x 3 samples: (B, 2h, 2w, ...)."""
         with torch.autocast(features.device.type, enabled=False):
             cells = F.linear(features, weight, bias)
-            if linear_weight is not None:
-                cells += depth_to_space(F.linear(linear, linear_weight), 2)
+        if linear_weight is None:
             return cells
+        # In bfloat16 where the branches are: these channels are small, as the mean of the picture is not among them.
+        rest = F.linear(linear.flatten(0, 2), linear_weight).view(*linear.shape[:3], -1)
+        return cells.add_(depth_to_space(rest, 2))
 
 
 def _averaged(rows: Tensor, side: int, shrink: int) -> Tensor:
