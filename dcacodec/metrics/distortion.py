@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from torch import Tensor
 
-from dcacodec.metrics.ssimulacra2 import SMALLEST_SIDE, distance
+from dcacodec.metrics.ssimulacra2 import SMALLEST_SIDE, Reference, distance
 from dcacodec.network.config import Tuning
 
 VISUAL_SCALE: Final = 10.0
@@ -35,11 +35,20 @@ class Distortion:
 
     def __call__(self, reference: Tensor, picture: Tensor) -> Tensor:
         """(B,) of pictures (B, H, W, 3), sRGB in 0..1; `picture`, the output of a network, may exceed that range."""
-        squared = 255**2 * (picture.float() - reference).square().flatten(1).mean(1)
-        if self.mse_share == 1 or min(reference.shape[1:3]) < SMALLEST_SIDE:
-            return squared
-        visual = VISUAL_SCALE * distance(reference, picture, _EPSILON)
-        return self.mse_share * squared + (1 - self.mse_share) * visual
+        return self.to(reference)(picture)
+
+    def to(self, reference: Tensor) -> Callable[[Tensor], Tensor]:
+        """The distortion as a function of the picture. What it needs of the reference is computed once."""
+        is_squared = self.mse_share == 1 or min(reference.shape[1:3]) < SMALLEST_SIDE
+        known = None if is_squared else Reference.of(reference)
+
+        def measure(picture: Tensor) -> Tensor:
+            squared = 255**2 * (picture.float() - reference).square().flatten(1).mean(1)
+            if known is None:
+                return squared
+            return self.mse_share * squared + (1 - self.mse_share) * VISUAL_SCALE * distance(known, picture, _EPSILON)
+
+        return measure
 
 
 DISTORTIONS: Final[Mapping[Tuning, Distortion]] = {"visual": Distortion(mse_share=0.25), "psnr": Distortion()}

@@ -16,9 +16,11 @@ computed, see `_CHANNELS`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from dcacodec.metrics.gaussian import blurred
@@ -32,6 +34,9 @@ _OPSIN: Final = (
     (0.24342268924547819, 0.20476744424496821, 0.5518098665095536),
 )
 """Cone responses from linear RGB (opsin absorbance)."""
+_THRESHOLD: Final = 0.04045
+"""Of sRGB samples: between the line and the curve of its transfer function."""
+_LINEAR_THRESHOLD: Final = float(((_THRESHOLD + 0.055) / 1.055) ** 2.4)
 _BIAS: Final = 0.0037930732552754493
 _C2: Final = 0.0009
 """Stabilises the quotient of SSIM."""
@@ -68,6 +73,26 @@ _WEIGHTS: Final = (
 # fmt: on
 
 
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """What `distance` needs of a reference, made once for several pictures.
+
+    Attributes:
+        shape: (B, H, W, 3).
+        scales: of each scale the compared channels of XYB (B, C, H, W), blurred ones, and blurred squares.
+    """
+
+    shape: torch.Size
+    scales: tuple[tuple[Tensor, Tensor, Tensor], ...]
+
+    @classmethod
+    def of(cls, picture: Tensor) -> Reference:
+        """The reference (B, H, W, 3), sRGB in 0..1; values outside are clipped."""
+        with torch.autocast(picture.device.type, enabled=False):
+            scales = _scales(picture)
+            return cls(picture.shape, tuple((xyb, blurred(xyb), blurred(xyb * xyb)) for xyb in scales))
+
+
 def ssimulacra2(reference: Tensor, picture: Tensor) -> Tensor:
     """The scores (B,) of pictures (B, H, W, 3) in 0..1: 100 equal, 90 hard to distinguish, 30 poor, no lower bound.
 
@@ -84,11 +109,11 @@ def score(distance: Tensor) -> Tensor:
     return 100 - 10 * x.clamp(min=0) ** 0.6276336467831387
 
 
-def distance(reference: Tensor, picture: Tensor, epsilon: float = 0.0) -> Tensor:
+def distance(reference: Tensor | Reference, picture: Tensor, epsilon: float = 0.0) -> Tensor:
     """The weighted sum of norms inside SSIMULACRA 2: (B,), 0 for equal pictures, about 1 at a score of 83, 20 at 3.
 
     Args:
-        reference, picture: (B, H, W, 3) sRGB in 0..1; values outside are clipped.
+        reference, picture: (B, H, W, 3) sRGB in 0..1; values outside are clipped. Or a `Reference`.
         epsilon: added under the root of the 4-norms, whose gradient at 0 is infinite. 1e-8 is suitable for training.
 
     Raises:
@@ -101,48 +126,63 @@ def distance(reference: Tensor, picture: Tensor, epsilon: float = 0.0) -> Tensor
         )
     weights = torch.tensor(_WEIGHTS, dtype=torch.float32, device=picture.device).view(3, -1, 2, 3)
     total = torch.zeros(picture.shape[0], dtype=torch.float32, device=picture.device)
+    known = reference if isinstance(reference, Reference) else Reference.of(reference)
     with torch.autocast(picture.device.type, enabled=False):
-        linear = [_linear(x.float().clamp(0, 1).permute(0, 3, 1, 2).contiguous()) for x in (reference, picture)]
-        for scale, channels in enumerate(_CHANNELS):
-            if scale:
-                linear = [_halved(x) for x in linear]
-            if min(linear[0].shape[2:]) < SMALLEST_SIDE:
-                break
-            first, second = (_positive_xyb(x)[:, channels] for x in linear)
-            norms = _norms(first, second, epsilon)
+        pairs = zip(known.scales, _scales(picture), strict=True)
+        for scale, (channels, (of_reference, xyb)) in enumerate(zip(_CHANNELS, pairs, strict=False)):
+            norms = _norms(*of_reference, xyb, epsilon)
             total = total + (norms * weights[channels, scale]).sum((1, 2, 3))
     return total
 
 
+def _scales(picture: Tensor) -> list[Tensor]:
+    """The compared channels of XYB (B, C, H, W) of a picture (B, H, W, 3), at each scale."""
+    linear = _linear(F.hardtanh(picture.float(), 0.0, 1.0).permute(0, 3, 1, 2).contiguous())
+    scales = []
+    for scale, channels in enumerate(_CHANNELS):
+        if scale:
+            linear = _halved(linear)
+        if min(linear.shape[2:]) < SMALLEST_SIDE:
+            break
+        scales.append(_positive_xyb(linear)[:, channels])
+    return scales
+
+
 def _linear(x: Tensor) -> Tensor:
-    """sRGB (B, 3, H, W) -> linear light."""
-    # The lower bound keeps the gradient of the unused branch finite.
-    return torch.where(x <= 0.04045, x / 12.92, ((x.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4)
+    """sRGB (B, 3, H, W) in 0..1 -> linear light."""
+    # The sum of the line below the threshold and of the curve above it: the gradient of `torch.where` is slow.
+    above = F.relu(x - _THRESHOLD)
+    curve = _power((above + (_THRESHOLD + 0.055)) / 1.055, 2.4) - _LINEAR_THRESHOLD
+    return curve + (x - above) / 12.92
+
+
+def _power(x: Tensor, exponent: float) -> Tensor:
+    """A power of positive numbers. It is faster than PyTorch's, whose gradient takes another power."""
+    return torch.exp(torch.log(x) * exponent)
 
 
 def _positive_xyb(linear: Tensor) -> Tensor:
     """Linear RGB (B, 3, H, W) -> XYB, scaled and shifted so that no channel is negative in practice."""
     matrix = torch.tensor(_OPSIN, dtype=torch.float32, device=linear.device)
     cones = torch.einsum("ij,bjhw->bihw", matrix, linear) + _BIAS
-    long, middle, short = (cones ** (1 / 3) - _BIAS ** (1 / 3)).unbind(1)
+    long, middle, short = (_power(cones, 1 / 3) - _BIAS ** (1 / 3)).unbind(1)
     x, y = 0.5 * (long - middle), 0.5 * (long + middle)
     return torch.stack([14 * x + 0.42, y + 0.01, short - y + 0.55], 1)
 
 
 def _halved(x: Tensor) -> Tensor:
     """Means of 2x2 pixels of (B, 3, H, W); at an odd border, of the existing pixels."""
-    return torch.nn.functional.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
+    return F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
 
 
-def _norms(reference: Tensor, picture: Tensor, epsilon: float) -> Tensor:
+def _norms(reference: Tensor, mean_1: Tensor, square_1: Tensor, picture: Tensor, epsilon: float) -> Tensor:
     """Mean and 4-norm of the three maps, from channels of XYB (B, C, H, W): (B, C, 2 norms, 3 maps)."""
-    products = [reference, picture, reference * reference, picture * picture, reference * picture]
-    mean_1, mean_2, square_1, square_2, product = (blurred(x) for x in products)
+    mean_2, square_2, product = (blurred(x) for x in (picture, picture * picture, reference * picture))
     covariance = product - mean_1 * mean_2
     variances = (square_1 - mean_1 * mean_1) + (square_2 - mean_2 * mean_2)
     ssim = (1 - (mean_1 - mean_2) ** 2) * (2 * covariance + _C2) / (variances + _C2)
     edges = (1 + (picture - mean_2).abs()) / (1 + (reference - mean_1).abs()) - 1
-    maps = [(1 - ssim).clamp(min=0), edges.clamp(min=0), (-edges).clamp(min=0)]
+    maps = [F.relu(1 - ssim), F.relu(edges), F.relu(-edges)]
     means = torch.stack([each.mean((2, 3)) for each in maps], -1)
     fourths = torch.stack([each.square().square().mean((2, 3)) for each in maps], -1)
     return torch.stack([means, (fourths + epsilon) ** 0.25], 2)
