@@ -24,8 +24,8 @@ def fast_bfloat16(device: torch.device) -> bool:
 def transform_precision(device: torch.device, bfloat16: bool) -> torch.autocast:
     """Context in which the transforms' residual branches run: in bfloat16 or as they are.
 
-    Their linear layers always run in float32 (see :mod:`dcacodec.network.transforms`), and the entropy model is
-    not affected.
+    The linear layers between resolutions always run in float32 (see :mod:`dcacodec.network.transforms`), and the
+    entropy model is not affected.
     """
     return torch.autocast(device.type, torch.bfloat16, enabled=bfloat16)
 

@@ -176,7 +176,7 @@ class Analysis(nn.Module):
 
     def forward(self, picture: Tensor, position: Tensor, margins: Margins = NO_MARGINS) -> Tensor:
         """`margins` of y, in its elements, are not made, and the picture there is only read."""
-        # The linear layers do not use bfloat16, whose rounding errors would limit high qualities.
+        # Linear layers between resolutions do not use bfloat16, whose rounding errors would limit high qualities.
         with torch.autocast(picture.device.type, enabled=False):
             # Samples are centred and scaled by the layer, and rearranged while they are small.
             weight, bias = self.patch.weight, self.patch.bias - 0.5 * self.patch.weight.sum(1)
