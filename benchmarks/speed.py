@@ -10,7 +10,8 @@ has less work than with trained weights, because random weights give small laten
 
 Each thread needs a free core: PyTorch's threads synchronise many times per picture by spinning, and if another program
 uses one of the cores, this takes much longer than the work itself (and affects dcacodec more, with its many small
-operations). With OMP_WAIT_POLICY=PASSIVE in the environment threads sleep instead. The setting is printed.
+operations). With OMP_WAIT_POLICY=PASSIVE in the environment threads sleep instead, and with GOMP_SPINCOUNT=1000, too,
+after some microseconds, as in the commands of dcacodec. The settings are printed.
 
 To install CompressAI into an environment that has dcacodec, without a second PyTorch::
 
@@ -221,12 +222,12 @@ def main(
         what: [theirs / ours for ours, theirs in zip(times[names[0]][what], times[names[1]][what], strict=True)]
         for what in ("encode", "decode")
     }
-    waiting = os.environ.get("OMP_WAIT_POLICY", "not set")
+    waiting = {name: os.environ.get(name, "not set") for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
     if as_json:
         setting = {
             "threads": threads,
             "cores": os.cpu_count(),
-            "OMP_WAIT_POLICY": waiting,
+            **waiting,
             "torch": torch.__version__,
             "coder": codec.coder.name,
             "quality": quality,
@@ -236,7 +237,7 @@ def main(
         return
     click.echo(
         f"{SIZE[0]}x{SIZE[1]}, {threads} threads on {os.cpu_count()} cores ({platform.machine()}), "
-        f"OMP_WAIT_POLICY {waiting}, PyTorch {torch.__version__}"
+        f"{', '.join(' '.join(each) for each in waiting.items())}, PyTorch {torch.__version__}"
     )
     click.echo(f"dcacodec at quality {quality}, entropy coder {codec.coder.name}; {rounds} rounds in turns\n")
     click.echo(f"{'ms':<22}{'bpp':>7}" + "".join(f"{what:>10}{'min':>8}{'max':>8}" for what in ("encode", "decode")))

@@ -28,7 +28,7 @@ from PIL.PngImagePlugin import PngInfo
 from dcacodec._version import __version__
 from dcacodec.api import default_codec
 from dcacodec.cli import app as cli_module
-from dcacodec.cli.app import cli
+from dcacodec.cli.app import cli, let_threads_sleep
 from dcacodec.cli.streams import progress_bar
 from dcacodec.format.container import Chunk, Container, Header, Slice
 from dcacodec.format.writer import pack
@@ -929,3 +929,17 @@ def test_the_system_says_what_cannot_be_read(tmp_path: Path, monkeypatch: pytest
 def test_usage_errors_do_not_command_the_terminal(arguments: tuple[str, ...]) -> None:
     result = call(*arguments)
     assert result.exit_code == 2 and "\\x1b[31m" in result.stderr and "\x1b" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}),
+        ({"GOMP_SPINCOUNT": "7"}, {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "7"}),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, {"OMP_WAIT_POLICY": "ACTIVE"}),
+    ],
+)
+def test_how_threads_wait_is_set_unless_the_user_has_set_it(before: dict[str, str], after: dict[str, str]) -> None:
+    environment = dict(before)
+    let_threads_sleep(environment)
+    assert environment == after

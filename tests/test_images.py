@@ -317,15 +317,41 @@ def test_16_bit_png_with_several_bands(colour_type: int, bands: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["png 2", "png 4", "png 6", "tiff"])
-def test_an_opened_image_of_16_bits_is_rounded_too(kind: str) -> None:
+def test_an_opened_image_of_16_bits_is_rounded_too(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pillow cuts its samples when it loads them."""
     if kind.startswith("png"):
         file = png((7, 5, 16, int(kind[4])), rows(WIDE[..., : {"2": 3, "4": 2, "6": 4}[kind[4]]]))
     else:
         file = tiff(7, 5, WIDE[..., :3].astype("<u2").tobytes(), (16, 16, 16), 2)
     expected = read_with_warning(file, REDUCED)
-    with Image.open(file) as image, pytest.warns(ImageWarning, match="16 bits are rounded"):
-        assert_same(from_pillow(image), expected)
+    with Image.open(file) as image:
+        for _ in range(2):  # it is not loaded
+            with pytest.warns(ImageWarning, match="16 bits are rounded"):
+                assert_same(from_pillow(image), expected)
+        if kind != "tiff":  # which Pillow checks once more when it loads it
+            monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1)  # counts where images are opened
+            with pytest.warns(ImageWarning, match="16 bits are rounded"):
+                assert_same(from_pillow(image), expected)
+        image.load()
+
+
+def test_an_opened_image_of_16_bits_keeps_what_its_caller_changed() -> None:
+    file = png((7, 5, 16, 2), rows(WIDE[..., :3]))
+    with Image.open(file) as image:
+        image.info["exif"] = b"Exif\0\0" + exif_with(1)
+        with pytest.warns(ImageWarning):
+            picture = from_pillow(image)
+    assert picture.exif == exif_with(1)
+
+
+def test_a_file_needs_no_more_methods_than_pillow_needs() -> None:
+    class Least:
+        def __init__(self, file: io.BytesIO) -> None:
+            self.read, self.seek, self.tell = file.read, file.seek, file.tell
+
+    file = png((7, 5, 16, 2), rows(WIDE[..., :3]))
+    with Image.open(Least(file)) as image, pytest.warns(ImageWarning, match="rounded"):  # type: ignore[arg-type]
+        assert_same(from_pillow(image), Picture(UPPER[..., :3]))
 
 
 def test_16_bit_colour_png_with_transparent_colour_is_refused() -> None:

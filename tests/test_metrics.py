@@ -15,9 +15,10 @@ from torch import Tensor
 
 from dcacodec.metrics import ms_ssim as ms_ssim_module
 from dcacodec.metrics import ssimulacra2 as ssimulacra2_module
+from dcacodec.metrics.distortion import VISUAL_SCALE, Distortion
 from dcacodec.metrics.ms_ssim import ms_ssim
 from dcacodec.metrics.psnr import psnr
-from dcacodec.metrics.ssimulacra2 import distance, score, ssimulacra2
+from dcacodec.metrics.ssimulacra2 import Reference, distance, score, ssimulacra2
 
 Pixels = NDArray[np.uint8]
 Measure = Callable[[Tensor, Tensor], Tensor]
@@ -185,3 +186,17 @@ def test_gradients_are_finite_where_nothing_is_alike(measure: Measure) -> None:
 
 def test_distances_and_scores_that_documents_name() -> None:
     assert score(torch.tensor([0.0, 1.0, 20.0])).tolist() == pytest.approx([100, 83.6, 3.1], abs=0.05)
+
+
+def test_a_reference_serves_several_pictures() -> None:
+    random = torch.Generator().manual_seed(3)
+    reference, *pictures = torch.rand((4, 2, 40, 56, 3), generator=random)
+    known = Reference.of(reference)
+    for picture in pictures:
+        assert torch.equal(distance(known, picture), distance(reference, picture))
+        squared = 255**2 * (picture - reference).square().mean((1, 2, 3))
+        expected = 0.25 * squared + 0.75 * VISUAL_SCALE * distance(reference, picture, 1e-8)
+        assert torch.allclose(Distortion(0.25).against(reference)(picture), expected)
+        assert torch.equal(Distortion(0.25)(reference, picture), Distortion(0.25).against(reference)(picture))
+    with pytest.raises(ValueError, match="same size"):
+        distance(known, pictures[0][:, :32])

@@ -20,6 +20,7 @@ from dcacodec.images.isobmff import main_picture
 from dcacodec.images.jxl import jxl_header
 from dcacodec.images.optional import optional_suffixes, unread_formats
 from dcacodec.images.picture import Picture
+from dcacodec.images.pillow import from_pillow
 from dcacodec.images.reading import read_picture
 
 PIXELS = np.random.default_rng(1).integers(0, 256, (48, 80, 3), dtype=np.uint8)
@@ -146,6 +147,10 @@ def test_a_deep_jpeg_xl() -> None:
         picture = read_picture(io.BytesIO(DEEP_GRAY_AND_ALPHA))
     assert picture.gray and picture.alpha is not None
     assert np.array_equal(np.dstack((picture.pixels[..., 0], picture.alpha)), np.rint(gray))
+    with Image.open(io.BytesIO(DEEP_GRAY_AND_ALPHA)) as image, pytest.warns(match="16 bits are rounded"):
+        again = from_pillow(image)
+    assert again.alpha is not None
+    assert np.array_equal(np.dstack((again.pixels[..., 0], again.alpha)), np.rint(gray))
     colour = (np.arange(36).reshape(3, 4, 3) * 1820 + 128) / 257
     with pytest.warns(match="16 bits are reduced"):
         picture = read_picture(io.BytesIO(DEEP_COLOUR))

@@ -11,7 +11,7 @@ import re
 import signal
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final, NoReturn
@@ -180,6 +180,17 @@ class _SignalHandler:
         raise SystemExit(128 + number)
 
 
+def let_threads_sleep(environment: MutableMapping[str, str]) -> None:
+    """Set how PyTorch's threads wait, unless the user did.
+
+    Threads that spin slow each other down tenfold on a busy machine. Those that sleep at once are not faster than a
+    single one: with GNU's OpenMP they spin for some microseconds first.
+    """
+    if "OMP_WAIT_POLICY" not in environment:
+        environment["OMP_WAIT_POLICY"] = "PASSIVE"
+        environment.setdefault("GOMP_SPINCOUNT", "1000")
+
+
 def main() -> None:
     """Entry point of the command."""
     handler = _SignalHandler()
@@ -189,9 +200,5 @@ def main() -> None:
             signal.signal(number, handler)
     if sys.stderr is None:  # closed: what libraries write to it must not reach a file that got its descriptor
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
-    # Threads that spin while they wait slow each other down tenfold on a busy machine. Those that sleep at once are not
-    # faster than a single one: with GNU's OpenMP they spin for some microseconds first.
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    let_threads_sleep(os.environ)
     cli.main(prog_name="dcacodec", obj=handler)

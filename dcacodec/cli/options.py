@@ -61,7 +61,7 @@ QUALITY: Final = click.option(
     default=defaults.QUALITY,
     show_default=True,
     callback=_quality,
-    help="Quality, from 1 (smallest file) to 100 (best picture), in tenths: 65.5 is allowed.",
+    help="Quality, from 1 (smallest file) to 100 (best picture), rounded to tenths (65.5).",
 )
 EFFORT: Final = click.option(
     "--effort",

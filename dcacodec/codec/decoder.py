@@ -147,7 +147,10 @@ def _tile_latents(
 
 
 def _joined(slices: Mapping[Box, SliceLatent], source: Box) -> SliceLatent:
-    """The latents of several slices as that of an area. Boxes are in elements; what no slice covers is zero."""
+    """The latents of several slices as that of an area; of a single one that covers it, the same tensors.
+
+    Boxes are in elements; what no slice covers is zero.
+    """
     if list(slices) == [source]:
         return slices[source]
     first, _ = next(iter(slices.values()))

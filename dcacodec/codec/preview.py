@@ -33,7 +33,7 @@ _STRIP: Final = 64
 """Rows of coarse pixels that are made at once."""
 _KINDS: Final = ((SIDE, 75), (SIDE, 50), (SIDE, 25), (SIDE, 10), (160, 25), (160, 10), (128, 10), (96, 10))
 """Longest side and quality of the WebP, from which the first is chosen that is small enough. With quality 10 they take
-some 2,900, 1,350, 900 and 600 bytes of a photograph: 0.8 % of 360, 170, 110 and 70 kB."""
+some 2,900, 1,350, 900 and 600 bytes of a photograph: 0.8 % of 360, 170, 110 and 75 kB."""
 
 
 def previews_of(picture: Picture) -> list[bytes]:

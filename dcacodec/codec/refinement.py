@@ -96,7 +96,7 @@ def refine(
         with torch.no_grad(), transform_precision(device, fast_bfloat16(device)):
             stages, weights = network.entropy.prepare(latents, shape), network.entropy.step_weights()
             scales = network.scales(position)
-        distance = distortion.to(picture)
+        measure = distortion.against(picture)
         optimiser = torch.optim.Adam([y], betas=BETAS)
         peak_rate = LEARNING_RATE * min(1, FULL_RATE_ITERATIONS / iterations)
         initial_noise = NOISE * iterations / (iterations + NOISE_HALF_ITERATIONS)
@@ -112,7 +112,7 @@ def refine(
                 whole = around.clone()
                 whole[:, rows, columns] = y_hat
                 made = network.synthesise(whole, position)[:, :height, :width]
-            loss = code.bits + trade_off * distance(made).sum()
+            loss = code.bits + trade_off * measure(made).sum()
             (y.grad,) = torch.autograd.grad(loss, [y])
             optimiser.step()
             tick()

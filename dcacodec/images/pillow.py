@@ -18,7 +18,7 @@ from dcacodec.images.jxl import jxl_header
 from dcacodec.images.metadata import info_of, normalise_xmp, turn_upright, xmp_of
 from dcacodec.images.picture import Picture, Plane, warn_of_change
 from dcacodec.images.png import PNG_HEADER, PNG_SIGNATURE
-from dcacodec.images.rounding import is_deep, load_rounded, put_samples, to_8_bits
+from dcacodec.images.rounding import is_deep, load_rounded, reopened, to_8_bits
 from dcacodec.images.tiff import check_layout, decode_planes_with_libtiff, is_misread, kind_of, load_without_mapping
 
 _SIXTEEN_BIT_MODES: Final = ("I;16", "I;16L", "I;16B", "I;16N")
@@ -157,8 +157,9 @@ def _cmyk_to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
 def from_pillow(image: Image.Image, exif: bytes | None = None) -> Picture:
     """Convert a Pillow image to a `Picture`, like `read_picture` does for a file. The image is not changed.
 
-    Pillow cuts colours of 16 bits to 8. They are rounded instead as long as the image is not loaded. Once it is, Pillow
-    does not know the number of bits of its PNG samples; if it is not 8, a transparent colour is then not recognised.
+    Pillow cuts colours of 16 bits to 8. They are rounded instead as long as the image is not loaded, which it is not
+    here, either; those of later frames are cut, with a warning. Once an image is loaded, Pillow does not know the
+    number of bits of its PNG samples; if it is not 8, a transparent colour is then not recognised.
 
     Args:
         image: of a mode with samples of 8 bits or fewer, or 16 bits of gray, which are rounded to 8. If there are
@@ -185,11 +186,10 @@ def from_pillow(image: Image.Image, exif: bytes | None = None) -> Picture:
             check_layout(image.tag_v2, None)  # type: ignore[attr-defined]
             decode_planes_with_libtiff(image)
         rounded = _rounded(image)
-        if is_tiff:
+        source = image if rounded is None else rounded
+        if is_tiff and rounded is None:
             load_without_mapping(image)
-        upright = image.copy()
-        if rounded is not None:
-            put_samples(upright, rounded)
+        upright = source.copy()
         upright.info.pop("icc_profile", None)
         if icc is not None:
             upright.info["icc_profile"] = icc
@@ -200,24 +200,28 @@ def from_pillow(image: Image.Image, exif: bytes | None = None) -> Picture:
         raise
     except Exception as error:  # as in _read
         raise ImageError(f"the picture is damaged or of an unknown kind: {one_line(error)}") from error
-    return to_picture(upright, image, bits, turn_upright(upright, image), space, rounded is not None)
+    return to_picture(upright, source, bits, turn_upright(upright, source), space, rounded is not None)
 
 
 def _rounded(image: Image.Image) -> Image.Image | None:
-    """The samples of an opened file, rounded to 8 bits, if Pillow cuts them when it loads the image; else None.
+    """An opened file once more, its samples rounded, if Pillow would cut them in loading it; None if it would not.
 
-    None, too, where the file cannot be read once more: it is not seekable, or a later frame was chosen.
+    The image stays as it is, not loaded, so that it gives the same picture the next time. None, too, if a later frame
+    was chosen: its samples are cut.
     """
     file = getattr(image, "fp", None)
-    if not is_deep(image) or file is None or not file.seekable() or image.tell():
+    if file is None or not is_deep(image) or image.tell():
         return None
     place = file.tell()
     try:
-        file.seek(0)
-        with Image.open(file, formats=[str(image.format)]) as again:
-            if again.format == "TIFF":
-                decode_planes_with_libtiff(again)
-            return again.copy() if load_rounded(again, file) else None
+        again = reopened(image, file)
+        if again.format == "TIFF":
+            decode_planes_with_libtiff(again)
+        early = set(again.info)
+        load_rounded(again, file)
+        # Of a PNG, what stands after the pixels is known only now. All else may have been changed by the caller.
+        again.info = {key: value for key, value in again.info.items() if key not in early} | image.info
+        return again
     finally:
         file.seek(place)
 
@@ -229,7 +233,7 @@ def _bits_in_memory(image: Image.Image) -> int:
     if image.format == "PNG" and getattr(image, "tile", None):  # not loaded yet
         named = _PNG_SAMPLES.match(str(image.tile[0][3]))  # type: ignore[attr-defined]
         return int(named[1]) if named else 8
-    return 16 if image.mode in (*_SIXTEEN_BIT_MODES, "I") else 8
+    return 16 if image.mode in (*_SIXTEEN_BIT_MODES, "I") or is_deep(image) else 8
 
 
 def to_pillow(picture: Picture) -> Image.Image:

@@ -48,22 +48,24 @@ def load_rounded(image: Image.Image, file: BinaryIO) -> bool:
     Returns:
         Whether it has such samples and they were rounded.
     """
+    if not is_deep(image):
+        image.load()
+        return False
     raw = _raw_modes(image)
-    if raw == {_GRAY_AND_ALPHA} and image.mode == "RGBA":  # a PNG
+    if raw == {_GRAY_AND_ALPHA}:
         _replace_raw_mode(image, "RGBA")
         image.load()
         high_low = np.asarray(image).astype(np.uint16)
         rounded = to_8_bits(high_low[..., ::2] << 8 | high_low[..., 1::2])
-        put_samples(image, Image.fromarray(rounded))
-        return True
-    if image.format == "JXL" and (samples := deep_gray_and_alpha(image)) is not None:
-        image.load()
-        put_samples(image, Image.frombytes("LA", image.size, to_8_bits(samples).tobytes()))
+        _put(image, Image.fromarray(rounded))
         return True
     deep = _deep(raw)
-    if deep is None or image.format is None:
+    if deep is None:
+        gray_and_alpha = deep_gray_and_alpha(image)
+        assert gray_and_alpha is not None
         image.load()
-        return False
+        _put(image, Image.frombytes("LA", image.size, to_8_bits(gray_and_alpha).tobytes()))
+        return True
     if image.format == "TIFF" and is_planar(image.tag_v2):  # type: ignore[attr-defined]
         # Pillow ignores the raw mode of planes.
         samples = read_planes(image, file)
@@ -73,20 +75,16 @@ def load_rounded(image: Image.Image, file: BinaryIO) -> bool:
     narrow = to_8_bits(samples)
     if deep[1] == "RGBa":
         narrow[..., :3] = divided_by_alpha(samples[..., :3], samples[..., 3:], 16)
-    put_samples(image, Image.frombytes(image.mode, image.size, narrow.tobytes()))
+    _put(image, Image.frombytes(image.mode, image.size, narrow.tobytes()))
     return True
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether an image is an opened file, not loaded yet, of several bands of 16 bits."""
+    """Whether an image is an opened file, not loaded yet, of several bands of 16 bits that Pillow cuts."""
     raw = _raw_modes(image)
-    return _deep(raw) is not None or raw == {_GRAY_AND_ALPHA}
-
-
-def put_samples(image: Image.Image, other: Image.Image) -> None:
-    """Give an image the samples of another one."""
-    image.im = other.im
-    image._mode = other.mode
+    if raw == {_GRAY_AND_ALPHA}:
+        return image.mode == "RGBA"  # a PNG
+    return _deep(raw) is not None or (image.format == "JXL" and deep_gray_and_alpha(image) is not None)
 
 
 def _deep(raw: set[str]) -> re.Match[str] | None:
@@ -96,14 +94,19 @@ def _deep(raw: set[str]) -> re.Match[str] | None:
 
 def _read_twice(image: Image.Image, file: BinaryIO, raw_mode: str, order: str) -> NDArray[np.uint16]:
     """Load an opened file; its samples (H, W, bands), of 16 bits."""
-    assert image.format is not None
-    file.seek(0)
-    with Image.open(file, formats=[image.format]) as lower:
-        _replace_raw_mode(lower, f"{raw_mode};16{_OTHER_ORDER[order]}")
-        lower.load()
+    lower = reopened(image, file)
+    _replace_raw_mode(lower, f"{raw_mode};16{_OTHER_ORDER[order]}")
+    lower.load()
     _replace_raw_mode(image, f"{raw_mode};16{order}")
     image.load()
     return np.asarray(np.asarray(image).astype(np.uint16) << 8 | np.asarray(lower), np.uint16)
+
+
+def reopened(image: Image.Image, file: BinaryIO) -> Image.Image:
+    """The first frame of an opened file, opened once more. Not by `Image.open`, which would check its size again."""
+    file.seek(0)
+    again: Image.Image = type(image)(file)  # type: ignore[call-arg]
+    return again
 
 
 def _raw_modes(image: Image.Image) -> set[str]:
@@ -121,3 +124,9 @@ def _replace_raw_mode(image: Image.Image, raw_mode: str) -> None:
     image.tile = [  # type: ignore[attr-defined]
         tile._replace(args=raw_mode if isinstance(tile[3], str) else (raw_mode, *tile[3][1:])) for tile in tiles
     ]
+
+
+def _put(image: Image.Image, other: Image.Image) -> None:
+    """Give an image the samples of another one."""
+    image.im = other.im
+    image._mode = other.mode

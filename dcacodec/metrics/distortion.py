@@ -35,9 +35,9 @@ class Distortion:
 
     def __call__(self, reference: Tensor, picture: Tensor) -> Tensor:
         """(B,) of pictures (B, H, W, 3), sRGB in 0..1; `picture`, the output of a network, may exceed that range."""
-        return self.to(reference)(picture)
+        return self.against(reference)(picture)
 
-    def to(self, reference: Tensor) -> Callable[[Tensor], Tensor]:
+    def against(self, reference: Tensor) -> Callable[[Tensor], Tensor]:
         """The distortion as a function of the picture. What it needs of the reference is computed once."""
         is_squared = self.mse_share == 1 or min(reference.shape[1:3]) < SMALLEST_SIDE
         known = None if is_squared else Reference.of(reference)

@@ -137,14 +137,14 @@ def distance(reference: Tensor | Reference, picture: Tensor, epsilon: float = 0.
 
 def _scales(picture: Tensor) -> list[Tensor]:
     """The compared channels of XYB (B, C, H, W) of a picture (B, H, W, 3), at each scale."""
-    linear = _linear(F.hardtanh(picture.float(), 0.0, 1.0).permute(0, 3, 1, 2).contiguous())
+    linear = _linear(picture.float().clamp(0, 1).permute(0, 3, 1, 2).contiguous())
     scales = []
     for scale, channels in enumerate(_CHANNELS):
         if scale:
             linear = _halved(linear)
         if min(linear.shape[2:]) < SMALLEST_SIDE:
             break
-        scales.append(_positive_xyb(linear)[:, channels])
+        scales.append(_positive_xyb(linear, channels))
     return scales
 
 
@@ -161,13 +161,13 @@ def _power(x: Tensor, exponent: float) -> Tensor:
     return torch.exp(torch.log(x) * exponent)
 
 
-def _positive_xyb(linear: Tensor) -> Tensor:
-    """Linear RGB (B, 3, H, W) -> XYB, scaled and shifted so that no channel is negative in practice."""
+def _positive_xyb(linear: Tensor, channels: slice) -> Tensor:
+    """Linear RGB (B, 3, H, W) -> channels of XYB, scaled and shifted so that none is negative in practice."""
     matrix = torch.tensor(_OPSIN, dtype=torch.float32, device=linear.device)
     cones = torch.einsum("ij,bjhw->bihw", matrix, linear) + _BIAS
     long, middle, short = (_power(cones, 1 / 3) - _BIAS ** (1 / 3)).unbind(1)
     x, y = 0.5 * (long - middle), 0.5 * (long + middle)
-    return torch.stack([14 * x + 0.42, y + 0.01, short - y + 0.55], 1)
+    return torch.stack([14 * x + 0.42, y + 0.01, short - y + 0.55][channels], 1)
 
 
 def _halved(x: Tensor) -> Tensor:

@@ -42,6 +42,9 @@ def smooth(latent: Tensor, coded: Tensor, columns: Sequence[int], rows: Sequence
         latent: in quantisation steps.
         coded: mask of the coded elements, bool (H, W, M). The others are skipped.
         columns, rows: the first column or row after each border; at least `ROOM` from each other and from the ends.
+
+    Returns:
+        A new tensor, or without any border `latent` itself.
     """
     if not (columns or rows):
         return latent
