@@ -124,18 +124,26 @@ def is_mixed(pixels: Pixels) -> bool:
     pixels, quality 50 took 370,702 bytes for 31.9 dB in slices of 1024x1024, 331,715 for 33.3 dB in slices of 512x512,
     and 274,368 for 34.7 dB in slices of 256x256.
     """
-    kinds = []
-    for top in range(0, pixels.shape[0], _KIND_SIDE):
-        for left in range(0, pixels.shape[1], _KIND_SIDE):
-            part = pixels[top : top + _KIND_SIDE, left : left + _KIND_SIDE]
-            rows = part[::_ROW_PITCH]
-            flat = float((rows[:, 1:] == rows[:, :-1]).all(-1).mean()) if part.shape[1] > 1 else 0.0
-            rough = _roughness(part)
-            kinds.append((flat < _PHOTOGRAPHIC_FLAT and rough < _ROUGH, rough if flat > _DRAWN_FLAT else 0.0))
-    photographic, drawn = map(np.array, zip(*kinds, strict=True))
-    if max(pixels.shape) <= 1 << MIXED_SLICE_LOG2 or photographic.mean() < _PHOTOGRAPHIC_SHARE:
+    if max(pixels.shape) <= 1 << MIXED_SLICE_LOG2:
         return False
-    return any((drawn > roughness).mean() >= share for roughness, share in _DRAWN_SHARES)
+    squares = [
+        pixels[top : top + _KIND_SIDE, left : left + _KIND_SIDE]
+        for top in range(0, pixels.shape[0], _KIND_SIDE)
+        for left in range(0, pixels.shape[1], _KIND_SIDE)
+    ]
+    flats = list(map(_flatness, squares))
+    # Few squares of a photograph get beyond this line.
+    drawn = [_roughness(square) for square, flat in zip(squares, flats, strict=True) if flat > _DRAWN_FLAT]
+    if not any(sum(each > rough for each in drawn) >= share * len(squares) for rough, share in _DRAWN_SHARES):
+        return False
+    others = (square for square, flat in zip(squares, flats, strict=True) if flat < _PHOTOGRAPHIC_FLAT)
+    return sum(_roughness(each) < _ROUGH for each in others) >= _PHOTOGRAPHIC_SHARE * len(squares)
+
+
+def _flatness(pixels: Pixels) -> float:
+    """The share of pixels that equal the one to their left, in some rows; 0 for a single column."""
+    rows = pixels[::_ROW_PITCH]
+    return float((rows[:, 1:] == rows[:, :-1]).all(-1).mean()) if rows.shape[1] > 1 else 0.0
 
 
 def _different_rows(pixels: Pixels) -> Pixels:
