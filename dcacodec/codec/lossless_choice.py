@@ -21,6 +21,7 @@ from dcacodec.codec.lossless import lossless_container
 from dcacodec.format.container import ALPHA_CHUNK, Chunk, Container, Header
 from dcacodec.format.lossless import MAX_BLOCK_SIDE
 from dcacodec.format.writer import packed_size
+from dcacodec.images.flatness import flatness
 from dcacodec.images.lossless import encode_block
 from dcacodec.images.picture import Picture, Pixels
 
@@ -53,12 +54,10 @@ _MANY_BLOCKS: Final = 1 << 10
 _NOISY: Final = 14.5
 """Bits per pixel, lossless: photographs have 9 to 13."""
 MIXED_SLICE_LOG2: Final = 8
-_ROW_PITCH: Final = 15
 _KIND_SIDE: Final = 128
 """Pixels. The squares whose kind is judged are smaller than the slices, as few slices hold one kind alone."""
 _DRAWN_FLAT, _PHOTOGRAPHIC_FLAT = 0.45, 0.3
-"""The share of pixels that equal the one to their left: text and drawings have 0.45 to 0.95, photographs up to 0.35. A
-white sky has many, too, but less variance."""
+"""Flatness of drawn and of photographic squares. A white sky is flat, too, but it has less variance."""
 _DRAWN_SHARES: Final = ((300, 0.2), (1000, 0.1))
 """A picture is mixed if one of these shares of its squares is drawn and has this variance (see `_roughness`), ..."""
 _PHOTOGRAPHIC_SHARE: Final = 0.02
@@ -131,19 +130,13 @@ def is_mixed(pixels: Pixels) -> bool:
         for top in range(0, pixels.shape[0], _KIND_SIDE)
         for left in range(0, pixels.shape[1], _KIND_SIDE)
     ]
-    flats = list(map(_flatness, squares))
+    flats = list(map(flatness, squares))
     # Few squares of a photograph get beyond this line.
     drawn = [_roughness(square) for square, flat in zip(squares, flats, strict=True) if flat > _DRAWN_FLAT]
     if not any(sum(each > rough for each in drawn) >= share * len(squares) for rough, share in _DRAWN_SHARES):
         return False
     others = (square for square, flat in zip(squares, flats, strict=True) if flat < _PHOTOGRAPHIC_FLAT)
     return sum(_roughness(each) < _ROUGH for each in others) >= _PHOTOGRAPHIC_SHARE * len(squares)
-
-
-def _flatness(pixels: Pixels) -> float:
-    """The share of pixels that equal the one to their left, in some rows; 0 for a single column."""
-    rows = pixels[::_ROW_PITCH]
-    return float((rows[:, 1:] == rows[:, :-1]).all(-1).mean()) if rows.shape[1] > 1 else 0.0
 
 
 def _different_rows(pixels: Pixels) -> Pixels:
