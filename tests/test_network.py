@@ -37,7 +37,7 @@ from dcacodec.network.layers import (
 )
 from dcacodec.network.precision import float32_is_exact
 from dcacodec.network.priors import gaussian_bits, noisy_gaussian_bits
-from dcacodec.network.transforms import TransformBlock, join_channels, split_channels
+from dcacodec.network.transforms import PreparedBlock, TransformBlock, join_channels, split_channels
 from dcacodec.training.klt import GAIN, initialise
 from dcacodec.weights.reader import Weights
 
@@ -354,9 +354,9 @@ def test_a_block_of_the_transforms_computes_what_a_depth_conv_block_does(dtype: 
     reference = plain(x).detach()
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
         with_gradients = block(x)
-        with torch.no_grad():
-            without = x.clone()
-            assert block(without) is without
+    with torch.inference_mode():
+        ready, without = PreparedBlock(block, dtype), x.clone()
+        assert ready(without) is without
     for found in (with_gradients, without):
         assert (found - reference).abs().max() <= error * reference.abs().max()
     assert (reference - x).abs().max() > 0.1 * reference.abs().max()

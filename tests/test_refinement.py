@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
-from tiny import drawn_latents, photo, run_entropy
+from tiny import drawn_latents, photo
 
 from dcacodec import encode, encode_file
 from dcacodec.bench.codec import CodecOptions
@@ -27,14 +27,14 @@ from dcacodec.bench.codecs import open_codec
 from dcacodec.cli.app import cli
 from dcacodec.codec import refinement
 from dcacodec.codec.codec import Codec
-from dcacodec.codec.refinement import refine, soft_round
+from dcacodec.codec.refinement import SoftRounding, predict, refine, soft_round
 from dcacodec.errors import BenchError
 from dcacodec.format.container import Header
 from dcacodec.format.reader import parse
 from dcacodec.images.picture import Picture
 from dcacodec.metrics.distortion import Distortion
-from dcacodec.network.context import join_steps
-from dcacodec.network.priors import SKIP_BELOW, gaussian_bits
+from dcacodec.network.context import join_steps, split_steps
+from dcacodec.network.priors import gaussian_bits
 from dcacodec.ratecontrol import MaxBytes, encode_to
 from dcacodec.tiling.grid import Grid
 from dcacodec.weights.reader import Provenance
@@ -131,25 +131,24 @@ def test_what_is_worse_is_not_taken(codec: Codec, astronaut: Picture, monkeypatc
 
 @pytest.mark.parametrize("quality", [20, 50, 95])
 def test_with_hard_rounding_it_is_the_coding_of_an_encoder(quality: int, codec: Codec) -> None:
-    """Bits and y_hat of the soft coding against those of the entropy model that quantises as an encoder does; both in
-    floating point. With the inverse temperature of refinement a third of the elements are not rounded.
+    """Bits and y_hat of the soft coding against those of an encoder's symbols. With the inverse temperature of
+    refinement a third of the elements are not rounded.
     """
-    network, position = codec.weights.floating_point(), codec.at(quality).point.position
-    drawn, drawn_y = drawn_latents(network.config, (2, 3), seed=quality, size=10.0)
-    hyper, y = {letter: z.float() for letter, z in drawn.items()}, drawn_y.float()
+    coder = codec.at(quality)
+    hyper, y = drawn_latents(codec.weights.config, (2, 3), seed=quality, size=10.0)
 
     def softly(inverse_temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
-        with torch.inference_mode():
-            code = refinement.SoftCoder(y, inverse_temperature, 0.0, torch.Generator())
-            steps = network.entropy(hyper, (y.shape[1], y.shape[2]), network.scales(position), code)
-            return code.bits, join_steps(steps)
+        rounding = SoftRounding(inverse_temperature, 0.0, torch.Generator())
+        predictions = predict(coder.point, hyper, y.float(), rounding)
+        coded = [each.code(part, rounding) for each, part in zip(predictions, split_steps(y.float()), strict=True)]
+        return join_steps([y_hat for y_hat, _ in coded]), torch.stack([bits for _, bits in coded]).sum()
 
-    run = run_entropy(network.entropy, hyper, y, network.scales(position))
-    bits = gaussian_bits(run.latent - run.mean, run.level)[run.level.round() >= SKIP_BELOW].sum()
-    (found, y_hat), (_, soft) = softly(3000.0), softly(5.0)
-    assert found.item() == pytest.approx(bits.item(), rel=1e-4)
-    assert ((y_hat - run.latent).abs() < 0.05).float().mean() > 0.99
-    assert ((soft - run.latent).abs() < 0.05).float().mean() < 0.9
+    symbols, _ = coder.quantise(y.float(), hyper, full=False)
+    values, rows = (torch.from_numpy(np.concatenate(each)).float() for each in (symbols.steps, symbols.rows))
+    (y_hat, bits), (soft, _) = softly(3000.0), softly(5.0)
+    assert bits.item() == pytest.approx(gaussian_bits(values, rows).sum().item(), rel=1e-3)
+    assert ((y_hat - symbols.latent).abs() < 0.05).float().mean() > 0.99
+    assert ((soft - symbols.latent).abs() < 0.05).float().mean() < 0.9
 
 
 @pytest.mark.slow
@@ -170,17 +169,18 @@ def test_only_the_slice_changes_and_the_rest_counts(codec: Codec) -> None:
     """The same slice among other surroundings is refined to something else; its shape is its own."""
     pixels = photo(128, 192)
     grid = Grid(Header(codec.weights.fingerprint, 192, 128, "RGB", 50, 0))
-    whole = codec.at(50).point.latent_of_box(pixels, grid, grid.canvas)
+    point = codec.at(50).point
+    whole = point.latent_of_box(pixels, grid, grid.canvas)
     inside = slice(0, 4), slice(4, 8)
     y = whole[:, inside[0], inside[1]]
-    hyper, picture = codec.at(50).point.hyper_of(y), codec.at(50).point.tensor_of(pixels).float() / 255
+    hyper, picture = point.hyper_of(y), point.tensor_of(pixels).float() / 255
     before = whole.clone()
-    found = refine(codec.weights.floating_point(), whole, inside, hyper, picture, 50, Distortion(), 3)
+    found = refine(point, whole, inside, hyper, picture, 3)
     assert found.shape == y.shape and torch.equal(whole, before)
     assert 0 < (found - y).abs().max() <= 3 * refinement.LEARNING_RATE * 1.5
     elsewhere = whole.clone()
     elsewhere[:, :, 8:] += 0.5
-    other = refine(codec.weights.floating_point(), elsewhere, inside, hyper, picture, 50, Distortion(), 3)
+    other = refine(point, elsewhere, inside, hyper, picture, 3)
     assert not torch.equal(found, other)
 
 

@@ -16,7 +16,6 @@ import operator
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import SupportsFloat
 
 import numpy as np
@@ -50,7 +49,6 @@ from dcacodec.images.hidden import clear_hidden, fill_hidden
 from dcacodec.images.lossless import shrink_samples
 from dcacodec.images.picture import Picture, Pixels
 from dcacodec.network.config import Tuning
-from dcacodec.network.dca import DCA
 from dcacodec.network.device import check_process, choose_device, keep_freed_memory, memory_errors
 from dcacodec.tiling.boxes import Box
 from dcacodec.tiling.grid import SCALES, Grid, suitable_slice_log2
@@ -235,7 +233,7 @@ class Codec:
 
     def encoder_at(self, quality: float, *, effort: int = defaults.EFFORT) -> SliceEncoder:
         """The encoder of slices at a quality, 1..100, with ``effort`` refinement iterations."""
-        return SliceEncoder(self.at(quality), effort, lambda: self._float_network)
+        return SliceEncoder(self.at(quality), effort)
 
     def header_for(
         self,
@@ -320,11 +318,6 @@ class Codec:
             return nullcontext(map)
         affordable = LARGEST_SLICE >> 2 * header.slice_log2
         return workers(min(affordable, torch.get_num_threads()) if self.device.type == "cpu" else 1)
-
-    @cached_property
-    def _float_network(self) -> DCA:
-        """The network in floating point, which has gradients, unlike fixed point."""
-        return self.weights.floating_point()
 
 
 def _checked_effort(effort: int) -> int:

@@ -23,7 +23,6 @@ from dcacodec.format.metadata import metadata_chunks
 from dcacodec.images.alpha import encode_alpha
 from dcacodec.images.picture import Picture, Pixels
 from dcacodec.network.config import LATENT_STRIDE
-from dcacodec.network.dca import DCA
 from dcacodec.network.device import to_device
 from dcacodec.network.transforms import synthesis_halo
 from dcacodec.tiling.grid import Grid
@@ -53,12 +52,10 @@ class SliceEncoder:
     Attributes:
         coder: of the operating point.
         effort: number of refinement iterations.
-        float_network: returns the network in floating point throughout, which has gradients; called if `effort` > 0.
     """
 
     coder: SliceCoder
     effort: int = 0
-    float_network: Callable[[], DCA] | None = None
 
     def encode(self, pixels: Pixels, grid: Grid, index: int, tick: Callable[[], object] = lambda: None) -> EncodedSlice:
         """Encode a slice of a picture (H, W, 3); `tick` is called after each refinement iteration."""
@@ -90,7 +87,6 @@ class SliceEncoder:
         if not self.effort:
             y = point.latent_of_box(pixels, grid, area)
             return self.candidates(y, point.hyper_of(y))
-        assert self.float_network is not None
         # f_s synthesises the pixels of this slice and of its halo.
         box = area.grown(synthesis_halo(point.weights.config)).common(grid.canvas)
         whole = point.latent_of_box(pixels, grid, box)
@@ -98,10 +94,8 @@ class SliceEncoder:
         y = whole[:, inside[0], inside[1]].contiguous()
         picture = point.tensor_of(pixels, box)[:, : grid.picture.bottom - box.top, : grid.picture.right - box.left]
         picture = picture.float() / 255
-        hyper, distortion = point.hyper_of(y), point.weights.provenance.distortion
-        refined = refine(
-            self.float_network(), whole, inside, hyper, picture, point.quality, distortion, self.effort, tick
-        )
+        hyper = point.hyper_of(y)
+        refined = refine(point, whole, inside, hyper, picture, self.effort, tick)
         return list(chain.from_iterable(self.candidates(latent, hyper) for latent in (y, refined)))
 
     def candidates(self, y: Tensor, hyper: dict[str, Tensor]) -> list[Symbols]:
@@ -114,8 +108,8 @@ class SliceEncoder:
             y: (1, H/16, W/16, M), H and W multiples of 64.
             hyper: its hyper latents, rounded.
         """
-        symbols, worst_skipped = self.coder.quantise(y, hyper, full=False)
-        return [symbols] if worst_skipped <= SKIPPED else [symbols, self.coder.quantise(y, hyper, full=True)[0]]
+        symbols, error = self.coder.quantise(y, hyper, full=False)
+        return [symbols] if error <= SKIPPED else [symbols, self.coder.quantise(y, hyper, full=True)[0]]
 
     def _best(self, candidates: Sequence[Symbols], shown: Pixels) -> EncodedSlice:
         """The candidate of the least rate-distortion cost for the pixels (H, W, 3) of a slice."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +16,7 @@ from dcacodec.format.container import padded
 from dcacodec.images.picture import Pixels
 from dcacodec.network.config import LATENT_STRIDE
 from dcacodec.network.context import Scales, StepCoder, join_steps
+from dcacodec.network.dca import DCA
 from dcacodec.network.device import to_device, to_host
 from dcacodec.network.fixed_point import LATENT_BITS
 from dcacodec.network.precision import fast_bfloat16, float32_is_exact, transform_precision
@@ -72,8 +75,8 @@ class OperatingPoint:
     @torch.inference_mode()
     def latent_of(self, picture: Tensor, margins: Margins = NO_MARGINS) -> Tensor:
         """Analyse: (1, H, W, 3) uint8 or in 0..1, sides multiples of 16 -> y (1, H/16, W/16, M) without its margins."""
-        with transform_precision(self.device, fast_bfloat16(self.device)):
-            return self.weights.network.latent(picture, self.position, margins)
+        with self._transforms() as network:
+            return network.latent(picture, self.position, margins)
 
     def latent_of_box(self, pixels: Pixels, grid: Grid, part: Box) -> Tensor:
         """y of a part of the canvas: that of the whole picture, up to rounding.
@@ -87,17 +90,24 @@ class OperatingPoint:
     @torch.inference_mode()
     def hyper_of(self, y: Tensor) -> dict[str, Tensor]:
         """The hyper latents of y (1, H/16, W/16, M), rounded, float64."""
-        with transform_precision(self.device, fast_bfloat16(self.device)):
-            hyper = self.weights.network.hyper_latents(y, self.position)
+        with self._transforms() as network:
+            hyper = network.hyper_latents(y, self.position)
         return {letter: z.double().round().clamp(-VALUE_LIMIT, VALUE_LIMIT) for letter, z in hyper.items()}
 
     @torch.inference_mode()
     def pixels_of(self, latent: Tensor, scale: int = 1, margins: Margins = NO_MARGINS) -> Pixels:
         """Synthesise: y_hat (1, H/16, W/16, M) -> (H/scale, W/scale, 3), without the margins of y_hat."""
-        with transform_precision(self.device, fast_bfloat16(self.device)):
-            picture = self.weights.network.pixels(latent.float(), self.position, scale, margins)
+        with self._transforms() as network:
+            picture = network.pixels(latent.float(), self.position, scale, margins)
         (pixels,) = to_host(picture[0])
         return pixels
+
+    @contextmanager
+    def _transforms(self) -> Iterator[DCA]:
+        """The network in the precision that suits the device, and the context that its transforms need."""
+        bfloat16 = fast_bfloat16(self.device)
+        with transform_precision(self.device, bfloat16):
+            yield self.weights.in_bfloat16 if bfloat16 else self.weights.in_float32
 
     def run_steps(self, latents: dict[str, Tensor], size: tuple[int, int], code: StepCoder) -> Tensor:
         """Run the entropy model in fixed point. Encoder and decoder share this loop over the steps.

@@ -214,7 +214,7 @@ class EntropyModel(nn.Module):
             mean = mean.to(outward.dtype) * outward  # PyTorch multiplies mixed dtypes more slowly
             if self.known_snap.exact:
                 mean = to_grid(mean, LATENT_BITS).clamp_(-LATENT_LIMIT, LATENT_LIMIT)
-            level = (detail * LEVELS_PER_E + level).clamp(0, SCALE_LEVELS - 1)
+            level = (detail * LEVELS_PER_E + level).clamp_(0, SCALE_LEVELS - 1)
             parts.append(code(step, mean, level))
             inputs.append(self.known_snap(parts[-1] * inward))
         return parts

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from dcacodec.network.config import DCAConfig
 from dcacodec.network.context import EntropyModel, Scales, join_steps, split_steps
 from dcacodec.network.hyper import ANALYSES
 from dcacodec.network.priors import LEVELS_PER_E, SCALE_MIN, FactorizedPrior, gaussian_bits, noisy_gaussian_bits
-from dcacodec.network.transforms import NO_MARGINS, Analysis, Margins, QualityTable, Synthesis
+from dcacodec.network.transforms import NO_MARGINS, Analysis, Margins, QualityTable, Synthesis, prepared
 
 INPUT_NOISE = 0.3
 """Added to the variance of a channel (in squared quantisation steps) before the division by it, so that channels of
@@ -89,6 +90,14 @@ class DCA(nn.Module):
         )
         self.entropy = EntropyModel(config)
         self.synthesis = Synthesis(config)
+
+    def prepared(self, dtype: torch.dtype) -> DCA:
+        """A copy for inference that shares the parameters: the transforms' residual branches compute in a dtype."""
+        network = copy.deepcopy(self, memo={id(each): each for each in (*self.parameters(), *self.buffers())})
+        for transform in (network.analysis, network.synthesis):
+            transform.blocks = prepared(transform.blocks, dtype)
+            transform.latent_blocks = prepared(transform.latent_blocks, dtype)
+        return network
 
     def scales(self, position: Tensor) -> Scales:
         """The entropy model's per-quality scales for anchor positions (B,), in floating point."""

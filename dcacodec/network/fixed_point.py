@@ -25,7 +25,7 @@ latent-variable models", 2019.)
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 import torch
@@ -60,12 +60,15 @@ EXP_TABLE_SIZE = 444
 """Logits more than 6.93 below the largest one get the weight 0, as ``round(2**9 * exp(-444 / 64))`` is."""
 
 
-def _rounder(bits: int, dtype: torch.dtype) -> float:
+@cache
+def _rounder(bits: int, dtype: torch.dtype) -> Tensor:
     """Adding this to a number rounds it to multiples of ``2**-bits``, half to even; subtracting it again is exact.
 
-    For magnitudes below ``2**(22 - bits)`` in float32, ``2**(51 - bits)`` in float64.
+    For magnitudes below ``2**(22 - bits)`` in float32, ``2**(51 - bits)`` in float64. As a scalar tensor of the same
+    dtype it also serves tensors on a GPU, and takes a third of the time that a number takes, which is converted.
     """
-    return 1.5 * 2.0 ** ((52 if dtype == torch.float64 else 23) - bits)
+    with torch.inference_mode(False):
+        return torch.tensor(1.5 * 2.0 ** ((52 if dtype == torch.float64 else 23) - bits), dtype=dtype, device="cpu")
 
 
 def to_grid(x: Tensor, bits: int = ACTIVATION_BITS) -> Tensor:

@@ -112,12 +112,23 @@ class Weights:
     step_weights: Sequence[StepWeights]
     provenance: Provenance = Provenance()
 
+    @torch.inference_mode(False)  # refinement has gradients
     def on(self, device: torch.device) -> Weights:
         """The same weights with a copy of the network on a device."""
         if device.type == "cpu":
             return self
         network = copy.deepcopy(self.network).to(device)
         return replace(self, network=network, step_weights=network.entropy.step_weights())
+
+    @cached_property
+    def in_bfloat16(self) -> DCA:
+        """The network for inference, with the transforms' residual branches in bfloat16. It shares the parameters."""
+        return self.network.prepared(torch.bfloat16)
+
+    @cached_property
+    def in_float32(self) -> DCA:
+        """The network for inference, with the transforms in float32. It shares the parameters."""
+        return self.network.prepared(torch.float32)
 
     @cached_property
     def entropy_in_float64(self) -> EntropyModel:
@@ -161,7 +172,7 @@ def fingerprint(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()[:4]
 
 
-@torch.inference_mode(False)  # refinement has gradients, and shares the parameters
+@torch.inference_mode(False)  # refinement has gradients
 def read_weights(path: Path, digest: str | None = None) -> Weights:
     """Read a weights file.
 
