@@ -110,7 +110,7 @@ def _estimate(pixels: Pixels) -> float:
     """
     height, width, _ = pixels.shape
     rows = _different_rows(pixels)
-    sample = _sample(rows)[:MAX_BLOCK_SIDE, :MAX_BLOCK_SIDE]
+    sample = pixels[_some_of(rows, width)][:MAX_BLOCK_SIDE, :MAX_BLOCK_SIDE]
     effort = 76 if height * width <= _SMALL or len(rows) < _DISTINCT * height else 0
     block = encode_block(sample, effort=effort, method=1)
     return 8 * len(block) / (sample.shape[0] * sample.shape[1]) * len(rows) / height
@@ -139,8 +139,8 @@ def is_mixed(pixels: Pixels) -> bool:
     return sum(_roughness(each) < _ROUGH for each in others) >= _PHOTOGRAPHIC_SHARE * len(squares)
 
 
-def _different_rows(pixels: Pixels) -> Pixels:
-    """The rows (H', W, 3) of pixels (H, W, 3) without those that are equal to an earlier one within `_WINDOW`."""
+def _different_rows(pixels: Pixels) -> list[int]:
+    """The indices of the rows of pixels (H, W, 3) without those that are equal to an earlier one within `_WINDOW`."""
     latest: dict[int, int] = {}
     different = []
     for index, row in enumerate(pixels):
@@ -148,16 +148,16 @@ def _different_rows(pixels: Pixels) -> Pixels:
         if same is None or (index - same) * pixels.shape[1] >= _WINDOW:
             different.append(index)
         latest[key] = index
-    return pixels if len(different) == len(pixels) else pixels[different]
+    return different
 
 
-def _sample(pixels: Pixels) -> Pixels:
-    """Some of the rows, in strips that do not keep step with regular patterns."""
-    height, width, _ = pixels.shape
+def _some_of(rows: Sequence[int], width: int) -> list[int]:
+    """Some of the rows of so many pixels, in strips that do not keep step with regular patterns."""
+    height = len(rows)
     share = min(_SHARE, max(1, height * width // _LEAST_SAMPLE))
     strip = min(8, max(1, height // 128))
     starts = [strip * (share * index + 5 * index % share) for index in range(-(-height // (strip * share)))]
-    return np.concatenate([pixels[start : start + strip] for start in starts])
+    return [row for start in starts for row in rows[start : start + strip]]
 
 
 def _roughness(pixels: Pixels) -> float:

@@ -124,7 +124,9 @@ class DCA(nn.Module):
 
     def hyper_latents(self, y: Tensor, position: Tensor) -> dict[str, Tensor]:
         """The unquantised hyper latents of y (B, H/16, W/16, M)."""
-        normalised = y * self.scales(position).inward
+        normalised, device = y * self.scales(position).inward, y.device.type
+        if torch.is_autocast_enabled(device):
+            normalised = normalised.to(torch.get_autocast_dtype(device))  # once for all
         return {letter: transform(normalised) for letter, transform in self.hyper_analysis.items()}
 
     def synthesise(self, y_hat: Tensor, position: Tensor, shrink: int = 1) -> Tensor:

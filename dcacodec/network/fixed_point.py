@@ -234,7 +234,7 @@ def attend(
         2**9 units, and the denominator less than 2**13: a quotient that is no tie is further from it than the rounding
         error of float32.
     """
-    logits = (query * logit_scale(query.shape[-1])) @ key.transpose(-1, -2)
+    logits = query @ (key * logit_scale(query.shape[-1])).transpose(-1, -2)
     if bias is not None:
         logits = logits + bias
     if not exact:

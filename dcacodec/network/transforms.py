@@ -35,6 +35,8 @@ _PART = 1536
 """Elements that a block processes at once."""
 _STRIP = 8
 """Rows of y whose pixels are made at once, so that they stay in the cache."""
+_ONE = 0x3F80
+"""The bits of the bfloat16 number 1."""
 
 Margins: TypeAlias = "tuple[int, int, int, int]"
 """Elements at the top, the bottom, the left and the right of a tensor (B, H, W, C)."""
@@ -146,8 +148,19 @@ class PreparedBlock(nn.Module):
                 inside = part + F.linear(read.contiguous(), *merge)
                 narrow = inside.to(self._dtype)
                 a, b = F.linear(narrow, *first), F.linear(narrow, *second)
-                torch.add(inside, F.linear(b.clamp_(0, 1).mul_(a), *out), out=to)
+                torch.add(inside, F.linear(_clamp_to_unit(b).mul_(a), *out), out=to)
             return made
+
+
+def _clamp_to_unit(x: Tensor) -> Tensor:
+    """Clamp to 0..1, in place.
+
+    PyTorch is five times as fast with the bits of bfloat16 numbers, which as integers have the same order from 0 on.
+    """
+    if x.dtype == torch.bfloat16:
+        x.view(torch.int16).clamp_(0, _ONE)
+        return x
+    return x.clamp_(0, 1)
 
 
 def prepared(blocks: nn.Sequential, dtype: torch.dtype) -> nn.Sequential:
