@@ -53,9 +53,9 @@ def from_phases(x: Tensor) -> Tensor:
 def split_steps(y: Tensor) -> list[Tensor]:
     """The elements of y (B, H, W, M) that each step codes: four of (4, B, H/2, W/2, M/4), by position."""
     batch, height, width, _ = y.shape
-    cells = y.reshape(batch, height // 2, 2, width // 2, 2, STEPS, -1)
-    # All at once: the gradient of every slice of y would be a tensor of its size.
-    groups = cells.permute(2, 4, 5, 0, 1, 3, 6).flatten(0, 2).unbind()
+    cells = y.reshape(batch, height // 2, 2, width // 2, 2, STEPS, -1).permute(2, 4, 5, 0, 1, 3, 6)
+    # With gradients all at once: that of every slice of y would be a tensor of its size.
+    groups = cells.flatten(0, 2).unbind() if y.requires_grad else [part for row in cells for at in row for part in at]
     return [torch.stack([groups[STEPS * p + (p ^ STEP_XOR[step])] for p in range(4)]) for step in range(STEPS)]
 
 
