@@ -97,6 +97,37 @@ def test_space_and_depth(height: int, width: int, channels: int, side: int) -> N
     row, column = height - 1, width // 2
     cell = x[1, row * side : (row + 1) * side, column * side : (column + 1) * side]
     assert torch.equal(deep[1, row, column], cell.flatten())  # row, column, channel
+    x = x.double().requires_grad_()
+    weight = torch.randn_like(x)
+    (gradient,) = torch.autograd.grad((depth_to_space(space_to_depth(x, side), side) * weight).sum(), [x])
+    assert torch.equal(gradient, weight)
+
+
+@pytest.mark.parametrize("side", [2, 8])
+def test_space_and_depth_of_bytes(side: int) -> None:
+    """Whole or cut out of a larger tensor."""
+    whole = torch.from_numpy(photo(96, 104))[None]
+    for x in (whole, whole[:, 3:67, 5:69], whole[:, 16:80, :64], whole[..., :1]):
+        found = space_to_depth(x, side)
+        assert torch.equal(found, space_to_depth(x.float(), side).to(torch.uint8))
+        assert torch.equal(depth_to_space(found, side), x)
+        wide = torch.cat([found, found], -1)[..., : found.shape[-1]]
+        assert torch.equal(depth_to_space(wide, side), x)
+
+
+def test_every_parameter_learns() -> None:
+    """Of the rate and the picture, and the transforms of the picture alone."""
+    model = drawn_model(TINY, 3).train()
+    names, parameters = zip(*model.named_parameters(), strict=True)
+    estimate = model(torch.rand(2, 64, 64, 3), torch.tensor([0.4, 1.6]))
+    rate, picture = (
+        torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+        for loss in (torch.stack(list(estimate.bits.values())).sum(), estimate.picture.square().sum())
+    )
+    silent = {name for name, *both in zip(names, rate, picture, strict=True) if both == [None, None]}
+    assert silent == {"entropy.starts.0.weight"}  # of the first step, which has no input
+    reached = {name for name, gradient in zip(names, picture, strict=True) if gradient is not None}
+    assert reached >= {name for name in names if name.startswith(("analysis.", "synthesis.", "gain."))}
 
 
 # ------------------------------------------------------------------------------------------------------------ causality
@@ -354,11 +385,17 @@ def test_a_block_of_the_transforms_computes_what_a_depth_conv_block_does(dtype: 
     reference = plain(x).detach()
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
         with_gradients = block(x)
+        cut_out = block(x, (1, 2, 0, 3))
     with torch.inference_mode():
         ready, without = PreparedBlock(block, dtype), x.clone()
         assert ready(without) is without
+        pair = torch.cat([x, -x])
+        both = ready(pair.clone(), (1, 2, 0, 3))
     for found in (with_gradients, without):
         assert (found - reference).abs().max() <= error * reference.abs().max()
+    expected = torch.cat([plain(each) for each in (x, -x)]).detach()[:, 1:-2, :-3]
+    for found, wanted in ((cut_out, expected[:1]), (both, expected)):
+        assert (found - wanted).abs().max() <= error * reference.abs().max()
     assert (reference - x).abs().max() > 0.1 * reference.abs().max()
 
 

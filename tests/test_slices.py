@@ -217,19 +217,25 @@ def test_halos_of_the_preset() -> None:
     assert (analysis_halo(PRESETS["small"]), synthesis_halo(PRESETS["small"])) == (48, 64)
 
 
+@pytest.mark.parametrize("part", [1536, 50])
 @pytest.mark.parametrize("config", [WIDE, DEEP], ids=["wide", "deep"])
-def test_transforms_without_margins_make_what_the_whole_has_there(config: DCAConfig) -> None:
-    analysis, synthesis = transforms(config)
+def test_transforms_without_margins_make_what_the_whole_has_there(
+    config: DCAConfig, part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ready for inference, so in place, in one part or in many."""
+    monkeypatch.setattr("dcacodec.network.transforms._PART", part)
+    model = drawn_model(config, seed=3).prepared(torch.float32)
+    analysis, synthesis = model.analysis, model.synthesis
     y, at = torch.randn(1, 9, 10, config.latent, generator=torch.Generator().manual_seed(0)), torch.tensor([1.0])
     image = torch.from_numpy(photo(16 * 9, 16 * 10))[None]
     with torch.inference_mode():
         pixels, latent = synthesis.pixels(y, at), analysis(image, at)
         for top, bottom, left, right in ((0, 1, 2, 5), (5, 3, 1, 0), (4, 4, 4, 4)):
-            part = synthesis.pixels(y, at, margins=(top, bottom, left, right))
+            found = synthesis.pixels(y, at, margins=(top, bottom, left, right))
             expected = without(pixels, (16 * top, 16 * bottom, 16 * left, 16 * right))
-            torch.testing.assert_close(part, expected, atol=1, rtol=0)
-            part = analysis(image, at, (top, bottom, left, right))
-            torch.testing.assert_close(part, without(latent, (top, bottom, left, right)), atol=1e-3, rtol=1e-3)
+            torch.testing.assert_close(found, expected, atol=1, rtol=0)
+            found = analysis(image, at, (top, bottom, left, right))
+            torch.testing.assert_close(found, without(latent, (top, bottom, left, right)), atol=1e-3, rtol=1e-3)
 
 
 # ------------------------------------------------------------------------------------------------------ tiles and seams

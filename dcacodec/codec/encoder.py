@@ -101,8 +101,7 @@ class SliceEncoder:
     def candidates(self, y: Tensor, hyper: dict[str, Tensor]) -> list[Symbols]:
         """The symbols that a latent may be coded as.
 
-        Skipped elements have no residual. If one of them is far from its predicted mean, a second candidate codes all
-        elements.
+        Skipped elements have no residual. If the error of one of them is large, a second candidate codes all elements.
 
         Args:
             y: (1, H/16, W/16, M), H and W multiples of 64.

@@ -86,8 +86,8 @@ class SliceCoder:
             full: code all elements, skip none.
 
         Returns:
-            The symbols, and the largest error of an element of y_hat, in quantisation steps. It is above 1/2 only where
-            elements are skipped.
+            The symbols, and the largest error of an element of y_hat, in quantisation steps: that of a skipped element,
+            if it is above 1/2. (Or that of a residual beyond `VALUE_LIMIT`.)
         """
         first_coded, parts = _first_coded(full), split_steps(y)
         residuals: list[Tensor] = []

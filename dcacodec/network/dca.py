@@ -92,7 +92,10 @@ class DCA(nn.Module):
         self.synthesis = Synthesis(config)
 
     def prepared(self, dtype: torch.dtype) -> DCA:
-        """A copy for inference that shares the parameters: the transforms' residual branches compute in a dtype."""
+        """A copy for inference that shares the parameters: the transforms' residual branches compute in a dtype.
+
+        The weights of these are made here: they do not follow if parameters change, or move to another device.
+        """
         network = copy.deepcopy(self, memo={id(each): each for each in (*self.parameters(), *self.buffers())})
         for transform in (network.analysis, network.synthesis):
             transform.blocks = prepared(transform.blocks, dtype)

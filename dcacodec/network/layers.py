@@ -251,18 +251,21 @@ class PatchExpand(nn.Module):
 def space_to_depth(x: Tensor, side: int) -> Tensor:
     """(B, H, W, C) -> (B, H/side, W/side, side*side*C), in the order row, column, channel of the cell."""
     batch, height, width, channels = x.shape
-    rows = _words(x.reshape(batch, height // side, side, width // side, side * channels))
-    return rows.transpose(2, 3).reshape(batch, height // side, width // side, -1).view(x.dtype)
+    rows = x.reshape(batch, height // side, side, width // side, side * channels)
+    return _swapped(rows).view(batch, height // side, width // side, side * side * channels)
 
 
 def depth_to_space(x: Tensor, side: int) -> Tensor:
     """The inverse of `space_to_depth`."""
     batch, height, width, depth = x.shape
-    rows = _words(x.reshape(batch, height, width, side, depth // side))
-    return rows.transpose(2, 3).reshape(batch, -1).view(x.dtype).view(batch, height * side, width * side, -1)
+    rows = x.reshape(batch, height, width, side, depth // side)
+    return _swapped(rows).view(batch, height * side, width * side, depth // (side * side))
 
 
-def _words(x: Tensor) -> Tensor:
-    """Bytes as numbers of 64 bits where the last dimension consists of such, which are moved in less time."""
-    suitable = x.dtype == torch.uint8 and x.shape[-1] % 8 == 0 and x.storage_offset() % 8 == 0
-    return x.view(torch.int64) if suitable else x
+def _swapped(x: Tensor) -> Tensor:
+    """(A, B, C, D, E) -> (A, B, D, C, E), contiguous. Bytes are moved as words of 64 bits, where E consists of such."""
+    if x.dtype == torch.uint8 and x.shape[-1] % 8 == 0:
+        words = x.contiguous()
+        if words.storage_offset() % 8 == 0:
+            return words.view(torch.int64).transpose(2, 3).contiguous().view(torch.uint8)
+    return x.transpose(2, 3).contiguous()

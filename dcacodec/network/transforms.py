@@ -165,7 +165,7 @@ def _clamp_to_unit(x: Tensor) -> Tensor:
 
 def prepared(blocks: nn.Sequential, dtype: torch.dtype) -> nn.Sequential:
     """A `PreparedBlock` for each `TransformBlock`."""
-    return nn.Sequential(*(PreparedBlock(block, dtype) for block in blocks if isinstance(block, TransformBlock)))
+    return nn.Sequential(*(PreparedBlock(block, dtype) for block in blocks))  # type: ignore[arg-type]
 
 
 def _through(blocks: nn.Sequential, x: Tensor, margins: Margins, reach: int = 0) -> tuple[Tensor, Margins]:

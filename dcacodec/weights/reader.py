@@ -136,13 +136,8 @@ class Weights:
         return copy.deepcopy(self.network.entropy).double()
 
     def floating_point(self) -> DCA:
-        """The network as in training, without fixed-point arithmetic. It shares the parameters.
-
-        Those that were read in inference mode are copied: they could not be used for gradients.
-        """
-        shared = {id(each): each for each in self.network.parameters() if not each.is_inference()}
-        with torch.inference_mode(False):
-            network = copy.deepcopy(self.network, memo=shared)
+        """The network as in training, without fixed-point arithmetic. It shares the parameters."""
+        network = copy.deepcopy(self.network, memo={id(each): each for each in self.network.parameters()})
         remove_limits(network.entropy)
         return network
 
