@@ -70,7 +70,7 @@ EFFORT: Final = click.option(
     default=defaults.EFFORT,
     show_default=True,
     help="Number of refinement iterations: they give a better picture at about the same size. Each takes somewhat "
-    "longer than an encoding without them. Refinement needs 0.6 GB of memory per megapixel; decoding is as fast as "
+    "longer than an encoding without them. Refinement needs 1.5 GB of memory per megapixel; decoding is as fast as "
     "without it.",
 )
 
