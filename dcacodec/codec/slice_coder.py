@@ -96,13 +96,13 @@ class SliceCoder:
         coded: list[Tensor] = []
 
         def code(step: int, mean: Tensor, levels: Tensor) -> Tensor:
-            kept = _at_least(first_coded, levels.float())  # 1 or 0
+            kept = _at_least(first_coded, levels)  # 1 or 0
             distance = parts[step] - mean.float()
-            residual = distance.round().clamp_(-VALUE_LIMIT, VALUE_LIMIT).mul_(kept)
+            residual = distance.round().clamp_(-VALUE_LIMIT, VALUE_LIMIT).mul_(kept.float())
             errors.append(distance.sub_(residual).abs_().max())
             residuals.append(_raster(residual.int()))
             rows.append(_raster(levels))
-            coded.append(_at_least(first_coded, levels).view(torch.bool))
+            coded.append(kept.view(torch.bool))
             return residual.to(mean.dtype).add_(mean)
 
         units = self.point.run_steps(latents, (y.shape[1], y.shape[2]), code)
