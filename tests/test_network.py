@@ -247,6 +247,7 @@ def test_shifted_windows_see_across_the_borders_of_the_others() -> None:
     np.testing.assert_array_equal(reads(torch.nn.Sequential(*blocks)), square(0, 8))
 
 
+@torch.no_grad()
 def test_fresh_blocks_are_identities() -> None:
     """In training and in fixed point; and no argument is overwritten."""
     x = torch.randn(2, 8, 8, 64)

@@ -21,8 +21,8 @@ from torch import Tensor
 from dcacodec.codec.operating_point import OperatingPoint
 from dcacodec.coding import VALUE_LIMIT, Coder, decode_values, encode_values
 from dcacodec.errors import StreamError, SymbolMismatchError
-from dcacodec.format.container import Container
-from dcacodec.network.config import LATENT_STRIDE, REGIONAL_STRIDE, STEPS
+from dcacodec.format.container import Container, padded
+from dcacodec.network.config import LATENT_STRIDE, STEPS
 from dcacodec.network.context import from_phases, join_steps, split_steps, to_phases
 from dcacodec.network.device import to_device, to_host
 from dcacodec.network.fixed_point import LATENT_BITS
@@ -155,20 +155,13 @@ class SliceCoder:
         """
         weights, device = self.point.weights, self.point.device
         config, first_coded = weights.config, _first_coded(full)
-        down, across = (-(-side // REGIONAL_STRIDE) for side in (height, width))
-        ratio = REGIONAL_STRIDE // LATENT_STRIDE
-        size = (down * ratio, across * ratio)
-        shapes = {
-            "R": (down, across, config.regional),
-            "G": (config.tokens, config.token_width),
-            "L": (*size, config.local),
-        }
+        size = (padded(height) // LATENT_STRIDE, padded(width) // LATENT_STRIDE)
         hyper: dict[str, NDArray[np.int32]] = {}
         for letter, stream in zip(HYPER_ORDER, streams[: len(HYPER_ORDER)], strict=True):
             if letter in config.order:
-                rows = self.point.prior_rows(shapes[letter])
-                values = decode_values(stream, rows, weights.z_tables[letter], self.coder)
-                hyper[letter] = values.reshape(shapes[letter])
+                shape = config.hyper_shape(letter, *size)
+                values = decode_values(stream, self.point.prior_rows(shape), weights.z_tables[letter], self.coder)
+                hyper[letter] = values.reshape(shape)
             elif stream:
                 raise StreamError(f"the file has a stream for the hyper latent {letter}, which its model does not have")
         latents = {letter: to_device(z, device).double()[None] for letter, z in hyper.items()}

@@ -83,6 +83,14 @@ class CdfTable:
         """The escape symbol, A-1."""
         return self.alphabet - 1
 
+    @property
+    def zero_probabilities(self) -> NDArray[np.float64]:
+        """(R,), the probability of the value 0 by each row; 0 where it is not the only value of a regular symbol."""
+        symbol, row = -self.low.astype(np.int64), np.arange(self.rows)
+        alone = (self.shift == 0) & (symbol >= 0) & (symbol < self.escape)
+        symbol = np.where(alone, symbol, 0)
+        return np.where(alone, (self.cdf[row, symbol + 1] - self.cdf[row, symbol]) / TOTAL, 0.0)
+
 
 def table_from_probabilities(probabilities: ArrayLike, escape: ArrayLike, low: ArrayLike, shift: ArrayLike) -> CdfTable:
     """The table for given probabilities, with the counts that minimise the expected code length.

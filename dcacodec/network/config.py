@@ -91,6 +91,12 @@ class DCAConfig:
         """The channels of each hyper latent that a network can have, by letter."""
         return {"R": self.regional, "G": self.token_width, "L": self.local}
 
+    def hyper_shape(self, letter: str, height: int, width: int) -> tuple[int, ...]:
+        """The shape, without that of a batch, of a hyper latent of y (B, height, width, M)."""
+        ratio = REGIONAL_STRIDE // LATENT_STRIDE
+        sides = {"R": (height // ratio, width // ratio), "G": (self.tokens,), "L": (height, width)}
+        return (*sides[letter], self.hyper_channels[letter])
+
     def trade_off(self, quality: float) -> float:
         """Lambda of a quality in 1..100: log-linear from `lambda_min` to `lambda_max`."""
         return self.lambda_min * (self.lambda_max / self.lambda_min) ** ((quality - 1) / 99)

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from dcacodec.network.config import STEPS, DCAConfig
 from dcacodec.network.fixed_point import LATENT_BITS, LATENT_LIMIT, Snap, to_grid
-from dcacodec.network.hyper import SYNTHESES
+from dcacodec.network.hyper import SYNTHESES, repeated
 from dcacodec.network.layers import CrossAttention, DepthConvBlock, Linear, RMSNorm
 from dcacodec.network.priors import LEVELS_PER_E, SCALE_LEVELS
 
@@ -211,10 +211,12 @@ class EntropyModel(nn.Module):
             state = to_phases(state.expand(*shape, -1))
             output = torch.baddbmm(weights[step].head_bias, state.flatten(1, -2), weights[step].head)
             mean, detail = output.unflatten(1, state.shape[1:-1]).chunk(2, -1)
-            mean = mean.to(outward.dtype) * outward  # PyTorch multiplies mixed dtypes more slowly
+            mean = mean.to(outward.dtype)  # PyTorch multiplies mixed dtypes more slowly
             if self.known_snap.exact:
-                mean = to_grid(mean, LATENT_BITS).clamp_(-LATENT_LIMIT, LATENT_LIMIT)
-            level = (detail * LEVELS_PER_E + level).clamp_(0, SCALE_LEVELS - 1)
+                mean = to_grid(mean.mul_(outward), LATENT_BITS).clamp_(-LATENT_LIMIT, LATENT_LIMIT)
+            else:
+                mean = mean * outward
+            level = torch.add(level, detail, alpha=LEVELS_PER_E).clamp_(0, SCALE_LEVELS - 1)
             parts.append(code(step, mean, level))
             inputs.append(self.known_snap(parts[-1] * inward))
         return parts
@@ -223,14 +225,27 @@ class EntropyModel(nn.Module):
         """What depends on the hyper latents alone: the stages of every step, each with its prepared features."""
         stages: Stages = []
         for letter in self.config.order:
-            stage, latent = self.stages[letter], self.hyper_snap[letter](latents[letter].clone())
-            stages.append((stage, stage.prepare(self.synthesis[letter](latent))))  # type: ignore[operator]
+            latent = self.hyper_snap[letter](latents[letter].clone())
+            stages.append((self.stages[letter], self._prepared(letter, latent)))
         if self.config.adaptive:
             return stages
         state = self.bundle.expand(*shape, -1)
         for stage, prepared in stages:
             state = stage(state, prepared)
         return [(stage, stage.prepare(state)) for stage in self.merged]  # type: ignore[operator]
+
+    def _prepared(self, letter: str, latent: Tensor) -> Tensor:
+        """What a stage reads of a hyper latent."""
+        prepare, synthesis = self.stages[letter].prepare, self.synthesis[letter]
+        is_cheap = self.known_snap.exact and latent.device.type == "cpu"  # a GPU would have to be waited for
+        if letter != "R" or not is_cheap or latent.any():
+            return prepare(synthesis(latent))  # type: ignore[no-any-return, operator]
+        # Of zeros, as z_r mostly is, few elements have features of their own.
+        rows, columns = map(repeated, latent.shape[1:3])
+        few = prepare(synthesis(latent[:, : max(rows) + 1, : max(columns) + 1]))  # type: ignore[operator]
+        within = torch.arange(few.shape[1] // (max(rows) + 1))
+        down, across = ((torch.tensor(each)[:, None] * len(within) + within).flatten() for each in (rows, columns))
+        return few.index_select(1, down).index_select(2, across)  # type: ignore[no-any-return]
 
     def _start(self, step: int, weights: StepWeights, inputs: list[Tensor]) -> Tensor:
         """The 1x1 convolution of a step, of y_hat with zeros for elements not yet coded: (B, H, W, C).

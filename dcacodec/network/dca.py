@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -125,12 +125,14 @@ class DCA(nn.Module):
         """
         return self.analysis(picture, position, margins) * self.gain(position).exp()
 
-    def hyper_latents(self, y: Tensor, position: Tensor) -> dict[str, Tensor]:
-        """The unquantised hyper latents of y (B, H/16, W/16, M)."""
+    def hyper_latents(self, y: Tensor, position: Tensor, without: Collection[str] = frozenset()) -> dict[str, Tensor]:
+        """The unquantised hyper latents of y (B, H/16, W/16, M). Those of the letters `without` are not computed."""
         normalised, device = y * self.scales(position).inward, y.device.type
         if torch.is_autocast_enabled(device):
             normalised = normalised.to(torch.get_autocast_dtype(device))  # once for all
-        return {letter: transform(normalised) for letter, transform in self.hyper_analysis.items()}
+        return {
+            letter: transform(normalised) for letter, transform in self.hyper_analysis.items() if letter not in without
+        }
 
     def synthesise(self, y_hat: Tensor, position: Tensor, shrink: int = 1) -> Tensor:
         """y_hat (B, H/16, W/16, M) -> picture (B, H/shrink, W/shrink, 3), about 0..1, not clipped."""

@@ -72,6 +72,22 @@ class RegionalSynthesis(nn.Module):
         return self.expand2(self.swin(self.expand1(z)))
 
 
+def repeated(side: int) -> list[int]:
+    """For a z_r of zeros with so many rows (or columns): by row, the row of a smaller one that has the same features.
+
+    The smaller one has the rows up to the largest in the list: at most 7. Where nothing but the border tells elements
+    apart, features repeat every two elements: r_s joins 2x2 of them in a window, then those around a window's corner.
+    ::
+
+        |0 1|2 3|2 3|..|2 3|4 5|        an even number of rows, and the borders of the windows
+        |0 1|2 3|2 3|..|2 3|4 5|6       an odd one
+    """
+    last = 6 + side % 2
+    if side <= last:
+        return list(range(side))
+    return [0, 1, *(2 + row % 2 for row in range(2, side - last + 4)), *range(4, last)]
+
+
 class LocalAnalysis(nn.Module):
     """l_a: (B, H, W, M) -> z_l (B, H, W, local), unquantised; one vector per 16x16 pixels."""
 

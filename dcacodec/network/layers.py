@@ -126,12 +126,10 @@ class RMSNorm(nn.Module):
         self.snap = Snap(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.snap.exact:
-            x = x.clamp(-NORM_LIMIT, NORM_LIMIT)
-            normalised = to_grid(x * exact_inverse_rms(x))
-        else:
-            normalised = x * inverse_rms(x)
-        return self.snap(normalised * self.gain)
+        if not self.snap.exact:
+            return self.snap(x * inverse_rms(x) * self.gain)
+        x = x.clamp(-NORM_LIMIT, NORM_LIMIT)
+        return self.snap(to_grid(x.mul_(exact_inverse_rms(x))).mul_(self.gain))
 
 
 class CrossAttention(nn.Module):

@@ -47,6 +47,8 @@ from dcacodec.network.priors import SCALE_LEVELS
 from dcacodec.weights.bounds import remove_limits
 
 FORMAT = "dcacodec-weights-2"
+_EXPECTED_ZERO = 0.999
+"""The probability of 0 from which on nothing else is expected. As all symbols of a row have a count, it is not 1."""
 _LARGEST_SIZE = 4096
 """Limit for sizes in the configuration: building a huge network takes long, even where its tensors are missing."""
 
@@ -119,6 +121,16 @@ class Weights:
             return self
         network = copy.deepcopy(self.network).to(device)
         return replace(self, network=network, step_weights=network.entropy.step_weights())
+
+    @cached_property
+    def inactive(self) -> frozenset[str]:
+        """The hyper latents of which every element is expected to be 0: each costs less than 0.0015 bits then.
+
+        An encoder need not compute them. (Training found no use for them, see the study in ``docs/research``.)
+        """
+        return frozenset(
+            letter for letter, table in self.z_tables.items() if table.zero_probabilities.min() > _EXPECTED_ZERO
+        )
 
     @cached_property
     def in_bfloat16(self) -> DCA:
