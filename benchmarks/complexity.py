@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from dcacodec.network.config import LATENT_STRIDE, PRESETS, REGIONAL_STRIDE, DCAConfig
+from dcacodec.network.config import LATENT_STRIDE, PRESETS, DCAConfig
 from dcacodec.network.dca import DCA
 
 WIDTH, HEIGHT = 768, 512
@@ -47,9 +47,8 @@ def parts(config: DCAConfig) -> list[Part]:
     picture = torch.zeros(1, HEIGHT, WIDTH, 3)
     y = torch.zeros(1, HEIGHT // LATENT_STRIDE, WIDTH // LATENT_STRIDE, config.latent)
     position = torch.zeros(1)
-    size, coarse = (y.shape[1], y.shape[2]), (HEIGHT // REGIONAL_STRIDE, WIDTH // REGIONAL_STRIDE)
-    shapes = {"R": (*coarse, config.regional), "G": (config.tokens, config.token_width), "L": (*size, config.local)}
-    latents = {letter: torch.zeros(1, *shapes[letter]) for letter in config.order}
+    size = (y.shape[1], y.shape[2])
+    latents = {letter: torch.zeros(1, *config.hyper_shape(letter, *size)) for letter in config.order}
     entropy = model.entropy
 
     def steps() -> object:

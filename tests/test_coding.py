@@ -466,6 +466,13 @@ def test_lengths_of_chunks_that_lie(torchac: TorchacCoder) -> None:
 # Rates and tables
 
 
+def test_probability_of_zero() -> None:
+    """Of a symbol of its own; not of one with raw bits, of the escape, or where all regular symbols are off zero."""
+    row = [0, 1000, 30000, 60000, TOTAL]
+    models = table([row] * 6, low=[-1, 0, -2, -3, 1, -1], shift=[0, 0, 0, 0, 0, 3])
+    assert models.zero_probabilities.tolist() == [29000 / TOTAL, 1000 / TOTAL, 30000 / TOTAL, 0, 0, 0]
+
+
 def test_ideal_bits_by_hand() -> None:
     """Row 0 has counts 1000, 29000, ..., row 1 counts 1, 1, 1, 65533 and three raw bits."""
     assert ideal_bits(ints(-1), ints(0), SMALL) == pytest.approx(16 - math.log2(1000), abs=1e-12)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import skimage.data
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
@@ -14,17 +15,18 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tiny import TINY, drawn_latents, drawn_model, photo, published, run_entropy
 from told import one_line
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from dcacodec.codec.codec import Codec
-from dcacodec.coding import PythonCoder
+from dcacodec.coding import CdfTable, PythonCoder
+from dcacodec.coding.tables import TOTAL
 from dcacodec.errors import StreamError
 from dcacodec.format.container import Slice
 from dcacodec.format.reader import parse
 from dcacodec.format.writer import pack
 from dcacodec.images.picture import Picture
-from dcacodec.network.config import PRESETS, DCAConfig
+from dcacodec.network.config import PRESETS, TUNINGS, DCAConfig, Tuning
 from dcacodec.network.context import STEP_XOR, from_phases, join_steps, split_steps, to_phases
 from dcacodec.network.dca import DCA
 from dcacodec.network.fixed_point import Snap
@@ -537,6 +539,68 @@ def test_noisy_bits_are_the_mean_over_the_noise_and_their_slope_is_exact() -> No
 
 
 # ----------------------------------------------------------------------------------------------------- half precision
+
+
+def almost_always_zero(rows: int) -> CdfTable:
+    cdf = np.tile([0, 1, TOTAL - 1, TOTAL], (rows, 1))
+    return CdfTable(cdf, np.full(rows, -1), np.zeros(rows, np.int64))
+
+
+@pytest.mark.parametrize("letter", "RGL")
+def test_inactive_hyper_latents_are_zero_without_being_computed(letter: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = published(drawn_model(TINY, 31))
+    assert not weights.inactive
+    tables = {**weights.z_tables, letter: almost_always_zero(weights.z_tables[letter].rows)}
+    active, codec = Codec(weights, coder=PythonCoder()).at(50), Codec(replace(weights, z_tables=tables))
+    assert codec.weights.inactive == {letter}
+    pixels = photo(128, 192, seed=3)
+    y = active.point.latent_of(active.point.tensor_of(pixels))
+    all_of_them = active.point.hyper_of(y)
+    assert all_of_them[letter].any()
+
+    point = codec.at(50).point
+    with point._transforms() as network:
+        monkeypatch.setattr(network.hyper_analysis[letter], "forward", None)
+    found = point.hyper_of(y)
+    assert list(found) == list("RGL")
+    for each, value in found.items():
+        expected = torch.zeros_like(all_of_them[each]) if each == letter else all_of_them[each]
+        assert value.dtype == expected.dtype and torch.equal(value, expected)
+    picture = Picture(pixels, False, None, None, None)
+    data = codec.encode(picture, quality=50, lossless=False)
+    assert codec.decode(data).pixels.shape == pixels.shape
+
+
+@pytest.mark.parametrize("tune", TUNINGS)
+def test_inactive_hyper_latents_of_the_published_weights_are_zero(tune: Tuning) -> None:
+    """Of photographs: for these, an encoder that computes them all makes the same files."""
+    codec = Codec.load("small", tune=tune, device="cpu")
+    for quality in (5, 50, 95):
+        point = codec.at(quality).point
+        y = point.latent_of(point.tensor_of(skimage.data.astronaut()))
+        with torch.inference_mode(), point._transforms() as network:
+            hyper = network.hyper_latents(y, point.position)
+        assert not any(hyper[letter].round().any() for letter in codec.weights.inactive)
+
+
+@pytest.mark.parametrize("window", [1, 2, 4])
+def test_features_of_zeros_are_those_of_a_small_latent(window: int) -> None:
+    """Of every size: r_s computes few elements where z_r is 0, and its features are the same."""
+    config = replace(TINY, window=window)
+    entropy = published(drawn_model(config, 7)).network.entropy
+    for height, width in [(1, 1), (2, 9), (3, 8), (8, 3), (7, 6), (10, 11), (11, 14), (12, 12), (13, 9)]:
+        zeros = torch.zeros(1, height, width, config.regional)
+        sizes: list[torch.Size] = []
+
+        def remember(module: nn.Module, given: tuple[Tensor, ...], sizes: list[torch.Size] = sizes) -> None:
+            sizes.append(given[0].shape)
+
+        with torch.inference_mode():
+            expected = entropy.stages["R"].prepare(entropy.synthesis["R"](zeros))  # type: ignore[operator]
+            with entropy.synthesis["R"].register_forward_pre_hook(remember):
+                found = entropy._prepared("R", zeros)
+        assert torch.equal(found, expected)
+        assert max(sizes[0][1:3]) <= 7
 
 
 class Products(TorchFunctionMode):

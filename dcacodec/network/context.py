@@ -237,15 +237,14 @@ class EntropyModel(nn.Module):
     def _prepared(self, letter: str, latent: Tensor) -> Tensor:
         """What a stage reads of a hyper latent."""
         prepare, synthesis = self.stages[letter].prepare, self.synthesis[letter]
-        is_cheap = self.known_snap.exact and latent.device.type == "cpu"  # a GPU would have to be waited for
-        if letter != "R" or not is_cheap or latent.any():
-            return prepare(synthesis(latent))  # type: ignore[no-any-return, operator]
-        # Of zeros, as z_r mostly is, few elements have features of their own.
+        can_tell = self.known_snap.exact and latent.device.type == "cpu"  # a GPU would have to be waited for
+        if letter != "R" or not can_tell or latent.any():
+            return prepare(synthesis(latent))  # type: ignore[operator]
         rows, columns = map(repeated, latent.shape[1:3])
         few = prepare(synthesis(latent[:, : max(rows) + 1, : max(columns) + 1]))  # type: ignore[operator]
-        within = torch.arange(few.shape[1] // (max(rows) + 1))
-        down, across = ((torch.tensor(each)[:, None] * len(within) + within).flatten() for each in (rows, columns))
-        return few.index_select(1, down).index_select(2, across)  # type: ignore[no-any-return]
+        ratio = few.shape[1] // (max(rows) + 1)
+        down, across = ([ratio * z + i for z in each for i in range(ratio)] for each in (rows, columns))
+        return few[:, down][:, :, across]
 
     def _start(self, step: int, weights: StepWeights, inputs: list[Tensor]) -> Tensor:
         """The 1x1 convolution of a step, of y_hat with zeros for elements not yet coded: (B, H, W, C).
