@@ -89,7 +89,7 @@ class OperatingPoint:
 
     @torch.inference_mode()
     def hyper_of(self, y: Tensor) -> dict[str, Tensor]:
-        """The hyper latents of y (1, H/16, W/16, M), rounded, float64. Inactive ones are 0 without being computed."""
+        """The hyper latents of y (1, H/16, W/16, M), rounded, float64. Inactive ones are taken to be 0."""
         config, inactive = self.weights.config, self.weights.inactive
         with self._transforms() as network:
             active = network.hyper_latents(y, self.position, inactive)
@@ -126,7 +126,7 @@ class OperatingPoint:
         """
 
         def coded(step: int, mean: Tensor, level: Tensor) -> Tensor:
-            # PyTorch converts to 16 bits, and these to 8, in half the time.
+            # On a CPU, PyTorch converts to 16 bits, and these to 8, in half the time.
             return code(step, mean, level.round_().short().to(torch.uint8))
 
         with torch.autocast(self.device.type, enabled=False):

@@ -85,7 +85,7 @@ class CdfTable:
 
     @property
     def zero_probabilities(self) -> NDArray[np.float64]:
-        """(R,), the probability of the value 0 by each row; 0 where it is not the only value of a regular symbol."""
+        """(R,), the probability of the value 0 in each row; 0 where no regular symbol stands for that value alone."""
         symbol, row = -self.low.astype(np.int64), np.arange(self.rows)
         alone = (self.shift == 0) & (symbol >= 0) & (symbol < self.escape)
         symbol = np.where(alone, symbol, 0)

@@ -92,7 +92,7 @@ class DCAConfig:
         return {"R": self.regional, "G": self.token_width, "L": self.local}
 
     def hyper_shape(self, letter: str, height: int, width: int) -> tuple[int, ...]:
-        """The shape, without that of a batch, of a hyper latent of y (B, height, width, M)."""
+        """The shape of a hyper latent, without the batch dimension, for y (B, height, width, M)."""
         ratio = REGIONAL_STRIDE // LATENT_STRIDE
         sides = {"R": (height // ratio, width // ratio), "G": (self.tokens,), "L": (height, width)}
         return (*sides[letter], self.hyper_channels[letter])

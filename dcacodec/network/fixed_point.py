@@ -246,7 +246,8 @@ def attend(
     logits = logits.mul_(2.0**LOGIT_BITS).round_()
     if mask is not None:
         logits.masked_fill_(mask, -(2.0**22))
-    depth = torch.sub(logits.amax(-1, keepdim=True), logits, out=logits).clamp_(max=float(EXP_TABLE_SIZE))
+    largest = logits.amax(-1, keepdim=True)
+    depth = logits.neg_().add_(largest).clamp_(max=float(EXP_TABLE_SIZE))
     # A third of the time that indexing takes.
     weights = _exp_table_on(query.device, query.dtype).index_select(0, depth.flatten().int()).view(depth.shape)
     return to_grid((weights @ value).div_(weights.sum(-1, keepdim=True)))

@@ -73,19 +73,21 @@ class RegionalSynthesis(nn.Module):
 
 
 def repeated(side: int) -> list[int]:
-    """For a z_r of zeros with so many rows (or columns): by row, the row of a smaller one that has the same features.
+    """For each row (or column) of a z_r of zeros: the row of a smaller z_r of zeros that has the same features.
 
-    The smaller one has the rows up to the largest in the list: at most 7. Where nothing but the border tells elements
-    apart, features repeat every two elements: r_s joins 2x2 of them in a window, then those around a window's corner.
-    ::
+    The smaller one has 5 rows at most. Where z_r is 0, features depend on the distance to the border alone: r_s joins
+    2x2 elements in a window, then the 2x2 around each of its corners, and what is missing at the border is masked. With
+    ``|`` between the windows of the second kind, these are the rows of an even and of an odd number of them::
 
-        |0 1|2 3|2 3|..|2 3|4 5|        an even number of rows, and the borders of the windows
-        |0 1|2 3|2 3|..|2 3|4 5|6       an odd one
+        0|1 2|1 2|..|1 2|3
+        0|1 2|1 2|..|1 2|3 4
+
+    Smaller windows (see `DCAConfig.window`) tell fewer elements apart.
     """
-    last = 6 + side % 2
+    last = 4 + side % 2
     if side <= last:
         return list(range(side))
-    return [0, 1, *(2 + row % 2 for row in range(2, side - last + 4)), *range(4, last)]
+    return [0, *(1 + row % 2 for row in range(side - last + 2)), *range(3, last)]
 
 
 class LocalAnalysis(nn.Module):

@@ -48,7 +48,7 @@ from dcacodec.weights.bounds import remove_limits
 
 FORMAT = "dcacodec-weights-2"
 _EXPECTED_ZERO = 0.999
-"""The probability of 0 from which on nothing else is expected. As all symbols of a row have a count, it is not 1."""
+"""Above this probability of 0, nothing else is expected. It is below 1 as all symbols of a row have a count."""
 _LARGEST_SIZE = 4096
 """Limit for sizes in the configuration: building a huge network takes long, even where its tensors are missing."""
 
@@ -124,9 +124,10 @@ class Weights:
 
     @cached_property
     def inactive(self) -> frozenset[str]:
-        """The hyper latents of which every element is expected to be 0: each costs less than 0.0015 bits then.
+        """The hyper latents for which training found no use: their tables expect every element to be 0.
 
-        An encoder need not compute them. (Training found no use for them, see the study in ``docs/research``.)
+        Each element then costs less than 0.0015 bits. An encoder need not compute them: of photographs they are 0, and
+        what the analysis makes of noise or of patterns of single pixels costs more than it gains.
         """
         return frozenset(
             letter for letter, table in self.z_tables.items() if table.zero_probabilities.min() > _EXPECTED_ZERO
