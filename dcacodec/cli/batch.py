@@ -194,7 +194,7 @@ def batch(
     batch, and later encodes only what is new. Files are written atomically. If two pictures would have the same
     target, such as a.png and a.jpg without --keep-suffix, the batch is refused before anything is written.
 
-    With a target option, the quality of each picture is found by a search of up to some eight encodings. If no quality
+    With a target option, the quality of each picture is found by a search, which takes several encodings. If no quality
     meets the target, the nearest file is written, with a warning. If no space is left for two files in a row, the batch
     stops.
     """

@@ -107,7 +107,7 @@ def encode(
     where the network would need more bytes or make large errors, such as text and line art, are lossless too. The EXIF
     orientation is applied. An OUT with the suffix of a picture format, such as b.png, is refused.
 
-    With a target, the quality is found by a search of up to some eight encodings, and reported on standard error. If
+    With a target, the quality is found by a search, which takes several encodings, and reported on standard error. If
     no quality meets the target, the nearest file is written, with a warning.
 
     --json needs a file as OUT. Its keys are source, target, width, height, quality, bytes, bpp, slices, lossless_slices
