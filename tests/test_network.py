@@ -30,6 +30,7 @@ from dcacodec.network.config import PRESETS, TUNINGS, DCAConfig, Tuning
 from dcacodec.network.context import STEP_XOR, from_phases, join_steps, split_steps, to_phases
 from dcacodec.network.dca import DCA
 from dcacodec.network.fixed_point import Snap
+from dcacodec.network.hyper import RegionalSynthesis
 from dcacodec.network.layers import (
     DepthConvBlock,
     SwinBlock,
@@ -587,7 +588,8 @@ def test_inactive_hyper_latents_of_the_published_weights_are_zero(tune: Tuning) 
 def test_features_of_zeros_are_those_of_a_small_latent(window: int) -> None:
     """Of every size: r_s computes few elements where z_r is 0, and its features are the same."""
     config = replace(TINY, window=window)
-    entropy = published(drawn_model(config, 7)).network.entropy
+    synthesis = published(drawn_model(config, 7)).network.entropy.synthesis["R"]
+    assert isinstance(synthesis, RegionalSynthesis)
     for height, width in [(1, 1), (2, 9), (3, 8), (8, 3), (7, 6), (10, 11), (11, 14), (12, 12), (13, 9)]:
         zeros = torch.zeros(2, height, width, config.regional)
         sizes: list[torch.Size] = []
@@ -596,13 +598,13 @@ def test_features_of_zeros_are_those_of_a_small_latent(window: int) -> None:
             sizes.append(given[0].shape)
 
         with torch.inference_mode():
-            expected = entropy.stages["R"].prepare(entropy.synthesis["R"](zeros))  # type: ignore[operator]
-            with entropy.synthesis["R"].register_forward_pre_hook(remember):
-                found = entropy._prepared("R", zeros)
+            expected = synthesis._features(zeros)
+            with synthesis.expand1.register_forward_pre_hook(remember):
+                found = synthesis(zeros)
         assert torch.equal(found, expected)
         mixed = torch.stack([zeros[0], torch.ones_like(zeros[0])])
         with torch.inference_mode():
-            assert torch.equal(entropy._prepared("R", mixed)[1:], entropy._prepared("R", mixed[1:]))
+            assert torch.equal(synthesis(mixed)[1:], synthesis(mixed[1:]))
         assert max(sizes[0][1:3]) <= 5
 
 

@@ -90,13 +90,16 @@ class OperatingPoint:
     @torch.inference_mode()
     def hyper_of(self, y: Tensor) -> dict[str, Tensor]:
         """The hyper latents of y (1, H/16, W/16, M), rounded, float64. Inactive ones are taken to be 0."""
-        config, inactive = self.weights.config, self.weights.inactive
+        config = self.weights.config
         with self._transforms() as network:
-            active = network.hyper_latents(y, self.position, inactive)
-        hyper = {letter: z.double().round().clamp(-VALUE_LIMIT, VALUE_LIMIT) for letter, z in active.items()}
-        for letter in inactive:
-            hyper[letter] = y.new_zeros(1, *config.hyper_shape(letter, *y.shape[1:3]), dtype=torch.float64)
-        return {letter: hyper[letter] for letter in config.order}
+            active = network.hyper_latents(y, self.position, without=self.weights.inactive)
+        shapes = {letter: (1, *config.hyper_shape(letter, *y.shape[1:3])) for letter in config.order}
+        return {
+            letter: active[letter].double().round().clamp(-VALUE_LIMIT, VALUE_LIMIT)
+            if letter in active
+            else y.new_zeros(shape, dtype=torch.float64)
+            for letter, shape in shapes.items()
+        }
 
     @torch.inference_mode()
     def pixels_of(self, latent: Tensor, scale: int = 1, margins: Margins = NO_MARGINS) -> Pixels:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from dcacodec.network.config import STEPS, DCAConfig
 from dcacodec.network.fixed_point import LATENT_BITS, LATENT_LIMIT, Snap, to_grid
-from dcacodec.network.hyper import SYNTHESES, repeated
+from dcacodec.network.hyper import SYNTHESES
 from dcacodec.network.layers import CrossAttention, DepthConvBlock, Linear, RMSNorm
 from dcacodec.network.priors import LEVELS_PER_E, SCALE_LEVELS
 
@@ -225,26 +225,14 @@ class EntropyModel(nn.Module):
         """What depends on the hyper latents alone: the stages of every step, each with its prepared features."""
         stages: Stages = []
         for letter in self.config.order:
-            latent = self.hyper_snap[letter](latents[letter].clone())
-            stages.append((self.stages[letter], self._prepared(letter, latent)))
+            stage, latent = self.stages[letter], self.hyper_snap[letter](latents[letter].clone())
+            stages.append((stage, stage.prepare(self.synthesis[letter](latent))))  # type: ignore[operator]
         if self.config.adaptive:
             return stages
         state = self.bundle.expand(*shape, -1)
         for stage, prepared in stages:
             state = stage(state, prepared)
         return [(stage, stage.prepare(state)) for stage in self.merged]  # type: ignore[operator]
-
-    def _prepared(self, letter: str, latent: Tensor) -> Tensor:
-        """What a stage reads of a hyper latent."""
-        prepare, synthesis = self.stages[letter].prepare, self.synthesis[letter]
-        can_tell = self.known_snap.exact and latent.device.type == "cpu"  # a GPU would have to be waited for
-        if letter != "R" or not can_tell or latent.any():
-            return prepare(synthesis(latent))  # type: ignore[operator]
-        rows, columns = map(repeated, latent.shape[1:3])
-        few = prepare(synthesis(latent[:, : max(rows) + 1, : max(columns) + 1]))  # type: ignore[operator]
-        ratio = few.shape[1] // (max(rows) + 1)
-        down, across = ([ratio * z + i for z in each for i in range(ratio)] for each in (rows, columns))
-        return few[:, down][:, :, across]
 
     def _start(self, step: int, weights: StepWeights, inputs: list[Tensor]) -> Tensor:
         """The 1x1 convolution of a step, of y_hat with zeros for elements not yet coded: (B, H, W, C).

@@ -235,14 +235,12 @@ def attend(
         error of float32.
     """
     logits = query @ (key * logit_scale(query.shape[-1])).transpose(-1, -2)
+    if bias is not None:
+        logits = logits + bias
     if not exact:
-        if bias is not None:
-            logits = logits + bias
         if mask is not None:
             logits = logits.masked_fill(mask, -1e4)
         return logits.float().softmax(-1).to(value.dtype) @ value
-    if bias is not None:
-        logits += bias
     logits = logits.mul_(2.0**LOGIT_BITS).round_()
     if mask is not None:
         logits.masked_fill_(mask, -(2.0**22))
