@@ -85,9 +85,9 @@ class RegionalSynthesis(nn.Module):
 def repeated(side: int) -> list[int]:
     """For each row (or column) of a z_r of zeros: the row of a smaller z_r of zeros that has the same features.
 
-    The smaller one has 5 rows at most. Where z_r is 0, features depend on the distance to the border alone: r_s joins
-    2x2 elements in a window, then the 2x2 around each of its corners, and what is missing at the border is masked. With
-    ``|`` between the windows of the second kind, these are the rows of an even and of an odd number of them::
+    The smaller one has 5 rows at most. Where z_r is 0, features depend only on the place in the windows and on the
+    border: r_s joins 2x2 elements in a window, then the 2x2 around each of its corners, and what is missing at the
+    border is masked. With ``|`` between the windows of the second kind, these are an even and an odd number of rows::
 
         0|1 2|1 2|..|1 2|3
         0|1 2|1 2|..|1 2|3 4
