@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 from forge import Forged, ForgedChunk, ForgedSlice
-from oracle import SKIP_BELOW, Decoded, Int, Mask, Oracle
+from integers import Int, Mask
+from oracle import SKIP_BELOW, Decoded, Oracle
 from tiny import GOLDEN, WEIGHTS
 
 from dcacodec.coding import VALUE_LIMIT, PythonCoder, encode_values

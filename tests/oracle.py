@@ -20,122 +20,42 @@ import math
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from integers import (
+    ACTIVATION,
+    EXACT,
+    FINEST_WEIGHT,
+    SHARE,
+    Int,
+    Mask,
+    attention,
+    depth_to_space,
+    divide,
+    exponentials,
+    gated,
+    integers,
+    rows_of,
+    scale_bits,
+    shift_right,
+)
 from safetensors.numpy import load as load_tensors
 
 from dcacodec.coding import CdfTable, PythonCoder, decode_values
 from dcacodec.format.container import Slice
 from dcacodec.format.reader import parse
 
-Int = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 Code = Callable[[int, Mask, Int, Int], Int]
 """(step, which elements (H, W, M) it codes, means in units of 2**-9, levels) -> residuals; the last three (H, W, M)."""
 
-ACTIVATION, LATENT, SCALE, ROOT, LOGIT = 6, 9, 16, 14, 6
-EXACT = 1 << 24
-"""Integers below it are exact in float32."""
+LATENT, SCALE, ROOT = 9, 16, 14
 LATENT_CLAMP = 1 << 12 + LATENT
 NORM_CLAMP = (1 << 12) - 1
-FINEST_WEIGHT = 14
-MOST_KEYS = 16
 STEP_POSITIONS = ((0, 1, 2, 3), (3, 2, 1, 0), (2, 3, 0, 1), (1, 0, 3, 2))
 """[step][group]: the position in its 2x2 cell at which a group of channels is coded."""
 SKIP_BELOW = 6
 HIGHEST_LEVEL = 127
-FARTHEST = 444
-EXPONENTIALS = np.array([*(round(512 * math.exp(-d / 64)) for d in range(FARTHEST)), 0], np.int64)
-
-
-class Rows(NamedTuple):
-    """Weights (out, ...) and what is added (out): units * 2**-bits and added * 2**-(6 + bits), bits (out)."""
-
-    units: Int
-    added: Int
-    bits: Int
-
-
-def fraction_bits(values: NDArray[np.float64]) -> Int:
-    """The smallest number of bits behind the point, 0..40, with which all numbers of a row (rows, n) are integers."""
-    bits = np.full(len(values), -1, np.int64)
-    for places in range(40, -1, -1):
-        scaled = values * 2.0**places
-        bits[(scaled == np.rint(scaled)).all(1)] = places
-    assert (bits >= 0).all()
-    return bits
-
-
-def integers(values: NDArray[Any], bits: int) -> Int:
-    """Numbers that are multiples of 2**-bits, in these units."""
-    scaled = values.astype(np.float64) * 2.0**bits
-    assert (scaled == np.rint(scaled)).all()
-    return scaled.astype(np.int64)
-
-
-def rows_of(weight: NDArray[Any], bias: NDArray[Any] | None) -> Rows:
-    """The integers of a layer, on the coarsest grid of each of its rows."""
-    rows = weight.astype(np.float64).reshape(len(weight), -1)
-    added = np.zeros(len(rows)) if bias is None else bias.astype(np.float64)
-    bits = np.maximum(fraction_bits(rows), fraction_bits(added[:, None]) - ACTIVATION)
-    units = integers(rows * 2.0 ** bits[:, None], 0).reshape(weight.shape)
-    assert np.abs(units).max() <= 1 << 11 and bits.max() <= FINEST_WEIGHT
-    return Rows(units, integers(added * 2.0 ** (bits + ACTIVATION), 0), bits)
-
-
-def shift_right(units: Int, bits: int | Int) -> Int:
-    """units / 2**bits, rounded half to even."""
-    floor, rest, unit = units >> bits, units & (1 << bits) - 1, 1 << np.asarray(bits, np.int64)
-    up = (2 * rest > unit) | ((2 * rest == unit) & (floor & 1 == 1))
-    rounded: Int = floor + up
-    return rounded
-
-
-def divide(numerator: Int, denominator: Int) -> Int:
-    """The quotient of integers, rounded half to even."""
-    floor, rest = np.divmod(numerator, denominator)
-    rounded: Int = floor + ((2 * rest > denominator) | ((2 * rest == denominator) & (floor & 1 == 1)))
-    return rounded
-
-
-def gated(a: Int, b: Int) -> Int:
-    """a s(b), X.6 like both."""
-    gates = (b + (2 << ACTIVATION)).clip(0, 4 << ACTIVATION)  # X.8
-    assert np.abs(a).max() * gates.max() < EXACT
-    return shift_right(a * gates, 2 + ACTIVATION)
-
-
-def attention(query: Int, key: Int, value: Int, bias: Int | None = None, hidden: Mask | None = None) -> Int:
-    """(Q, D), (K, D), (K, E) X.6 -> (Q, E) X.6. bias (Q, K) X.6; hidden (Q, K)."""
-    down = math.ceil(math.log2(query.shape[1]) / 2)
-    logits, size = query @ key.T, np.abs(query) @ np.abs(key.T)  # X.(12 + down)
-    if bias is not None:
-        logits, size = (x + (y << ACTIVATION + down) for x, y in ((logits, bias), (size, np.abs(bias))))
-    shown = np.ones_like(logits, bool) if hidden is None else ~hidden
-    assert shown.any(1).all() and shown.sum(1).max() <= MOST_KEYS
-    assert size[shown].max() < EXACT
-    logits = shift_right(logits, 2 * ACTIVATION + down - LOGIT)
-    logits = np.where(shown, logits, np.iinfo(np.int64).min // 2)
-    weights = EXPONENTIALS[(logits.max(1, keepdims=True) - logits).clip(max=FARTHEST)]
-    assert (weights @ np.abs(value)).max() < EXACT
-    # In float32 it is one division, then rounding. That is the same: a quotient below 2**9 is off by 2**-16 at most,
-    # and one that is no tie is 2**-14 or more from it, because twice its denominator is at most 2**14.
-    total = weights.sum(1, keepdims=True)
-    assert total.max() <= 1 << 13 and np.abs(value).max() < 1 << 9
-    return divide(weights @ value, total)
-
-
-def depth_to_space(x: Int) -> Int:
-    """(h, w, 4 * C) -> (2h, 2w, C): the vector runs over row, column, channel of a cell."""
-    height, width, depth = x.shape
-    out = np.empty((2 * height, 2 * width, depth // 4), np.int64)
-    for row in range(2):
-        for column in range(2):
-            first = (2 * row + column) * depth // 4
-            out[row::2, column::2] = x[:, :, first : first + depth // 4]
-    return out
 
 
 def step_mask(step: int, height: int, width: int, channels: int) -> Mask:
@@ -280,14 +200,21 @@ class Oracle:
     def expand(self, name: str, x: Int) -> Int:
         return depth_to_space(self.linear(f"{name}.linear", x))
 
-    def cross_attention(self, name: str, x: Int, source: Int, residual: Int) -> Int:
-        """x and residual (Q, C), source (K, C)."""
+    def token_attention(self, name: str, x: Int, tokens: Int, residual: Int) -> Int:
+        """x and residual (Q, C), tokens (K, C)."""
         count, channels = x.shape
         heads = max(1, channels // 32)
-        query = self.linear(f"{name}.query", x).reshape(count, heads, -1)
-        pair = self.linear(f"{name}.pair", source).reshape(len(source), 2, heads, -1)
-        parts = [attention(query[:, h], pair[:, 0, h], pair[:, 1, h]) for h in range(heads)]
-        return self.linear(f"{name}.out", np.concatenate(parts, -1), residual)
+        keys, biases, values = (self.linear(f"{name}.{part}", tokens) for part in ("keys", "biases", "values"))
+        keys, values = (part.reshape(-1, heads, channels) for part in (keys, values))
+        total = residual << SHARE  # X.14
+        size = np.abs(total)
+        for h in range(heads):
+            bias = np.broadcast_to(biases[:, h], (count, len(tokens)))
+            weights = exponentials(x, keys[:, h], bias, scale_bits(channels // heads))
+            shares = divide(weights << SHARE, weights.sum(1, keepdims=True))
+            total, size = total + shares @ values[:, h], size + shares @ np.abs(values[:, h])
+        assert size.max() < EXACT, name
+        return self.snap(f"{name}.snap", total, SHARE)
 
     # The entropy model
 
@@ -301,12 +228,18 @@ class Oracle:
         return self.expand(f"{name}.expand2", self.swin_pair(f"{name}.swin", self.expand(f"{name}.expand1", x)))
 
     def spatial_stage(self, name: str, state: Int, feature: Int) -> Int:
-        joined = self.linear(f"{name}.carry", state, self.linear(f"{name}.bring", feature))
-        return self.depth_conv_block(f"{name}.block", joined)
+        """A stage that is the first has no layer `carry`: what it reads was added before, see `added_first`."""
+        if f"{name}.carry" in self.layers:
+            state = self.linear(f"{name}.carry", state, self.linear(f"{name}.bring", feature))
+        return self.depth_conv_block(f"{name}.block", state)
+
+    def added_first(self, name: str, feature: Int) -> Int | None:
+        """What is added in front of the first stage."""
+        return None if f"{name}.norm.gain" in self.parameters else self.linear(f"{name}.bring", feature)
 
     def global_stage(self, name: str, state: Int, feature: Int) -> Int:
         flat = state.reshape(-1, state.shape[-1])
-        return self.cross_attention(f"{name}.read", self.normalise(f"{name}.norm", flat), feature, flat).reshape(
+        return self.token_attention(f"{name}.read", self.normalise(f"{name}.norm", flat), feature, flat).reshape(
             state.shape
         )
 
@@ -333,15 +266,21 @@ class Oracle:
         channels, context = self.config["latent"], self.config["context"]
         inward, outward, base = (self.scales_of(table, quality) for table in self.scales)
         features = {letter: self.features(letter, hyper[letter]) for letter in self.config["order"]}
+        first = self.config["order"][0]
+        added = self.added_first(f"stages.{first}", features[first])
         bundle = None
         if not self.config["adaptive"]:
             start = np.broadcast_to(integers(self.parameters["bundle"], ACTIVATION), (*size, context))
-            bundle = self.run_stages(start, features)
+            bundle = self.run_stages(self.snap("bundle_snap", start if added is None else start + added, 0), features)
+            added = self.added_first("merged.0", bundle) if set(self.config["order"]) != {"G"} else None
         latent = np.zeros((*size, channels), np.int64)
         known = np.zeros((*size, channels), np.bool_)
         for step in range(4):
-            read = self.snap("known_snap", latent * inward, LATENT + SCALE - ACTIVATION)
-            state = self.linear(f"starts.{step}", np.where(known, read, 0))
+            groups = np.split(latent * inward, 4, -1)
+            read = np.concatenate(
+                [self.snap(f"known_snaps.{g}", x, LATENT + SCALE - ACTIVATION) for g, x in enumerate(groups)], -1
+            )
+            state = self.linear(f"starts.{step}", np.where(known, read, 0), added)
             if bundle is None:
                 state = self.run_stages(state, features)
             else:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import EXPONENTIALS, divide, shift_right
+from integers import EXPONENTIALS, divide, shift_right
 from torch import Tensor
 
 from dcacodec.network.fixed_point import (
@@ -29,6 +29,7 @@ from dcacodec.network.fixed_point import (
     hard_sigmoid,
     hard_swish,
     inverse_rms,
+    softmax_shares,
     square_root,
     to_grid,
 )
@@ -238,6 +239,18 @@ def test_attention_is_what_is_defined(queries: int, keys: int, width: int, seed:
     for dtype in DTYPES:
         query, key, value, added = (t.to(dtype) for t in tensors)
         assert fractions(attend(query, key, value, True, added, torch.from_numpy(hidden))) == expected
+
+
+@given(st.lists(st.lists(st.integers(-(2**13), 2**13), min_size=1, max_size=MOST_KEYS), min_size=1, max_size=3))
+def test_shares_of_the_softmax_are_what_is_defined(rows: list[list[int]]) -> None:
+    """Logits are multiples of 2**-12, of any size; the softmax is rounded to multiples of 2**-8."""
+    table = exp_table().tolist()
+    for row in rows:
+        logits = [round(Fraction(number, 64)) for number in row]
+        weights = [table[min(max(logits) - logit, 444)] for logit in logits]
+        expected = [Fraction(round(Fraction(256 * weight, sum(weights))), 256) for weight in weights]
+        for dtype in DTYPES:
+            assert fractions(softmax_shares(numbers(row, 12, dtype), True)) == expected
 
 
 @given(st.integers(1, MOST_KEYS << 9), st.integers(-511, 511), st.data())

@@ -20,24 +20,24 @@ from dcacodec.format.writer import pack
 from dcacodec.weights.reader import Weights
 
 FILES = {
-    "130x70-L-q50": "33f17f46dca01d78",
-    "130x70-RGB-q1": "93be8d34a34a1ed1",
-    "130x70-RGBA-q100": "b11ed871f7673947",
-    "17x5-L-q1": "57616cb03bf9dbf2",
-    "17x5-RGB-q100": "1838aff48c29bc23",
-    "17x5-RGBA-q50": "1560b6849a15c992",
-    "1x1-L-q50": "623a8a55380a7741",
-    "1x1-RGB-q1": "93da3cc916cfd564",
-    "1x1-RGBA-q100": "e1da7422216f1df5",
-    "300x270-RGB-q20-n8": "3488f61908475b2c",
-    "300x270-RGB-q50-n8": "61880c11feb8a6c0",
-    "64x64-L-q100": "437b741b8f50a0ec",
-    "64x64-RGB-q50": "dace3e37d65382da",
-    "64x64-RGB-q65.5": "fa25948f7b43c778",
-    "64x64-RGBA-q1": "263c92217a49db7f",
+    "130x70-L-q50": "50c2f24a07602454",
+    "130x70-RGB-q1": "2200c75da3b6c082",
+    "130x70-RGBA-q100": "db599748b410c196",
+    "17x5-L-q1": "57cba3f3ce39ca67",
+    "17x5-RGB-q100": "acaee2f50a98cf3e",
+    "17x5-RGBA-q50": "3fb1b0056aea7846",
+    "1x1-L-q50": "4d14e8073b3de0fa",
+    "1x1-RGB-q1": "d286f8de2f92ef2e",
+    "1x1-RGBA-q100": "ddaf7d6574ad32c7",
+    "300x270-RGB-q20-n8": "b3c7ba1f673ef459",
+    "300x270-RGB-q50-n8": "0dc95a745fbcdba7",
+    "64x64-L-q100": "3ea70ee400e73d7b",
+    "64x64-RGB-q50": "8f30b15b8a04370a",
+    "64x64-RGB-q65.5": "72326fabf67e313b",
+    "64x64-RGBA-q1": "fb50f977f0a8c578",
 }
 """Name and the first 16 digits of the SHA-256 of each file, so that none is replaced unnoticed."""
-WEIGHTS_DIGEST = "905482c9f0011954130e02973c18df216a60fdd19bc9e489966182a944d7dd2b"
+WEIGHTS_DIGEST = "bb143dfb813c24465f1cae534e87a8cdb8a15c1d8a1d31bc5d2fc68378d00862"
 
 Arrays = dict[str, NDArray[np.integer[Any]]]
 each_file = pytest.mark.parametrize("name", FILES)

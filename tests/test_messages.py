@@ -119,7 +119,7 @@ MESSAGES: list[tuple[Action, type[Exception], str]] = [
     (
         lambda codec: codec.decode(of_other_weights(codec)),
         UnknownModelError,
-        "the file needs weights 01020304, this codec has 905482c9",
+        "the file needs weights 01020304, this codec has bb143dfb",
     ),
     # Streams and their tables.
     (

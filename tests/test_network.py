@@ -32,15 +32,17 @@ from dcacodec.network.dca import DCA
 from dcacodec.network.fixed_point import Snap
 from dcacodec.network.hyper import RegionalSynthesis
 from dcacodec.network.layers import (
+    CrossAttention,
     DepthConvBlock,
     SwinBlock,
+    TokenAttention,
     WindowAttention,
     depth_to_space,
     space_to_depth,
 )
 from dcacodec.network.precision import float32_is_exact
 from dcacodec.network.priors import gaussian_bits, noisy_gaussian_bits
-from dcacodec.network.transforms import PreparedBlock, TransformBlock, join_channels, split_channels
+from dcacodec.network.transforms import Margins, TransformBlock, join_channels, prepared, split_channels
 from dcacodec.training.klt import GAIN, initialise
 from dcacodec.weights.reader import Weights
 
@@ -226,6 +228,38 @@ def test_window_attention(window: int, channels: int, height: int, width: int, s
     assert expected.std() > 0.5
 
 
+@torch.no_grad()
+def test_attention_to_tokens_is_cross_attention() -> None:
+    """With the products of the matrices of a query and a key, and of a value and what is read, as parameters."""
+    channels, heads, width = 64, 2, 32
+    torch.manual_seed(3)
+    plain, ours = CrossAttention(channels, channels, heads), TokenAttention(channels, heads)
+    for parameter in plain.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    query, key, value = (
+        (layer.view(heads, width, channels), bias.view(heads, width))
+        for layer, bias in zip(
+            (plain.query.weight, *plain.pair.weight.chunk(2)),
+            (plain.query.bias, *plain.pair.bias.chunk(2)),
+            strict=True,
+        )
+    )
+    out = plain.out.weight.view(channels, heads, width)
+    ours.keys.weight.copy_(torch.einsum("hdx,hdt->hxt", query[0], key[0]).flatten(0, 1))
+    ours.keys.bias.copy_(torch.einsum("hdx,hd->hx", query[0], key[1]).flatten())
+    ours.biases.weight.copy_(torch.einsum("hd,hdt->ht", query[1], key[0]) * ours.scale)
+    ours.biases.bias.copy_(torch.einsum("hd,hd->h", query[1], key[1]) * ours.scale)
+    ours.values.weight.copy_(torch.einsum("xhd,hdt->hxt", out, value[0]).flatten(0, 1))
+    ours.values.bias.copy_((torch.einsum("xhd,hd->hx", out, value[1]) + plain.out.bias / heads).flatten())
+    x, tokens, residual = torch.randn(2, 7, channels), torch.randn(2, 5, channels), torch.randn(2, 7, channels)
+    expected = plain(x, plain.pair(tokens), residual)
+    torch.testing.assert_close(ours(x, ours.prepare(tokens), residual), expected, atol=1e-4, rtol=1e-4)
+    assert (expected - residual).std() > 0.1 and (plain.pair(tokens)[:, 1:] - plain.pair(tokens)[:, :1]).std() > 1
+    # What is the same everywhere may be given once.
+    once = ours(x[:1, :1], ours.prepare(tokens), residual[:1, :1])
+    torch.testing.assert_close(once[:1], ours(x, ours.prepare(tokens), residual)[:1, :1])
+
+
 def test_shifted_windows_see_across_the_borders_of_the_others() -> None:
     """Which positions an output reads: its window, and with the shifted block behind it those of all it touches."""
     torch.manual_seed(0)
@@ -379,25 +413,43 @@ def test_linear_channels_add_what_they_stand_for(shrink: int) -> None:
     torch.testing.assert_close(whole - without, added.float(), atol=2e-5, rtol=0)
 
 
+def _without_margins(blocks: torch.nn.Sequential, x: Tensor, margins: Margins) -> Tensor:
+    """The result of blocks without its margins, of which each block but the last leaves out one element."""
+    top, bottom, left, right = margins
+    *others, last = blocks.children()
+    for block in others:
+        cut = (min(1, top), min(1, bottom), min(1, left), min(1, right))
+        x = block(x, cut)
+        top, bottom, left, right = top - cut[0], bottom - cut[1], left - cut[2], right - cut[3]
+    result: Tensor = last(x, (top, bottom, left, right))
+    return result
+
+
 @pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 1e-5), (torch.bfloat16, 0.03)])
-def test_a_block_of_the_transforms_computes_what_a_depth_conv_block_does(dtype: torch.dtype, error: float) -> None:
-    block, plain = TransformBlock(16, 24), DepthConvBlock(16, 24)
+@pytest.mark.parametrize("count", [1, 3])
+def test_blocks_of_the_transforms_compute_what_depth_conv_blocks_do(
+    count: int, dtype: torch.dtype, error: float
+) -> None:
+    blocks, plain = (
+        torch.nn.Sequential(*(kind(16, 24) for _ in range(count))) for kind in (TransformBlock, DepthConvBlock)
+    )
     for parameter in plain.parameters():
         torch.nn.init.uniform_(parameter, -0.3, 0.3)
-    block.load_state_dict(plain.state_dict())
+    blocks.load_state_dict(plain.state_dict())
     x = 2 * torch.randn(1, 40, 48, 16)  # more elements than are processed at once
     reference = plain(x).detach()
+    cut = (count, 2 + count, 0, 3 + count)  # what is left does not read what each block leaves out
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-        with_gradients = block(x)
-        cut_out = block(x, (1, 2, 0, 3))
+        with_gradients = blocks(x)
+        cut_out = _without_margins(blocks, x, cut)
     with torch.inference_mode():
-        ready, without = PreparedBlock(block, dtype), x.clone()
-        assert ready(without) is without
+        ready, without = prepared(blocks, dtype), x.clone()
+        assert ready(without).data_ptr() == without.data_ptr()
         pair = torch.cat([x, -x])
-        both = ready(pair.clone(), (1, 2, 0, 3))
+        both = _without_margins(ready, pair.clone(), cut)
     for found in (with_gradients, without):
         assert (found - reference).abs().max() <= error * reference.abs().max()
-    expected = torch.cat([plain(each) for each in (x, -x)]).detach()[:, 1:-2, :-3]
+    expected = torch.cat([plain(each) for each in (x, -x)]).detach()[:, count : -2 - count, : -3 - count]
     for found, wanted in ((cut_out, expected[:1]), (both, expected)):
         assert (found - wanted).abs().max() <= error * reference.abs().max()
     assert (reference - x).abs().max() > 0.1 * reference.abs().max()

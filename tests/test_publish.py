@@ -318,13 +318,22 @@ def test_limits_leave_room_above_what_pictures_give(model: DCA) -> None:
     assert all((seen[name] * MARGIN <= limit * (1 + 1e-5)).all() for name, limit in limits.items())
 
 
+@pytest.mark.parametrize("order", ["R", "G", "GL", "RGL"])
+@pytest.mark.parametrize("adaptive", [True, False])
+def test_limits_are_measured_of_every_variant(order: str, adaptive: bool) -> None:
+    drawn = drawn_model(replace(TINY, order=order, adaptive=adaptive), 21)
+    limits = measured_limits(drawn, PICTURES[:1], quiet=True)
+    assert limits.keys() == {name for name, module in drawn.entropy.named_modules() if isinstance(module, Snap)}
+    export(drawn, limits=limits)
+
+
 def test_a_published_model_has_measured_limits(model: DCA, tmp_path: Path) -> None:
     weights = read_weights(publish(model, tmp_path, PICTURES))
     wanted = measured_limits(model, PICTURES)
     for name, module in weights.network.entropy.named_modules():
         if isinstance(module, Snap):
             assert module.limit is not None and (module.limit <= LARGEST_LIMIT).all()
-            if not name.endswith(("query.snap", "pair.snap", "triple.snap")):
+            if not name.endswith(("triple.snap", "read.keys.snap", "read.biases.snap", "read.values.snap")):
                 assert (module.limit - wanted[name] >= 0).all() and (module.limit - wanted[name] <= 2.0**-6).all()
 
 

@@ -217,7 +217,7 @@ def test_halos_of_the_preset() -> None:
     assert (analysis_halo(PRESETS["small"]), synthesis_halo(PRESETS["small"])) == (48, 64)
 
 
-@pytest.mark.parametrize("part", [1536, 50])
+@pytest.mark.parametrize("part", [576, 50])
 @pytest.mark.parametrize("config", [WIDE, DEEP], ids=["wide", "deep"])
 def test_transforms_without_margins_make_what_the_whole_has_there(
     config: DCAConfig, part: int, monkeypatch: pytest.MonkeyPatch
@@ -454,7 +454,8 @@ def test_previews_are_the_mean_of_their_pixels(codec: Codec, scale: int, mode: s
     down, across = height // scale, width // scale
     cells = large.pixels[: down * scale, : across * scale].reshape(down, scale, across, scale, 3)
     difference = np.abs(small.pixels[:down, :across] - cells.mean((1, 3)))
-    assert difference.max() <= 1.0 and difference.mean() < 0.35
+    # Each is rounded once, and gray twice: the samples of three channels, and their mean.
+    assert difference.max() <= (2.0 if source.gray else 1.0) and difference.mean() < 0.35
     if source.alpha is None:
         assert small.alpha is None
     else:

@@ -52,8 +52,7 @@ SIZES = {
     "entropy.synthesis.G.linear.weight": 0.3,
     "entropy.synthesis.L.expand.weight": 0.3,
     "*.triple.weight": 2.0,  # logits so large that some keys get no weight at all
-    "*.pair.weight": 2.0,
-    "*.query.weight": 2.0,
+    "*.keys.weight": 2.0,
     "*.out.weight": 0.5,
     "*.merge.weight": 0.5,
     "*.weight": 0.7,

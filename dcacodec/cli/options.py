@@ -69,8 +69,8 @@ EFFORT: Final = click.option(
     metavar="N",
     default=defaults.EFFORT,
     show_default=True,
-    help="Number of refinement iterations: they give a better picture at about the same size. Each takes somewhat "
-    "longer than an encoding without them. Refinement needs 1.5 GB of memory per megapixel; decoding is as fast as "
+    help="Number of refinement iterations: they give a better picture at about the same size. Each takes about twice "
+    "as long as an encoding without them. Refinement needs 1.5 GB of memory per megapixel; decoding is as fast as "
     "without it.",
 )
 

@@ -3,10 +3,11 @@
 ::
 
     y_hat of earlier steps --- start_i (1x1, one per step) --+
+    phi_r (B, H, W, C) --- bring (1x1) ---------------------(+)
                                                              v
-    phi_r (B, H, W, C) ------------------------------> stage R   add, depth-conv block
+                                                       stage R   depth-conv block
     phi_g (B, tokens, C) ----------------------------> stage G   cross-attention, residual
-    phi_l (B, H, W, C) ------------------------------> stage L   add, depth-conv block
+    phi_l (B, H, W, C) --- bring (1x1) --------------> stage L   1x1, add, depth-conv block
                                                              |
                                                            head (1x1) --> mean, scale level of step i
 
@@ -25,7 +26,7 @@ from torch import Tensor, nn
 from dcacodec.network.config import STEPS, DCAConfig
 from dcacodec.network.fixed_point import LATENT_BITS, LATENT_LIMIT, Snap, to_grid
 from dcacodec.network.hyper import SYNTHESES
-from dcacodec.network.layers import CrossAttention, DepthConvBlock, Linear, RMSNorm
+from dcacodec.network.layers import DepthConvBlock, Linear, RMSNorm, TokenAttention, Tokens
 from dcacodec.network.priors import LEVELS_PER_E, SCALE_LEVELS
 
 STEP_XOR = (0, 3, 2, 1)
@@ -84,25 +85,31 @@ class Scales(NamedTuple):
 
 
 class SpatialStage(nn.Module):
-    """Stage R or L: features of the same resolution are added, then a depth-conv block.
+    """Stage R or L: a 1x1 convolution of the state and features of the same resolution, then a depth-conv block.
 
-    `carry` of the state plus `bring` of the features is a 1x1 convolution of both, split so that the part of the
-    features is computed only once for the four steps.
+    The convolution is `carry` of the state plus `bring` of the features, so the part of the features is computed only
+    once for the four steps. A stage that is the first has no `carry`, as there is a 1x1 convolution in front of it
+    (`starts`), to which its prepared features are added: what it gets as state has them.
     """
 
-    def __init__(self, config: DCAConfig) -> None:
+    def __init__(self, config: DCAConfig, first: bool) -> None:
         super().__init__()
         channels = config.context
-        self.carry = Linear(channels, channels)
+        self.carry = None if first else Linear(channels, channels)
         self.bring = Linear(channels, channels, bias=False)
         self.block = DepthConvBlock(channels, config.context_hidden)
 
+    @property
+    def first(self) -> bool:
+        """Whether the prepared features are added in front of the stage."""
+        return self.carry is None
+
     def prepare(self, feature: Tensor) -> Tensor:
-        """phi (B, H, W, C) -> the prepared features for `forward`, once for all steps."""
+        """phi (B, H, W, C) -> the prepared features, once for all steps."""
         return self.bring(feature)
 
     def forward(self, state: Tensor, prepared: Tensor) -> Tensor:
-        return self.block(self.carry(state, prepared))
+        return self.block(state if self.carry is None else self.carry(state, prepared))
 
 
 class GlobalStage(nn.Module):
@@ -112,18 +119,15 @@ class GlobalStage(nn.Module):
         super().__init__()
         channels = config.context
         self.norm = RMSNorm(channels)
-        self.read = CrossAttention(channels, channels, max(1, channels // 32))
+        self.read = TokenAttention(channels, max(1, channels // 32))
 
-    def prepare(self, feature: Tensor) -> Tensor:
-        """phi_g (B, tokens, C) -> its keys and values (B, tokens, 2*C)."""
-        return self.read.pair(feature)
+    def prepare(self, feature: Tensor) -> Tokens:
+        """phi_g (B, tokens, C) -> its keys and values."""
+        return self.read.prepare(feature)
 
-    def forward(self, state: Tensor, prepared: Tensor) -> Tensor:
+    def forward(self, state: Tensor, prepared: Tokens) -> Tensor:
         read = self.read(self.norm(state).flatten(1, 2), prepared, state.flatten(1, 2))
         return read.unflatten(1, state.shape[1:3])
-
-
-STAGES: dict[str, type[SpatialStage | GlobalStage]] = {"R": SpatialStage, "G": GlobalStage, "L": SpatialStage}
 
 
 class StepWeights(NamedTuple):
@@ -139,7 +143,7 @@ class StepWeights(NamedTuple):
     head_bias: Tensor
 
 
-Stages = list[tuple[nn.Module, Tensor]]
+Stages = list[tuple[nn.Module, Tensor | Tokens]]
 """Stages of the contextualisation, each with its prepared features."""
 
 StepCoder = Callable[[int, Tensor, Tensor], Tensor]
@@ -155,12 +159,19 @@ class EntropyModel(nn.Module):
         self.config = config
         self.synthesis = nn.ModuleDict({letter: SYNTHESES[letter](config) for letter in config.order})
         self.hyper_snap = nn.ModuleDict({letter: Snap(1) for letter in config.order})
-        self.known_snap = Snap(1)
+        self.known_snaps = nn.ModuleList(Snap(m // STEPS) for _ in range(STEPS))  # one per group of channels
         self.starts = nn.ModuleList(Linear(m, c) for _ in range(STEPS))
-        self.stages = nn.ModuleDict({letter: STAGES[letter](config) for letter in config.order})
+        self.stages = nn.ModuleDict(
+            {
+                letter: GlobalStage(config) if letter == "G" else SpatialStage(config, first=index == 0)
+                for index, letter in enumerate(config.order)
+            }
+        )
         if not config.adaptive:
             self.bundle = nn.Parameter(torch.zeros(c))
-            self.merged = nn.ModuleList(SpatialStage(config) for letter in config.order if letter != "G")
+            self.bundle_snap = Snap(c)
+            count = len(config.order.replace("G", ""))
+            self.merged = nn.ModuleList(SpatialStage(config, first=index == 0) for index in range(count))
         self.head = nn.Linear(c, 2 * m)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
@@ -203,22 +214,26 @@ class EntropyModel(nn.Module):
         """Run the four steps with what `prepare` made; ``shape`` is (B, H, W) of y. See `forward`."""
         parts: list[Tensor] = []
         inputs: list[Tensor] = []
+        exact = self.known_snaps[0].exact
+        features = _added_in_front(stages)
+        added = None if features is None else to_phases(features)
         for step in range(STEPS):
             inward, outward, level = (_of_step(scale, step) for scale in scales)
-            state = self._start(step, weights[step], inputs)
+            state = self._start(step, weights[step], inputs, added)
             for stage, prepared in stages:
                 state = stage(state, prepared)
             state = to_phases(state.expand(*shape, -1))
             output = torch.baddbmm(weights[step].head_bias, state.flatten(1, -2), weights[step].head)
             mean, detail = output.unflatten(1, state.shape[1:-1]).chunk(2, -1)
             mean = mean.to(outward.dtype)  # PyTorch multiplies mixed dtypes more slowly
-            if self.known_snap.exact:
+            if exact:
                 mean = to_grid(mean.mul_(outward), LATENT_BITS).clamp_(-LATENT_LIMIT, LATENT_LIMIT)
             else:
                 mean = mean * outward
             level = torch.add(level, detail, alpha=LEVELS_PER_E).clamp_(0, SCALE_LEVELS - 1)
             parts.append(code(step, mean, level))
-            inputs.append(self.known_snap(parts[-1] * inward))
+            if step < STEPS - 1:
+                inputs.append(self._as_read(step, parts[-1] * inward))
         return parts
 
     def prepare(self, latents: Mapping[str, Tensor], shape: tuple[int, int, int]) -> Stages:
@@ -229,23 +244,32 @@ class EntropyModel(nn.Module):
             stages.append((stage, stage.prepare(self.synthesis[letter](latent))))  # type: ignore[operator]
         if self.config.adaptive:
             return stages
-        state = self.bundle.expand(*shape, -1)
+        added = _added_in_front(stages)
+        state = self.bundle_snap((self.bundle if added is None else self.bundle + added).expand(*shape, -1).clone())
         for stage, prepared in stages:
             state = stage(state, prepared)
         return [(stage, stage.prepare(state)) for stage in self.merged]  # type: ignore[operator]
 
-    def _start(self, step: int, weights: StepWeights, inputs: list[Tensor]) -> Tensor:
+    def _as_read(self, step: int, part: Tensor) -> Tensor:
+        """What a step coded (4, B, H/2, W/2, M/4) as the next ones read it, snapped. Overwritten, if exact."""
+        return torch.stack([self.known_snaps[p ^ STEP_XOR[step]](x) for p, x in enumerate(part)])
+
+    def _start(self, step: int, weights: StepWeights, inputs: list[Tensor], added: Tensor | None) -> Tensor:
         """The 1x1 convolution of a step, of y_hat with zeros for elements not yet coded: (B, H, W, C).
 
-        In the first step it is the same everywhere: (1, 1, 1, C).
+        Features of the first stage (4, B, H/2, W/2, C), if any, are added. In the first step nothing is known yet;
+        without such features it is the same everywhere: (1, 1, 1, C).
         """
         start = self.starts[step]
         assert isinstance(start, Linear)
-        if weights.start is None:
+        if added is None and weights.start is None:
             return start.snap(start.bias.clone()).expand(1, 1, 1, -1)
-        known = torch.cat(inputs, -1)
-        state = torch.baddbmm(start.bias.expand(1, 1, -1), known.flatten(1, -2), weights.start)
-        return from_phases(start.snap(state).unflatten(1, known.shape[1:-1]))
+        state = start.bias.expand(1, 1, 1, 1, -1) if added is None else added + start.bias
+        if weights.start is not None:
+            known = torch.cat(inputs, -1)
+            products = torch.baddbmm(state.flatten(1, -2), known.flatten(1, -2), weights.start)
+            state = products.unflatten(1, known.shape[1:-1])
+        return from_phases(start.snap(state))
 
     def _start_weight(self, step: int) -> Tensor | None:
         """Zeros need no multiplication: at each position, only the known groups are used. See `StepWeights`."""
@@ -264,6 +288,15 @@ class EntropyModel(nn.Module):
             return torch.stack([groups[:, p ^ STEP_XOR[step]].flatten(0, 1) for p in range(4)])
 
         return by_position(self.head.weight).transpose(1, 2).contiguous(), by_position(self.head.bias)[:, None]
+
+
+def _added_in_front(stages: Stages) -> Tensor | None:
+    """The prepared features (B, H, W, C) that are added in front of the first stage, if it wants that."""
+    for stage, features in stages[:1]:
+        if isinstance(stage, SpatialStage) and stage.first:
+            assert isinstance(features, Tensor)
+            return features
+    return None
 
 
 def _of_step(scale: Tensor, step: int) -> Tensor:

@@ -12,8 +12,8 @@ on the BLAS, the number of threads, the memory layout or the device. The bound i
 they are published (:mod:`dcacodec.weights.bounds`). All else is elementwise, and exact as well::
 
     activations             X.6    |a| < 2**9          15 bits with sign
-    inputs of attention     X.6    |a| < 2**3
-    gates                   X.8    0..1                products with activations: 24 bits
+    inputs of windows       X.6    |a| < 2**3          queries, keys and values of attention in windows
+    gates, shares           X.8    0..1                products with activations: 24 bits
     means, y_hat            X.9    |m| <= 2**12        in float64, as are the two products with per-quality scales
     per-quality scales      X.16   |s| < 2**15
 
@@ -38,12 +38,15 @@ SCALE_BITS = 16
 SIGNIFICANT_BITS = 24
 """Of float32: integers up to ``2**24`` are represented exactly."""
 
+SHARE_BITS = 8
+"""Of the softmax, where its results are factors of a product of matrices."""
+
 LATENT_LIMIT = float(2**12)
 """Means are clamped to this magnitude."""
 LARGEST_LIMIT = 2.0**9 - 2.0**-ACTIVATION_BITS
 """Of any activation, so that its product with a gate is exact."""
 ATTENTION_LIMIT = 2.0**3 - 2.0**-ACTIVATION_BITS
-"""Of queries, keys and values, so that their sums of products are exact for up to 63 channels and `MOST_KEYS` keys."""
+"""Of queries, keys and values in windows: sums of products are exact for up to 63 channels and `MOST_KEYS` keys."""
 MOST_KEYS = 16
 """Keys of a query: with more of them, rounding a quotient could depend on the precision of the division."""
 
@@ -61,19 +64,19 @@ EXP_TABLE_SIZE = 444
 
 
 @cache
-def _rounder(bits: int, dtype: torch.dtype) -> Tensor:
+def _rounder(bits: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Adding this to a number rounds it to multiples of ``2**-bits``, half to even; subtracting it again is exact.
 
-    For magnitudes below ``2**(22 - bits)`` in float32, ``2**(51 - bits)`` in float64. As a scalar tensor of the same
-    dtype it also serves tensors on a GPU, and takes a third of the time that a number takes, which is converted.
+    For magnitudes below ``2**(22 - bits)`` in float32, ``2**(51 - bits)`` in float64. A tensor of the same dtype takes
+    a third of the time that a number takes, which is converted.
     """
     with torch.inference_mode(False):
-        return torch.tensor(1.5 * 2.0 ** ((52 if dtype == torch.float64 else 23) - bits), dtype=dtype, device="cpu")
+        return torch.tensor(1.5 * 2.0 ** ((52 if dtype == torch.float64 else 23) - bits), dtype=dtype, device=device)
 
 
 def to_grid(x: Tensor, bits: int = ACTIVATION_BITS) -> Tensor:
     """Round half-even to multiples of ``2**-bits``. ``x`` is overwritten: pass a tensor that is not used elsewhere."""
-    rounder = _rounder(bits, x.dtype)
+    rounder = _rounder(bits, x.dtype, x.device)
     return x.add_(rounder).sub_(rounder)
 
 
@@ -127,9 +130,13 @@ def hard_sigmoid(x: Tensor) -> Tensor:
 
 
 def gate(a: Tensor, b: Tensor, exact: bool) -> Tensor:
-    """``a * hard_sigmoid(b)``, rounded if `exact`. No clamp is needed: its magnitude is at most that of ``a``."""
-    if exact:
-        return to_grid(hard_sigmoid(b).mul_(a))
+    """``a * hard_sigmoid(b)``; if `exact`, rounded, without gradients.
+
+    No clamp is needed: its magnitude is at most that of ``a``.
+    """
+    if exact:  # The product and its sum with the number that rounds it are one operation, as the product is exact.
+        rounder, slope = _rounder(ACTIVATION_BITS, a.dtype, a.device), hard_sigmoid(b)
+        return torch.addcmul(rounder, a, slope, out=slope).sub_(rounder)
     return a * hard_sigmoid(b) if torch.is_grad_enabled() else hard_sigmoid(b).mul_(a)
 
 
@@ -240,12 +247,29 @@ def attend(
     if not exact:
         if mask is not None:
             logits = logits.masked_fill(mask, -1e4)
-        return logits.float().softmax(-1).to(value.dtype) @ value
+        return softmax_shares(logits, exact=False).to(value.dtype) @ value
+    weights = _exponentials(logits, mask)
+    return to_grid((weights @ value).div_(weights.sum(-1, keepdim=True)))
+
+
+def softmax_shares(logits: Tensor, exact: bool) -> Tensor:
+    """The softmax of logits (..., K); if `exact`, from ``exp_table``, and rounded to multiples of ``2**-8``.
+
+    The quotient is 2**8 units at most, so it is rounded rightly in float32, as in `attend`. Each share is rounded by
+    itself, so their sum may differ from 1. If `exact`, ``logits`` is overwritten.
+    """
+    if not exact:
+        return logits.float().softmax(-1).to(logits.dtype)
+    weights = _exponentials(logits)
+    return to_grid(weights.div_(weights.sum(-1, keepdim=True)), SHARE_BITS)
+
+
+def _exponentials(logits: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Of logits (..., K), rounded, relative to the largest: integers from ``exp_table``. ``logits`` is overwritten."""
     logits = logits.mul_(2.0**LOGIT_BITS).round_()
     if mask is not None:
         logits.masked_fill_(mask, -(2.0**22))
     largest = logits.amax(-1, keepdim=True)
     depth = logits.neg_().add_(largest).clamp_(max=float(EXP_TABLE_SIZE))
     # A third of the time that indexing takes.
-    weights = _exp_table_on(query.device, query.dtype).index_select(0, depth.flatten().int()).view(depth.shape)
-    return to_grid((weights @ value).div_(weights.sum(-1, keepdim=True)))
+    return _exp_table_on(depth.device, depth.dtype).index_select(0, depth.flatten().int()).view(depth.shape)

@@ -31,7 +31,7 @@ from dcacodec.network.layers import DepthConvBlock, depth_to_space, space_to_dep
 
 CELL = 8
 """Pixels per element at the transforms' working resolution."""
-_PART = 1536
+_PART = 576
 """Elements that a block processes at once."""
 _STRIP = 8
 """Rows of y whose pixels are made at once, so that they stay in the cache."""
@@ -117,39 +117,63 @@ class TransformBlock(DepthConvBlock):
 class PreparedBlock(nn.Module):
     """A `TransformBlock` without gradients: its scaled weights are made once, and it works in place.
 
-    On a CPU it works in parts that stay in the cache.
+    On a CPU it works in parts that stay in the cache. Biases of what is added to the residual sum are not added in
+    every block: layers that read the sum have them in their own biases, and the last block adds all.
 
     Args:
         block: the block.
         dtype: of the residual branches.
+        missing: (C,), the biases that the sum lacks when it comes in.
+        last: whether the result shall lack none.
+
+    Attributes:
+        missing: (C,), the biases that the sum lacks when it comes out, unless the block is the last.
     """
 
-    def __init__(self, block: TransformBlock, dtype: torch.dtype) -> None:
+    def __init__(self, block: TransformBlock, dtype: torch.dtype, missing: Tensor, last: bool) -> None:
         super().__init__()
         with torch.no_grad():
-            self._layers = block.scaled(dtype)
-        self._dtype = dtype
+            mix, filters, merge, first, second, out = block.scaled(missing.dtype)
+            between = missing + merge[1]
+            self.missing = between + out[1]
+
+            def reading(layer: Affine, lacks: Tensor) -> Affine:
+                weight, bias = layer
+                return weight.to(dtype), (bias + weight @ lacks).to(dtype)
+
+            self._mix = reading(mix, missing)
+            self._filters = filters[0].to(dtype), filters[1].to(dtype)
+            self._gate = reading(first, between), reading(second, between)
+            self._merge, self._out = merge[0].to(dtype), out[0].to(dtype)
+        self._added = self.missing if last else None
 
     def forward(self, x: Tensor, cut: Margins = NO_MARGINS) -> Tensor:
         """The result without the margins `cut`. ``x`` is overwritten."""
-        mix, filters, merge, first, second, out = self._layers
+        (weight, bias), (first, second), dtype = self._mix, self._gate, self._merge.dtype
         with torch.autocast(x.device.type, enabled=False):
             count = _PART if x.device.type == "cpu" else x.shape[:-1].numel()
-            parts, inner = x.view(-1, x.shape[-1]).split(count), torch.empty_like(x, dtype=self._dtype)
+            parts, inner = x.view(-1, x.shape[-1]).split(count), torch.empty_like(x, dtype=dtype)
             for part, to in zip(parts, inner.view(-1, x.shape[-1]).split(count), strict=True):
-                F.hardswish(torch.addmm(mix[1], part.to(self._dtype), mix[0].T, out=to), inplace=True)
-            filtered = without(filter3x3(inner, *filters, exact=False), cut)
-            kept = without(x, cut)
-            # In the memory of x, where it overtakes nothing that is still read.
-            made = x.view(-1)[: kept.numel()].view(kept.shape) if any(cut) else x
-            rows = max(1, count // kept.shape[2])
-            strips = (each.flatten(0, 1).split(rows) for each in (kept, filtered, made))
-            for part, read, to in zip(*strips, strict=True):
-                inside = part + F.linear(read.contiguous(), *merge)
-                narrow = inside.to(self._dtype)
+                F.hardswish(torch.addmm(bias, part.to(dtype), weight.T, out=to), inplace=True)
+            filtered, x = without(filter3x3(inner, *self._filters, exact=False), cut), without(x, cut).contiguous()
+            rows = max(1, count // x.shape[2])
+            strips = (x.flatten(0, 2).split(rows * x.shape[2]), filtered.flatten(0, 1).split(rows))
+            for part, read in zip(*strips, strict=True):
+                _add_product(part, read.reshape(part.shape), self._merge)
+                narrow = part.to(dtype)
                 a, b = F.linear(narrow, *first), F.linear(narrow, *second)
-                torch.add(inside, F.linear(_clamp_to_unit(b).mul_(a), *out), out=to)
-            return made
+                _add_product(part, _clamp_to_unit(b).mul_(a), self._out)
+                if self._added is not None:
+                    part.add_(self._added)
+            return x
+
+
+def _add_product(x: Tensor, y: Tensor, weight: Tensor) -> None:
+    """Add ``y @ weight.T`` to x (N, C), in place."""
+    if x.dtype == y.dtype:
+        x.addmm_(y, weight.T)
+    else:
+        x.add_(F.linear(y, weight))
 
 
 def _clamp_to_unit(x: Tensor) -> Tensor:
@@ -165,7 +189,12 @@ def _clamp_to_unit(x: Tensor) -> Tensor:
 
 def prepared(blocks: nn.Sequential, dtype: torch.dtype) -> nn.Sequential:
     """A `PreparedBlock` for each `TransformBlock`."""
-    return nn.Sequential(*(PreparedBlock(block, dtype) for block in blocks))  # type: ignore[arg-type]
+    ready: list[PreparedBlock] = []
+    for index, block in enumerate(blocks, 1):
+        assert isinstance(block, TransformBlock)
+        missing = ready[-1].missing if ready else torch.zeros_like(block.merge.bias)
+        ready.append(PreparedBlock(block, dtype, missing, last=index == len(blocks)))
+    return nn.Sequential(*ready)
 
 
 def _through(blocks: nn.Sequential, x: Tensor, margins: Margins, reach: int = 0) -> tuple[Tensor, Margins]:

@@ -17,18 +17,20 @@ import torch
 from torch import Tensor, nn
 
 from dcacodec.errors import WeightsError
-from dcacodec.network.context import EntropyModel
+from dcacodec.network.context import EntropyModel, GlobalStage, SpatialStage
 from dcacodec.network.fixed_point import (
     ACTIVATION_BITS,
     ATTENTION_LIMIT,
+    EXP_ONE,
     LARGEST_LIMIT,
     LATENT_LIMIT,
     MOST_KEYS,
+    SHARE_BITS,
     SIGNIFICANT_BITS,
     Snap,
     logit_scale,
 )
-from dcacodec.network.layers import CrossAttention, DepthwiseConv, Linear, RMSNorm, WindowAttention
+from dcacodec.network.layers import DepthwiseConv, Linear, RMSNorm, TokenAttention, WindowAttention
 
 Limits = Mapping[str, Tensor]
 """The limit of each channel (C,) by the name of the `Snap`."""
@@ -40,6 +42,9 @@ COARSEST_WEIGHT = 3
 """The largest and the smallest w: weights are multiples of 2**-w."""
 POSITION_BITS = 6
 _ROUNDS = 3
+_UNIT = 2.0**ACTIVATION_BITS
+_MOST_READ = 2.0 ** (SIGNIFICANT_BITS - ACTIVATION_BITS - SHARE_BITS)
+"""The magnitude that the terms of a sum of values by their shares may not reach together."""
 _PROBE = 8
 """Side of the latent on which bounds are computed: it has windows and filters without borders."""
 
@@ -67,23 +72,56 @@ class Reach:
 def set_limits(entropy: EntropyModel, limits: Limits | float) -> None:
     """Make an entropy model exact: give every `Snap` its limits, or the same limit everywhere.
 
-    Limits are rounded to the grid of activations; those of queries, keys and values are at most `ATTENTION_LIMIT`.
+    Limits are rounded to the grid of activations. Those of queries, keys and values in windows are at most
+    `ATTENTION_LIMIT`, and those of keys, biases and values of stage G so small that sums of them are exact.
 
     Raises:
         WeightsError: a limit is NaN, as activations of a network that diverged are.
     """
-    of_attention = {
-        f"{name}.{part}.snap"
-        for name, module in entropy.named_modules()
-        for part in ("query", "pair", "triple")
-        if isinstance(module, CrossAttention | WindowAttention)
+    in_windows = {
+        f"{name}.triple.snap" for name, module in entropy.named_modules() if isinstance(module, WindowAttention)
     }
     for name, snap in _snaps(entropy).items():
         limit = torch.full((snap.channels,), limits) if isinstance(limits, float) else limits[name]
-        unit, largest = 2.0**ACTIVATION_BITS, ATTENTION_LIMIT if name in of_attention else LARGEST_LIMIT
         if limit.isnan().any():
             raise WeightsError(f"{name}: a limit is not a number")
-        snap.set_limit((limit.float() * unit).ceil().clamp(1, largest * unit) / unit)
+        largest = ATTENTION_LIMIT if name in in_windows else LARGEST_LIMIT
+        snap.set_limit((limit.float() * _UNIT).ceil().clamp(1, largest * _UNIT) / _UNIT)
+    for module in entropy.modules():
+        if isinstance(module, GlobalStage):
+            _decrease_limits(module)
+
+
+def _decrease_limits(stage: GlobalStage) -> None:
+    """Scale the limits of keys, biases and values of a stage G down to what `_check_tokens` accepts, if need be."""
+    read, (keys, values), biases = stage.read, _by_head(stage.read), _limit(stage.read.biases.snap).double()
+    most = _most_logit(read)
+    products = read.scale * (keys * _limit(stage.norm.snap).double()).sum(-1, keepdim=True)
+    for layer, limit, factor in (
+        # Together 0.95 of what the terms of a logit may reach.
+        (read.keys, keys, 0.7 * most / products),
+        (read.biases, biases, 0.25 * most / biases),
+        # A quarter for the values, and half for what they are added to: the rest is for the rounding of shares.
+        (read.values, values, 0.25 * _MOST_READ / values.sum(0)),
+    ):
+        units = (limit * factor.clamp(max=1) * _UNIT).floor().clamp(min=1)
+        layer.snap.set_limit((units / _UNIT).flatten().float())
+
+
+def _by_head(read: TokenAttention) -> tuple[Tensor, Tensor]:
+    """The limits of keys and values, (heads, C) each."""
+    keys, values = (_limit(layer.snap).double().unflatten(0, (read.heads, -1)) for layer in (read.keys, read.values))
+    return keys, values
+
+
+def _most_logit(read: TokenAttention) -> float:
+    """The magnitude that the terms of a logit of stage G may not reach together."""
+    return 2.0 ** (SIGNIFICANT_BITS - 2 * ACTIVATION_BITS) * read.scale
+
+
+def _limit(snap: Snap) -> Tensor:
+    assert snap.limit is not None
+    return snap.limit
 
 
 def remove_limits(entropy: EntropyModel) -> Limits:
@@ -117,10 +155,6 @@ def reaches(entropy: EntropyModel) -> dict[str, Reach]:
     for parameter in bounds.parameters():
         parameter.abs_()
 
-    def limit_of(snap: Snap) -> Tensor:
-        assert snap.limit is not None
-        return snap.limit
-
     def largest(x: Tensor) -> Tensor:
         return x.reshape(-1, x.shape[-1]).amax(0)
 
@@ -133,14 +167,14 @@ def reaches(entropy: EntropyModel) -> dict[str, Reach]:
         record(name, *arguments)
 
     def after(module: nn.Module, _arguments: object, output: Tensor) -> Tensor:
-        # The same everywhere, as attention averages over positions; normalisation is not monotone.
-        bound = limit_of(module.snap) if isinstance(module, RMSNorm) else largest(output)
+        # The same everywhere, as attention averages over positions; normalisation and softmax are not monotone.
+        bound = _limit(module.snap) if isinstance(module, RMSNorm | TokenAttention) else largest(output)
         return bound.expand_as(output)
 
     for name, module in bounds.named_modules():
         if isinstance(module, Linear | DepthwiseConv):
             module.register_forward_pre_hook(partial(before, name))
-        if isinstance(module, Linear | DepthwiseConv | RMSNorm):
+        if isinstance(module, Linear | DepthwiseConv | RMSNorm | TokenAttention):
             module.register_forward_hook(after)
     stages = list(bounds.stages.values()) if config.adaptive else list(bounds.merged)
     ends: list[nn.Module] = stages[-1:] or [start.snap for start in bounds.starts]  # type: ignore[misc]
@@ -153,8 +187,11 @@ def reaches(entropy: EntropyModel) -> dict[str, Reach]:
         for letter in config.order
     }
     bounds(latents, (_PROBE, _PROBE), (far, far, far), lambda _step, mean, _level: torch.full_like(mean, LATENT_LIMIT))
+    first = stages[0] if stages else None
+    added = _limit(first.bring.snap)[None] if isinstance(first, SpatialStage) and first.first else None
+    known = torch.cat([_limit(snap) for snap in bounds.known_snaps])[None]  # type: ignore[arg-type]
     for step in range(len(bounds.starts)):
-        record(f"starts.{step}", limit_of(bounds.known_snap).expand(1, config.latent))
+        record(f"starts.{step}", known, added)
     return found
 
 
@@ -212,9 +249,17 @@ def check_bounds(entropy: EntropyModel) -> None:
         WeightsError: a sum could reach 2**24 units of its terms; a query has more than `MOST_KEYS` keys; or scale
             levels could have more than 24 bits, because the weights of the head are too fine.
     """
+    for name, snap in _snaps(entropy).items():
+        units = _limit(snap).double() * _UNIT
+        if not ((units >= 1) & (units <= LARGEST_LIMIT * _UNIT) & (units == units.round())).all():
+            raise WeightsError(f"{name}: a limit is no multiple of 2**-{ACTIVATION_BITS} up to {LARGEST_LIMIT}")
     for name, attention in entropy.named_modules():
-        if isinstance(attention, CrossAttention | WindowAttention):
-            _check_attention(name, attention, entropy.config.tokens)
+        if isinstance(attention, WindowAttention):
+            _check_windows(name, attention)
+        elif isinstance(attention, GlobalStage):
+            _check_tokens(name, attention, entropy.config.tokens)
+    if not entropy.config.adaptive:
+        _check_bundle(entropy)
     head = entropy.head
     if not _unit(head.weight.detach(), head.bias.detach()).max() <= 2.0 ** (ACTIVATION_BITS + FINEST_WEIGHT):
         raise WeightsError(f"head: its weights are finer than 2**-{FINEST_WEIGHT}")
@@ -225,20 +270,40 @@ def check_bounds(entropy: EntropyModel) -> None:
             raise WeightsError(f"{name}: its sums of products are not exact in float32")
 
 
-def _check_attention(name: str, attention: CrossAttention | WindowAttention, tokens: int) -> None:
+def _check_windows(name: str, attention: WindowAttention) -> None:
     """Check that logits, and sums of weighted values, are exact."""
-    if isinstance(attention, WindowAttention):
-        parts, keys, bias = attention.triple.snap.limit, attention.window**2, attention.position.detach().abs().max()
-    else:
-        assert attention.query.snap.limit is not None and attention.pair.snap.limit is not None
-        parts, keys = torch.cat([attention.query.snap.limit, attention.pair.snap.limit]), tokens
-        bias = torch.zeros(())
-    assert parts is not None
-    query, key, _ = parts.double().view(3, attention.heads, -1)
+    query, key, value = _limit(attention.triple.snap).double().view(3, attention.heads, -1)
     scale = logit_scale(query.shape[-1])
-    logits = (query * key).sum(-1).max() * scale + bias
+    logits = (query * key).sum(-1).max() * scale + attention.position.detach().abs().max()
     if not logits * 2.0 ** (2 * ACTIVATION_BITS) / scale < 2.0**SIGNIFICANT_BITS:
         raise WeightsError(f"{name}: its logits are not exact in float32")
+    keys = attention.window**2
+    _check_keys(name, keys)
+    if not value.max() * keys * EXP_ONE * _UNIT < 2.0**SIGNIFICANT_BITS:
+        raise WeightsError(f"{name}: its sums of values are not exact in float32")
+
+
+def _check_bundle(entropy: EntropyModel) -> None:
+    """Check that the bundle, and its sum with features, is exact."""
+    spatial = (stage for stage in entropy.modules() if isinstance(stage, SpatialStage))
+    features = max((_limit(stage.bring.snap).max().item() for stage in spatial), default=0.0)
+    if not (entropy.bundle.detach().abs().max() + features) * _UNIT < 2.0**SIGNIFICANT_BITS:
+        raise WeightsError("bundle: its sums are not exact in float32")
+
+
+def _check_tokens(name: str, stage: GlobalStage, tokens: int) -> None:
+    """Check that logits, and sums of values by their shares and what they are added to, are exact."""
+    read, (keys, values) = stage.read, _by_head(stage.read)
+    logits = read.scale * (keys * _limit(stage.norm.snap).double()).sum(-1) + _limit(read.biases.snap).double()
+    if not logits.max() < _most_logit(read):
+        raise WeightsError(f"{name}: its logits are not exact in float32")
+    _check_keys(name, tokens)
+    shares = 1 + tokens * 2.0 ** -(SHARE_BITS + 1)  # of one head: each is rounded
+    if not shares * values.sum(0).max() + LARGEST_LIMIT < _MOST_READ:
+        raise WeightsError(f"{name}: its sums of values are not exact in float32")
+
+
+def _check_keys(name: str, keys: int) -> None:
     if keys > MOST_KEYS:
         raise WeightsError(f"{name}: queries have {keys} keys, and {MOST_KEYS} at most are exact in float32")
 

@@ -46,7 +46,7 @@ from dcacodec.network.fixed_point import LATENT_BITS, SCALE_BITS, Snap
 from dcacodec.network.priors import SCALE_LEVELS
 from dcacodec.weights.bounds import remove_limits
 
-FORMAT = "dcacodec-weights-2"
+FORMAT = "dcacodec-weights-3"
 _EXPECTED_ZERO = 0.999
 """Above this probability of 0, nothing else is expected. It is below 1 as all symbols of a row have a count."""
 _LARGEST_SIZE = 4096
@@ -229,8 +229,8 @@ def _assemble(config: DCAConfig, tensors: dict[str, Tensor], identity: bytes) ->
     with torch.device("meta"):  # no time is spent on the initialisation
         network = DCA(config)
     for name, value in tensors.items():
-        if not value.isfinite().all():
-            raise ValueError(f"{name} holds a value that is not finite")
+        if not (value.is_floating_point() and value.isfinite().all()):
+            raise ValueError(f"{name} holds a value that is not a finite floating-point number")
     for name, module in network.named_modules():
         if name.startswith("entropy.") and isinstance(module, Snap):
             module.set_limit(tensors[f"{name}.limit"].float())

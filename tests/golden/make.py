@@ -69,7 +69,7 @@ def make_file(codec: Codec, oracle: Oracle, path: Path, source: Picture, quality
 
 def main() -> None:
     if not WEIGHTS.exists():
-        WEIGHTS.write_bytes(export(drawn_model(TINY, seed=1)))
+        WEIGHTS.write_bytes(export(drawn_model(TINY, seed=2)))
     codec, oracle = Codec(read_weights(WEIGHTS), coder=PythonCoder()), Oracle(WEIGHTS.read_bytes())
     for row, (height, width) in enumerate(SIZES):
         for column, quality in enumerate(QUALITIES):
