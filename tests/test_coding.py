@@ -675,7 +675,7 @@ def test_a_compiler_that_is_no_command(tmp_path: Path) -> None:
     [
         ("echo noise; echo 'a.cpp:1: error: no'; echo more; exit 1", r"compiling it failed \(a\.cpp:1: error: no\)"),
         ("exit 1", r"compiling it failed \(no message\)"),
-        ("exit 0", "No such file or directory.*"),
+        ("exit 0", r"\S+: No such file or directory"),
     ],
 )
 def test_compiler_that_fails(script: str, reason: str, tmp_path: Path) -> None:
@@ -686,7 +686,7 @@ def test_compiler_that_fails(script: str, reason: str, tmp_path: Path) -> None:
     result = run(USE, CXX=f"{compiler} -pipe", DCACODEC_CACHE=str(cache))
     first, second, name = result.stderr.splitlines()
     assert first == BUILDING
-    assert re.fullmatch(re.escape(SLOW) + r"(\[Errno 2\] )?" + reason, second)
+    assert re.fullmatch(re.escape(SLOW) + reason, second)
     assert (result.stdout, name) == ("", "python")
     assert [path.name for path in cache.rglob("*") if path.is_file()] == ["lock"]
 

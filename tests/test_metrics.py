@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dcacodec.metrics import ms_ssim as ms_ssim_module
 from dcacodec.metrics import ssimulacra2 as ssimulacra2_module
-from dcacodec.metrics.distortion import VISUAL_SCALE, Distortion
+from dcacodec.metrics.distortion import VISUAL_SCALE, Distortion, visible_error
 from dcacodec.metrics.ms_ssim import ms_ssim
 from dcacodec.metrics.psnr import psnr
 from dcacodec.metrics.ssimulacra2 import Reference, distance, score, ssimulacra2
@@ -194,9 +194,32 @@ def test_a_reference_serves_several_pictures() -> None:
     known = Reference.of(reference)
     for picture in pictures:
         assert torch.equal(distance(known, picture), distance(reference, picture))
-        squared = 255**2 * (picture - reference).square().mean((1, 2, 3))
+        squared = 255**2 * visible_error(picture - reference)
         expected = 0.25 * squared + 0.75 * VISUAL_SCALE * distance(reference, picture, 1e-8)
         assert torch.allclose(Distortion(0.25).against(reference)(picture), expected)
         assert torch.equal(Distortion(0.25)(reference, picture), Distortion(0.25).against(reference)(picture))
     with pytest.raises(ValueError, match="same size"):
         distance(known, pictures[0][:, :32])
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (13, 30), (64, 48)])
+def test_the_visible_error_weighs_coarse_errors_more_and_chroma_less(shape: tuple[int, int]) -> None:
+    error = np.random.default_rng(5).normal(size=(*shape, 3))
+    y = error @ [0.299, 0.587, 0.114]
+    cb, cr = (error[..., 2] - y) / 1.772, (error[..., 0] - y) / 1.402  # full-range BT.601
+    expected = 0.0
+    for scale, weight in enumerate((0.5, 0.25, 0.25)):
+        size = 2**scale
+        height, width = (side // size for side in shape)
+        for plane, importance in ((y, 1), (cb, 0.25), (cr, 0.25)):
+            blocks = plane[: height * size, : width * size].reshape(height, size, width, size).mean((1, 3))
+            expected += weight * size**2 * importance * float(np.square(blocks).mean())
+    measured = visible_error(torch.from_numpy(error)[None])
+    assert measured.shape == (1,) and measured.item() == pytest.approx(expected, rel=1e-3)
+
+
+def test_the_visible_error_of_a_shift_and_of_noise() -> None:
+    gray = torch.full((2, 32, 32, 3), 0.1)
+    assert visible_error(gray).tolist() == pytest.approx([0.055] * 2, rel=1e-5)  # 5.5 times the mean of squares
+    noise = 0.1 * torch.randn((1, 512, 512, 1), generator=torch.Generator().manual_seed(1)).expand(-1, -1, -1, 3)
+    assert visible_error(noise).item() == pytest.approx(0.01, rel=0.02)

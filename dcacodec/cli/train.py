@@ -54,7 +54,7 @@ Examples:
 @click.option(
     "--mse-share",
     type=click.FloatRange(0, 1),
-    show_default="1 for psnr, 0.25 for visual",
+    show_default="1 for psnr, 0.35 for visual",
     help="Share of squared error in that mixture.",
 )
 @click.option("--batch", type=click.IntRange(1), default=8, help="Crops per step, in each process.")

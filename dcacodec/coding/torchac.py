@@ -30,7 +30,7 @@ from numpy.ctypeslib import ndpointer
 from numpy.typing import NDArray
 
 from dcacodec.coding.range_coder import Coder, Integers, PythonCoder, check_indices
-from dcacodec.errors import DcaError
+from dcacodec.errors import DcaError, reason
 from dcacodec.files.paths import cache_dir
 
 if sys.platform != "win32":
@@ -132,7 +132,7 @@ def _library() -> ctypes.CDLL:
         if not _is_intact(path):
             _build(source.parent, path)
     except OSError as error:
-        raise CoderUnavailableError(str(error)) from error
+        raise CoderUnavailableError(reason(error)) from error
     try:
         library = ctypes.CDLL(str(path))
         integers, rows = ndpointer(np.int16, 1, flags="C"), ndpointer(np.int16, 2, flags="C")

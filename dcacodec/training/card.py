@@ -58,7 +58,7 @@ def make_card(
     codec, config, fingerprint = Codec(weights), weights.config, weights.fingerprint.hex()
     parameters = sum(parameter.numel() for parameter in weights.network.parameters())
     tune, share = weights.provenance.tune, weights.provenance.mse_share
-    distortion = f"{share:g} * 255**2 * MSE" + (f" + {1 - share:g} * 10 * S" if share < 1 else "")
+    distortion = f"{share:g} * 255**2 * E + {1 - share:g} * 10 * S" if share < 1 else "255**2 * MSE"
     lines = [
         f"# {config.name}-{tune}-{fingerprint}",
         "",
