@@ -58,7 +58,9 @@ def make_card(
     codec, config, fingerprint = Codec(weights), weights.config, weights.fingerprint.hex()
     parameters = sum(parameter.numel() for parameter in weights.network.parameters())
     tune, share = weights.provenance.tune, weights.provenance.mse_share
-    distortion = f"{share:g} * 255**2 * E + {1 - share:g} * 10 * S" if share < 1 else "255**2 * MSE"
+    distortion, terms = "255**2 * MSE", ""
+    if share < 1:
+        distortion, terms = f"{share:g} * 255**2 * E + {1 - share:g} * 10 * S", "; E and S: docs/explanation/tunings.md"
     lines = [
         f"# {config.name}-{tune}-{fingerprint}",
         "",
@@ -70,7 +72,7 @@ def make_card(
         f"| file | {size:,} bytes, fingerprint `{fingerprint}` |",
         (
             f"| trade-off | lambda {config.lambda_min} (quality 1) to {config.lambda_max} (quality 100), "
-            f"loss `bpp + lambda * ({distortion})` |"
+            f"loss `bpp + lambda * ({distortion})`{terms} |"
         ),
         (
             f"| last schedule | {run.minutes:.0f} minutes, {run.steps:,} steps, "
