@@ -37,7 +37,6 @@ from dcacodec.errors import DcaError
 from dcacodec.images.reading import read_picture
 from dcacodec.network.context import Scales, StepCoder, split_steps
 from dcacodec.network.dca import DCA
-from dcacodec.network.precision import fast_bfloat16, transform_precision
 from dcacodec.network.priors import SKIP_BELOW, gaussian_bits
 from dcacodec.training.publish import load_checkpoint
 from dcacodec.weights.reader import read_weights
@@ -96,10 +95,10 @@ class GaussianCost:
 @torch.inference_mode()
 def costs(codec: Codec, floating: DCA, pixels: NDArray[np.uint8], quality: int) -> Costs:
     """The costs of one picture (H, W, 3) at one quality. ``floating`` runs entirely in float32."""
-    picture, position = codec.at(50).point.tensor_of(pixels), codec.at(quality).point.position
-    with transform_precision(codec.device, fast_bfloat16(codec.device)):  # as in `Codec.latent_of`
-        y, hyper = codec.weights.network.analyse(picture, position)
-    latents = {letter: z.double().round() for letter, z in hyper.items()}
+    coder = codec.at(quality)
+    point = coder.point
+    y = point.latent_of(point.tensor_of(pixels))
+    latents = point.hyper_of(y)
 
     def run(network: DCA, scales: Scales, dtype: torch.dtype) -> GaussianCost:
         cost = GaussianCost(y.to(dtype))
@@ -108,13 +107,13 @@ def costs(codec: Codec, floating: DCA, pixels: NDArray[np.uint8], quality: int) 
         network.entropy({letter: z.to(dtype) for letter, z in latents.items()}, size, scales, code)
         return cost
 
-    inexact = run(floating, floating.scales(position), torch.float32)
+    inexact = run(floating, floating.scales(point.position), torch.float32)
     # Latents, means and factors on them are float64; all products of matrices are float32.
-    exact = run(codec.weights.network, codec.weights.scales(quality, codec.device), torch.float64)
-    symbols, _ = codec.at(quality).quantise(y, latents, full=False)  # elements are skipped in the estimates, too
+    exact = run(codec.weights.network, point.scales, torch.float64)
+    symbols, _ = coder.quantise(y, latents, full=False)  # elements are skipped in the estimates, too
     table = codec.weights.y_table
     ideal = sum(ideal_bits(values, rows, table) for values, rows in zip(symbols.steps, symbols.rows, strict=True))
-    coded = 8 * sum(len(stream) for stream in codec.at(quality).streams_of(symbols)[-len(symbols.steps) :])
+    coded = 8 * sum(len(stream) for stream in coder.streams_of(symbols)[-len(symbols.steps) :])
     return Costs(inexact.real, exact.real, exact.rounded, ideal, coded, inexact.skipped, exact.skipped, y.numel())
 
 

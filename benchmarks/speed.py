@@ -10,8 +10,8 @@ has less work than with trained weights, because random weights give small laten
 
 Each thread needs a free core: PyTorch's threads synchronise many times per picture by spinning, and if another program
 uses one of the cores, this takes much longer than the work itself (and affects dcacodec more, with its many small
-operations). With OMP_WAIT_POLICY=PASSIVE in the environment threads sleep instead, and with GOMP_SPINCOUNT=1000, too,
-after some microseconds, as in the commands of dcacodec. The settings are printed.
+operations). With OMP_WAIT_POLICY=PASSIVE in the environment threads sleep instead, and with GOMP_SPINCOUNT=2000, too,
+after some tens of microseconds, as in the commands of dcacodec. The settings are printed.
 
 To install CompressAI into an environment that has dcacodec, without a second PyTorch::
 

@@ -37,7 +37,7 @@ def test_a_wrong_bit_is_found(matrix: ModuleType, codec: Codec) -> None:
     data = (GOLDEN / "17x5-RGBA-q50.dca").read_bytes()
     weights = read_weights(WEIGHTS)
     weights.network.entropy.head.bias[5] += 2.0**-9
-    weights = replace(weights, step_weights=weights.network.entropy.step_weights())
+    weights = replace(weights, constants=weights.network.entropy.constants())
     with pytest.raises(DcaError):
         slices_of(Codec(weights, coder=codec.coder), data)
 

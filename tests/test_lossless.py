@@ -380,7 +380,7 @@ def test_rows_count_as_repeated_where_the_encoder_of_webp_finds_them() -> None:
     rows = np.random.default_rng(8).integers(0, 256, (1100, 1000, 3), np.uint8)
     near, far = np.concatenate((rows[:1000], rows[:50])), np.concatenate((rows, rows[:50]))
     for pixels, different in ((near, 1000), (far, 1150)):
-        assert estimate(pixels) == pytest.approx(estimate(rows[:1000]) * different / len(pixels), rel=0.02)
+        assert estimate(pixels, 24) == pytest.approx(estimate(rows[:1000], 24) * different / len(pixels), rel=0.02)
 
 
 def test_the_promises_of_pictures_with_alpha(codec: Codec) -> None:

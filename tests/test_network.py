@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tiny import TINY, drawn_latents, drawn_model, photo, published, run_entropy
 from told import one_line
-from torch import Tensor, nn
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from dcacodec.codec.codec import Codec
@@ -30,7 +30,7 @@ from dcacodec.network.config import PRESETS, TUNINGS, DCAConfig, Tuning
 from dcacodec.network.context import STEP_XOR, from_phases, join_steps, split_steps, to_phases
 from dcacodec.network.dca import DCA
 from dcacodec.network.fixed_point import Snap
-from dcacodec.network.hyper import RegionalSynthesis
+from dcacodec.network.hyper import FeaturesOfZeros, RegionalSynthesis
 from dcacodec.network.layers import (
     CrossAttention,
     DepthConvBlock,
@@ -637,27 +637,38 @@ def test_inactive_hyper_latents_of_the_published_weights_are_zero(tune: Tuning) 
 
 
 @pytest.mark.parametrize("window", [1, 2, 4])
-def test_features_of_zeros_are_those_of_a_small_latent(window: int) -> None:
-    """Of every size: r_s computes few elements where z_r is 0, and its features are the same."""
+def test_features_of_zeros_are_made_once_of_few_elements(window: int) -> None:
+    """Of every size they are those that r_s makes of all elements."""
     config = replace(TINY, window=window)
     synthesis = published(drawn_model(config, 7)).network.entropy.synthesis["R"]
     assert isinstance(synthesis, RegionalSynthesis)
-    for height, width in [(1, 1), (2, 9), (3, 8), (8, 3), (7, 6), (10, 11), (11, 14), (12, 12), (13, 9)]:
+    shapes: list[torch.Size] = []
+    known = FeaturesOfZeros(synthesis)
+    for height, width in [(1, 1), (2, 9), (3, 8), (8, 3), (7, 6), (10, 11), (11, 14), (12, 12), (13, 9), (13, 9)]:
         zeros = torch.zeros(2, height, width, config.regional)
-        sizes: list[torch.Size] = []
-
-        def remember(module: nn.Module, given: tuple[Tensor, ...], sizes: list[torch.Size] = sizes) -> None:
-            sizes.append(given[0].shape)
-
         with torch.inference_mode():
-            expected = synthesis._features(zeros)
-            with synthesis.expand1.register_forward_pre_hook(remember):
-                found = synthesis(zeros)
-        assert torch.equal(found, expected)
-        mixed = torch.stack([zeros[0], torch.ones_like(zeros[0])])
+            expected = synthesis(zeros)
+            with synthesis.expand1.register_forward_pre_hook(lambda module, given: shapes.append(given[0].shape)):
+                assert torch.equal(known(zeros), expected)
+    assert max(side for shape in shapes for side in shape[:3]) <= 5
+    assert len(shapes) == len(set(shapes)) == 8
+
+
+def test_silence_is_told_from_a_single_element() -> None:
+    """Encoder and decoder know z_r, and use the features of zeros for zeros alone."""
+    entropy = published(drawn_model(TINY, 7)).network.entropy
+    assert TINY.order[0] == "R"
+    constants = entropy.constants()
+    latents = {letter: torch.zeros(1, *TINY.hyper_shape(letter, 16, 24)) for letter in TINY.order}
+    for value in (0, 1):
+        latents["R"][0, 3, 5, 2] = value
         with torch.inference_mode():
-            assert torch.equal(synthesis(mixed)[1:], synthesis(mixed[1:]))
-        assert max(sizes[0][1:3]) <= 5
+            found, expected = (entropy.prepare(latents, (1, 16, 24), known) for known in (constants.silent, None))
+        for (_, one), (_, other) in zip(found, expected, strict=True):
+            for ours, theirs in zip(
+                *(each if isinstance(each, tuple) else (each,) for each in (one, other)), strict=True
+            ):
+                assert torch.equal(ours, theirs)
 
 
 class Products(TorchFunctionMode):

@@ -148,7 +148,7 @@ def test_one_wrong_bit_in_the_arithmetic_is_found(
         weights = read_weights(folder / TINY)
         entropy = weights.network.entropy
         entropy.get_parameter(place).view(-1)[3] += 2.0**-9
-        return replace(weights, step_weights=entropy.step_weights())
+        return replace(weights, constants=entropy.constants())
 
     monkeypatch.setattr(module, "_weights", wrong)
     result = call()

@@ -223,7 +223,7 @@ def test_transforms_without_margins_make_what_the_whole_has_there(
     config: DCAConfig, part: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ready for inference, so in place, in one part or in many."""
-    monkeypatch.setattr("dcacodec.network.transforms._PART", part)
+    monkeypatch.setattr("dcacodec.network.layers._PART", part)
     model = drawn_model(config, seed=3).prepared(torch.float32)
     analysis, synthesis = model.analysis, model.synthesis
     y, at = torch.randn(1, 9, 10, config.latent, generator=torch.Generator().manual_seed(0)), torch.tensor([1.0])

@@ -184,11 +184,11 @@ def let_threads_sleep(environment: MutableMapping[str, str]) -> None:
     """Set how PyTorch's threads wait, unless the user did.
 
     Threads that spin slow each other down tenfold on a busy machine. Those that sleep at once are not faster than a
-    single one: with GNU's OpenMP they spin for some microseconds first.
+    single one: with GNU's OpenMP they spin for a tenth of a millisecond or less first.
     """
     if "OMP_WAIT_POLICY" not in environment:
         environment["OMP_WAIT_POLICY"] = "PASSIVE"
-        environment.setdefault("GOMP_SPINCOUNT", "1000")
+        environment.setdefault("GOMP_SPINCOUNT", "2000")
 
 
 def main() -> None:

@@ -36,6 +36,8 @@ _SMALL: Final = 1 << 14
 _SHARE: Final = 16
 _LEAST_SAMPLE: Final = 1 << 13
 """The estimate compresses a sixteenth of the rows, in strips, but at least so many pixels."""
+_QUICK_EXCESS: Final = 4.0
+"""The quick method takes 1.0 to 1.2 times the bytes for photographs, up to 2.7 times for drawn pictures."""
 _DISTINCT: Final = 0.9
 """A photograph has no fewer different rows than this part of all: 0.98 to 1. The estimate of others is a better one."""
 _OFFSET: Final = 0.5
@@ -85,7 +87,7 @@ def better_block(
     count = shown.shape[0] * shown.shape[1]
     if max(shown.shape) > MAX_BLOCK_SIDE:
         return None
-    estimate = _estimate(plain)
+    estimate = _estimate(plain, bits / count)
     likely = _is_likely(estimate, bits / count)
     if not (likely or count <= _SMALL or estimate > _NOISY or _roughness(shown) > _ROUGH):
         return None
@@ -103,17 +105,21 @@ def _is_likely(estimate: float, bits: float) -> bool:
     return estimate < (_RATIO if estimate < _DENSE else _DENSE_RATIO) * bits + _OFFSET
 
 
-def _estimate(pixels: Pixels) -> float:
+def _estimate(pixels: Pixels, bits: float) -> float:
     """Bits per pixel that samples (H, W, 3) take losslessly: about right, or too many, if columns are alike.
 
-    Rows that are equal to one not far above are left out: they take next to nothing.
+    Rows that are equal to one not far above are left out: they take next to nothing. Where the lossless form is far
+    from taking as few as ``bits``, this is the estimate of a quick method, as good for photographs.
     """
     height, width, _ = pixels.shape
     rows = _different_rows(pixels)
     sample = pixels[_some_of(rows, width)][:MAX_BLOCK_SIDE, :MAX_BLOCK_SIDE]
     effort = 76 if height * width <= _SMALL or len(rows) < _DISTINCT * height else 0
-    block = encode_block(sample, effort=effort, method=1)
-    return 8 * len(block) / (sample.shape[0] * sample.shape[1]) * len(rows) / height
+    scale = 8 / (sample.shape[0] * sample.shape[1]) * len(rows) / height
+    quick = 0.0 if effort else scale * len(encode_block(sample, effort=0, method=0))
+    if not _is_likely(quick / _QUICK_EXCESS, bits):
+        return quick
+    return scale * len(encode_block(sample, effort=effort, method=1))
 
 
 def is_mixed(pixels: Pixels) -> bool:
@@ -189,7 +195,7 @@ def smallest(container: Container, header: Header, pictures: Sequence[Picture], 
     ):
         return container
     bits = 8 * packed_size(container) / (header.width * header.height)
-    likely = (picture for picture in pictures if _is_likely(_estimate(picture.pixels), bits))  # alpha adds to it
+    likely = (picture for picture in pictures if _is_likely(_estimate(picture.pixels, bits), bits))  # alpha adds to it
     return min([container, *(lossless_container(header, picture, side) for picture in likely)], key=packed_size)
 
 

@@ -134,7 +134,7 @@ class OperatingPoint:
 
         with torch.autocast(self.device.type, enabled=False):
             if float32_is_exact(self.device):
-                steps = self.weights.network.entropy(latents, size, self.scales, coded, self.weights.step_weights)
+                steps = self.weights.network.entropy(latents, size, self.scales, coded, self.weights.constants)
             else:  # the same numbers
                 steps = self.weights.entropy_in_float64(latents, size, self.scales, coded)
         return join_steps([(step * 2.0**LATENT_BITS).int() for step in steps])

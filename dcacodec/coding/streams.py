@@ -207,13 +207,14 @@ def _pack_backwards(codes: NDArray[np.int32], widths: NDArray[np.int32]) -> byte
 
     The first bit is the least significant bit of the last byte. Unused high bits of the first byte are zero.
     """
-    ends = widths.cumsum(dtype=np.int64)
-    bits = np.zeros(ends[-1], np.uint8)
-    places = ends - widths
-    while (left := np.flatnonzero(widths)).size:
-        codes, widths, places = codes[left], widths[left], places[left]
+    left = np.flatnonzero(widths)
+    codes, widths = codes[left], widths[left]
+    places = widths.cumsum(dtype=np.int64) - widths
+    bits = np.zeros(widths.sum(), np.uint8)
+    while codes.size:
         bits[places] = codes & 1
-        codes, widths, places = codes >> 1, widths - 1, places + 1
+        left = np.flatnonzero(widths > 1)
+        codes, widths, places = codes[left] >> 1, widths[left] - 1, places[left] + 1
     return np.packbits(bits, bitorder="little")[::-1].tobytes()
 
 

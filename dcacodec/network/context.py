@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from dcacodec.network.config import STEPS, DCAConfig
 from dcacodec.network.fixed_point import LATENT_BITS, LATENT_LIMIT, Snap, to_grid
-from dcacodec.network.hyper import SYNTHESES
+from dcacodec.network.hyper import SYNTHESES, FeaturesOfZeros
 from dcacodec.network.layers import DepthConvBlock, Linear, RMSNorm, TokenAttention, Tokens
 from dcacodec.network.priors import LEVELS_PER_E, SCALE_LEVELS
 
@@ -143,6 +143,18 @@ class StepWeights(NamedTuple):
     head_bias: Tensor
 
 
+class Constants(NamedTuple):
+    """What `EntropyModel` computes of its parameters alone.
+
+    Attributes:
+        steps: the parameters of the four steps.
+        silent: phi_r where z_r is 0; None if that is not known to be the same as what r_s makes of it.
+    """
+
+    steps: Sequence[StepWeights]
+    silent: FeaturesOfZeros | None
+
+
 Stages = list[tuple[nn.Module, Tensor | Tokens]]
 """Stages of the contextualisation, each with its prepared features."""
 
@@ -176,9 +188,12 @@ class EntropyModel(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    def step_weights(self) -> list[StepWeights]:
-        """The parameters of the four steps."""
-        return [StepWeights(self._start_weight(step), *self._head(step)) for step in range(STEPS)]
+    def constants(self) -> Constants:
+        """What depends on the parameters alone, which must not change from then on."""
+        steps = [StepWeights(self._start_weight(step), *self._head(step)) for step in range(STEPS)]
+        # On a GPU, finding out whether z_r is 0 would mean to wait for it.
+        usable = "R" in self.config.order and self.known_snaps[0].exact and self.head.weight.device.type == "cpu"
+        return Constants(steps, FeaturesOfZeros(self.synthesis["R"]) if usable else None)  # type: ignore[arg-type]
 
     def forward(
         self,
@@ -186,7 +201,7 @@ class EntropyModel(nn.Module):
         size: tuple[int, int],
         scales: Scales,
         code: StepCoder,
-        weights: Sequence[StepWeights] | None = None,
+        constants: Constants | None = None,
     ) -> list[Tensor]:
         """Run the four steps. Estimation, encoding and decoding share this loop.
 
@@ -195,13 +210,14 @@ class EntropyModel(nn.Module):
             size: (H, W) of y, both even.
             scales: of the picture's quality.
             code: called once per step in order; returns y_hat of the step for its mean and level.
-            weights: `step_weights`, if these were made before.
+            constants: of the model, if they were made before.
 
         Returns:
             y_hat of the four steps, for `join_steps`.
         """
         shape = (next(iter(latents.values())).shape[0], *size)
-        return self.run(self.prepare(latents, shape), shape, scales, code, weights or self.step_weights())
+        constants = constants or self.constants()
+        return self.run(self.prepare(latents, shape, constants.silent), shape, scales, code, constants.steps)
 
     def run(
         self,
@@ -236,12 +252,15 @@ class EntropyModel(nn.Module):
                 inputs.append(self._as_read(step, parts[-1] * inward))
         return parts
 
-    def prepare(self, latents: Mapping[str, Tensor], shape: tuple[int, int, int]) -> Stages:
+    def prepare(
+        self, latents: Mapping[str, Tensor], shape: tuple[int, int, int], silent: FeaturesOfZeros | None
+    ) -> Stages:
         """What depends on the hyper latents alone: the stages of every step, each with its prepared features."""
         stages: Stages = []
         for letter in self.config.order:
             stage, latent = self.stages[letter], self.hyper_snap[letter](latents[letter].clone())
-            stages.append((stage, stage.prepare(self.synthesis[letter](latent))))  # type: ignore[operator]
+            synthesis = silent if silent and letter == "R" and not latent.any() else self.synthesis[letter]
+            stages.append((stage, stage.prepare(synthesis(latent))))  # type: ignore[operator]
         if self.config.adaptive:
             return stages
         added = _added_in_front(stages)

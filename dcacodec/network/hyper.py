@@ -69,17 +69,30 @@ class RegionalSynthesis(nn.Module):
         self.expand2 = PatchExpand(c, c)
 
     def forward(self, z: Tensor) -> Tensor:
-        # In coding z_r is mostly 0. (On a GPU, finding that out would mean to wait for it.)
-        if not self.expand2.linear.snap.exact or z.device.type != "cpu" or z.any():
-            return self._features(z)
-        rows, columns = map(repeated, z.shape[1:3])
-        few = self._features(z[:, : max(rows) + 1, : max(columns) + 1])
-        ratio = few.shape[1] // (max(rows) + 1)
-        down, across = ([ratio * at + i for at in each for i in range(ratio)] for each in (rows, columns))
-        return few[:, down][:, :, across]
-
-    def _features(self, z: Tensor) -> Tensor:
         return self.expand2(self.swin(self.expand1(z)))
+
+
+class FeaturesOfZeros:
+    """phi_r of z_r that are 0, as they mostly are in coding: the same for all pictures, and made of a few elements.
+
+    Args:
+        synthesis: r_s with limits, on a CPU. What was made is kept: the parameters must not change.
+    """
+
+    def __init__(self, synthesis: RegionalSynthesis) -> None:
+        self._synthesis = synthesis
+        self._kept: dict[tuple[int, int], Tensor] = {}
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """phi_r of zeros of the shape of z (B, H/4, W/4, regional)."""
+        rows, columns = map(repeated, z.shape[1:3])
+        shape = max(rows) + 1, max(columns) + 1
+        if shape not in self._kept:
+            self._kept[shape] = self._synthesis(z.new_zeros(1, *shape, z.shape[-1]))
+        few = self._kept[shape]
+        ratio = few.shape[1] // shape[0]
+        down, across = ([ratio * at + i for at in each for i in range(ratio)] for each in (rows, columns))
+        return few[:, down][:, :, across].expand(z.shape[0], -1, -1, -1)
 
 
 def repeated(side: int) -> list[int]:

@@ -27,8 +27,16 @@ from dcacodec.network.fixed_point import (
     to_grid,
 )
 
-_PART = 1536
-"""Elements that are processed at once on a CPU."""
+_PART = 3072
+"""Elements that a thread of a CPU processes at once."""
+
+
+def part_size() -> int:
+    """Elements that are processed at once on a CPU: not too many for its caches.
+
+    PyTorch's threads share every operation, and wait for each other after it.
+    """
+    return _PART * torch.get_num_threads()
 
 
 def in_parts(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
@@ -37,9 +45,9 @@ def in_parts(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
     On a CPU, without gradients, in parts, so that what it makes on the way stays in the cache.
     """
     elements = tensors[0].shape[:-1]
-    if elements.numel() <= _PART or tensors[0].device.type != "cpu" or torch.is_grad_enabled():
+    if elements.numel() <= (size := part_size()) or tensors[0].device.type != "cpu" or torch.is_grad_enabled():
         return function(*tensors)
-    parts = zip(*(each.flatten(0, -2).split(_PART) for each in tensors), strict=True)
+    parts = zip(*(each.flatten(0, -2).split(size) for each in tensors), strict=True)
     return torch.cat([function(*each) for each in parts]).unflatten(0, elements)
 
 

@@ -6,6 +6,7 @@ import os
 from functools import cache
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from dcacodec.network.fixed_point import filter3x3
@@ -19,6 +20,27 @@ def fast_bfloat16(device: torch.device) -> bool:
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
     allowed = limit in ("", "ALL", "DEFAULT") or any(part in limit for part in ("BF16", "FP16", "AMX"))
     return allowed and bool(torch.cpu._is_avx512_bf16_supported())
+
+
+@cache
+@torch.inference_mode()
+def has_fused_products(dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether products that are fused with activations work, and are faster than separate operations: of bfloat16.
+
+    They are oneDNN's, and in PyTorch private operations: without them, or if they change, there are the separate ones.
+    """
+    if dtype != torch.bfloat16 or device.type != "cpu" or not fast_bfloat16(device):
+        return False
+    x, identity = torch.arange(-2.0, 2.0, 0.25, dtype=dtype, device=device).view(2, 8), torch.eye(8, dtype=dtype)
+    bias = torch.full((8,), 0.5, dtype=dtype, device=device)
+    try:
+        linear = torch.ops.mkldnn._linear_pointwise
+        swish = linear(x, identity, bias, "hardswish", [], "")
+        product = linear.binary(x, linear(x, identity, bias, "hardtanh", [0.0, 1.0], ""), identity, bias, "mul")
+    except (AttributeError, RuntimeError, TypeError):
+        return False
+    y = x + bias
+    return torch.allclose(swish, F.hardswish(y), rtol=2.0**-6) and torch.equal(product, y.clamp(0, 1) * y)
 
 
 def transform_precision(device: torch.device, bfloat16: bool) -> torch.autocast:

@@ -27,16 +27,13 @@ from torch import Tensor, nn
 
 from dcacodec.network.config import LATENT_STRIDE, STEPS, DCAConfig
 from dcacodec.network.fixed_point import filter3x3
-from dcacodec.network.layers import DepthConvBlock, depth_to_space, space_to_depth
+from dcacodec.network.layers import DepthConvBlock, depth_to_space, part_size, space_to_depth
+from dcacodec.network.precision import has_fused_products
 
 CELL = 8
 """Pixels per element at the transforms' working resolution."""
-_PART = 576
-"""Elements that a block processes at once."""
 _STRIP = 8
 """Rows of y whose pixels are made at once, so that they stay in the cache."""
-_ONE = 0x3F80
-"""The bits of the bfloat16 number 1."""
 
 Margins: TypeAlias = "tuple[int, int, int, int]"
 """Elements at the top, the bottom, the left and the right of a tensor (B, H, W, C)."""
@@ -117,8 +114,9 @@ class TransformBlock(DepthConvBlock):
 class PreparedBlock(nn.Module):
     """A `TransformBlock` without gradients: its scaled weights are made once, and it works in place.
 
-    On a CPU it works in parts that stay in the cache. Biases of what is added to the residual sum are not added in
-    every block: layers that read the sum have them in their own biases, and the last block adds all.
+    On a CPU it works in parts, and in bfloat16 with products that oneDNN fuses with activations. Biases of what is
+    added to the residual sum are not added in every block: layers that read the sum have them in their own biases, and
+    the last block adds all.
 
     Args:
         block: the block.
@@ -145,27 +143,44 @@ class PreparedBlock(nn.Module):
             self._filters = filters[0].to(dtype), filters[1].to(dtype)
             self._gate = reading(first, between), reading(second, between)
             self._merge, self._out = merge[0].to(dtype), out[0].to(dtype)
+        self._fused = has_fused_products(dtype, missing.device)
         self._added = self.missing if last else None
 
     def forward(self, x: Tensor, cut: Margins = NO_MARGINS) -> Tensor:
         """The result without the margins `cut`. ``x`` is overwritten."""
-        (weight, bias), (first, second), dtype = self._mix, self._gate, self._merge.dtype
+        dtype = self._merge.dtype
         with torch.autocast(x.device.type, enabled=False):
-            count = _PART if x.device.type == "cpu" else x.shape[:-1].numel()
-            parts, inner = x.view(-1, x.shape[-1]).split(count), torch.empty_like(x, dtype=dtype)
-            for part, to in zip(parts, inner.view(-1, x.shape[-1]).split(count), strict=True):
-                F.hardswish(torch.addmm(bias, part.to(dtype), weight.T, out=to), inplace=True)
-            filtered, x = without(filter3x3(inner, *self._filters, exact=False), cut), without(x, cut).contiguous()
+            count = part_size() if x.device.type == "cpu" else x.shape[:-1].numel()
+            filtered = without(filter3x3(self._mixed(x, count), *self._filters, exact=False), cut)
+            x = without(x, cut).contiguous()
             rows = max(1, count // x.shape[2])
             strips = (x.flatten(0, 2).split(rows * x.shape[2]), filtered.flatten(0, 1).split(rows))
             for part, read in zip(*strips, strict=True):
                 _add_product(part, read.reshape(part.shape), self._merge)
-                narrow = part.to(dtype)
-                a, b = F.linear(narrow, *first), F.linear(narrow, *second)
-                _add_product(part, _clamp_to_unit(b).mul_(a), self._out)
+                _add_product(part, self._gated(part.to(dtype)), self._out)
                 if self._added is not None:
                     part.add_(self._added)
             return x
+
+    def _mixed(self, x: Tensor, count: int) -> Tensor:
+        """What the filter reads, made in parts of ``count`` elements."""
+        (weight, bias), dtype = self._mix, self._merge.dtype
+        if self._fused:
+            return torch.ops.mkldnn._linear_pointwise(x.to(dtype), weight, bias, "hardswish", [], "")
+        inner = torch.empty_like(x, dtype=dtype)
+        parts = (each.view(-1, x.shape[-1]).split(count) for each in (x, inner))
+        for part, to in zip(*parts, strict=True):
+            F.hardswish(torch.addmm(bias, part.to(dtype), weight.T, out=to), inplace=True)
+        return inner
+
+    def _gated(self, x: Tensor) -> Tensor:
+        """What the last layer reads of x (N, C)."""
+        first, second = self._gate
+        if self._fused:
+            slope = torch.ops.mkldnn._linear_pointwise(x, *second, "hardtanh", [0.0, 1.0], "")
+            return torch.ops.mkldnn._linear_pointwise.binary(x, slope, *first, "mul")
+        a, b = F.linear(x, *first), F.linear(x, *second)
+        return b.clamp_(0, 1).mul_(a)
 
 
 def _add_product(x: Tensor, y: Tensor, weight: Tensor) -> None:
@@ -174,17 +189,6 @@ def _add_product(x: Tensor, y: Tensor, weight: Tensor) -> None:
         x.addmm_(y, weight.T)
     else:
         x.add_(F.linear(y, weight))
-
-
-def _clamp_to_unit(x: Tensor) -> Tensor:
-    """Clamp to 0..1, in place.
-
-    PyTorch is five times as fast with the bits of bfloat16 numbers, which as integers have the same order from 0 on.
-    """
-    if x.dtype == torch.bfloat16:
-        x.view(torch.int16).clamp_(0, _ONE)
-        return x
-    return x.clamp_(0, 1)
 
 
 def prepared(blocks: nn.Sequential, dtype: torch.dtype) -> nn.Sequential:

@@ -22,7 +22,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -39,7 +39,7 @@ from dcacodec.errors import WeightsError
 from dcacodec.format.quality import TENTHS, tenths_of
 from dcacodec.metrics.distortion import Distortion
 from dcacodec.network.config import QUALITIES, TUNINGS, DCAConfig, Tuning
-from dcacodec.network.context import EntropyModel, Scales, StepWeights
+from dcacodec.network.context import Constants, EntropyModel, Scales
 from dcacodec.network.dca import DCA
 from dcacodec.network.device import to_device
 from dcacodec.network.fixed_point import LATENT_BITS, SCALE_BITS, Snap
@@ -101,7 +101,7 @@ class Weights:
         y_table: rows by scale level.
         z_tables: by letter; rows anchor * channels + channel.
         fingerprint: 4 bytes.
-        step_weights: parameters of the entropy model, rearranged for its steps.
+        constants: of the entropy model.
         provenance: how the network was trained.
     """
 
@@ -111,7 +111,7 @@ class Weights:
     y_table: CdfTable
     z_tables: Mapping[str, CdfTable]
     fingerprint: bytes
-    step_weights: Sequence[StepWeights]
+    constants: Constants
     provenance: Provenance = Provenance()
 
     @torch.inference_mode(False)  # refinement has gradients
@@ -120,7 +120,7 @@ class Weights:
         if device.type == "cpu":
             return self
         network = copy.deepcopy(self.network).to(device)
-        return replace(self, network=network, step_weights=network.entropy.step_weights())
+        return replace(self, network=network, constants=network.entropy.constants())
 
     @cached_property
     def inactive(self) -> frozenset[str]:
@@ -236,6 +236,4 @@ def _assemble(config: DCAConfig, tensors: dict[str, Tensor], identity: bytes) ->
             module.set_limit(tensors[f"{name}.limit"].float())
     network.load_state_dict({name: value.float() for name, value in tensors.items()}, assign=True)
     network.requires_grad_(False).eval()
-    return Weights(
-        config, network, (inward, outward, level), y_table, z_tables, identity, network.entropy.step_weights()
-    )
+    return Weights(config, network, (inward, outward, level), y_table, z_tables, identity, network.entropy.constants())
