@@ -40,7 +40,7 @@ from dcacodec.network.layers import (
     depth_to_space,
     space_to_depth,
 )
-from dcacodec.network.precision import float32_is_exact
+from dcacodec.network.precision import float32_is_exact, has_fused_products
 from dcacodec.network.priors import gaussian_bits, noisy_gaussian_bits
 from dcacodec.network.transforms import Margins, TransformBlock, join_channels, prepared, split_channels
 from dcacodec.training.klt import GAIN, initialise
@@ -669,6 +669,41 @@ def test_silence_is_told_from_a_single_element() -> None:
                 *(each if isinstance(each, tuple) else (each,) for each in (one, other)), strict=True
             ):
                 assert torch.equal(ours, theirs)
+
+
+def test_fused_products_are_those_of_separate_operations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to the rounding of bfloat16, and no less exact: both beside float32."""
+    model, x = drawn_model(TINY, seed=5).analysis.blocks, torch.randn(1, 12, 9, TINY.width)
+    blocks = {}
+    for fused in (True, False):
+        monkeypatch.setattr("dcacodec.network.transforms.has_fused_products", lambda *_, fused=fused: fused)
+        blocks[fused] = prepared(model, torch.bfloat16)
+    with torch.inference_mode():
+        exact = prepared(model, torch.float32)(x.clone())
+        try:
+            made = {fused: each(x.clone()) for fused, each in blocks.items()}
+        except RuntimeError:
+            assert not has_fused_products(torch.bfloat16, CPU)
+            pytest.skip("oneDNN has no such products on this processor")
+    errors = {fused: (each - exact).square().mean().item() for fused, each in made.items()}
+    assert not torch.equal(made[True], x)
+    assert 0 < errors[True] < 1.2 * errors[False] < 1e-3 * exact.square().mean().item()
+
+
+@pytest.mark.parametrize("fault", [AttributeError, RuntimeError, TypeError, "another activation"])
+def test_other_private_operations_are_not_used(fault: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Changed:
+        def __call__(self, x: Tensor, *_: Any) -> Tensor:
+            if isinstance(fault, str):
+                return x
+            raise fault("it has other arguments now")
+
+        def binary(self, x: Tensor, *_: Any) -> Tensor:
+            return x
+
+    monkeypatch.setattr("dcacodec.network.precision.fast_bfloat16", lambda device: True)
+    monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", Changed())
+    assert not has_fused_products.__wrapped__(torch.bfloat16, CPU)
 
 
 class Products(TorchFunctionMode):
