@@ -148,7 +148,7 @@ class Constants(NamedTuple):
 
     Attributes:
         steps: the parameters of the four steps.
-        silent: phi_r where z_r is 0; None if that is not known to be the same as what r_s makes of it.
+        silent: phi_r where z_r is 0; None in training, on a GPU, and without z_r.
     """
 
     steps: Sequence[StepWeights]

@@ -12,6 +12,8 @@ point.
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 
@@ -75,8 +77,11 @@ class RegionalSynthesis(nn.Module):
 class FeaturesOfZeros:
     """phi_r of z_r that are 0, as they mostly are in coding: the same for all pictures, and made of a few elements.
 
+    They are kept, at most 25 small tensors. So they are made in float64, which gives the same numbers in fixed point,
+    whatever precision of float32 products a program sets meanwhile (see :mod:`dcacodec.network.precision`).
+
     Args:
-        synthesis: r_s with limits, on a CPU. What was made is kept: the parameters must not change.
+        synthesis: r_s with limits, on a CPU. Its parameters must not change.
     """
 
     def __init__(self, synthesis: RegionalSynthesis) -> None:
@@ -88,7 +93,8 @@ class FeaturesOfZeros:
         rows, columns = map(repeated, z.shape[1:3])
         shape = max(rows) + 1, max(columns) + 1
         if shape not in self._kept:
-            self._kept[shape] = self._synthesis(z.new_zeros(1, *shape, z.shape[-1]))
+            zeros = z.new_zeros(1, *shape, z.shape[-1], dtype=torch.float64)
+            self._kept[shape] = copy.deepcopy(self._synthesis).double()(zeros).to(z.dtype)
         few = self._kept[shape]
         ratio = few.shape[1] // shape[0]
         down, across = ([ratio * at + i for at in each for i in range(ratio)] for each in (rows, columns))

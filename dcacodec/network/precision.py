@@ -25,14 +25,15 @@ def fast_bfloat16(device: torch.device) -> bool:
 @cache
 @torch.inference_mode()
 def has_fused_products(dtype: torch.dtype, device: torch.device) -> bool:
-    """Whether products that are fused with activations work, and are faster than separate operations: of bfloat16.
+    """Whether products of this dtype can be fused with activations, and are faster then: those of bfloat16 on a CPU.
 
-    They are oneDNN's, and in PyTorch private operations: without them, or if they change, there are the separate ones.
+    They are oneDNN's, which PyTorch has as private operations. Where these are missing, or do something else than
+    expected, the separate operations are used.
     """
     if dtype != torch.bfloat16 or device.type != "cpu" or not fast_bfloat16(device):
         return False
-    x, identity = torch.arange(-2.0, 2.0, 0.25, dtype=dtype, device=device).view(2, 8), torch.eye(8, dtype=dtype)
-    bias = torch.full((8,), 0.5, dtype=dtype, device=device)
+    x = torch.arange(-2.0, 2.0, 0.25, dtype=dtype, device=device).view(2, 8)
+    identity, bias = torch.eye(8, dtype=dtype, device=device), torch.full((8,), 0.5, dtype=dtype, device=device)
     try:
         linear = torch.ops.mkldnn._linear_pointwise
         swish = linear(x, identity, bias, "hardswish", [], "")

@@ -163,7 +163,7 @@ class PreparedBlock(nn.Module):
             return x
 
     def _mixed(self, x: Tensor, count: int) -> Tensor:
-        """What the filter reads, made in parts of ``count`` elements."""
+        """What the filter reads, made in parts of ``count`` elements, or at once where oneDNN fuses it."""
         (weight, bias), dtype = self._mix, self._merge.dtype
         if self._fused:
             return torch.ops.mkldnn._linear_pointwise(x.to(dtype), weight, bias, "hardswish", [], "")
