@@ -75,7 +75,7 @@ class RegionalSynthesis(nn.Module):
 
 
 class FeaturesOfZeros:
-    """phi_r of z_r that are 0, as they mostly are in coding: the same for all pictures, and made of a few elements.
+    """phi_r where all of z_r is 0, as it mostly is in coding: made once, of a few elements that repeat.
 
     They are kept, at most 25 small tensors. So they are made in float64, which gives the same numbers in fixed point,
     whatever precision of float32 products a program sets meanwhile (see :mod:`dcacodec.network.precision`).
