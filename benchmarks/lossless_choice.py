@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from dcacodec.codec.codec import Codec
 from dcacodec.codec.lossless_choice import better_block, is_mixed
+from dcacodec.codec.source import Source
 from dcacodec.images.formats import has_picture_name
 from dcacodec.images.picture import Picture, Pixels
 from dcacodec.network.config import TUNINGS, Tuning
@@ -29,7 +30,7 @@ from dcacodec.tiling.grid import Grid
 
 def shares(codec: Codec, picture: Picture, quality: float) -> Iterator[tuple[float, float, int]]:
     """For each slice of a picture: seconds for its code and for the choice, and how often it was decoded."""
-    grid = Grid(codec.header_for(picture, quality=quality))
+    grid = Grid(codec.header_for(Source(picture), quality=quality))
     encoder = codec.encoder_at(quality)
     point = encoder.coder.point
     begin = time.process_time()

@@ -1,6 +1,7 @@
 """The preview in files of large pictures: how it is made, and who takes it instead of decoding."""
 
 import io
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from dcacodec import decode, encode
 from dcacodec.cli.app import cli
 from dcacodec.codec import preview as module
 from dcacodec.codec.codec import Codec
-from dcacodec.codec.preview import LARGEST_SHARE, SIDE, previews_of, read_preview, with_preview
+from dcacodec.codec.preview import KINDS, LARGEST_SHARE, SIDE, Previews, read_preview
 from dcacodec.errors import ImageError
 from dcacodec.format.container import PREVIEW_CHUNK, Chunk
 from dcacodec.format.reader import parse
@@ -89,7 +90,7 @@ def test_previews_of_any_shape(height: int, width: int) -> None:
     ramp = np.linspace(0, 255, max(height, width)).astype(np.uint8)
     rows = ramp[:height, None] if height > width else ramp[None, :width]
     pixels = np.broadcast_to(rows[..., None], (height, width, 3)).copy()
-    with Image.open(io.BytesIO(previews_of(Picture(pixels))[0])) as image:
+    with Image.open(io.BytesIO(Previews(Picture(pixels)).candidate(0))) as image:
         longest = max(height, width)
         assert image.size == (max(1, round(width * 256 / longest)), max(1, round(height * 256 / longest)))
         expected = np.linspace(0, 255, 256)
@@ -98,21 +99,34 @@ def test_previews_of_any_shape(height: int, width: int) -> None:
 
 
 def test_small_pictures_have_none(codec: Codec) -> None:
-    assert previews_of(PICTURE) == []
+    assert Previews(PICTURE).within(math.inf) is None
     assert PREVIEW_CHUNK not in [chunk.tag for chunk in parse(codec.encode(PICTURE)).chunks]
 
 
-def test_a_preview_is_a_fraction_of_a_per_cent(codec: Codec) -> None:
-    container = parse(codec.encode(PICTURE))
-    size = len(pack(container))
-    large, right, tiny = (bytes(round(share * size)) for share in (0.02, 0.007, 0.001))
-    for candidates, expected in (([large, right, tiny], right), ([large, tiny], tiny), ([large], None), ([], None)):
-        assert with_preview(container, candidates).chunk(PREVIEW_CHUNK) == expected
+def test_a_preview_takes_a_limited_share_of_a_file(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
     assert LARGEST_SHARE < 0.01
+    monkeypatch.setattr(module, "LEAST_PIXELS", 400 * 640)
+    found = {}
+    for share in (1.0, 0.1, 0.001):
+        monkeypatch.setattr(module, "LARGEST_SHARE", share)
+        container = parse(codec.encode(PICTURE))
+        preview = container.chunk(PREVIEW_CHUNK)
+        rest = tuple(chunk for chunk in container.chunks if chunk.tag != PREVIEW_CHUNK)
+        found[share] = 0 if preview is None else len(preview)
+        assert found[share] <= share * len(pack(replace(container, chunks=rest)))
+    assert found[1.0] >= found[0.1] > found[0.001] == 0
+
+
+@pytest.mark.usefixtures("_small_is_large")
+def test_the_first_candidate_that_is_small_enough_is_taken() -> None:
+    previews = Previews(PICTURE)
+    candidates = [previews.candidate(index) for index in range(len(KINDS))]
+    for most in {0, *map(len, candidates), *(len(each) - 1 for each in candidates)}:
+        assert previews.within(most) == next((each for each in candidates if len(each) <= most), None)
 
 
 def test_the_previews_of_small_files_are_smaller(data: bytes) -> None:
-    candidates = previews_of(PICTURE)
+    candidates = [Previews(PICTURE).candidate(index) for index in range(len(KINDS))]
     sizes = [len(each) for each in candidates]
     assert sizes == sorted(sizes, reverse=True)
     found = read_preview(parse(with_chunk(data, candidates[-1])))

@@ -13,7 +13,7 @@ without visible seams: f_a reads a halo of pixels around each slice, and f_s a h
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import SupportsFloat
@@ -23,14 +23,15 @@ import torch
 
 from dcacodec.codec import defaults
 from dcacodec.codec.decoder import DecodedSlices, decode_view, decoded_slices
-from dcacodec.codec.encoder import EncodedSlice, SliceEncoder, assemble, side_chunks
+from dcacodec.codec.encoder import EncodedSlice, SliceEncoder, assemble
 from dcacodec.codec.lossless import lossless_container, read_lossless_picture
-from dcacodec.codec.lossless_choice import MIXED_SLICE_LOG2, is_mixed, smallest
+from dcacodec.codec.lossless_choice import MIXED_SLICE_LOG2, smallest
 from dcacodec.codec.operating_point import OperatingPoint
 from dcacodec.codec.parallel import OrderedMap, take_thread_count, workers
-from dcacodec.codec.preview import previews_of, with_preview
+from dcacodec.codec.preview import with_preview
 from dcacodec.codec.progress import Progress, ProgressReporter
 from dcacodec.codec.slice_coder import SliceCoder
+from dcacodec.codec.source import Source
 from dcacodec.coding import Coder, best_coder
 from dcacodec.errors import UnknownModelError
 from dcacodec.format.container import (
@@ -45,7 +46,6 @@ from dcacodec.format.quality import rounded
 from dcacodec.format.reader import parse
 from dcacodec.format.writer import pack
 from dcacodec.images.alpha import decode_alpha
-from dcacodec.images.hidden import clear_hidden, fill_hidden
 from dcacodec.images.lossless import shrink_samples
 from dcacodec.images.picture import Picture, Pixels
 from dcacodec.network.config import Tuning
@@ -143,23 +143,15 @@ class Codec:
             BadDimensionsError: the picture is too wide or too high for the format.
             MemoryError: there is not enough memory for the picture.
         """
-        header = self.header_for(picture, quality=quality, lossless=lossless, slice_log2=slice_log2)
-        effort = _checked_effort(effort)  # also where it has no effect
-        side = side_chunks(picture)
-        plain = picture if keep_hidden or lossless else clear_hidden(picture)
-        filled = picture if keep_hidden or lossless else fill_hidden(picture)
-        if lossless:
-            reporter = ProgressReporter(progress, 1)
-            container = lossless_container(header, picture, side)
-            reporter.tick()
-        else:
-            chosen = None if lossless is False else plain
-            slices = self.encode_slices(filled, header, plain=chosen, effort=effort, progress=progress)
-            container = assemble(header, slices, side)
-            if chosen is not None:
-                whole = self.header_for(picture, quality=quality, lossless=True, slice_log2=slice_log2)
-                container = smallest(container, whole, [picture] if chosen is picture else [picture, chosen], side)
-        return pack(with_preview(container, previews_of(picture)))
+        container = self.container_of(
+            Source(picture, keep_hidden or lossless is True),
+            quality=quality,
+            effort=effort,
+            lossless=lossless,
+            slice_log2=slice_log2,
+            progress=progress,
+        )
+        return pack(container)
 
     @memory_errors()
     def decode(
@@ -235,9 +227,51 @@ class Codec:
         """The encoder of slices at a quality, 1..100, with ``effort`` refinement iterations."""
         return SliceEncoder(self.at(quality), effort)
 
+    def container_of(
+        self,
+        source: Source,
+        *,
+        quality: float = defaults.QUALITY,
+        effort: int = defaults.EFFORT,
+        lossless: bool | None = None,
+        slice_log2: int | None = None,
+        progress: Progress | None = None,
+        seen: Callable[[int, EncodedSlice], object] = lambda index, encoded: None,
+    ) -> Container:
+        """Encode a picture to a container. What all qualities share is made once for a `Source`.
+
+        Args:
+            source: the picture.
+            quality, effort, lossless, slice_log2, progress: as in `encode`.
+            seen: called with the index and the code of every slice, in order, but not if `lossless`.
+
+        Raises:
+            As `encode`.
+        """
+        header = self.header_for(source, quality=quality, lossless=lossless, slice_log2=slice_log2)
+        effort = _checked_effort(effort)  # also where it has no effect
+        if lossless:
+            reporter = ProgressReporter(progress, 1)
+            container = lossless_container(header, source.plain, source.side)
+            reporter.tick()
+            return with_preview(container, source.previews)
+
+        def slices() -> Iterator[EncodedSlice]:
+            plain = None if lossless is False else source.plain
+            encoded = self.encode_slices(source.filled, header, plain=plain, effort=effort, progress=progress)
+            for index, each in enumerate(encoded):
+                seen(index, each)
+                yield each
+
+        container = assemble(header, slices(), source.side)
+        if lossless is None:
+            whole = self.header_for(source, quality=quality, lossless=True, slice_log2=slice_log2)
+            container = smallest(container, whole, source.plain, source.side)
+        return with_preview(container, source.previews)
+
     def header_for(
         self,
-        picture: Picture,
+        source: Source,
         *,
         quality: float = defaults.QUALITY,
         lossless: bool | None = None,
@@ -248,14 +282,12 @@ class Codec:
         Raises:
             As `encode`, except for errors about the effort.
         """
-        if not isinstance(picture, Picture):
-            kind = type(picture).__name__
-            raise TypeError(f"a Picture is needed, not {kind}: dcacodec.encode(..., codec=codec) takes other types")
         if not isinstance(quality, SupportsFloat):
             raise TypeError(f"quality must be a number, not {quality!r}")
         quality = rounded(quality if isinstance(quality, int) else float(quality))
+        picture = source.picture
         if slice_log2 is None:
-            mixed = lossless is None and is_mixed(picture.pixels)
+            mixed = lossless is None and source.is_mixed
             slice_log2 = MIXED_SLICE_LOG2 if mixed else suitable_slice_log2(picture.width, picture.height)
         mode = "L" if picture.gray else "RGB"
         return Header(self.weights.fingerprint, picture.width, picture.height, mode, quality, slice_log2)

@@ -18,10 +18,8 @@ from dcacodec.codec.lossless import lossless_chunk, lossless_slice
 from dcacodec.codec.lossless_choice import better_block
 from dcacodec.codec.refinement import refine
 from dcacodec.codec.slice_coder import SliceCoder, Symbols
-from dcacodec.format.container import ALPHA_CHUNK, Chunk, Container, Header, Slice, full_chunk
-from dcacodec.format.metadata import metadata_chunks
-from dcacodec.images.alpha import encode_alpha
-from dcacodec.images.picture import Picture, Pixels
+from dcacodec.format.container import Chunk, Container, Header, Slice, full_chunk
+from dcacodec.images.picture import Pixels
 from dcacodec.network.config import LATENT_STRIDE
 from dcacodec.network.device import to_device
 from dcacodec.network.transforms import synthesis_halo
@@ -67,7 +65,7 @@ class SliceEncoder:
         Args:
             encoded: the slice.
             shown: its pixels (H, W, 3).
-            plain: the pixels that a lossless slice would have: others where it does not matter.
+            plain: the pixels that a lossless slice would have: they differ from ``shown`` only where alpha is 0.
         """
         point, bits = self.coder.point, 8 * sum(map(len, encoded.coded.streams))
 
@@ -129,12 +127,6 @@ class SliceEncoder:
         pair = (to_device(each, point.device)[None].float() / 255 for each in (shown.copy(), made))
         distortion = point.weights.provenance.distortion(*pair).item()
         return 8 * sum(map(len, streams)) + point.trade_off * height * width * distortion
-
-
-def side_chunks(picture: Picture) -> list[Chunk]:
-    """The chunks of a picture's alpha plane and metadata, compressed."""
-    chunks = [] if picture.alpha is None else [Chunk(ALPHA_CHUNK, encode_alpha(picture.alpha))]
-    return chunks + metadata_chunks(picture.metadata)
 
 
 def assemble(header: Header, slices: Iterable[EncodedSlice], side: Sequence[Chunk]) -> Container:

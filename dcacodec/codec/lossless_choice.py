@@ -79,7 +79,7 @@ def better_block(
 
     Args:
         shown: the pixels (H, W, 3) that the network was given.
-        plain: the pixels that the block would hold: others where it does not matter.
+        plain: the pixels that the block would hold: they differ from ``shown`` only where alpha is 0.
         bits: of the streams.
         decoded: returns what the network makes of these (H, W, 3); called if the slice is suspicious.
         quality: 1..100.
@@ -179,25 +179,26 @@ def _roughness(pixels: Pixels) -> float:
     return float(np.var(blocks.astype(np.float32), axis=(1, 3)).mean())
 
 
-def smallest(container: Container, header: Header, pictures: Sequence[Picture], side: Sequence[Chunk]) -> Container:
+def smallest(container: Container, header: Header, picture: Picture, side: Sequence[Chunk]) -> Container:
     """The container, or a lossless one of the whole picture if that is smaller.
 
     It may be where a slice is lossless or rows are repeated, as a block of the whole picture has no borders, and where
     there is an alpha plane with bytes, which may take less in the block than in its own chunk.
 
     Args:
-        container: of all these pictures.
+        container: of the picture.
         header: of the lossless file.
-        pictures: one, or several that differ where it does not matter.
-        side: their alpha plane and metadata.
+        picture: as the lossless file would hold it.
+        side: its alpha plane and metadata.
     """
     if not container.chunk(ALPHA_CHUNK) and (
-        container.lossless_picture is not None or not _is_suspicious(container, pictures[0])
+        container.lossless_picture is not None or not _is_suspicious(container, picture)
     ):
         return container
     bits = 8 * packed_size(container) / (header.width * header.height)
-    likely = (picture for picture in pictures if _is_likely(_estimate(picture.pixels, bits), bits))  # alpha adds to it
-    return min([container, *(lossless_container(header, picture, side) for picture in likely)], key=packed_size)
+    if not _is_likely(_estimate(picture.pixels, bits), bits):  # alpha adds to it
+        return container
+    return min(container, lossless_container(header, picture, side), key=packed_size)
 
 
 def _is_suspicious(container: Container, picture: Picture) -> bool:

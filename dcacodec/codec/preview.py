@@ -7,9 +7,11 @@ of the picture, with alpha where that has an alpha plane.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -31,22 +33,40 @@ LARGEST_SHARE: Final = 0.008
 """The most of a file that a preview may take."""
 _STRIP: Final = 64
 """Rows of coarse pixels that are made at once."""
-_KINDS: Final = ((SIDE, 75), (SIDE, 50), (SIDE, 25), (SIDE, 10), (160, 25), (160, 10), (128, 10), (96, 10))
+KINDS: Final = ((SIDE, 75), (SIDE, 50), (SIDE, 25), (SIDE, 10), (160, 25), (160, 10), (128, 10), (96, 10))
 """Longest side and quality of the WebP, from which the first is chosen that is small enough. With quality 10 they take
 some 2,900, 1,350, 900 and 600 bytes of a photograph: 0.8 % of 360, 170, 110 and 75 kB."""
 
 
-def previews_of(picture: Picture) -> list[bytes]:
-    """The candidates for the preview of a picture, in order of preference; none for a small picture."""
-    if picture.width * picture.height < LEAST_PIXELS:
-        return []
-    image = _coarse(picture)
-    candidates = []
-    for side, quality in _KINDS:
-        buffer = io.BytesIO()
-        reduced(image, side).save(buffer, "WEBP", quality=quality, method=6)
-        candidates.append(buffer.getvalue())
-    return candidates
+@dataclass(frozen=True, eq=False)
+class Previews:
+    """The candidates for the preview of a picture, in the order of `KINDS`. Each is made when it is first needed."""
+
+    picture: Picture
+    _made: dict[int, bytes] = field(default_factory=dict, init=False)
+
+    def candidate(self, index: int) -> bytes:
+        """The WebP file of an entry of `KINDS`."""
+        if index not in self._made:
+            side, quality = KINDS[index]
+            buffer = io.BytesIO()
+            reduced(self._image, side).save(buffer, "WEBP", quality=quality, method=6)
+            self._made[index] = buffer.getvalue()
+        return self._made[index]
+
+    def within(self, most: float) -> bytes | None:
+        """The first candidate of no more than so many bytes; None without one, and for a small picture.
+
+        It is found by bisection, as each candidate is smaller than the one before it.
+        """
+        if self.picture.width * self.picture.height < LEAST_PIXELS:
+            return None
+        index = bisect_left(range(len(KINDS)), True, key=lambda each: len(self.candidate(each)) <= most)
+        return self.candidate(index) if index < len(KINDS) else None
+
+    @cached_property
+    def _image(self) -> Image.Image:
+        return _coarse(self.picture)
 
 
 def _coarse(picture: Picture) -> Image.Image:
@@ -63,10 +83,9 @@ def _coarse(picture: Picture) -> Image.Image:
     return Image.fromarray(np.concatenate(strips))
 
 
-def with_preview(container: Container, candidates: Sequence[bytes]) -> Container:
-    """A container with the first candidate that takes no more than `LARGEST_SHARE` of it; the same without any."""
-    most = LARGEST_SHARE * packed_size(container)
-    chosen = next((data for data in candidates if len(data) <= most), None)
+def with_preview(container: Container, previews: Previews) -> Container:
+    """A container with the best preview that takes no more than `LARGEST_SHARE` of it; the same without any."""
+    chosen = previews.within(LARGEST_SHARE * packed_size(container))
     if chosen is None:
         return container
     return replace(container, chunks=(*container.chunks, Chunk(PREVIEW_CHUNK, chosen)))

@@ -10,34 +10,30 @@ the target and those that do not is bracketed, and the bracket narrowed to a ten
 Where similarity does *not* rise (a drawing can get worse beyond some quality), the qualities around the most similar
 picture are tried as well.
 
-Each try encodes the whole picture; the alpha plane is compressed once, and similarity is measured on the encoder's own
-latents. The tries have little else in common: the quality enters the network after its first layer (see
-:mod:`dcacodec.network.transforms`).
+Each try encodes the whole picture; what does not depend on the quality is made once (see `Source`), and similarity is
+measured on the encoder's own latents. The tries have little else in common: the quality enters the network after its
+first layer (see :mod:`dcacodec.network.transforms`).
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dcacodec.codec import defaults
 from dcacodec.codec.codec import Codec
 from dcacodec.codec.decoder import DecodedSlices, SliceLatent
-from dcacodec.codec.encoder import EncodedSlice, assemble, side_chunks
-from dcacodec.codec.lossless_choice import smallest
-from dcacodec.codec.preview import previews_of, with_preview
+from dcacodec.codec.encoder import EncodedSlice
 from dcacodec.codec.progress import Progress
+from dcacodec.codec.source import Source
 from dcacodec.codec.targets import MaxBytes, QualityTarget, Target, TargetedFile, byte_limit
-from dcacodec.format.container import Chunk
 from dcacodec.format.quality import HIGHEST, LOWEST, TENTHS, quality_of, tenths_of
 from dcacodec.format.writer import pack
-from dcacodec.images.hidden import clear_hidden, fill_hidden, hidden_pixels
 from dcacodec.images.picture import Picture, Pixels
 from dcacodec.network.device import memory_errors
 from dcacodec.tiling.grid import Grid
@@ -77,15 +73,7 @@ def encode_to(
         Of the files that meet the target, the largest for a size or rate, the smallest for a PSNR or SSIMULACRA 2. If
         none does: the smallest file for a size or rate, that of the best picture otherwise.
     """
-    plain = picture if keep_hidden else clear_hidden(picture)
-    source = _Source(
-        picture if keep_hidden else fill_hidden(picture),
-        plain,
-        [picture] if plain is picture else [picture, plain],
-        None if keep_hidden else hidden_pixels(picture),
-        side_chunks(picture),
-        previews_of(picture),
-    )
+    source = Source(picture, keep_hidden)
 
     def attempt(quality: float) -> TargetedFile:
         return _encoded(codec, source, target, quality, effort)
@@ -194,54 +182,28 @@ class _Search:
                 self.narrow(first, middle)
 
 
-@dataclass(frozen=True, eq=False)
-class _Source:
-    """What all tries encode.
-
-    Attributes:
-        filled: the picture for the network, its hidden pixels filled smoothly.
-        plain: the picture for lossless slices.
-        whole: the pictures of which one may be lossless as a whole.
-        hidden: mask (H, W) of the pixels in which these differ; None if they are equal.
-        side: alpha plane and metadata.
-        previews: the candidates for the preview.
-    """
-
-    filled: Picture
-    plain: Picture
-    whole: Sequence[Picture]
-    hidden: NDArray[np.bool_] | None
-    side: Sequence[Chunk]
-    previews: Sequence[bytes]
-
-
-def _encoded(codec: Codec, source: _Source, target: Target, quality: float, effort: int) -> TargetedFile:
-    header = codec.header_for(source.filled, quality=quality)
+def _encoded(codec: Codec, source: Source, target: Target, quality: float, effort: int) -> TargetedFile:
     latents: dict[int, SliceLatent] = {}
     samples: dict[int, Pixels] = {}
 
-    def slices() -> Iterator[EncodedSlice]:
-        encoded = codec.encode_slices(source.filled, header, plain=source.plain, effort=effort)
-        for index, each in enumerate(encoded):
-            if each.samples is not None:
-                samples[index] = each.samples
-            elif isinstance(target, QualityTarget):
-                latents[index] = (each.symbols.latent[0], each.symbols.coded[0])
-            yield each
+    def keep(index: int, encoded: EncodedSlice) -> None:
+        if encoded.samples is not None:
+            samples[index] = encoded.samples
+        elif isinstance(target, QualityTarget):
+            latents[index] = (encoded.symbols.latent[0], encoded.symbols.coded[0])
 
     with memory_errors():
-        whole = codec.header_for(source.filled, quality=quality, lossless=True)
-        container = smallest(assemble(header, slices(), source.side), whole, source.whole, source.side)
-        data = pack(with_preview(container, source.previews))
+        container = codec.container_of(source, quality=quality, effort=effort, seen=keep)
+        data = pack(container)
         if not isinstance(target, QualityTarget):
-            return TargetedFile(data, quality, None, len(data) <= byte_limit(target, source.filled))
+            return TargetedFile(data, quality, None, len(data) <= byte_limit(target, source.picture))
         original = source.filled.pixels
         if container.lossless_count == container.header.slice_count:
             pixels = source.plain.pixels
         else:
             decoded = DecodedSlices(latents.__getitem__, samples.__contains__, samples.__getitem__)
-            grid = Grid(header)
-            pixels = codec.pixels_of(codec.at(header.quality).point, grid, decoded, grid.picture)
+            grid = Grid(container.header)
+            pixels = codec.pixels_of(codec.at(quality).point, grid, decoded, grid.picture)
         if source.hidden is not None:
             pixels = np.where(source.hidden[..., np.newaxis], original, pixels)
         reached = target.measure(original, pixels)
