@@ -20,6 +20,7 @@ from tiny import TINY, photo
 
 from dcacodec.codec.codec import Codec
 from dcacodec.codec.parallel import threads
+from dcacodec.codec.source import Source
 from dcacodec.images.picture import Picture
 from dcacodec.network.dca import DCA
 
@@ -56,9 +57,9 @@ def test_complexity_counts_every_parameter_once() -> None:
 
 def test_the_choice_of_lossless_slices_is_timed(codec: Codec) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (150, 300, 3), np.uint8)
-    (found,) = script("lossless_choice").shares(codec, Picture(noise), 50)
-    coding, choosing, decodings = found
-    assert coding > 0 and choosing > 0 and decodings == 1
+    (found,) = script("lossless_choice").judged(codec, Source(Picture(noise)), 50)
+    assert found.coding > 0 and found.choosing > 0 and found.decodings == 1
+    assert found.signs["flatness"] == 0 and found.signs["roughness"] > 1000
 
 
 def test_speed_takes_any_picture(tmp_path: Path) -> None:

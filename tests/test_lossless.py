@@ -23,8 +23,8 @@ import dcacodec
 import dcacodec.pillow_plugin
 from dcacodec.cli.app import cli
 from dcacodec.codec.codec import Codec
-from dcacodec.codec.lossless_choice import _estimate as estimate
-from dcacodec.codec.lossless_choice import is_mixed
+from dcacodec.codec.lossless_choice import lossless_estimate
+from dcacodec.codec.mixed import is_mixed
 from dcacodec.errors import (
     BadBlockError,
     BadSliceBitsError,
@@ -380,7 +380,9 @@ def test_rows_count_as_repeated_where_the_encoder_of_webp_finds_them() -> None:
     rows = np.random.default_rng(8).integers(0, 256, (1100, 1000, 3), np.uint8)
     near, far = np.concatenate((rows[:1000], rows[:50])), np.concatenate((rows, rows[:50]))
     for pixels, different in ((near, 1000), (far, 1150)):
-        assert estimate(pixels, 24) == pytest.approx(estimate(rows[:1000], 24) * different / len(pixels), rel=0.02)
+        assert lossless_estimate(pixels, 24) == pytest.approx(
+            lossless_estimate(rows[:1000], 24) * different / len(pixels), rel=0.02
+        )
 
 
 def test_the_promises_of_pictures_with_alpha(codec: Codec) -> None:

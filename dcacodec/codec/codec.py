@@ -25,7 +25,8 @@ from dcacodec.codec import defaults
 from dcacodec.codec.decoder import DecodedSlices, decode_view, decoded_slices
 from dcacodec.codec.encoder import EncodedSlice, SliceEncoder, assemble
 from dcacodec.codec.lossless import lossless_container, read_lossless_picture
-from dcacodec.codec.lossless_choice import MIXED_SLICE_LOG2, smallest
+from dcacodec.codec.lossless_choice import smallest
+from dcacodec.codec.mixed import MIXED_SLICE_LOG2
 from dcacodec.codec.operating_point import OperatingPoint
 from dcacodec.codec.parallel import OrderedMap, take_thread_count, workers
 from dcacodec.codec.preview import with_preview

@@ -21,9 +21,9 @@ from dcacodec.codec.lossless import lossless_container
 from dcacodec.format.container import ALPHA_CHUNK, Chunk, Container, Header
 from dcacodec.format.lossless import MAX_BLOCK_SIDE
 from dcacodec.format.writer import packed_size
-from dcacodec.images.flatness import flatness
 from dcacodec.images.lossless import encode_block
 from dcacodec.images.picture import Picture, Pixels
+from dcacodec.images.texture import roughness
 
 LEAST_PSNR: Final = 20.5
 """dB. From `FAITHFUL_QUALITY` on, a slice that the network makes worse than this is lossless. Half a decibel above what
@@ -32,40 +32,26 @@ FAITHFUL_QUALITY: Final = 50
 
 _SMALL: Final = 1 << 14
 """Pixels. Smaller slices are always decoded, and estimated better: it takes a few milliseconds."""
-# The signs that a larger one is no photograph. None of the 24 photographs of Kodak shows one at any quality.
+
+# How larger slices are recognised that are not photographs. `benchmarks/lossless_choice.py` prints what these limits
+# are compared with, for the pictures of a folder.
 _SHARE: Final = 16
 _LEAST_SAMPLE: Final = 1 << 13
 """The estimate compresses a sixteenth of the rows, in strips, but at least so many pixels."""
 _QUICK_EXCESS: Final = 5.0
-"""The quick method takes 1.0 to 1.2 times the bytes of the other for photographs, up to 2.7 times for drawn pages,
-and up to five times for repeated and computed patterns."""
+"""The quick method takes no more than so many times the bytes of the other: little more for photographs, most for
+repeated and computed patterns."""
 _DISTINCT: Final = 0.9
-"""A photograph has no fewer different rows than this part of all: 0.98 to 1. The estimate of others is a better one."""
+"""A photograph has no fewer different rows than this part of all. The estimate of other pictures is a better one."""
 _OFFSET: Final = 0.5
 _RATIO: Final = 2.5
 _DENSE: Final = 3.5
 _DENSE_RATIO: Final = 1.4
-"""The estimate of the lossless form is below `_RATIO` times the bits of the network and `_OFFSET` bits per pixel. From
-`_DENSE` bits per pixel on the estimate is good, and `_DENSE_RATIO` is enough. Photographs have 1.6 times (gray) and 3
-times (colour) at quality 100, 4 times at 50."""
+"""The lossless form is worth trying if its estimate is below `_RATIO` times the bits of the network and `_OFFSET` bits
+per pixel. From `_DENSE` bits per pixel on the estimate is good, and `_DENSE_RATIO` is enough."""
 _ROUGH: Final = 1000
-"""Variance around the means of 4x4 pixels: photographs have 65 to 880, patterns of single pixels 10,000."""
-_BLOCK_PITCH: Final = 7
-"""From one of these to the next. It does not keep step with squares of 4 or 8 pixels."""
-_MANY_BLOCKS: Final = 1 << 10
-"""Of this number of blocks some are enough."""
 _NOISY: Final = 14.5
-"""Bits per pixel, lossless: photographs have 9 to 13."""
-MIXED_SLICE_LOG2: Final = 8
-_KIND_SIDE: Final = 128
-"""Pixels. The squares whose kind is judged are smaller than the slices, as few slices hold one kind alone."""
-_DRAWN_FLAT, _PHOTOGRAPHIC_FLAT = 0.45, 0.3
-"""Flatness of drawn and of photographic squares. A white sky is flat, too, but it has less variance."""
-_DRAWN_SHARES: Final = ((300, 0.2), (1000, 0.1))
-"""A picture is mixed if one of these shares of its squares is drawn and has this variance (see `_roughness`), ..."""
-_PHOTOGRAPHIC_SHARE: Final = 0.02
-"""... and this share is photographic. Of 900 photographs, a facade and a car on white are taken for mixed, and rightly
-so a screenshot and a photograph with lines of text on black."""
+"""Slices of a higher roughness, or with more bits per pixel in their lossless form, are patterns or noise."""
 _UNDERESTIMATE: Final = 0.25
 """A lossless block is not expected to be smaller than this part of the estimate."""
 _WINDOW: Final = 1 << 20
@@ -88,9 +74,9 @@ def better_block(
     count = shown.shape[0] * shown.shape[1]
     if max(shown.shape) > MAX_BLOCK_SIDE:
         return None
-    estimate = _estimate(plain, bits / count)
+    estimate = lossless_estimate(plain, bits / count)
     likely = _is_likely(estimate, bits / count)
-    if not (likely or count <= _SMALL or estimate > _NOISY or _roughness(shown) > _ROUGH):
+    if not (likely or count <= _SMALL or estimate > _NOISY or roughness(shown) > _ROUGH):
         return None
     error = float(np.mean(np.square(decoded().astype(np.float32) - shown)))
     poor = quality >= FAITHFUL_QUALITY and error > 255**2 / 10 ** (LEAST_PSNR / 10)
@@ -106,14 +92,14 @@ def _is_likely(estimate: float, bits: float) -> bool:
     return estimate < (_RATIO if estimate < _DENSE else _DENSE_RATIO) * bits + _OFFSET
 
 
-def _estimate(pixels: Pixels, bits: float) -> float:
+def lossless_estimate(pixels: Pixels, bits: float) -> float:
     """Bits per pixel that samples (H, W, 3) take losslessly: about right, or too many, if columns are alike.
 
     Rows that are equal to one not far above are left out: they take next to nothing. Where the lossless form is far
     from taking as few as ``bits``, this is the estimate of a quick method, as good for photographs.
     """
     height, width, _ = pixels.shape
-    rows = _different_rows(pixels)
+    rows = different_rows(pixels)
     sample = pixels[_some_of(rows, width)][:MAX_BLOCK_SIDE, :MAX_BLOCK_SIDE]
     effort = 76 if height * width <= _SMALL or len(rows) < _DISTINCT * height else 0
     scale = 8 / (sample.shape[0] * sample.shape[1]) * len(rows) / height
@@ -123,30 +109,7 @@ def _estimate(pixels: Pixels, bits: float) -> float:
     return scale * len(encode_block(sample, effort=effort, method=1))
 
 
-def is_mixed(pixels: Pixels) -> bool:
-    """Whether a picture (H, W, 3) has text or drawings in some places, and photographs in others.
-
-    Such a picture is better coded in slices of `MIXED_SLICE_LOG2`: with text and photographs on a page of 1240x1754
-    pixels, quality 50 took 370,702 bytes for 31.9 dB in slices of 1024x1024, 331,715 for 33.3 dB in slices of 512x512,
-    and 274,368 for 34.7 dB in slices of 256x256.
-    """
-    if max(pixels.shape) <= 1 << MIXED_SLICE_LOG2:
-        return False
-    squares = [
-        pixels[top : top + _KIND_SIDE, left : left + _KIND_SIDE]
-        for top in range(0, pixels.shape[0], _KIND_SIDE)
-        for left in range(0, pixels.shape[1], _KIND_SIDE)
-    ]
-    flats = list(map(flatness, squares))
-    # Few squares of a photograph get beyond this line.
-    drawn = [_roughness(square) for square, flat in zip(squares, flats, strict=True) if flat > _DRAWN_FLAT]
-    if not any(sum(each > rough for each in drawn) >= share * len(squares) for rough, share in _DRAWN_SHARES):
-        return False
-    others = (square for square, flat in zip(squares, flats, strict=True) if flat < _PHOTOGRAPHIC_FLAT)
-    return sum(_roughness(each) < _ROUGH for each in others) >= _PHOTOGRAPHIC_SHARE * len(squares)
-
-
-def _different_rows(pixels: Pixels) -> list[int]:
+def different_rows(pixels: Pixels) -> list[int]:
     """The indices of the rows of pixels (H, W, 3) without those that are equal to an earlier one within `_WINDOW`."""
     latest: dict[int, int] = {}
     different = []
@@ -167,18 +130,6 @@ def _some_of(rows: Sequence[int], width: int) -> list[int]:
     return [row for start in starts for row in rows[start : start + strip]]
 
 
-def _roughness(pixels: Pixels) -> float:
-    """The mean squared distance of pixels from the mean of their 4x4 pixels, in some of those; 0 without any."""
-    height, width = (side // _BLOCK_PITCH for side in pixels.shape[:2])
-    if not height * width:
-        return 0.0
-    whole = pixels[: _BLOCK_PITCH * height, : _BLOCK_PITCH * width]
-    blocks = whole.reshape(height, _BLOCK_PITCH, width, _BLOCK_PITCH, 3)[:, :4, :, :4]
-    if height * width > _MANY_BLOCKS:
-        blocks = blocks[::3, :, ::3]
-    return float(np.var(blocks.astype(np.float32), axis=(1, 3)).mean())
-
-
 def smallest(container: Container, header: Header, picture: Picture, side: Sequence[Chunk]) -> Container:
     """The container, or a lossless one of the whole picture if that is smaller.
 
@@ -196,7 +147,7 @@ def smallest(container: Container, header: Header, picture: Picture, side: Seque
     ):
         return container
     bits = 8 * packed_size(container) / (header.width * header.height)
-    if not _is_likely(_estimate(picture.pixels, bits), bits):  # alpha adds to it
+    if not _is_likely(lossless_estimate(picture.pixels, bits), bits):  # alpha adds to it
         return container
     return min(container, lossless_container(header, picture, side), key=packed_size)
 
@@ -206,4 +157,4 @@ def _is_suspicious(container: Container, picture: Picture) -> bool:
     if container.lossless_count:
         return True
     several = container.header.slice_count > 1
-    return several and len(_different_rows(picture.pixels)) < _DISTINCT * picture.height
+    return several and len(different_rows(picture.pixels)) < _DISTINCT * picture.height

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from dcacodec.codec.lossless_choice import is_mixed
+from dcacodec.codec.mixed import is_mixed
 from dcacodec.codec.preview import Previews
 from dcacodec.format.container import ALPHA_CHUNK, Chunk
 from dcacodec.format.metadata import metadata_chunks
@@ -63,7 +63,7 @@ class Source:
 
     @cached_property
     def is_mixed(self) -> bool:
-        """Whether it is coded in smaller slices, see `dcacodec.codec.lossless_choice.is_mixed`."""
+        """Whether it is coded in smaller slices, see `dcacodec.codec.mixed.is_mixed`."""
         return is_mixed(self.filled.pixels)
 
     @cached_property

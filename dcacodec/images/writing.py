@@ -9,12 +9,12 @@ from PIL import Image
 
 from dcacodec.errors import DcaError, ImageError
 from dcacodec.images.exif_bytes import EXIF_PREFIX
-from dcacodec.images.flatness import flatness
 from dcacodec.images.formats import OUTPUT_FORMATS, OutputFormat
 from dcacodec.images.metadata import exif_for_tiff, has_directories, xmp_for
 from dcacodec.images.picture import Picture, warn_of_change
 from dcacodec.images.pillow import image_of
 from dcacodec.images.resolution import dots_per_inch, holds_resolution_alone
+from dcacodec.images.texture import flatness
 
 DEFAULT_QUALITY: Final = 75
 """Pillow's for JPEG and AVIF."""
