@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from safetensors.torch import load, save
-from tiny import TINY, WEIGHTS, drawn_model, photo
+from tiny import TINY, WEIGHTS, drawn_model, photo, symbols_of
 from told import one_line
 
 from dcacodec.codec.codec import Codec
@@ -62,10 +62,6 @@ def psnr(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
 # ---------------------------------------------------------------------------------------------------------- round trips
 
 
-def encoded_symbols(codec: Codec, source: Picture, quality: int) -> Symbols:
-    return codec.encoder_at(quality).encode_whole(source.pixels).symbols
-
-
 def assert_round_trip(codec: Codec, source: Picture, quality: int) -> Picture:
     """What is decoded is, to the last bit, what the encoder's symbols stand for. Returns it."""
     data = codec.encode(source, quality=quality, lossless=False, keep_hidden=True)
@@ -73,7 +69,7 @@ def assert_round_trip(codec: Codec, source: Picture, quality: int) -> Picture:
     header = container.header
     expected = (source.width, source.height, "L" if source.gray else "RGB", quality)
     assert (header.width, header.height, header.mode, header.quality) == expected
-    symbols = encoded_symbols(codec, source, quality)
+    symbols = symbols_of(codec, source.pixels, quality)
     found = codec.at(container.header.quality).read_slice(container, 0)
     assert torch.equal(found.latent, symbols.latent)
     decoded = codec.decode(data)
@@ -139,7 +135,7 @@ def test_decoded_picture_fills_its_canvas(codec: Codec) -> None:
     """The padding of the last cells is cut off on the right side, not on the left."""
     source = picture(70, 130, seed=2)
     decoded = codec.decode(codec.encode(source, quality=90, lossless=False)).pixels
-    shifted = codec.at(90).point.pixels_of(encoded_symbols(codec, source, 90).latent)[-70:, -130:]
+    shifted = codec.at(90).point.pixels_of(symbols_of(codec, source.pixels, 90).latent)[-70:, -130:]
     assert decoded.shape == source.pixels.shape
     assert psnr(decoded, source.pixels) > psnr(shifted, source.pixels) + 3
 
@@ -160,7 +156,7 @@ def estimated_bytes(codec: Codec, symbols: Symbols, quality: int) -> float:
 @pytest.mark.parametrize("quality", [1, 30, 60, 100])
 def test_files_are_as_long_as_estimated(codec: Codec, quality: int) -> None:
     source = picture(260, 390, seed=4)
-    estimate = estimated_bytes(codec, encoded_symbols(codec, source, quality), quality)
+    estimate = estimated_bytes(codec, symbols_of(codec, source.pixels, quality), quality)
     size = len(codec.encode(source, quality=quality, lossless=False))
     assert estimate > 3000
     assert estimate < size < 1.01 * estimate + 40
@@ -169,7 +165,7 @@ def test_files_are_as_long_as_estimated(codec: Codec, quality: int) -> None:
 @pytest.mark.parametrize("letter", ["R", "G", "L", "y"])
 def test_each_stream_is_as_long_as_estimated(codec: Codec, letter: str) -> None:
     source = picture(260, 390, seed=5)
-    symbols = encoded_symbols(codec, source, 70)
+    symbols = symbols_of(codec, source.pixels, 70)
     streams = codec.at(70).streams_of(symbols)
     part = replace(
         symbols,
@@ -702,7 +698,7 @@ def test_a_codec_takes_pictures_alone(codec: Codec, image: Any) -> None:
 
 def test_slices_hold_what_the_codec_made(codec: Codec, sound: bytes) -> None:
     """The file is the container of the symbols' streams and checksum, and nothing else."""
-    symbols = encoded_symbols(codec, picture(70, 80, seed=3), 60)
+    symbols = symbols_of(codec, photo(70, 80, seed=3), 60)
     container = parse(sound)
     assert container.slices == (Slice(codec.at(60).streams_of(symbols), symbols.checksum()),)
     assert container.header.fingerprint == codec.weights.fingerprint

@@ -24,7 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from integers import Int, Mask
 from oracle import SKIP_BELOW, Oracle
-from tiny import TINY, WEIGHTS, Run, drawn_latents, drawn_model, photo, run_entropy
+from tiny import TINY, WEIGHTS, Run, drawn_latents, drawn_model, photo, run_entropy, symbols_of
 from torch import Tensor
 
 from dcacodec.codec.codec import Codec
@@ -165,7 +165,7 @@ def test_oracle_decodes_what_the_codec_encodes(name: str, variant: Callable[[str
     for quality, (height, width) in ((3, (70, 40)), (50, (1, 129)), (98, (64, 64))):
         pixels = photo(height, width, seed=quality)
         data = codec.encode(Picture(pixels, False, None, None, None), quality=quality, lossless=False)
-        encoded = codec.encoder_at(quality).encode_whole(pixels).symbols
+        encoded = symbols_of(codec, pixels, quality)
         (decoded,) = oracle.decode(data)
         assert list(decoded.hyper) == [letter for letter in "RGL" if letter in weights.config.order]
         for letter, values in decoded.hyper.items():
@@ -303,7 +303,7 @@ def coded(weights: Weights) -> tuple[bytes, Any]:
     pixels = photo(200, 300, seed=9)
     with threads(1):
         data = codec.encode(Picture(pixels, False, None, None, None), quality=60, lossless=False)
-        return data, codec.encoder_at(60).encode_whole(pixels).symbols
+        return data, symbols_of(codec, pixels, 60)
 
 
 @each_of_all
@@ -324,7 +324,7 @@ def test_encoder_and_decoder_agree_under_every_setting(setting: str, weights: We
     pixels = photo(150, 140, seed=10)
     with (SETTINGS | CARELESS)[setting]():
         data = codec.encode(Picture(pixels, False, None, None, None), quality=80, lossless=False)
-        encoded = codec.encoder_at(80).encode_whole(pixels).symbols
+        encoded = symbols_of(codec, pixels, 80)
     for other in SETTINGS.values():
         with other():
             cuda_exactness.assert_same_symbols(cuda_exactness.decoded_symbols(codec, data), encoded)
@@ -483,7 +483,7 @@ def test_raster_order_of_a_step(codec: Codec) -> None:
     """Row, column, channel within the group that is coded there."""
     config = codec.weights.config
     pixels = photo(70, 130, seed=3)
-    symbols = codec.encoder_at(100).encode_whole(pixels).symbols
+    symbols = symbols_of(codec, pixels, 100)
     height, width, quarter = 8, 12, config.latent // 4
     hyper = {letter: torch.from_numpy(z).double()[None] for letter, z in symbols.hyper.items()}
     residuals: list[Tensor] = []

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
-from tiny import photo
+from tiny import photo, symbols_of
 
 from dcacodec.cli.app import cli
 from dcacodec.cli.batch import NO_SPACE
@@ -318,6 +318,6 @@ def test_a_disk_that_is_read_only(source: Path, coded: Path, tmp_path: Path, sma
 def test_values_keep_within_what_a_stream_holds(codec: Codec) -> None:
     """However loud the picture: checkerboards of the extreme colours, at the best quality."""
     board = np.indices((64, 64)).sum(0) % 2 * np.uint8(255)
-    symbols = codec.encoder_at(100).encode_whole(np.repeat(board[..., None].astype(np.uint8), 3, -1)).symbols
+    symbols = symbols_of(codec, np.repeat(board[..., None].astype(np.uint8), 3, -1), 100)
     for values in (*symbols.hyper.values(), *symbols.steps):
         assert np.abs(values).max(initial=0) <= VALUE_LIMIT

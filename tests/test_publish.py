@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load as load_tensors
-from tiny import TINY, drawn_model, photo
+from tiny import TINY, drawn_model, photo, symbols_of
 from told import one_line
 from torch import Tensor
 
@@ -248,16 +248,26 @@ def test_the_table_of_y_is_the_gaussian_of_training() -> None:
     assert_near_ideal(np.diff(table.cdf, axis=1), ideal)
 
 
-def test_fitted_rows_are_what_was_counted_beside_the_gaussian(data: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("width", "slice_log2"), [(150, 0), (340, 8)])
+def test_fitted_rows_are_what_was_counted_beside_the_gaussian(
+    width: int, slice_log2: int, data: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of a picture that is too large for a single slice."""
+    for limit in ("dcacodec.format.container.LARGEST_SLICE", "dcacodec.tiling.grid.LARGEST_WHOLE"):
+        monkeypatch.setattr(limit, 64 * 256)
+    monkeypatch.setattr("dcacodec.tiling.grid.USUAL_SLICE_LOG2", 8)
     weights = read(data, tmp_path)
     codec, gaussian = Codec(weights, coder=PythonCoder()), weights.y_table
-    picture = photo(70, 150, 3)  # of which 64x128 pixels count
+    picture = photo(70, width, 3)
+    counting = Picture(picture[:64, : width // 64 * 64])
     counted: dict[int, list[int]] = {}
     for quality in FIT_QUALITIES:
-        symbols = codec.encoder_at(quality).encode_whole(picture[:64, :128]).symbols
-        for values, rows in zip(symbols.steps, symbols.rows, strict=True):
-            for value, row in zip(values.tolist(), rows.tolist(), strict=True):
-                counted.setdefault(row, []).extend((value, -value))
+        header = codec.header_for(counting, quality=quality, slice_log2=slice_log2)
+        assert header.slice_count == (2 if slice_log2 else 1)
+        for symbols in (each.symbols for each in codec.encode_slices(counting, header)):
+            for values, rows in zip(symbols.steps, symbols.rows, strict=True):
+                for value, row in zip(values.tolist(), rows.tolist(), strict=True):
+                    counted.setdefault(row, []).extend((value, -value))
     fitted = fitted_levels(weights, [picture])
     assert (fitted.low == gaussian.low).all() and (fitted.shift == gaussian.shift).all()
     assert 20 < len(counted) < SCALE_LEVELS
@@ -282,7 +292,7 @@ def test_fitted_tables_are_published_and_cost_less(model: DCA, tmp_path: Path) -
     assert (fitted.y_table.cdf == fitted_levels(plain, [picture]).cdf).all()
     total = {True: 0.0, False: 0.0}
     for quality in FIT_QUALITIES:
-        symbols = Codec(plain).encoder_at(quality).encode_whole(picture).symbols
+        symbols = symbols_of(Codec(plain), picture, quality)
         for values, rows in zip(symbols.steps, symbols.rows, strict=True):
             for which, weights in ((True, fitted), (False, plain)):
                 total[which] += ideal_bits(values, rows, weights.y_table)

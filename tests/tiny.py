@@ -16,6 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dcacodec.codec.codec import Codec
+from dcacodec.codec.slice_coder import Symbols
+from dcacodec.images.picture import Picture
 from dcacodec.network.config import DCAConfig
 from dcacodec.network.context import EntropyModel, Scales, join_steps, split_steps
 from dcacodec.network.dca import DCA
@@ -128,6 +131,13 @@ def published(model: DCA, limits: Limits | float = DEFAULT_LIMIT) -> Weights:
         path = Path(folder, "weights.safetensors")
         path.write_bytes(export(model, limits=limits))
         return read_weights(path)
+
+
+def symbols_of(codec: Codec, pixels: NDArray[np.uint8], quality: float) -> Symbols:
+    """What an encoder makes of a picture (H, W, 3), as a single slice."""
+    picture = Picture(pixels)
+    (encoded,) = codec.encode_slices(picture, codec.header_for(picture, quality=quality, slice_log2=0))
+    return encoded.symbols
 
 
 def drawn_latents(

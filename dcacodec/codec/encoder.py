@@ -75,11 +75,6 @@ class SliceEncoder:
         block = better_block(shown, plain, bits, decoded, point.quality, point.trade_off)
         return encoded if block is None else replace(encoded, coded=lossless_slice(plain), samples=plain, block=block)
 
-    def encode_whole(self, pixels: Pixels) -> EncodedSlice:
-        """Encode a picture (H, W, 3) as a single slice."""
-        height, width, _ = pixels.shape
-        return self.encode(pixels, Grid(Header(bytes(4), width, height, "RGB", self.coder.point.quality)), 0)
-
     def _candidates(self, pixels: Pixels, grid: Grid, index: int, tick: Callable[[], object]) -> Sequence[Symbols]:
         point, area = self.coder.point, grid.area(index)
         if not self.effort:

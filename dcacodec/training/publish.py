@@ -52,9 +52,11 @@ def fitted_levels(weights: Weights, pictures: Sequence[NDArray[np.uint8]], quiet
     for pixels in tqdm(pictures, desc="fitting tables", unit="picture", disable=quiet or not pictures or None):
         blocks = whole_blocks(pixels)
         for quality in FIT_QUALITIES if blocks.size else ():
-            symbols = codec.encoder_at(quality).encode_whole(blocks).symbols
-            for values, rows in zip(symbols.steps, symbols.rows, strict=True):
-                counts += symbol_counts(values, rows, table) + symbol_counts(-values, rows, table)
+            picture = Picture(blocks)
+            header = codec.header_for(picture, quality=quality, lossless=False)
+            for encoded in codec.encode_slices(picture, header):
+                for values, rows in zip(encoded.symbols.steps, encoded.symbols.rows, strict=True):
+                    counts += symbol_counts(values, rows, table) + symbol_counts(-values, rows, table)
     return table_from_probabilities(counts[:, :-1], counts[:, -1], table.low, table.shift)
 
 

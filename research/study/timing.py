@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from dcacodec.codec.codec import Codec
+from dcacodec.images.picture import Picture
 from dcacodec.weights.reader import read_weights
 
 TIMED_QUALITY = 50
@@ -36,13 +37,14 @@ def decode_times(
     least: dict[str, dict[str, float]] = {name: {} for name in weights}
     with tqdm(total=len(sides) * len(weights) * rounds, desc="timing", disable=quiet) as bar:
         for side in sides:
-            pixels = square_of(picture, side)
+            square = Picture(square_of(picture, side))
             coded: dict[str, tuple[tuple[bytes, ...], bool]] = {}
             for _ in range(rounds):
                 for name, path in weights.items():
                     codec = Codec(read_weights(path))
                     if name not in coded:
-                        encoded = codec.encoder_at(TIMED_QUALITY).encode_whole(pixels)
+                        header = codec.header_for(square, quality=TIMED_QUALITY, slice_log2=0)
+                        (encoded,) = codec.encode_slices(square, header)
                         coded[name] = encoded.coded.streams, encoded.symbols.full
                     coder = codec.at(TIMED_QUALITY)
                     streams, full = coded[name]
