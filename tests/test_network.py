@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import skimage.data
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
@@ -27,7 +26,7 @@ from dcacodec.format.container import Slice
 from dcacodec.format.reader import parse
 from dcacodec.format.writer import pack
 from dcacodec.images.picture import Picture
-from dcacodec.network.config import PRESETS, TUNINGS, DCAConfig, Tuning
+from dcacodec.network.config import PRESETS, DCAConfig
 from dcacodec.network.context import STEP_XOR, from_phases, join_steps, split_steps, to_phases
 from dcacodec.network.dca import DCA
 from dcacodec.network.fixed_point import Snap
@@ -623,18 +622,6 @@ def test_inactive_hyper_latents_are_zero_without_being_computed(letter: str, mon
     picture = Picture(pixels, False, None, None, None)
     data = codec.encode(picture, quality=50, lossless=False)
     assert codec.decode(data).pixels.shape == pixels.shape
-
-
-@pytest.mark.parametrize("tune", TUNINGS)
-def test_inactive_hyper_latents_of_the_published_weights_are_zero(tune: Tuning) -> None:
-    """Of a photograph: for that, an encoder that computes them all makes the same file."""
-    codec = Codec.load("small", tune=tune, device="cpu")
-    for quality in (5, 50, 95):
-        point = codec.at(quality).point
-        y = point.latent_of(point.tensor_of(skimage.data.coffee()))
-        with torch.inference_mode(), point._transforms() as network:
-            hyper = network.hyper_latents(y, point.position)
-        assert not any(hyper[letter].round().any() for letter in codec.weights.inactive)
 
 
 @pytest.mark.parametrize("window", [1, 2, 4])
