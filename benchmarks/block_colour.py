@@ -65,7 +65,7 @@ def main(sources: Sequence[Path], codecs: str, limits: tuple[float, ...], pictur
     names = codecs.split(",")
     errors: dict[tuple[float, str], list[NDArray[np.float64]]] = {}
     rates: dict[tuple[float, str], list[float]] = {}
-    with tqdm(total=len(names) * len(paths), unit="picture", disable=quiet) as bar:
+    with tqdm(total=len(names) * len(paths), unit="picture", disable=quiet or None) as bar:
         for name in names:
             codec = open_codec(name, CodecOptions())
             for path in paths:

@@ -151,7 +151,7 @@ def main(
         codec = Codec(read_weights(weights))
         floating = load_checkpoint(checkpoint)[0] if checkpoint else codec.weights.floating_point()
         found: dict[int, list[Costs]] = {quality: [] for quality in chosen}
-        with tqdm(total=len(paths) * len(chosen), unit="picture", disable=quiet) as bar:
+        with tqdm(total=len(paths) * len(chosen), unit="picture", disable=quiet or None) as bar:
             for path in paths:
                 pixels = read_picture(path).pixels
                 for quality in chosen:

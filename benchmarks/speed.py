@@ -173,7 +173,7 @@ def timed(run: Callable[[Any], Any], argument: Any) -> tuple[float, Any]:
 def race(contestants: dict[str, Contestant], pixels: Pixels, rounds: int, quiet: bool) -> Times:
     """Time the codecs in turns, after a warm-up round."""
     times: Times = {name: {"encode": [], "decode": []} for name in contestants}
-    for number in tqdm(range(rounds + 1), unit="round", disable=quiet):
+    for number in tqdm(range(rounds + 1), unit="round", disable=quiet or None):
         for name, contestant in contestants.items():
             encoding, coded = timed(contestant.encode, pixels)
             decoding, decoded = timed(contestant.decode, coded)

@@ -59,7 +59,7 @@ def main(
     except DcaError as error:
         raise click.ClickException(str(error)) from error
     seconds: dict[str, dict[str, list[float]]] = {}
-    for each in tqdm(pictures, unit="size", disable=quiet):
+    for each in tqdm(pictures, unit="size", disable=quiet or None):
         times = seconds[f"{each.width}x{each.height}"] = {"encode": [], "decode": []}
         for number in range(rounds + 1):
             encoding, data = timed(lambda one: codec.encode(one, quality=quality), each)

@@ -118,10 +118,7 @@ def test_from_pictures_to_results(tmp_path: Path, codec: Codec) -> None:
     options[1] = "jpeg"
     again = call("--showcase", "0", *options)
     assert again.exit_code == 0, again.output
-    count = 2 * len(jpeg.settings)
-    assert re.search(rf"measuring: 100%\|.*\| {count}/{count} ", again.stderr)
-    assert not re.search(rf"measuring: .* {count - 1}/{count} ", again.stderr)
-    old = [one for one in results.samples if one.codec == "jpeg"]
+    old = [one for one in results.samples if one.codec == "jpeg"]  # with the times that were measured
     assert list(load_results(Path("out", "results.json")).samples) == old
 
 

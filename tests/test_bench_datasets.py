@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -87,16 +88,19 @@ def test_without_one_it_is_fetched_once(site: Site, manifest: Path, tmp_path: Pa
     assert site.requests == [f"/{name}" for name in PICTURES]
 
 
-def test_a_download_is_announced_and_counted(
-    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_download_is_announced_and_on_a_terminal_counted(
+    terminal: bool, manifest: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
     content = json.loads(manifest.read_text("utf-8"))
     for entry in content["pictures"]:
         entry["bytes"] = 1_000_000
     manifest.write_text(json.dumps(content), "utf-8")
     named_dataset(str(manifest), [], never)
     told = capsys.readouterr().err
-    assert re.search(r"^.* 3 .*\bset\b.* 3\.0 MB.*\n(.|\n)*fetching set: 100%.* 3/3 ", told)
+    assert re.search(r"^.* 3 .*\bset\b.* 3\.0 MB.*\n", told)
+    assert bool(re.search(r"\n(.|\n)*fetching set: 100%.* 3/3 ", told)) == terminal
     named_dataset(str(manifest), [], never)
     assert capsys.readouterr().err == ""
 

@@ -217,7 +217,7 @@ def _fetched(manifest: Manifest, quiet: bool) -> Dataset:
         sizes = [entry.size for entry in missing if entry.size is not None]
         amount = f", {sum(sizes) / 1e6:.1f} MB," if len(sizes) == len(missing) else ""
         tqdm.write(f"downloading {len(missing)} pictures of {manifest.name}{amount} to {folder}", file=sys.stderr)
-    for entry in tqdm(missing, desc=f"fetching {manifest.name}", unit="picture", disable=quiet or not missing):
+    for entry in tqdm(missing, desc=f"fetching {manifest.name}", unit="picture", disable=quiet or not missing or None):
         if entry.address is None:
             raise BenchError(f"{manifest.name}: {entry.file} is in no data folder, and the manifest has no address")
         try:
@@ -249,7 +249,7 @@ def files_dataset(name: str, paths: Sequence[Path], quiet: bool = False) -> Data
         found += inside
     members = []
     for short, path in tqdm(
-        zip(_names(found), found, strict=True), "reading pictures", len(found), unit="picture", disable=quiet
+        zip(_names(found), found, strict=True), "reading pictures", len(found), unit="picture", disable=quiet or None
     ):
         try:
             members.append(_member(short, path))

@@ -124,7 +124,7 @@ def run(plan: BenchPlan, journal: Journal, warn: Warn) -> Results:
                 bar.update()
 
     codecs: list[MeasuredCodec] = []
-    for codec in tqdm(plan.codecs, desc="peak memory", unit="codec", disable=plan.quiet):
+    for codec in tqdm(plan.codecs, desc="peak memory", unit="codec", disable=plan.quiet or None):
         setting = plan.middle(codec)
         memory_key = key("memory", codec, first, setting)
         if memory_key not in journal:
@@ -148,7 +148,7 @@ def run(plan: BenchPlan, journal: Journal, warn: Warn) -> Results:
 
 
 def _bar(plan: BenchPlan, total: int, done: int) -> Any:
-    return tqdm(total=total, initial=done, desc="measuring", unit="file", disable=plan.quiet)
+    return tqdm(total=total, initial=done, desc="measuring", unit="file", disable=plan.quiet or None)
 
 
 def _spread(work: Any, tasks: Sequence[tuple[Any, ...]], plan: BenchPlan) -> Generator[tuple[int, Any], None, None]:
@@ -176,7 +176,7 @@ def showcase(plan: BenchPlan, results: Results, count: int, warn: Warn) -> tuple
     tasks = [(plan.task(codec, members[number], 0), targets[number]) for number, codec in wanted]
     found: dict[tuple[int, str], tuple[Side | None, ...]] = {}
     with (
-        tqdm(total=len(tasks), desc="pictures at matched bytes", unit="search", disable=plan.quiet) as bar,
+        tqdm(total=len(tasks), desc="pictures at matched bytes", unit="search", disable=plan.quiet or None) as bar,
         closing(_spread(measure.matches, tasks, plan)) as searched,
     ):
         for index, result in searched:

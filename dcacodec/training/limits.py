@@ -52,7 +52,7 @@ def measured_limits(model: DCA, pictures: Sequence[NDArray[np.uint8]], quiet: bo
         if isinstance(module, Snap)
     ]
     try:
-        for pixels in tqdm(pictures, desc="measuring activations", unit="picture", disable=quiet):
+        for pixels in tqdm(pictures, desc="measuring activations", unit="picture", disable=quiet or None):
             blocks = whole_blocks(pixels[:CROP, :CROP])
             for quality in LIMIT_QUALITIES if blocks.size else ():
                 picture = torch.from_numpy(blocks)[None].float() / 255

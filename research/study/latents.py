@@ -116,10 +116,10 @@ def make_latents(
             [draw_positions(config, min(BATCH, key.crops - begin), random) for begin in range(0, key.crops, BATCH)]
         )
     )
-    batches = tqdm(position.split(BATCH), "crops", disable=quiet)
+    batches = tqdm(position.split(BATCH), "crops", disable=quiet or None)
     crops = [analyse(sampler.batch(len(part), CACHED_CROP), part.to(device)) for part in batches]
     held_out: dict[int, list[Tensor]] = {}
-    for quality in tqdm(VALIDATION_QUALITIES, "validation latents", disable=quiet):
+    for quality in tqdm(VALIDATION_QUALITIES, "validation latents", disable=quiet or None):
         at = torch.tensor([config.anchor_position(quality)], device=device)
         held_out[quality] = [analyse(to_input(picture, device), at)[0] for picture in valid]
     return Latents(torch.cat(crops), position, held_out)

@@ -35,7 +35,7 @@ def decode_times(
         WeightsError: a file is damaged.
     """
     least: dict[str, dict[str, float]] = {name: {} for name in weights}
-    with tqdm(total=len(sides) * len(weights) * rounds, desc="timing", disable=quiet) as bar:
+    with tqdm(total=len(sides) * len(weights) * rounds, desc="timing", disable=quiet or None) as bar:
         for side in sides:
             square = Picture(square_of(picture, side))
             coded: dict[str, tuple[tuple[bytes, ...], bool]] = {}

@@ -125,7 +125,7 @@ def train_variant(
     curve: list[list[float]] = []
     recent: list[Tensor] = []
     began, cpu = time.perf_counter(), time.process_time()
-    for step in tqdm(range(options.steps), variant.name, unit="step", disable=quiet):
+    for step in tqdm(range(options.steps), variant.name, unit="step", disable=quiet or None):
         chosen = torch.from_numpy(random.integers(0, len(latents.train), options.batch))
         top, left = (2 * int(each) for each in random.integers(0, (whole - side) // 2 + 1, 2))
         y = latents.train[chosen, top : top + side, left : left + side].to(device).float()
@@ -169,7 +169,7 @@ def measure(
     """
     model = model.to(device).eval()
     rows: list[dict[str, float]] = []
-    for quality, cached in tqdm(latents.valid.items(), "measuring", leave=False, disable=quiet):
+    for quality, cached in tqdm(latents.valid.items(), "measuring", leave=False, disable=quiet or None):
         position = torch.tensor([model.config.anchor_position(quality)], device=device)
         values = []
         for picture, latent in zip(pictures, cached, strict=True):
