@@ -43,7 +43,7 @@ from dcacodec.images.picture import Picture
 from dcacodec.weights import registry as zoo
 from dcacodec.weights.export import export
 from dcacodec.weights.reader import Weights, fingerprint, read_weights
-from dcacodec.weights.registry import by_fingerprint, by_preset, presets
+from dcacodec.weights.registry import by_fingerprint, by_preset, presets, read_index
 
 
 def picture(height: int, width: int, seed: int = 0, mode: str = "RGB") -> Picture:
@@ -564,7 +564,7 @@ def test_published_models_are_found_by_preset_and_by_file(models: Path) -> None:
     assert reader.decode(data).pixels.shape == source.pixels.shape
 
 
-def test_weights_by_tuning(tmp_path: Path) -> None:
+def test_weights_by_tuning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a tuning, the visual ones where there are any."""
     files = {
         name: {"file": f"{name}.safetensors", "sha256": name.ljust(64, "0"), "tune": tune}
@@ -572,11 +572,12 @@ def test_weights_by_tuning(tmp_path: Path) -> None:
     }
     presets_of = {"both": {"psnr": "0000000a", "visual": "0000000b"}, "one": {"psnr": "0000000c"}}
     (tmp_path / "index.json").write_text(json.dumps({"presets": presets_of, "files": files}), "utf-8")
-    assert by_preset("both", folder=tmp_path).path.stem == by_preset("both", "visual", tmp_path).path.stem == "0000000b"
-    assert by_preset("both", "psnr", tmp_path).path.stem == "0000000a"
-    assert by_preset("one", folder=tmp_path).path.stem == "0000000c"
+    monkeypatch.setenv("DCACODEC_MODELS", str(tmp_path))
+    assert by_preset("both").path.stem == by_preset("both", "visual").path.stem == "0000000b"
+    assert by_preset("both", "psnr").path.stem == "0000000a"
+    assert by_preset("one").path.stem == "0000000c"
     with pytest.raises(WeightsError, match="visual"):
-        by_preset("one", "visual", tmp_path)
+        by_preset("one", "visual")
 
 
 def test_weights_of_ones_own(models: Path, tiny_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -631,7 +632,7 @@ def test_unreadable_list_of_weights(content: str | None, tmp_path: Path) -> None
     if content is not None:
         (tmp_path / "index.json").write_text(content)
     with pytest.raises(WeightsError, match=r"^the list of weights, .*index.json, cannot be read: "):
-        by_preset("tiny", folder=tmp_path)
+        read_index(tmp_path)
 
 
 ENTRY = {"file": "tiny.safetensors", "sha256": "0" * 64, "tune": "psnr"}
@@ -657,21 +658,23 @@ ENTRY = {"file": "tiny.safetensors", "sha256": "0" * 64, "tune": "psnr"}
         {"presets": {}, "files": {"00000001": ENTRY}},
     ],
 )
-def test_a_damaged_list_of_weights(content: object, tmp_path: Path) -> None:
+def test_a_damaged_list_of_weights(content: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "index.json"
     path.write_text(json.dumps(content))
+    monkeypatch.setenv("DCACODEC_MODELS", str(tmp_path))
     for find, name in ((by_preset, "tiny"), (by_fingerprint, "00000000")):
         with pytest.raises(WeightsError) as error:
-            find(name, folder=tmp_path)
+            find(name)
         assert str(path) in one_line(error)
 
 
-def test_a_preset_without_its_file(tmp_path: Path) -> None:
+def test_a_preset_without_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "index.json").write_text(
         json.dumps({"presets": {"tiny": {"psnr": "01234567"}}, "files": {"00000000": ENTRY}})
     )
+    monkeypatch.setenv("DCACODEC_MODELS", str(tmp_path))
     with pytest.raises(WeightsError) as error:
-        by_preset("tiny", folder=tmp_path)
+        by_preset("tiny")
     assert "01234567" in one_line(error)
 
 

@@ -396,21 +396,30 @@ def test_last_channels_of_each_group_are_the_linear_ones() -> None:
     assert torch.equal(join_channels(curved, linear), y)
 
 
-@pytest.mark.parametrize("shrink", [1, 2, 4, 8])
-def test_linear_channels_add_what_they_stand_for(shrink: int) -> None:
+def test_linear_channels_add_what_they_stand_for() -> None:
     """To the picture that the others make: each its own 16x16 pixels, whatever the others are."""
     model = drawn_model(LINEAR, 5)
     position = torch.tensor([1.7])
     y = 5 * torch.randn(1, 4, 8, 40)
     others, linear = split_channels(y, LINEAR)
     with torch.no_grad():
-        whole = model.synthesis(y, position, shrink)
-        without = model.synthesis(join_channels(others, torch.zeros_like(linear)), position, shrink)
+        whole = model.synthesis(y, position)
+        without = model.synthesis(join_channels(others, torch.zeros_like(linear)), position)
         cells = (linear.double() @ model.synthesis.linear.weight.double().T).unflatten(-1, (16, 16, 3))
-    cells = cells.unflatten(3, (-1, shrink)).unflatten(5, (-1, shrink)).mean((4, 6))  # (1, 4, 8, 16/s, 16/s, 3)
-    added = cells.permute(0, 1, 3, 2, 4, 5).reshape(whole.shape)
+    added = cells.permute(0, 1, 3, 2, 4, 5).reshape(whole.shape)  # (1, 4, 8, 16, 16, 3)
     assert added.std() > 0.1
     torch.testing.assert_close(whole - without, added.float(), atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("shrink", [1, 2, 4, 8])
+def test_a_reduced_picture_is_the_mean_of_the_pixels_before_they_are_rounded(shrink: int) -> None:
+    model = drawn_model(LINEAR, 5)
+    position, y = torch.tensor([1.7]), torch.randn(1, 4, 8, 40, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        whole, reduced = model.synthesis(y, position), model.synthesis.pixels(y, position, shrink)
+    mean = whole.double().unflatten(2, (-1, shrink)).unflatten(1, (-1, shrink)).mean((2, 4))
+    assert 20 < reduced.double().std() < 200
+    assert ((reduced - 255 * mean.clamp(0, 1)).abs() <= 0.5 + 1e-2).all()
 
 
 def _without_margins(blocks: torch.nn.Sequential, x: Tensor, margins: Margins) -> Tensor:

@@ -358,8 +358,9 @@ def test_a_refused_model_changes_nothing_that_was_published(model: DCA, tmp_path
 # -------------------------------------------------------------------------------------------------- the list of weights
 
 
-def test_what_is_published_is_found(model: DCA, tmp_path: Path) -> None:
+def test_what_is_published_is_found(model: DCA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "models"
+    monkeypatch.setenv("DCACODEC_MODELS", str(folder))
     path = publish(model, folder, PICTURES)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert path == folder / f"tiny-psnr-{digest[:8]}.safetensors"
@@ -368,26 +369,30 @@ def test_what_is_published_is_found(model: DCA, tmp_path: Path) -> None:
         "presets": {"tiny": {"psnr": digest[:8]}},
         "files": {digest[:8]: {"file": path.name, "sha256": digest, "tune": "psnr"}},
     }
-    for found in (by_preset("tiny", folder=folder), by_fingerprint(digest[:8], folder)):
+    for found in (by_preset("tiny"), by_fingerprint(digest[:8])):
         assert (found.path, found.digest) == (path, digest)
         assert read_weights(found.path, found.digest).fingerprint.hex() == digest[:8]
 
 
 @pytest.mark.slow
-def test_tunings_stand_beside_each_other(model: DCA, tmp_path: Path) -> None:
+def test_tunings_stand_beside_each_other(model: DCA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Replacing the weights of one leaves those of the other, and each file knows what it was trained for."""
+    monkeypatch.setenv("DCACODEC_MODELS", str(tmp_path))
     plain = publish(model, tmp_path, PICTURES)
     visual = Provenance(7, "visual", 0.25)
     publish(drawn(TINY, seed=7), tmp_path, PICTURES, provenance=visual)
     newer = publish(drawn(TINY, seed=8), tmp_path, PICTURES, replace=True, provenance=visual)
-    assert by_preset("tiny", folder=tmp_path).path == by_preset("tiny", "visual", tmp_path).path == newer
-    assert by_preset("tiny", "psnr", tmp_path).path == plain
+    assert by_preset("tiny").path == by_preset("tiny", "visual").path == newer
+    assert by_preset("tiny", "psnr").path == plain
     assert {each.path for each in read_index(tmp_path).files.values()} == {plain, newer}
     assert read_weights(newer).provenance == visual and read_weights(plain).provenance == Provenance()
 
 
 @pytest.mark.slow
-def test_newer_weights_stand_beside_or_take_the_place_of_older_ones(model: DCA, tmp_path: Path) -> None:
+def test_newer_weights_stand_beside_or_take_the_place_of_older_ones(
+    model: DCA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DCACODEC_MODELS", str(tmp_path))
     first = publish(model, tmp_path, PICTURES)
     first.with_suffix(".md").write_text("card")
     other = publish(drawn(replace(TINY, name="other"), seed=6), tmp_path, PICTURES)
@@ -403,15 +408,15 @@ def test_newer_weights_stand_beside_or_take_the_place_of_older_ones(model: DCA, 
     third = publish(last, tmp_path, PICTURES, replace=True)
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == sorted(["index.json", first.name, f"{first.stem}.md", other.name, third.name])
-    assert by_preset("tiny", folder=tmp_path).path == third
-    assert by_fingerprint(identities[0], tmp_path).path == first
+    assert by_preset("tiny").path == third
+    assert by_fingerprint(identities[0]).path == first
     with pytest.raises(UnknownModelError):
-        by_fingerprint(identities[2], tmp_path)
+        by_fingerprint(identities[2])
 
     for replaced in (False, True):  # once more the same: nothing is lost
         assert publish(last, tmp_path, PICTURES, replace=replaced) == third
         assert sorted(path.name for path in tmp_path.iterdir()) == names
-        assert by_preset("tiny", folder=tmp_path).path == third
+        assert by_preset("tiny").path == third
 
 
 # ---------------------------------------------------------------------------------------------------- card, and command
@@ -491,8 +496,9 @@ def test_a_list_that_leads_nowhere_is_left_alone(model: DCA, tmp_path: Path) -> 
     assert [path.name for path in tmp_path.iterdir()] == ["index.json"]
 
 
-def test_two_that_publish_at_once_lose_nothing(model: DCA, tmp_path: Path) -> None:
+def test_two_that_publish_at_once_lose_nothing(model: DCA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What one has published while another measured stays in the list."""
+    monkeypatch.setenv("DCACODEC_MODELS", str(tmp_path))
     others: list[Path] = []
 
     def card(weights: Weights, size: int) -> str:
@@ -501,7 +507,7 @@ def test_two_that_publish_at_once_lose_nothing(model: DCA, tmp_path: Path) -> No
 
     path = publish(model, tmp_path, PICTURES, card=card)
     assert {each.path for each in read_index(tmp_path).files.values()} == {path, *others}
-    assert by_preset("tiny", folder=tmp_path).path == path
+    assert by_preset("tiny").path == path
 
 
 def table_of(card: str) -> list[list[str]]:

@@ -134,12 +134,12 @@ class DCA(nn.Module):
             letter: transform(normalised) for letter, transform in self.hyper_analysis.items() if letter not in without
         }
 
-    def synthesise(self, y_hat: Tensor, position: Tensor, shrink: int = 1) -> Tensor:
-        """y_hat (B, H/16, W/16, M) -> picture (B, H/shrink, W/shrink, 3), about 0..1, not clipped."""
-        return self.synthesis(y_hat * torch.exp(-self.gain(position)), position, shrink)
+    def synthesise(self, y_hat: Tensor, position: Tensor) -> Tensor:
+        """y_hat (B, H/16, W/16, M) -> picture (B, H, W, 3), about 0..1, not clipped."""
+        return self.synthesis(y_hat * torch.exp(-self.gain(position)), position)
 
     def pixels(self, y_hat: Tensor, position: Tensor, shrink: int = 1, margins: Margins = NO_MARGINS) -> Tensor:
-        """The picture of `synthesise` as samples 0..255 in uint8, without that of the margins of y_hat."""
+        """The picture of `synthesise` as samples 0..255 in uint8, see `Synthesis.pixels`."""
         return self.synthesis.pixels(y_hat * torch.exp(-self.gain(position)), position, shrink, margins)
 
     def forward(self, picture: Tensor, position: Tensor) -> Estimate:

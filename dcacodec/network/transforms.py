@@ -274,11 +274,7 @@ class Analysis(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """f_s: y_hat divided by the gain (B, h, w, M) -> picture (B, 16h, 16w, 3), about 0..1, not clipped.
-
-    With `shrink` 2, 4 or 8 the picture is (B, 16h/shrink, 16w/shrink, 3), the mean of each shrink x shrink pixels. As
-    the last layer is linear, its weights are averaged instead of the picture.
-    """
+    """f_s: y_hat divided by the gain (B, h, w, M) -> picture (B, 16h, 16w, 3), about 0..1, not clipped."""
 
     def __init__(self, config: DCAConfig) -> None:
         super().__init__()
@@ -294,12 +290,16 @@ class Synthesis(nn.Module):
         if config.latent_linear:
             self.linear = nn.Linear(config.latent_linear, 3 * LATENT_STRIDE * LATENT_STRIDE, bias=False)
 
-    def forward(self, latent: Tensor, position: Tensor, shrink: int = 1) -> Tensor:
+    def forward(self, latent: Tensor, position: Tensor) -> Tensor:
         features, linear = self._features(latent, position, NO_MARGINS)
-        return depth_to_space(self._cells(features, linear, *self._output(shrink)), CELL // shrink)
+        return depth_to_space(self._cells(features, linear, *self._output(1)), CELL)
 
     def pixels(self, latent: Tensor, position: Tensor, shrink: int = 1, margins: Margins = NO_MARGINS) -> Tensor:
-        """The picture as samples 0..255 in uint8, without that of `margins` of y, in its elements."""
+        """The picture as samples 0..255 in uint8, without that of `margins` of y, in its elements.
+
+        With `shrink` 2, 4 or 8 the picture is (B, 16h/shrink, 16w/shrink, 3), the mean of each shrink x shrink pixels.
+        As the last layer is linear, its weights are averaged instead of the picture.
+        """
         features, linear = self._features(latent, position, margins)
         output = self._output(shrink)
         strips = []

@@ -22,6 +22,8 @@ from dcacodec.network.transforms import CELL, split_channels
 GAIN = 50.0
 """Gain per sqrt(lambda), at which the quantisation step 1/gain balances the slopes of rate and of distortion,
 D = step**2 / 12."""
+PATCHES = 200_000
+"""The largest number of 8x8 patches that the first transform is computed of."""
 
 
 def _cells(x: NDArray[np.float64], side: int) -> NDArray[np.float64]:
@@ -38,12 +40,12 @@ def _components(samples: NDArray[np.float64], count: int) -> tuple[NDArray[np.fl
     return vectors[:, order].T, values[order].clip(min=0.0)  # rounding errors can make a 0 negative
 
 
-def initialise(model: DCA, pictures: Iterable[NDArray[np.uint8]], patches: int = 200_000, seed: int = 0) -> None:
+def initialise(model: DCA, pictures: Iterable[NDArray[np.uint8]]) -> None:
     """Set the linear layers, gains and spreads of a new model from pictures (each H, W, 3)."""
-    config, random = model.config, np.random.default_rng(seed)
+    config, random = model.config, np.random.default_rng(0)
     grids = [_cells(picture.astype(np.float64) / 255 - 0.5, CELL) for picture in pictures]
     flat = np.concatenate([grid.reshape(-1, grid.shape[-1]) for grid in grids])
-    first, _ = _components(flat[random.permutation(len(flat))[:patches]], config.width)
+    first, _ = _components(flat[random.permutation(len(flat))[:PATCHES]], config.width)
     pairs = [_cells(grid @ first.T, 2) for grid in grids]
     flat = np.concatenate([grid.reshape(-1, grid.shape[-1]) for grid in pairs])
     second, variances = _components(flat, config.latent)

@@ -108,11 +108,8 @@ def _file_name(value: object) -> str:
     return name
 
 
-def _lists(folder: Path | None) -> Iterator[Index]:
-    """The index of a folder; without a folder, the user's own index and that of the release."""
-    if folder is not None:
-        yield read_index(folder)
-        return
+def _lists() -> Iterator[Index]:
+    """The user's own index, if there is one, and that of the release."""
     if (own := own_models_dir()) is not None:
         try:
             yield read_index(own)
@@ -121,35 +118,34 @@ def _lists(folder: Path | None) -> Iterator[Index]:
     yield read_index(models_dir())
 
 
-def by_fingerprint(fingerprint: str, folder: Path | None = None) -> Published:
+def by_fingerprint(fingerprint: str) -> Published:
     """The weights file of a fingerprint (8 hex digits).
 
     Raises:
         UnknownModelError: there is no such file.
         WeightsError: an index cannot be read or is damaged.
     """
-    for index in _lists(folder):
+    for index in _lists():
         if fingerprint in index.files:
             return index.files[fingerprint]
     raise UnknownModelError(f"the file needs the weights {fingerprint}, which are not installed")
 
 
-def presets(folder: Path | None = None) -> list[str]:
+def presets() -> list[str]:
     """The presets with published weights, sorted.
 
     Raises:
         WeightsError: an index cannot be read or is damaged.
     """
-    return sorted({preset for index in _lists(folder) for preset in index.presets})
+    return sorted({preset for index in _lists() for preset in index.presets})
 
 
-def by_preset(preset: str, tune: Tuning | None = None, folder: Path | None = None) -> Published:
+def by_preset(preset: str, tune: Tuning | None = None) -> Published:
     """The current weights of a preset.
 
     Args:
         preset: its name.
         tune: the tuning; None for the first of `TUNINGS` that is published.
-        folder: of published weights; None for the user's own, and then those of the release.
 
     Raises:
         WeightsError: no such weights are published, or an index cannot be read or is damaged.
@@ -157,7 +153,7 @@ def by_preset(preset: str, tune: Tuning | None = None, folder: Path | None = Non
     """
     if tune is not None and tune not in TUNINGS:
         raise ValueError(f"a tuning is {' or '.join(TUNINGS)}, not {tune!r}")
-    for index in _lists(folder):
+    for index in _lists():
         tunings = index.presets.get(preset, {})
         for wanted in (tune,) if tune else TUNINGS:
             if wanted in tunings:
@@ -167,6 +163,6 @@ def by_preset(preset: str, tune: Tuning | None = None, folder: Path | None = Non
                         f"the list of weights has no file {fingerprint}, which is that of the preset {preset!r}"
                     )
                 return index.files[fingerprint]
-    others = sorted({other for index in _lists(folder) for other in index.presets.get(preset, {})})
+    others = sorted({other for index in _lists() for other in index.presets.get(preset, {})})
     tuned = f" with the tuning {tune}, only with {', '.join(others)}" if tune and others else ""
     raise WeightsError(f"no weights are published for the preset {preset!r}{tuned}")
