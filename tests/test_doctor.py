@@ -70,7 +70,7 @@ def test_what_it_finds_is_what_is_there(own: Path) -> None:
     assert [each["fingerprint"] for each in found["weights"][1:]] == list(released.files)
     published = by_preset("small")
     assert found["weights"][0] == {
-        "fingerprint": published.digest[:8],
+        "fingerprint": published.fingerprint,
         "tune": "psnr",
         "presets": ["small"],
         "file": str(own / WEIGHTS.name),

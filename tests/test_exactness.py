@@ -37,7 +37,7 @@ from dcacodec.network.context import Scales, join_steps, to_phases
 from dcacodec.network.fixed_point import Snap
 from dcacodec.network.precision import float32_is_exact
 from dcacodec.weights.export import export
-from dcacodec.weights.reader import Weights, read_weights
+from dcacodec.weights.reader import Weights, parse_weights, read_weights
 
 CPU = torch.device("cpu")
 TESTS = Path(__file__).parent
@@ -60,15 +60,13 @@ VARIANTS: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.fixture(scope="module")
-def variant(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Weights, Oracle]]:
+def variant() -> Callable[[str], tuple[Weights, Oracle]]:
     """A variant's weights as the codec and as the oracle read them."""
 
     @cache
     def make(name: str) -> tuple[Weights, Oracle]:
         data = VARIANTS[name]()
-        path = tmp_path_factory.mktemp("weights") / "variant.safetensors"
-        path.write_bytes(data)
-        return read_weights(path), Oracle(data)
+        return parse_weights(data, name), Oracle(data)
 
     return make
 

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load as load_tensors
-from tiny import TINY, drawn_model, photo, symbols_of
+from tiny import TINY, drawn_model, photo, published, symbols_of
 from told import one_line
 from torch import Tensor
 
@@ -47,7 +47,7 @@ from dcacodec.training.publish import (
 )
 from dcacodec.training.trainer import Trainer
 from dcacodec.weights.export import ALPHABET, KEEP_FLOAT32, export, gaussian_levels, prior_table
-from dcacodec.weights.reader import Provenance, Weights, read_weights
+from dcacodec.weights.reader import Provenance, Weights, parse_weights, read_weights
 from dcacodec.weights.registry import by_fingerprint, by_preset, read_index
 
 Floats = NDArray[np.floating[Any]]
@@ -79,12 +79,6 @@ def changed(model: DCA, name: str, value: float) -> DCA:
     return other.eval()
 
 
-def read(data: bytes, folder: Path) -> Weights:
-    path = folder / "weights.safetensors"
-    path.write_bytes(data)
-    return read_weights(path)
-
-
 def save_checkpoint(model: DCA, folder: Path) -> Path:
     """A run's checkpoint whose moving average is the model."""
     folder.mkdir(exist_ok=True)
@@ -103,9 +97,9 @@ def call(*arguments: str | Path) -> Result:
 # ------------------------------------------------------------------------------------------------------------- rounding
 
 
-def test_the_entropy_model_is_rounded_to_grids_of_its_rows(model: DCA, data: bytes, tmp_path: Path) -> None:
+def test_the_entropy_model_is_rounded_to_grids_of_its_rows(model: DCA, data: bytes) -> None:
     """Weights and gains as float16, all else as float32, and neither loses anything."""
-    tensors, network = load_tensors(data), read(data, tmp_path).network.state_dict()
+    tensors, network = load_tensors(data), parse_weights(data, "tiny").network.state_dict()
     names = {name for name in model.state_dict() if name.startswith("entropy.")}
     limits = {f"entropy.{name}.limit" for name, module in model.entropy.named_modules() if isinstance(module, Snap)}
     assert {name for name in tensors if name.startswith("entropy.")} == names | limits
@@ -128,8 +122,8 @@ def test_the_same_arguments_give_the_same_fingerprint(model: DCA, data: bytes) -
     assert export(model, limits=63.0) != data
 
 
-def test_all_else_is_kept_or_halved(model: DCA, data: bytes, tmp_path: Path) -> None:
-    tensors, network = load_tensors(data), read(data, tmp_path).network.state_dict()
+def test_all_else_is_kept_or_halved(model: DCA, data: bytes) -> None:
+    tensors, network = load_tensors(data), parse_weights(data, "tiny").network.state_dict()
     assert network.keys() >= model.state_dict().keys()
     kept = 0
     for name, value in model.state_dict().items():
@@ -145,8 +139,8 @@ def test_all_else_is_kept_or_halved(model: DCA, data: bytes, tmp_path: Path) -> 
     assert kept == 1 + 1 + 9 + 8
 
 
-def test_scales_are_what_the_network_trains_with(model: DCA, data: bytes, tmp_path: Path) -> None:
-    inward, outward, level = read(data, tmp_path).scale_tables
+def test_scales_are_what_the_network_trains_with(model: DCA, data: bytes) -> None:
+    inward, outward, level = parse_weights(data, "tiny").scale_tables
     anchors = model.spread.values.detach().double().numpy()
     for quality in (1, 2, 50, 99, 100):
         place = (quality - 1) / 99 * (TINY.anchors - 1)
@@ -250,13 +244,13 @@ def test_the_table_of_y_is_the_gaussian_of_training() -> None:
 
 @pytest.mark.parametrize(("width", "slice_log2"), [(150, 0), (340, 8)])
 def test_fitted_rows_are_what_was_counted_beside_the_gaussian(
-    width: int, slice_log2: int, data: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    width: int, slice_log2: int, data: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also of a picture that is too large for a single slice."""
     for limit in ("dcacodec.format.container.LARGEST_SLICE", "dcacodec.tiling.grid.LARGEST_WHOLE"):
         monkeypatch.setattr(limit, 64 * 256)
     monkeypatch.setattr("dcacodec.tiling.grid.USUAL_SLICE_LOG2", 8)
-    weights = read(data, tmp_path)
+    weights = parse_weights(data, "tiny")
     codec, gaussian = Codec(weights, coder=PythonCoder()), weights.y_table
     picture = photo(70, width, 3)
     counting = Picture(picture[:64, : width // 64 * 64])
@@ -286,7 +280,7 @@ def test_fitted_rows_are_what_was_counted_beside_the_gaussian(
 @pytest.mark.slow
 def test_fitted_tables_are_published_and_cost_less(model: DCA, tmp_path: Path) -> None:
     picture = photo(64, 128, 3)
-    plain = read(export(model, limits=measured_limits(model, [picture])), tmp_path)
+    plain = published(model, measured_limits(model, [picture]))
     fitted = read_weights(publish(model, tmp_path / "fitted", PICTURES, fit=[picture]))
     assert plain.fingerprint != fitted.fingerprint
     assert (fitted.y_table.cdf == fitted_levels(plain, [picture]).cdf).all()

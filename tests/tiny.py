@@ -5,7 +5,6 @@ Needs nothing but torch, numpy, safetensors and pillow.
 """
 
 import math
-import tempfile
 from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path
@@ -26,7 +25,7 @@ from dcacodec.network.priors import SKIP_BELOW
 from dcacodec.training.klt import initialise
 from dcacodec.weights.bounds import Limits
 from dcacodec.weights.export import DEFAULT_LIMIT, export
-from dcacodec.weights.reader import Weights, read_weights
+from dcacodec.weights.reader import Weights, parse_weights
 
 GOLDEN = Path(__file__).parent / "golden"
 WEIGHTS = GOLDEN / "tiny.safetensors"
@@ -127,10 +126,7 @@ def drawn_model(config: DCAConfig, seed: int, loudness: float = 1.0) -> DCA:
 
 def published(model: DCA, limits: Limits | float = DEFAULT_LIMIT) -> Weights:
     """The model as a decoder reads it from its weights file."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "weights.safetensors")
-        path.write_bytes(export(model, limits=limits))
-        return read_weights(path)
+    return parse_weights(export(model, limits=limits), model.config.name)
 
 
 def symbols_of(codec: Codec, pixels: NDArray[np.uint8], quality: float) -> Symbols:

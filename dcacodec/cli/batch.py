@@ -226,7 +226,7 @@ def batch(
     aim = wanted_target(target_bpp, target_size, target_psnr, target_ssimulacra2)
     existing = [job.target for job in plan.skipped]
     if not decoding:
-        report.other_weights = count_other_weights(existing, by_preset(preset, tune).digest[:8])
+        report.other_weights = count_other_weights(existing, by_preset(preset, tune).fingerprint)
     if aim is not None:
         from dcacodec.codec.targets import QualityTarget, byte_limit
 

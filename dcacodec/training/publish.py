@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from operator import methodcaller
 from pathlib import Path
@@ -25,7 +24,7 @@ from dcacodec.training.checkpoint import RunFacts, opened_checkpoint
 from dcacodec.training.data import whole_blocks
 from dcacodec.training.limits import measured_limits
 from dcacodec.weights.export import DEFAULT_LIMIT, export
-from dcacodec.weights.reader import Provenance, Weights, fingerprint, read_weights
+from dcacodec.weights.reader import Provenance, Weights, parse_weights
 from dcacodec.weights.registry import INDEX, Index, Published, read_index
 
 CHECK_QUALITIES = (1, 25, 50, 75, 100)
@@ -132,18 +131,15 @@ def publish(
     limits = measured_limits(model, fit or pictures, quiet) or DEFAULT_LIMIT
     data = export(model, provenance=provenance, limits=limits)
     name = model.config.name
-    with tempfile.TemporaryDirectory() as scratch:
-        candidate = Path(scratch, "weights.safetensors")
-        candidate.write_bytes(data)
-        if fit:
-            levels = fitted_levels(read_weights(candidate), fit, quiet)
-            data = export(model, levels=levels, provenance=provenance, limits=limits)
-            candidate.write_bytes(data)
-        weights = read_weights(candidate)
-        check_files(weights, pictures)
-        card_text = card(weights, len(data)) if card else None
+    weights = parse_weights(data, name)
+    if fit:
+        levels = fitted_levels(weights, fit, quiet)
+        data = export(model, levels=levels, provenance=provenance, limits=limits)
+        weights = parse_weights(data, name)
+    check_files(weights, pictures)
+    card_text = card(weights, len(data)) if card else None
 
-    identity = fingerprint(data).hex()
+    identity = weights.fingerprint.hex()
     folder.mkdir(parents=True, exist_ok=True)
     tune = provenance.tune
     path = folder / f"{name}-{tune}-{identity}.safetensors"

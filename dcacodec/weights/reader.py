@@ -36,6 +36,7 @@ from torch import Tensor
 
 from dcacodec.coding import CdfTable
 from dcacodec.errors import WeightsError
+from dcacodec.format.container import FINGERPRINT_BYTES
 from dcacodec.format.quality import TENTHS, tenths_of
 from dcacodec.metrics.distortion import Distortion
 from dcacodec.network.config import QUALITIES, TUNINGS, DCAConfig, Tuning
@@ -175,12 +176,6 @@ def _row(table: NDArray[np.int32], tenths: int) -> NDArray[np.int64]:
     return row
 
 
-def fingerprint(data: bytes) -> bytes:
-    """The first four bytes of the SHA-256 of a weights file."""
-    return hashlib.sha256(data).digest()[:4]
-
-
-@torch.inference_mode(False)  # refinement has gradients
 def read_weights(path: Path, digest: str | None = None) -> Weights:
     """Read a weights file.
 
@@ -195,23 +190,38 @@ def read_weights(path: Path, digest: str | None = None) -> Weights:
         data = path.read_bytes()
     except OSError as error:
         raise WeightsError(f"{path.name}: {error.strerror or error}") from error
+    return parse_weights(data, path.name, digest)
+
+
+@torch.inference_mode(False)  # refinement has gradients
+def parse_weights(data: bytes, name: str, digest: str | None = None) -> Weights:
+    """Parse the content of a weights file.
+
+    Args:
+        data: the content.
+        name: of the file, for errors.
+        digest: the expected SHA-256, in hex.
+
+    Raises:
+        WeightsError: it is not a weights file, or is damaged.
+    """
     sha256 = hashlib.sha256(data)
     if digest is not None and sha256.hexdigest() != digest:
-        raise WeightsError(f"{path.name} is damaged: its SHA-256 is not the published one")
+        raise WeightsError(f"{name} is damaged: its SHA-256 is not the published one")
     try:
         tensors = load_tensors(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
         if header["format"] != FORMAT:
-            raise WeightsError(f"{path.name} has the format {header['format']}, not {FORMAT}")
+            raise WeightsError(f"{name} has the format {header['format']}, not {FORMAT}")
         config = DCAConfig(**json.loads(header["config"]))
         if any(isinstance(size, int) and size > _LARGEST_SIZE for size in config.to_dict().values()):
-            raise WeightsError(f"{path.name} describes a network of sizes beyond {_LARGEST_SIZE}")
+            raise WeightsError(f"{name} describes a network of sizes beyond {_LARGEST_SIZE}")
         pixels, share = int(header.get("pixels", 0)), float(header.get("mse_share", 1))
         provenance = Provenance(pixels, header.get("tune", "psnr"), share)
-        return replace(_assemble(config, tensors, sha256.digest()[:4]), provenance=provenance)
+        return replace(_assemble(config, tensors, sha256.digest()[:FINGERPRINT_BYTES]), provenance=provenance)
     except (SafetensorError, KeyError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]  # PyTorch lists the tensors of a state that does not fit
-        raise WeightsError(f"{path.name} is not a weights file of this program: {reason}") from error
+        raise WeightsError(f"{name} is not a weights file of this program: {reason}") from error
 
 
 def _assemble(config: DCAConfig, tensors: dict[str, Tensor], identity: bytes) -> Weights:

@@ -23,6 +23,7 @@ from typing import Final
 
 from dcacodec.errors import UnknownModelError, WeightsError
 from dcacodec.files.paths import models_dir, own_models_dir
+from dcacodec.format.container import FINGERPRINT_BYTES
 from dcacodec.network.config import TUNINGS, Tuning
 
 INDEX: Final = "index.json"
@@ -41,6 +42,11 @@ class Published:
     path: Path
     digest: str
     tune: Tuning
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of the file, 8 hex digits."""
+        return self.digest[: 2 * FINGERPRINT_BYTES]
 
 
 @dataclass(frozen=True)
