@@ -493,6 +493,7 @@ def test_blocks_of_the_analysis_leave_linear_channels_alone() -> None:
         ({"order": "RX"}, ["order", "'RX'"]),
         ({"window": 3}, ["window", "3"]),
         ({"window": 8}, ["window", "8"]),
+        ({"anchors": 1}, ["anchors", "1"]),
     ],
 )
 def test_config_errors(change: dict[str, Any], expected: list[str]) -> None:

@@ -54,7 +54,7 @@ from dcacodec.training.data import CropSampler, digest_of, load_pictures
 from dcacodec.training.klt import initialise
 from dcacodec.training.log import read_log
 from dcacodec.training.loop import train
-from dcacodec.training.loss import DRAWN, DRAWN_AT, draw_positions, loss_terms, rate_distortion_loss, trade_offs
+from dcacodec.training.loss import DRAWN, DRAWN_AT, draw_positions, loss_terms, rate_distortion_loss
 from dcacodec.training.options import TrainingOptions
 from dcacodec.training.signals import Interrupted, Signals
 from dcacodec.training.trainer import Trainer
@@ -370,13 +370,13 @@ def test_positions_are_stratified_and_within_range(count: int, seed: int, anchor
     assert (shares <= np.arange(count) + 1 + 1e-4).all()
 
 
-def test_lambda_of_a_position_is_the_inverse_of_the_configs() -> None:
+def test_lambda_of_a_position_is_that_of_its_quality() -> None:
     position = torch.linspace(0, TINY.anchors - 1, 100, dtype=torch.float64)
-    values = trade_offs(TINY, position)
+    values = TINY.trade_off_at(position)
     assert values[[0, -1]].tolist() == pytest.approx([TINY.lambda_min, TINY.lambda_max])
     for quality, place, value in zip(range(1, 101), position.tolist(), values.tolist(), strict=True):
         assert TINY.anchor_position(quality) == pytest.approx(place, abs=1e-12)
-        assert TINY.trade_off(quality) == pytest.approx(value)
+        assert TINY.trade_off(quality) == pytest.approx(value) == pytest.approx(TINY.trade_off_at(place))
 
 
 def test_the_loss_by_hand() -> None:
@@ -1291,7 +1291,7 @@ def test_what_a_step_lowers_and_how(tmp_path: Path) -> None:
     position = torch.tensor([0.4, 2.6])
     estimate = trainer.model(picture, position)
     bpp, error = loss_terms(estimate, picture, options.distortion, full_token_cost=False)
-    loss = rate_distortion_loss(bpp, error, trade_offs(TINY, position))
+    loss = rate_distortion_loss(bpp, error, TINY.trade_off_at(position))
     slopes = torch.autograd.grad(loss, list(trainer.model.parameters()), allow_unused=True)
     norm = torch.cat([slope.flatten() for slope in slopes if slope is not None]).norm().item()
     assert norm > 1

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 QUALITIES = range(1, 101)
 LATENT_STRIDE = 16
@@ -14,6 +17,8 @@ REGIONAL_STRIDE = 64
 """Pixels per element of z_r; pictures are padded to a multiple of it."""
 STEPS = 4
 """Quadtree steps (paper section 3.2)."""
+
+Number = TypeVar("Number", float, "Tensor")
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class DCAConfig:
             contextualisation. The paper's is "RGL"; its baseline is "R" (section 3.1, ablations).
         adaptive: whether the features enter again at every step (the paper's step-adaptive contextualisation); if False
             they are merged once for all steps (the ablation).
-        anchors: number of quality anchors; gains between them are interpolated in the log domain.
+        anchors: number of quality anchors, 2 or more; gains between them are interpolated in the log domain.
         lambda_min, lambda_max: trade-off at quality 1 and 100, loss ``bpp + lambda * 255**2 * MSE``.
     """
 
@@ -78,6 +83,8 @@ class DCAConfig:
             raise ValueError(f"of {self.latent} latent channels {self.latent_linear} cannot be linear")
         if not self.order or set(self.order) - set("RGL") or len(set(self.order)) != len(self.order):
             raise ValueError(f"order must name each of R, G, L at most once and one at least, not {self.order!r}")
+        if self.anchors < 2:
+            raise ValueError(f"anchors must be 2 or more, not {self.anchors}")
         if (REGIONAL_STRIDE // LATENT_STRIDE) % self.window:
             raise ValueError(f"window must divide {REGIONAL_STRIDE // LATENT_STRIDE}, not {self.window}")
 
@@ -99,7 +106,16 @@ class DCAConfig:
 
     def trade_off(self, quality: float) -> float:
         """Lambda of a quality in 1..100: log-linear from `lambda_min` to `lambda_max`."""
-        return self.lambda_min * (self.lambda_max / self.lambda_min) ** ((quality - 1) / 99)
+        return self._trade_off_of((quality - 1) / 99)
+
+    def trade_off_at(self, position: Number) -> Number:
+        """Lambda of a position between the anchors, 0..anchors-1; element by element of a tensor."""
+        return self._trade_off_of(position / (self.anchors - 1))
+
+    def _trade_off_of(self, share: Number) -> Number:
+        """Lambda of a share 0..1 of the range of qualities."""
+        trade_off: Number = self.lambda_min * (self.lambda_max / self.lambda_min) ** share
+        return trade_off
 
     def anchor_position(self, quality: float) -> float:
         """The position of a quality in 1..100 between the anchors, 0..anchors-1."""
@@ -107,7 +123,9 @@ class DCAConfig:
 
     def nearest_anchor(self, quality: float) -> int:
         """The anchor nearest to a quality in 1..100, in tenths; of two that are equally near, the higher one."""
-        return (2 * (round(10 * quality) - 10) * (self.anchors - 1) + 990) // 1980
+        span = 990  # of qualities in tenths
+        # floor(anchor_position + 1/2) in integers, without rounding errors.
+        return (2 * (round(10 * quality) - 10) * (self.anchors - 1) + span) // (2 * span)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

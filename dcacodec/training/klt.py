@@ -69,7 +69,6 @@ def initialise(model: DCA, pictures: Iterable[NDArray[np.uint8]]) -> None:
             cells = linear.T.unflatten(1, (2, 2, -1)) @ torch.from_numpy(first)
             put(model.synthesis.linear.weight, depth_to_space(cells, CELL).flatten(1).T.numpy())
         for anchor in range(config.anchors):
-            trade_off = config.trade_off(1 + 99 * anchor / (config.anchors - 1))
-            gain = GAIN * math.sqrt(trade_off)
+            gain = GAIN * math.sqrt(config.trade_off_at(anchor))
             model.gain.values[anchor] = math.log(gain)
             put(model.spread.values[anchor], np.log(gain * np.sqrt(variances) + 0.05))

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -32,12 +31,6 @@ def draw_positions(config: DCAConfig, count: int, random: np.random.Generator) -
     """Random anchor positions (count,) for a batch, stratified so that every batch covers the range."""
     shares = (random.permutation(count) + random.random(count)) / count
     return (np.interp(shares, DRAWN, DRAWN_AT) * (config.anchors - 1)).astype(np.float32)
-
-
-def trade_offs(config: DCAConfig, position: Tensor) -> Tensor:
-    """Lambda of anchor positions (B,)."""
-    span = math.log(config.lambda_max / config.lambda_min)
-    return config.lambda_min * torch.exp(position * (span / (config.anchors - 1)))
 
 
 def loss_terms(

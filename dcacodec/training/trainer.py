@@ -23,7 +23,7 @@ from dcacodec.training.checkpoint import RunFacts, opened_checkpoint, write_chec
 from dcacodec.training.data import to_input
 from dcacodec.training.klt import initialise
 from dcacodec.training.log import LOG_NAME
-from dcacodec.training.loss import loss_terms, picture_values, rate_distortion_loss, trade_offs
+from dcacodec.training.loss import loss_terms, picture_values, rate_distortion_loss
 from dcacodec.training.options import TrainingOptions
 from dcacodec.training.workers import Workers
 from dcacodec.weights.reader import read_weights
@@ -197,7 +197,7 @@ class Trainer:
         with transform_precision(self.device, self.autocast):
             estimate = self.model(picture, position)
         bpp, distortion = loss_terms(estimate, picture, options.distortion, full_token_cost=False)
-        loss = rate_distortion_loss(bpp, distortion, trade_offs(self.config, position))
+        loss = rate_distortion_loss(bpp, distortion, self.config.trade_off_at(position))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.workers.mean([p.grad for p in self.model.parameters() if p.grad is not None])
@@ -231,7 +231,7 @@ class Trainer:
             estimate = self.average(x, position)
             values = picture_values(estimate, x)
             bpp, distortion = loss_terms(estimate, x, self.options.distortion, full_token_cost=True)
-            values["loss"] = rate_distortion_loss(bpp, distortion, trade_offs(self.config, position)).item()
+            values["loss"] = rate_distortion_loss(bpp, distortion, self.config.trade_off_at(position)).item()
             found.append(values)
         common = [name for name in found[0] if all(name in values for values in found)]
         means = {name: float(np.mean([values[name] for values in found])) for name in common}

@@ -20,7 +20,7 @@ from dcacodec.network.config import LATENT_STRIDE, DCAConfig
 from dcacodec.network.dca import DCA, Estimate
 from dcacodec.network.precision import fast_bfloat16, transform_precision
 from dcacodec.training.data import to_input
-from dcacodec.training.loss import bits_per_pixel, picture_values, rate_distortion_loss, trade_offs
+from dcacodec.training.loss import bits_per_pixel, picture_values, rate_distortion_loss
 from dcacodec.training.options import TrainingOptions
 from research.study.latents import Latents
 
@@ -134,7 +134,7 @@ def train_variant(
         with transform_precision(device, bfloat16):
             rate = model.estimate_rate(y, model.hyper_latents(y, position), position)
         bpp = bits_per_pixel(rate.bits, pixels, full_token_cost=False)
-        loss = rate_distortion_loss(bpp, torch.zeros_like(bpp), trade_offs(model.config, position))
+        loss = rate_distortion_loss(bpp, torch.zeros_like(bpp), model.config.trade_off_at(position))
         for group in optimiser.param_groups:
             group["lr"] = options.learning_rate_at(step, 0.0)
         optimiser.zero_grad(set_to_none=True)
