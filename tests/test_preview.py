@@ -242,6 +242,8 @@ def test_a_huge_preview_is_refused_before_its_decoder_takes_memory(
     else:
         forged[26:30] = b"\xff\x3f" * 2
     assert webp_header(sound) == (256, 160, False)
+    if kind == "VP8L":
+        assert webp_header(sound[:20] + b"\0" + sound[21:]) is None  # it does not start with the signature
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("it is opened")

@@ -27,7 +27,6 @@ from dcacodec.network.context import from_phases, join_steps, split_steps, to_ph
 from dcacodec.network.device import to_device, to_host
 from dcacodec.network.fixed_point import LATENT_BITS
 from dcacodec.network.priors import SKIP_BELOW
-from dcacodec.tiling.grid import Grid
 
 HYPER_ORDER: Final = "RGL"
 """Order of the hyper latents in the file, whatever the order of contextualisation."""
@@ -139,9 +138,8 @@ class SliceCoder:
             StreamError: a stream is not one that an encoder makes for the dimensions of the slice.
             SymbolMismatchError: the latents do not match their checksum in the file.
         """
-        coded, grid = container.slices[index], Grid(container.header)
-        area = grid.area(index).common(grid.picture)
-        symbols = self.read_streams(coded.streams, area.width, area.height, container.is_full(index))
+        coded = container.slices[index]
+        symbols = self.read_streams(coded.streams, *container.header.slice_size(index), container.is_full(index))
         if symbols.checksum() != coded.latent_crc:
             raise SymbolMismatchError("the decoded latents are not those that were encoded: the file is damaged")
         return symbols

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from typing import Final
+
+from dcacodec.errors import BadBlockError
+from dcacodec.format.lossless import block_header
 
 _PAYLOAD: Final = 20
 """Where the first chunk's data start: "RIFF", size, "WEBP", tag, size."""
@@ -23,8 +27,9 @@ def webp_header(data: bytes) -> tuple[int, int, bool] | None:
         width, height = (int.from_bytes(start[place : place + 3], "little") + 1 for place in (4, 7))
         return width, height, bool(start[0] & _ANIMATION)
     if kind == b"VP8L":
-        fields = int.from_bytes(start[1:5], "little")
-        return (fields & _SIDE) + 1, (fields >> 14 & _SIDE) + 1, False
+        with suppress(BadBlockError):
+            width, height, _ = block_header(start)
+            return width, height, False
     if kind == b"VP8 ":
         width, height = struct.unpack_from("<HH", start, 6)
         return width & _SIDE, height & _SIDE, False

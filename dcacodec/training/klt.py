@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dcacodec.network.config import STEPS
 from dcacodec.network.dca import DCA
-from dcacodec.network.layers import depth_to_space
+from dcacodec.network.layers import depth_to_space, space_to_depth
 from dcacodec.network.transforms import CELL, split_channels
 
 GAIN = 50.0
@@ -27,10 +27,9 @@ PATCHES = 200_000
 
 
 def _cells(x: NDArray[np.float64], side: int) -> NDArray[np.float64]:
-    height, width, channels = x.shape
-    x = x[: height // side * side, : width // side * side]
-    x = x.reshape(height // side, side, width // side, side, channels).transpose(0, 2, 1, 3, 4)
-    return x.reshape(height // side, width // side, side * side * channels)
+    """(H, W, C) -> (H//side, W//side, side*side*C)."""
+    height, width = (length // side * side for length in x.shape[:2])
+    return space_to_depth(torch.from_numpy(x[:height, :width])[None], side)[0].numpy()
 
 
 def _components(samples: NDArray[np.float64], count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
