@@ -50,7 +50,6 @@ def _without_bfloat16(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if request.config.getoption("--float32"):
             patch.setattr("dcacodec.codec.operating_point.fast_bfloat16", lambda device: False)
-            patch.setattr("dcacodec.codec.refinement.fast_bfloat16", lambda device: False)
             patch.setattr("dcacodec.training.trainer.fast_bfloat16", lambda device: False)
         yield
 

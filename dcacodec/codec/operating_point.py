@@ -38,6 +38,7 @@ class OperatingPoint:
         position: position of the quality between the anchors, (1,) on the device.
         anchor: index of the nearest anchor, whose rows the priors of the hyper latents use.
         scales: of the entropy model, in fixed point.
+        bfloat16: whether the residual branches of the transforms compute in bfloat16.
     """
 
     weights: Weights
@@ -47,16 +48,22 @@ class OperatingPoint:
     position: Tensor
     anchor: int
     scales: Scales
+    bfloat16: bool
 
     @classmethod
     def of(cls, weights: Weights, device: torch.device, quality: float) -> OperatingPoint:
         """The operating point of a quality, 1..100 in tenths."""
         config = weights.config
         place = config.anchor_position(quality)
-        position = torch.full((1,), place, dtype=torch.float32, device=device)
-        scales = weights.scales(quality, device)
         return cls(
-            weights, device, quality, config.trade_off(quality), position, config.nearest_anchor(quality), scales
+            weights,
+            device,
+            quality,
+            trade_off=config.trade_off(quality),
+            position=torch.full((1,), place, dtype=torch.float32, device=device),
+            anchor=config.nearest_anchor(quality),
+            scales=weights.scales(quality, device),
+            bfloat16=fast_bfloat16(device),
         )
 
     def tensor_of(self, pixels: Pixels, box: Box | None = None) -> Tensor:
@@ -112,9 +119,8 @@ class OperatingPoint:
     @contextmanager
     def _transforms(self) -> Iterator[DCA]:
         """The network in the precision that suits the device, and the context that its transforms need."""
-        bfloat16 = fast_bfloat16(self.device)
-        with transform_precision(self.device, bfloat16):
-            yield self.weights.in_bfloat16 if bfloat16 else self.weights.in_float32
+        with transform_precision(self.device, self.bfloat16):
+            yield self.weights.in_bfloat16 if self.bfloat16 else self.weights.in_float32
 
     def run_steps(self, latents: dict[str, Tensor], size: tuple[int, int], code: StepCoder) -> Tensor:
         """Run the entropy model in fixed point. Encoder and decoder share this loop over the steps.

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from dcacodec.codec.operating_point import OperatingPoint
 from dcacodec.network.context import join_steps, split_steps
-from dcacodec.network.precision import fast_bfloat16, transform_precision
+from dcacodec.network.precision import transform_precision
 from dcacodec.network.priors import SKIP_BELOW, gaussian_bits
 
 PERIOD = 4
@@ -161,7 +161,7 @@ def refine(
             coded = [each.code(part, rounding) for each, part in zip(predictions, split_steps(y), strict=True)]
             whole = around.clone()
             whole[:, rows, columns] = join_steps([y_hat for y_hat, _ in coded])
-            with transform_precision(device, fast_bfloat16(device)):
+            with transform_precision(device, point.bfloat16):
                 made = point.weights.network.synthesise(whole, position)[:, :height, :width]
             loss = torch.stack([bits for _, bits in coded]).sum() + trade_off * measure(made).sum()
             (y.grad,) = torch.autograd.grad(loss, [y])
