@@ -390,10 +390,10 @@ LINEAR = replace(TINY, latent=40, latent_linear=16, latent_blocks=2)
 
 def test_last_channels_of_each_group_are_the_linear_ones() -> None:
     y = torch.arange(40.0).expand(1, 2, 2, 40)
-    curved, linear = split_channels(y, LINEAR)
-    assert curved[0, 0, 0].tolist() == [*range(6), *range(10, 16), *range(20, 26), *range(30, 36)]
+    nonlinear, linear = split_channels(y, LINEAR)
+    assert nonlinear[0, 0, 0].tolist() == [*range(6), *range(10, 16), *range(20, 26), *range(30, 36)]
     assert linear[0, 0, 0].tolist() == [*range(6, 10), *range(16, 20), *range(26, 30), *range(36, 40)]
-    assert torch.equal(join_channels(curved, linear), y)
+    assert torch.equal(join_channels(nonlinear, linear), y)
 
 
 def test_linear_channels_add_what_they_stand_for() -> None:
@@ -472,10 +472,11 @@ def test_blocks_of_the_analysis_leave_linear_channels_alone() -> None:
     model.analysis.down.register_forward_hook(lambda module, arguments, output: before.append(output))
     with torch.no_grad():
         y = model.analysis(picture, position)
-        curved, linear = split_channels(before[0], LINEAR)
+        nonlinear, linear = split_channels(before[0], LINEAR)
         found = split_channels(y, LINEAR)
         assert torch.equal(found[1], linear)
-        assert torch.equal(found[0], model.analysis.latent_blocks(curved.clone())) and not torch.equal(found[0], curved)
+        assert torch.equal(found[0], model.analysis.latent_blocks(nonlinear.clone()))
+        assert not torch.equal(found[0], nonlinear)
 
 
 # -------------------------------------------------------------------------------------------------- config and variants
@@ -652,7 +653,7 @@ def test_features_of_zeros_are_made_once_of_few_elements(window: int) -> None:
     assert len(shapes) == len(set(shapes)) == 8
 
 
-def test_silence_is_told_from_a_single_element() -> None:
+def test_zeros_are_told_from_a_single_element() -> None:
     """Encoder and decoder know z_r, and use the features of zeros for zeros alone."""
     entropy = published(drawn_model(TINY, 7)).network.entropy
     assert TINY.order[0] == "R"
@@ -662,7 +663,8 @@ def test_silence_is_told_from_a_single_element() -> None:
     for value in (0, 1):
         latents["R"][0, 3, 5, 2] = value
         with torch.inference_mode():
-            found, expected = (entropy.prepare(latents, (1, 16, 24), known) for known in (constants.silent, None))
+            found = entropy.prepare(latents, (1, 16, 24), constants.zero_features)
+            expected = entropy.prepare(latents, (1, 16, 24), None)
         _, ours = found[0]
         _, theirs = expected[0]
         assert isinstance(ours, Tensor) and isinstance(theirs, Tensor) and torch.equal(ours, theirs)

@@ -89,8 +89,8 @@ class DCAConfig:
             raise ValueError(f"window must divide {REGIONAL_STRIDE // LATENT_STRIDE}, not {self.window}")
 
     @property
-    def latent_curved(self) -> int:
-        """The number of channels of y that are not linear."""
+    def latent_nonlinear(self) -> int:
+        """The number of channels of y that pass through the blocks of the transforms, which are nonlinear."""
         return self.latent - self.latent_linear
 
     @property

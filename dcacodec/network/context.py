@@ -88,8 +88,8 @@ class SpatialStage(nn.Module):
     """Stage R or L: a 1x1 convolution of the state and features of the same resolution, then a depth-conv block.
 
     The convolution is `carry` of the state plus `bring` of the features, so the part of the features is computed only
-    once for the four steps. A stage that is the first has no `carry`, as there is a 1x1 convolution in front of it
-    (`starts`), to which its prepared features are added: what it gets as state has them.
+    once for the four steps. The first stage has no projection of the state: its features are added to the input
+    convolution (`starts`) instead.
     """
 
     def __init__(self, config: DCAConfig, first: bool) -> None:
@@ -148,11 +148,11 @@ class Constants(NamedTuple):
 
     Attributes:
         steps: the parameters of the four steps.
-        silent: phi_r where z_r is 0; None in training, on a GPU, and without z_r.
+        zero_features: phi_r where z_r is 0; None in training, on a GPU, and without z_r.
     """
 
     steps: Sequence[StepWeights]
-    silent: FeaturesOfZeros | None
+    zero_features: FeaturesOfZeros | None
 
 
 Stages = list[tuple[nn.Module, Tensor | Tokens]]
@@ -217,7 +217,7 @@ class EntropyModel(nn.Module):
         """
         shape = (next(iter(latents.values())).shape[0], *size)
         constants = constants or self.constants()
-        return self.run(self.prepare(latents, shape, constants.silent), shape, scales, code, constants.steps)
+        return self.run(self.prepare(latents, shape, constants.zero_features), shape, scales, code, constants.steps)
 
     def run(
         self,
@@ -253,14 +253,17 @@ class EntropyModel(nn.Module):
         return parts
 
     def prepare(
-        self, latents: Mapping[str, Tensor], shape: tuple[int, int, int], silent: FeaturesOfZeros | None
+        self, latents: Mapping[str, Tensor], shape: tuple[int, int, int], zero_features: FeaturesOfZeros | None
     ) -> Stages:
         """What depends on the hyper latents alone: the stages of every step, each with its prepared features."""
         stages: Stages = []
         for letter in self.config.order:
             stage, latent = self.stages[letter], self.hyper_snap[letter](latents[letter].clone())
-            synthesis = silent if silent and letter == "R" and not latent.any() else self.synthesis[letter]
-            stages.append((stage, stage.prepare(synthesis(latent))))  # type: ignore[operator]
+            if zero_features and letter == "R" and not latent.any():
+                features = zero_features(latent)
+            else:
+                features = self.synthesis[letter](latent)
+            stages.append((stage, stage.prepare(features)))  # type: ignore[operator]
         if self.config.adaptive:
             return stages
         added = _added_in_front(stages)

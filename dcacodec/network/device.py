@@ -124,9 +124,11 @@ def memory_errors() -> Iterator[None]:
 def keep_freed_memory() -> None:
     """Let the C library keep more memory for the next tensors, instead of returning it to the system.
 
-    Pages that the system has to provide anew take longer than most of what is computed in them. glibc returns what is
-    freed at once, or in the end, if it is larger than any that was freed so far, up to 32 MiB: so a larger one is freed
-    here, which is never touched. Elsewhere, and where there is no memory for it, this does nothing.
+    Pages that the system has to provide anew take longer than most of what is computed in them. glibc maps every block
+    above a threshold separately, and unmaps it when it is freed. Smaller blocks are parts of the heap, which gives
+    memory back only where more than twice the threshold is free at its end. Freeing a mapped block raises the threshold
+    to the size of the block, up to 32 MiB. So a block of almost that size is allocated and freed here, without touching
+    its pages. With another C library, and where there is no memory for the block, this does nothing.
     """
     with suppress(RuntimeError):
         torch.empty(31 << 20, dtype=torch.uint8, device="cpu")

@@ -28,13 +28,13 @@ from dcacodec.network.layers import (
     swin_pair,
 )
 
-QUIET_START = 0.05
+INITIAL_OUTPUT_SCALE = 0.05
 """Factor on the last layer of every hyper analysis, so that the latents have almost no rate when training starts."""
 
 
-def _quiet(layer: Linear) -> Linear:
+def _scaled_down(layer: Linear) -> Linear:
     with torch.no_grad():
-        layer.weight.mul_(QUIET_START)
+        layer.weight.mul_(INITIAL_OUTPUT_SCALE)
         layer.bias.zero_()
     return layer
 
@@ -50,7 +50,7 @@ class RegionalAnalysis(nn.Module):
         self.merge1 = PatchMerge(c, c)
         self.swin2 = swin_pair(c, config.window)
         self.merge2 = PatchMerge(c, config.regional)
-        _quiet(self.merge2.linear)
+        _scaled_down(self.merge2.linear)
 
     def forward(self, y: Tensor) -> Tensor:
         x = self.merge1(self.swin1(self.reduce(y)))
@@ -126,7 +126,7 @@ class LocalAnalysis(nn.Module):
         super().__init__()
         self.reduce = Linear(config.latent, config.local_width)
         self.swin = swin_pair(config.local_width, config.window)
-        self.out = _quiet(Linear(config.local_width, config.local))
+        self.out = _scaled_down(Linear(config.local_width, config.local))
 
     def forward(self, y: Tensor) -> Tensor:
         return self.out(self.swin(self.reduce(y)))
@@ -162,7 +162,7 @@ class GlobalAnalysis(nn.Module):
         # This layer has no residual connection, so it must not be initialised to zero.
         nn.init.xavier_uniform_(self.read.out.weight)
         self.feed = GatedLinear(c, c)
-        self.out = _quiet(Linear(c, c))
+        self.out = _scaled_down(Linear(c, c))
 
     def forward(self, y: Tensor) -> Tensor:
         source = self.norm(self.reduce(y)).flatten(1, 2)

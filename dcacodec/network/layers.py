@@ -52,7 +52,7 @@ def in_parts(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
 
 
 class Linear(nn.Linear):
-    """A 1x1 convolution in channels-last, (..., in) -> (..., out); what is added to it; snapped.
+    """A 1x1 convolution (..., in) -> (..., out), plus an optional residual, clamped and rounded by `Snap`.
 
     Formats: weight X.w and bias X.(6 + w), with w of each output channel.
     """

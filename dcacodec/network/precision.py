@@ -60,8 +60,9 @@ def float32_is_exact(device: torch.device) -> bool:
     They are not while PyTorch or its libraries may compute them with TensorFloat-32 or bfloat16 numbers, as after
     ``torch.set_float32_matmul_precision("medium")`` or ``torch.backends.cuda.matmul.allow_tf32 = True``. There are many
     such settings, also in the environment, and a program can change them at any time. So this function reads the first
-    of these only, and computes products of numbers of 12 and 10 bits, whose sums have up to 24: neither the numbers nor
-    the products of their last bits survive where a number is split into two of bfloat16.
+    of these only, and computes products of odd numbers of 12 and 10 bits. Float32 holds their sums, of up to 24 bits.
+    TensorFloat-32 has 11 significant bits and bfloat16 has 8, so that both lose the last bit of the former. Where a
+    number is split into a pair of bfloat16 numbers, the product of the two smaller ones is left out.
     """
     try:
         if torch.get_float32_matmul_precision() != "highest":

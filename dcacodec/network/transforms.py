@@ -65,15 +65,15 @@ def _halo(cell_blocks: int, latent_blocks: int) -> int:
 
 
 def split_channels(y: Tensor, config: DCAConfig) -> tuple[Tensor, Tensor]:
-    """y (..., M) -> its non-linear channels (..., M - L) and its linear ones (..., L), each by quadtree group."""
-    shares = (config.latent_curved // STEPS, config.latent_linear // STEPS)
-    curved, linear = y.unflatten(-1, (STEPS, -1)).split(shares, -1)
-    return curved.flatten(-2), linear.flatten(-2)
+    """y (..., M) -> its nonlinear channels (..., M - L) and its linear ones (..., L), each by quadtree group."""
+    shares = (config.latent_nonlinear // STEPS, config.latent_linear // STEPS)
+    nonlinear, linear = y.unflatten(-1, (STEPS, -1)).split(shares, -1)
+    return nonlinear.flatten(-2), linear.flatten(-2)
 
 
-def join_channels(curved: Tensor, linear: Tensor) -> Tensor:
+def join_channels(nonlinear: Tensor, linear: Tensor) -> Tensor:
     """The inverse of `split_channels`."""
-    return torch.cat([part.unflatten(-1, (STEPS, -1)) for part in (curved, linear)], -1).flatten(-2)
+    return torch.cat([part.unflatten(-1, (STEPS, -1)) for part in (nonlinear, linear)], -1).flatten(-2)
 
 
 class TransformBlock(DepthConvBlock):
@@ -244,7 +244,7 @@ class Analysis(nn.Module):
     def __init__(self, config: DCAConfig) -> None:
         super().__init__()
         self.config = config
-        n, m = config.width, config.latent_curved
+        n, m = config.width, config.latent_nonlinear
         self.patch = nn.Linear(3 * CELL * CELL, n)
         self.scale = QualityTable(config.anchors, n)
         self.blocks = nn.Sequential(*(TransformBlock(n, 2 * n) for _ in range(config.analysis_blocks)))
@@ -268,9 +268,9 @@ class Analysis(nn.Module):
         margins = (top, bottom, left, right)
         with torch.autocast(picture.device.type, enabled=False):
             x = self.down(space_to_depth(x, ratio))
-        curved, linear = split_channels(x, self.config)
-        curved, rest = _through(self.latent_blocks, curved, margins)
-        return join_channels(without(curved, rest), without(linear, margins))
+        nonlinear, linear = split_channels(x, self.config)
+        nonlinear, rest = _through(self.latent_blocks, nonlinear, margins)
+        return join_channels(without(nonlinear, rest), without(linear, margins))
 
 
 class Synthesis(nn.Module):
@@ -279,7 +279,7 @@ class Synthesis(nn.Module):
     def __init__(self, config: DCAConfig) -> None:
         super().__init__()
         self.config = config
-        n, m = config.width, config.latent_curved
+        n, m = config.width, config.latent_nonlinear
         self.latent_scale = QualityTable(config.anchors, m)
         self.latent_blocks = nn.Sequential(*(TransformBlock(m, 2 * m) for _ in range(config.latent_blocks)))
         self.up = nn.Linear(m, 4 * n)
@@ -312,8 +312,8 @@ class Synthesis(nn.Module):
     def _features(self, latent: Tensor, position: Tensor, margins: Margins) -> tuple[Tensor, Tensor]:
         """What the last layers read: features (B, 2h, 2w, N) and linear channels (B, h, w, L), without margins."""
         ratio = LATENT_STRIDE // CELL
-        curved, linear = split_channels(latent, self.config)
-        x = curved * (1 + self.latent_scale(position)).to(latent.dtype)
+        nonlinear, linear = split_channels(latent, self.config)
+        x = nonlinear * (1 + self.latent_scale(position)).to(latent.dtype)
         x, left = _through(self.latent_blocks, x, margins, -(-len(self.blocks) // ratio))
         with torch.autocast(latent.device.type, enabled=False):
             x = depth_to_space(self.up(x), ratio)

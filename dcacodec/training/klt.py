@@ -60,8 +60,8 @@ def initialise(model: DCA, pictures: Iterable[NDArray[np.uint8]]) -> None:
         for layer, matrix in ((model.analysis.patch, first), (model.analysis.down, second)):
             put(layer.weight, matrix)
             put(layer.bias, 0.0)
-        curved, linear = split_channels(torch.from_numpy(second.T), config)
-        for layer, matrix in ((model.synthesis.patch, first.T), (model.synthesis.up, curved.numpy())):
+        nonlinear, linear = split_channels(torch.from_numpy(second.T), config)
+        for layer, matrix in ((model.synthesis.patch, first.T), (model.synthesis.up, nonlinear.numpy())):
             put(layer.weight, matrix)
             put(layer.bias, 0.0)
         if config.latent_linear:
