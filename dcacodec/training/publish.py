@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from dcacodec.codec.codec import Codec
+from dcacodec.codec.source import Source
 from dcacodec.coding import CdfTable, symbol_counts, table_from_probabilities
 from dcacodec.errors import DcaError, WeightsError
 from dcacodec.files.atomic import write_atomically
@@ -52,7 +53,7 @@ def fitted_levels(weights: Weights, pictures: Sequence[NDArray[np.uint8]], quiet
         blocks = whole_blocks(pixels)
         for quality in FIT_QUALITIES if blocks.size else ():
             picture = Picture(blocks)
-            header = codec.header_for(picture, quality=quality, lossless=False)
+            header = codec.header_for(Source(picture), quality=quality, lossless=False)
             for encoded in codec.encode_slices(picture, header):
                 for values, rows in zip(encoded.symbols.steps, encoded.symbols.rows, strict=True):
                     counts += symbol_counts(values, rows, table) + symbol_counts(-values, rows, table)
