@@ -22,6 +22,7 @@ from torch import Tensor
 from dcacodec.cli.app import cli
 from dcacodec.codec.codec import Codec
 from dcacodec.codec.parallel import threads
+from dcacodec.codec.source import Source
 from dcacodec.coding import PythonCoder, ideal_bits
 from dcacodec.errors import UnknownModelError, WeightsError
 from dcacodec.files.atomic import write_atomically
@@ -256,7 +257,7 @@ def test_fitted_rows_are_what_was_counted_beside_the_gaussian(
     counting = Picture(picture[:64, : width // 64 * 64])
     counted: dict[int, list[int]] = {}
     for quality in FIT_QUALITIES:
-        header = codec.header_for(counting, quality=quality, slice_log2=slice_log2)
+        header = codec.header_for(Source(counting), quality=quality, slice_log2=slice_log2)
         assert header.slice_count == (2 if slice_log2 else 1)
         for symbols in (each.symbols for each in codec.encode_slices(counting, header)):
             for values, rows in zip(symbols.steps, symbols.rows, strict=True):

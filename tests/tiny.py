@@ -17,6 +17,7 @@ from torch import Tensor
 
 from dcacodec.codec.codec import Codec
 from dcacodec.codec.slice_coder import Symbols
+from dcacodec.codec.source import Source
 from dcacodec.images.picture import Picture
 from dcacodec.network.config import DCAConfig
 from dcacodec.network.context import EntropyModel, Scales, join_steps, split_steps
@@ -132,7 +133,7 @@ def published(model: DCA, limits: Limits | float = DEFAULT_LIMIT) -> Weights:
 def symbols_of(codec: Codec, pixels: NDArray[np.uint8], quality: float) -> Symbols:
     """What an encoder makes of a picture (H, W, 3), as a single slice."""
     picture = Picture(pixels)
-    (encoded,) = codec.encode_slices(picture, codec.header_for(picture, quality=quality, slice_log2=0))
+    (encoded,) = codec.encode_slices(picture, codec.header_for(Source(picture), quality=quality, slice_log2=0))
     return encoded.symbols
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from dcacodec.codec.codec import Codec
+from dcacodec.codec.source import Source
 from dcacodec.images.picture import Picture
 from dcacodec.weights.reader import read_weights
 
@@ -43,7 +44,7 @@ def decode_times(
                 for name, path in weights.items():
                     codec = Codec(read_weights(path))
                     if name not in coded:
-                        header = codec.header_for(square, quality=TIMED_QUALITY, slice_log2=0)
+                        header = codec.header_for(Source(square), quality=TIMED_QUALITY, slice_log2=0)
                         (encoded,) = codec.encode_slices(square, header)
                         coded[name] = encoded.coded.streams, encoded.symbols.full
                     coder = codec.at(TIMED_QUALITY)
