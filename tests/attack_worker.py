@@ -20,7 +20,7 @@ from tiny import GOLDEN
 from dcacodec.cli.app import cli
 from dcacodec.codec.codec import Codec
 from dcacodec.coding import Coder, best_coder
-from dcacodec.coding.range_coder import Integers
+from dcacodec.coding.arithmetic_coder import Integers
 from dcacodec.errors import DcaError
 from dcacodec.images.reading import read_picture
 from dcacodec.weights import registry as zoo

@@ -17,7 +17,7 @@ from dcacodec.cli.console import QUIET_KEY, VERBOSE_KEY
 from dcacodec.codec import defaults
 from dcacodec.format.container import DEFAULT_MAX_PIXELS
 from dcacodec.format.metadata import METADATA_KINDS
-from dcacodec.format.quality import HIGHEST, LOWEST, rounded
+from dcacodec.format.quality import HIGHEST, LOWEST, nearest_quality
 from dcacodec.network.config import TUNINGS
 from dcacodec.weights.registry import presets
 
@@ -49,7 +49,7 @@ VERBOSE: Final = _flag(
 def _quality(context: click.Context, option: click.Parameter, value: float) -> float:
     """The nearest quality that a file can have."""
     try:
-        return rounded(value)
+        return nearest_quality(value)
     except ValueError as error:  # NaN
         raise click.BadParameter(f"{error}.") from error
 

@@ -43,7 +43,7 @@ from dcacodec.format.container import (
     Header,
 )
 from dcacodec.format.metadata import metadata_of
-from dcacodec.format.quality import rounded
+from dcacodec.format.quality import nearest_quality
 from dcacodec.format.reader import parse
 from dcacodec.format.writer import pack
 from dcacodec.images.alpha import decode_alpha
@@ -285,7 +285,7 @@ class Codec:
         """
         if not isinstance(quality, SupportsFloat):
             raise TypeError(f"quality must be a number, not {quality!r}")
-        quality = rounded(quality if isinstance(quality, int) else float(quality))
+        quality = nearest_quality(quality if isinstance(quality, int) else float(quality))
         picture = source.picture
         if slice_log2 is None:
             mixed = lossless is None and source.is_mixed

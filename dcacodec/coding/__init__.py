@@ -7,7 +7,7 @@ only in the functions that make tables, which run when weights are published, an
                                     \---> raw bits -------------------------------------- > stream
 """
 
-from dcacodec.coding.range_coder import Coder, PythonCoder
+from dcacodec.coding.arithmetic_coder import Coder, PythonCoder
 from dcacodec.coding.streams import CHUNK_SYMBOLS, decode_values, encode_values, ideal_bits, symbol_counts
 from dcacodec.coding.tables import VALUE_LIMIT, CdfTable, gaussian_table, table_from_probabilities
 from dcacodec.coding.torchac import CoderUnavailableError, TorchacCoder, best_coder, compiler_command

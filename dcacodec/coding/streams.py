@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from dcacodec.coding.range_coder import Coder, Integers, check_indices
+from dcacodec.coding.arithmetic_coder import Coder, Integers, check_indices
 from dcacodec.coding.tables import PRECISION_BITS, VALUE_LIMIT, CdfTable
 from dcacodec.errors import BadVarintError, StreamError
 from dcacodec.format.varint import VARINT_BYTES, read_varint, varint

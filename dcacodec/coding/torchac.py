@@ -29,7 +29,7 @@ import numpy as np
 from numpy.ctypeslib import ndpointer
 from numpy.typing import NDArray
 
-from dcacodec.coding.range_coder import Coder, Integers, PythonCoder, check_indices
+from dcacodec.coding.arithmetic_coder import Coder, Integers, PythonCoder, check_indices
 from dcacodec.errors import DcaError, reason
 from dcacodec.files.paths import cache_dir
 

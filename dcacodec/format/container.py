@@ -29,7 +29,7 @@ from dcacodec.errors import (
     UnknownChunkError,
 )
 from dcacodec.format.lossless import block_header, check_block, join_blocks, mask_bits, mask_bytes, split_blocks
-from dcacodec.format.quality import HIGHEST, LOWEST, rounded
+from dcacodec.format.quality import HIGHEST, LOWEST, nearest_quality
 from dcacodec.format.varint import MAX_U32
 
 MAGIC: Final = b"\x89DCA"
@@ -96,7 +96,7 @@ class Header:
             raise BadModeError(f"colour mode {self.mode} is not one of {', '.join(MODES)}")
         if not LOWEST <= self.quality <= HIGHEST:
             raise BadQualityError(f"quality {self.quality} is not in 1 to 100")
-        if self.quality != rounded(self.quality):
+        if self.quality != nearest_quality(self.quality):
             raise BadQualityError(f"quality {self.quality} is not a multiple of 0.1")
         if self.slice_log2 not in SLICE_LOG2_CODES:
             raise BadSliceSizeError(f"slice size code {self.slice_log2} is neither 0 nor in 8 to 11")

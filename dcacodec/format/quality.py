@@ -21,7 +21,7 @@ def quality_of(tenths: int) -> float:
     return tenths / TENTHS if rest else whole
 
 
-def rounded(quality: float) -> float:
+def nearest_quality(quality: float) -> float:
     """The nearest quality that a file can have.
 
     Raises:
