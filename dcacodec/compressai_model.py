@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import operator
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ from torch import Tensor, nn
 from dcacodec.codec import defaults
 from dcacodec.codec.codec import Codec
 from dcacodec.errors import ImageError
+from dcacodec.format.quality import nearest_quality
 from dcacodec.images.any_image import picture_of
 from dcacodec.network.config import REGIONAL_STRIDE, Tuning
 from dcacodec.network.dca import DCA
@@ -37,8 +37,8 @@ class CompressionModel(nn.Module):
     """A network with the interface of CompressAI's models, at one quality at a time.
 
     `forward` runs the network in floating point, and can be trained; `compress` and `decompress` use its fixed-point
-    form, which `update` makes. Files are usually slightly smaller than estimated, because elements of small scale are
-    skipped and the tables of published weights are fitted to data.
+    form, which `update` makes: it has to be called whenever parameters have changed. Files are usually slightly smaller
+    than estimated, because elements of small scale are skipped and the tables of published weights are fitted to data.
 
     >>> import torch
     >>> from dcacodec.compressai_model import CompressionModel
@@ -52,29 +52,27 @@ class CompressionModel(nn.Module):
 
     Attributes:
         network: the network in floating point.
-        quality: 1 to 100; may be changed at any time.
         bottleneck: has one parameter, "quantiles", because CompressAI's trainer needs a second optimiser for parameters
             of this name; nothing depends on it.
     """
 
-    def __init__(self, network: DCA, quality: int = defaults.QUALITY) -> None:
+    def __init__(self, network: DCA, quality: float = defaults.QUALITY) -> None:
         """A model of a network in floating point. Call `update` before `compress`.
 
         Raises:
             ValueError: the quality is out of range.
-            TypeError: it is not an integer.
+            TypeError: it is not a number.
         """
         super().__init__()
         self.network = network
         self.quality = quality
         self.bottleneck = nn.ParameterDict({"quantiles": torch.zeros(1, dtype=torch.float32, device="cpu")})
-        self._position()
         self._weights: Weights | None = None
         self._coded_state: dict[str, Tensor] = {}
 
     @classmethod
     def load(
-        cls, preset: str = defaults.PRESET, quality: int = defaults.QUALITY, *, tune: Tuning | None = "psnr"
+        cls, preset: str = defaults.PRESET, quality: float = defaults.QUALITY, *, tune: Tuning | None = "psnr"
     ) -> CompressionModel:
         """The published model of a preset and tuning, on the CPU.
 
@@ -83,21 +81,30 @@ class CompressionModel(nn.Module):
         Raises:
             WeightsError: its weights are missing or damaged.
             ValueError: the quality is out of range.
-            TypeError: it is not an integer.
+            TypeError: it is not a number.
         """
         published = by_preset(preset, tune)
         return cls.of_weights(read_weights(published.path, published.digest), quality)
 
     @classmethod
-    def of_weights(cls, weights: Weights, quality: int = defaults.QUALITY) -> CompressionModel:
+    def of_weights(cls, weights: Weights, quality: float = defaults.QUALITY) -> CompressionModel:
         """The model of published weights; it compresses to the same files as `Codec`."""
         model = cls(copy.deepcopy(weights.floating_point()).requires_grad_(True), quality)
         model._take(weights)
         return model
 
-    def _take(self, weights: Weights) -> None:
-        self._weights = weights
-        self._coded_state = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
+    @property
+    def quality(self) -> float:
+        """1 to 100, in tenths. It may be set at any time, and is rounded to tenths then.
+
+        Raises:
+            ValueError: the new quality is out of range; TypeError: it is not a number.
+        """
+        return self._quality
+
+    @quality.setter
+    def quality(self, quality: float) -> None:
+        self._quality = nearest_quality(quality)
 
     def update(self, *arguments: object, **options: object) -> bool:
         """Make `compress` and `decompress` use the current network. They cannot decompress earlier files afterwards.
@@ -110,14 +117,11 @@ class CompressionModel(nn.Module):
         Raises:
             WeightsError: a weight does not fit its fixed-point format.
         """
-        state = self.network.state_dict()
-        if self._weights is not None and all(
-            torch.equal(state[name].cpu(), old) for name, old in self._coded_state.items()
-        ):
+        if self._is_current():
             return False
         from dcacodec.weights.export import export
 
-        data = export(copy.deepcopy(self.network))
+        data = export(self.network)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "weights.safetensors")
             path.write_bytes(data)
@@ -199,15 +203,25 @@ class CompressionModel(nn.Module):
 
     # Inside
 
+    def _take(self, weights: Weights) -> None:
+        self._weights = weights
+        self._coded_state = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
+
+    def _is_current(self) -> bool:
+        """Whether the fixed-point form is that of the network as it is now."""
+        state = self.network.state_dict()
+        # Values, which takes some milliseconds: PyTorch does not count what is changed through `Parameter.data`.
+        return state.keys() == self._coded_state.keys() and all(
+            torch.equal(value.cpu(), self._coded_state[name]) for name, value in state.items()
+        )
+
     def _position(self) -> Tensor:
-        if not 1 <= operator.index(self.quality) <= 100:
-            raise ValueError(f"quality must be 1 to 100, not {self.quality}")
         place = self.network.config.anchor_position(self.quality)
         return torch.tensor([place], dtype=torch.float32, device="cpu")
 
     def _codec(self, device: torch.device) -> Codec:
-        if self._weights is None:
-            raise ValueError("the model is not ready for compression: call update() first")
+        if self._weights is None or not self._is_current():
+            raise ValueError("the model has changed, or is new: call update() first")
         return Codec(self._weights, device)
 
     def _check(self, x: Tensor) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tiny import TINY, drawn_model, photo
+from told import one_line
 from torch import Tensor
 
 from dcacodec.codec.codec import Codec
@@ -109,6 +110,19 @@ def test_the_quality_counts(model: CompressionModel) -> None:
     assert sizes[0] < sizes[1]
 
 
+def test_a_quality_in_tenths(model: CompressionModel) -> None:
+    x = tensor(128, 128)[None]
+    rates = []
+    with torch.no_grad():
+        for quality in (65, 65.51, 66):
+            model.quality = quality
+            rates.append(bits(model(x)["likelihoods"]))
+    assert rates[0] < rates[1] < rates[2]
+    model.quality = 65.51
+    (file,) = model.compress(x)["strings"][0]
+    assert parse(file).header.quality == model.quality == 65.5
+
+
 def test_the_default_is_the_published_model(weights: Weights) -> None:
     model = CompressionModel.load(quality=30)
     (file,) = model.compress(tensor(64, 64)[None])["strings"][0]
@@ -129,16 +143,14 @@ def test_update_is_harmless(weights: Weights) -> None:
 def test_a_trained_network_codes_after_an_update() -> None:
     model = CompressionModel(drawn_model(TINY, 5), 60).eval()
     x = tensor(128, 192)[None]
-    with pytest.raises(ValueError, match=r"call update\(\) first"):
-        model.compress(x)
-    with pytest.raises(ValueError, match=r"call update\(\) first"):
-        model.decompress([[b""]], (2, 3))
+    assert_update_is_needed(model, x, [[b""]])
     assert model.update()
     old = model.compress(x)
     x_hat = model.decompress(old["strings"], old["shape"])["x_hat"]
     with torch.no_grad():
         assert (model(x)["x_hat"].clamp(0, 1) - x_hat).square().mean().sqrt() < 1.5 / 255
         model.network.synthesis.patch.bias.add_(0.1)
+    assert_update_is_needed(model, x, old["strings"])
     assert model.update()
     assert not model.update()
     new = model.compress(x)
@@ -146,6 +158,31 @@ def test_a_trained_network_codes_after_an_update() -> None:
         model.decompress(old["strings"], old["shape"])
     brighter = model.decompress(new["strings"], new["shape"])["x_hat"]
     assert (brighter - x_hat).mean().item() == pytest.approx(0.1, abs=0.03)
+
+
+def assert_update_is_needed(model: CompressionModel, x: Tensor, strings: list[list[bytes]]) -> None:
+    for call in (lambda: model.compress(x), lambda: model.decompress(strings, (2, 3))):
+        with pytest.raises(ValueError) as caught:
+            call()
+        assert "update()" in one_line(caught)
+
+
+@pytest.mark.parametrize("how", ["data", "loaded", "replaced"])
+def test_any_change_of_the_network_needs_an_update(how: str) -> None:
+    """PyTorch counts neither the change of a parameter's `data` nor that of the module."""
+    model = CompressionModel(drawn_model(TINY, 5), 60).eval()
+    x, other = tensor(128, 192)[None], drawn_model(TINY, 6)
+    model.update()
+    old = model.compress(x)
+    if how == "data":
+        model.network.synthesis.patch.bias.data.add_(0.1)
+    elif how == "loaded":
+        model.network.load_state_dict(other.state_dict())
+    else:
+        model.network = other
+    assert_update_is_needed(model, x, old["strings"])
+    assert model.update()
+    assert model.compress(x)["strings"] != old["strings"]
 
 
 def rate_distortion(output: dict[str, Any], target: Tensor, trade_off: float) -> Tensor:
@@ -191,11 +228,17 @@ def test_other_shapes_are_refused(model: CompressionModel, shape: tuple[int, ...
 def test_other_values_are_refused(model: CompressionModel) -> None:
     with pytest.raises(ValueError, match="values in 0 to 1"):
         model.compress(torch.full((1, 3, 64, 64), 2.0))
-    for quality in (0, 101):
-        with pytest.raises(ValueError, match=f"quality must be 1 to 100, not {quality}"):
+
+
+def test_other_qualities_are_refused(model: CompressionModel) -> None:
+    model.quality = 60
+    quality: Any
+    for quality, error in ((0, ValueError), (100.1, ValueError), ("50", TypeError)):
+        with pytest.raises(error):
+            model.quality = quality
+        with pytest.raises(error):
             CompressionModel(model.network, quality)
-    with pytest.raises(TypeError):
-        CompressionModel(model.network, 50.5)  # type: ignore[arg-type]
+    assert model.quality == 60
 
 
 def test_strings_that_do_not_fit_are_refused(model: CompressionModel) -> None:
