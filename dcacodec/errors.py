@@ -28,6 +28,8 @@ __all__ = [
     "BadVersionError",
     "BatchError",
     "BenchError",
+    "CoderUnavailableError",
+    "CoderWarning",
     "DcaError",
     "DeviceWarning",
     "DuplicateChunkError",
@@ -173,6 +175,10 @@ class BatchError(DcaError):
     """A batch cannot start or continue: no pictures, two with the same target, no worker, or no space left."""
 
 
+class CoderUnavailableError(DcaError):
+    """The compiled entropy coder is not available on this machine."""
+
+
 class WorkerError(DcaError):
     """A worker process cannot be started, or died before its first job."""
 
@@ -191,6 +197,10 @@ class ImageWarning(UserWarning):
 
 class DeviceWarning(UserWarning):
     """There is a GPU, but it cannot be used. The text is one line."""
+
+
+class CoderWarning(UserWarning):
+    """The fast entropy coder is being compiled, or is not available and the slow one is used. The text is one line."""
 
 
 _BETWEEN: Final = frozenset({"dcacodec", "PIL", "contextlib"})

@@ -26,7 +26,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from dcacodec._version import __version__
-from dcacodec.api import default_codec
+from dcacodec.api import default_codec, encode_file
 from dcacodec.cli import app as cli_module
 from dcacodec.cli.app import cli, let_threads_sleep
 from dcacodec.cli.streams import progress_bar
@@ -943,3 +943,33 @@ def test_how_threads_wait_is_set_unless_the_user_has_set_it(before: dict[str, st
     environment = dict(before)
     let_threads_sleep(environment)
     assert environment == after
+
+
+# ----------------------------------------------------------------------------------------------------------- slow coder
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("encode", "in/a.png", "a.dca"),
+        pytest.param(("batch", "--jobs", "2", "--force", "in", "out"), marks=pytest.mark.slow),
+        pytest.param(("batch", "--jobs", "2", "--force", "--decode", "in", "out"), marks=pytest.mark.slow),
+    ],
+)
+def test_that_there_is_no_compiler_is_said_once(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    """By all processes together, and not with --quiet."""
+    (tmp_path / "in").mkdir()
+    for name in ("a", "b"):
+        picture = tmp_path / "in" / f"{name}.png"
+        Image.fromarray(photo()).save(picture)
+        encode_file(picture, tmp_path / "in" / f"{name}.dca")
+    environment = {**os.environ, "CXX": "no-such-compiler", "DCACODEC_CACHE": str(tmp_path / "cache")}
+    for quiet in ("--verbose", "--quiet"):
+        words = command(*arguments, quiet, "--device", "cpu")
+        done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+        if quiet == "--quiet":
+            assert done.stderr == ""
+        else:
+            (line,) = (line for line in done.stderr.splitlines() if "no-such-compiler" in line)
+            assert line.startswith("dcacodec: warning: ")
+            assert not any("warning" in other for other in done.stderr.splitlines() if other != line)

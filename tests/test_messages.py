@@ -24,9 +24,10 @@ from dcacodec.bench.codecs import open_codec
 from dcacodec.bench.datasets import named_dataset
 from dcacodec.bench.pillow_codecs import PILLOW_FORMATS
 from dcacodec.codec.codec import Codec
-from dcacodec.coding import CdfTable, PythonCoder, decode_values, encode_values
+from dcacodec.coding import CdfTable, PythonCoder, best_coder, decode_values, encode_values
 from dcacodec.errors import (
     BenchError,
+    CoderWarning,
     ImageError,
     ImageWarning,
     StreamError,
@@ -397,6 +398,16 @@ def test_warnings(action: Callable[[], Any], message: str) -> None:
     with pytest.warns(ImageWarning) as caught:
         action()
     assert [str(each.message) for each in caught] == [message]
+
+
+def test_the_warning_about_the_slow_coder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DCACODEC_CACHE", str(tmp_path))
+    monkeypatch.setenv("CXX", "none")
+    with pytest.warns(CoderWarning) as caught:
+        best_coder.__wrapped__()
+    assert [str(each.message) for each in caught] == [
+        "using the slow entropy coder, because the fast one is not available: there is no C++ compiler (none)"
+    ]
 
 
 def test_what_is_not_one_line_is_found() -> None:

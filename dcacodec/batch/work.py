@@ -206,9 +206,12 @@ class Decoder(FileWorker):
     codecs: dict[bytes, Codec] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        from dcacodec.coding import best_coder
         from dcacodec.network.device import choose_device
 
-        choose_device(self.settings.device)  # a missing GPU is an error of the batch, not of each file
+        # What goes wrong here is a matter of the batch, not of its first file.
+        choose_device(self.settings.device)
+        best_coder()
 
     def convert(self, source: Path) -> Converted:
         """See `FileWorker`."""

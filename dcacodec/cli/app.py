@@ -23,7 +23,7 @@ from dcacodec._version import __version__
 from dcacodec.cli.console import escaped, print_warning
 from dcacodec.cli.failures import failure_of
 from dcacodec.cli.options import QUIET, VERBOSE
-from dcacodec.errors import DeviceWarning, ImageWarning
+from dcacodec.errors import CoderWarning, DeviceWarning, ImageWarning
 
 _COMMANDS: Final = {
     "encode": ("dcacodec.cli.encode:encode", "Compress the picture IN to the .dca file OUT."),
@@ -144,7 +144,7 @@ def _warnings_on_stderr(everything: bool) -> Iterator[None]:
     with warnings.catch_warnings():
         # Whatever PYTHONWARNINGS says: as an error, a warning would end the command.
         warnings.simplefilter("default" if everything else "ignore")
-        for category in (ImageWarning, DeviceWarning):
+        for category in (CoderWarning, DeviceWarning, ImageWarning):
             warnings.simplefilter("default", category)
         warnings.showwarning = show
         yield

@@ -269,7 +269,10 @@ def batch(
 
             return run_on_ray(plan.jobs, make, address, workers=jobs, gpus=1 if resolved == "cuda" else 0)
         from dcacodec.batch.local import run_in_processes
+        from dcacodec.coding import best_coder
 
+        if plan.jobs:
+            best_coder()  # compiled, or missed with a warning, once for all workers
         most = _MAX_JOBS_REFINING if effort else _MAX_JOBS
         processes = min(jobs or (1 if resolved == "cuda" else min(cores(), most)), len(plan.jobs))
         threads = max(1, cores() // max(1, processes))

@@ -10,7 +10,8 @@ only in the functions that make tables, which run when weights are published, an
 from dcacodec.coding.arithmetic_coder import Coder, PythonCoder
 from dcacodec.coding.streams import CHUNK_SYMBOLS, decode_values, encode_values, ideal_bits, symbol_counts
 from dcacodec.coding.tables import VALUE_LIMIT, CdfTable, gaussian_table, table_from_probabilities
-from dcacodec.coding.torchac import CoderUnavailableError, TorchacCoder, best_coder, compiler_command
+from dcacodec.coding.torchac import TorchacCoder, best_coder, compiler_command
+from dcacodec.errors import CoderUnavailableError
 
 __all__ = [
     "CHUNK_SYMBOLS",

@@ -30,7 +30,7 @@ from numpy.ctypeslib import ndpointer
 from numpy.typing import NDArray
 
 from dcacodec.coding.arithmetic_coder import Coder, Integers, PythonCoder, check_indices
-from dcacodec.errors import DcaError, reason
+from dcacodec.errors import CoderUnavailableError, CoderWarning, reason, warn
 from dcacodec.files.paths import cache_dir
 
 if sys.platform != "win32":
@@ -43,18 +43,16 @@ _BUILD_SECONDS: Final = 60.0
 """Time limit for a build, and for waiting for the build of another process."""
 
 
-class CoderUnavailableError(DcaError):
-    """The compiled coder is not available on this machine; the text gives the reason."""
-
-
 class TorchacCoder:
     """torchac's compiled coder, about twenty times as fast as `PythonCoder`.
 
-    The first instance on a machine compiles it, which takes a second or two and prints a line on stderr. The result is
-    cached, see `cache_dir`. Nothing is written to stdout.
+    The first instance on a machine compiles it, which takes a second or two. The result is cached, see `cache_dir`.
 
     Raises:
         CoderUnavailableError: torchac or a C++ compiler is missing, or the compiled coder does not work.
+
+    Warns:
+        CoderWarning: the coder has to be compiled first.
     """
 
     name = "torchac"
@@ -96,14 +94,17 @@ class TorchacCoder:
 
 @functools.cache
 def best_coder() -> Coder:
-    """The compiled coder if available, else the Python coder, with a line on stderr that gives the reason.
+    """The compiled coder if available, else the Python coder.
 
     The first call on a machine compiles the coder, see `TorchacCoder`.
+
+    Warns:
+        CoderWarning: the coder has to be compiled first, or is not available, and why.
     """
     try:
         return TorchacCoder()
     except CoderUnavailableError as error:
-        _notify(f"using the slow entropy coder, because the fast one is not available: {error}")
+        warn(f"using the slow entropy coder, because the fast one is not available: {error}", CoderWarning)
         return PythonCoder()
 
 
@@ -166,7 +167,7 @@ def _build(include: Path, library: Path) -> None:
         if alone:
             for left in library.parent.glob("build-*"):
                 shutil.rmtree(left, ignore_errors=True)
-        _notify("compiling the entropy coder, which is done once and takes a few seconds")
+        warn("compiling the entropy coder, which is done once and takes a few seconds", CoderWarning)
         with tempfile.TemporaryDirectory(prefix="build-", dir=library.parent) as folder:
             output = Path(folder) / library.name
             # Our folder comes first, as it stands in for the headers of PyTorch.
@@ -259,9 +260,3 @@ def _failure(output: str) -> str:
     """The most informative line in the output of a failed build."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     return next((line for line in lines if re.search(r"\berror: ", line)), lines[-1] if lines else "no message")
-
-
-def _notify(message: str) -> None:
-    if sys.stderr is not None:  # otherwise print would use stdout, which is for results
-        with suppress(OSError):
-            print(f"dcacodec: {message}", file=sys.stderr, flush=True)  # noqa: T201
