@@ -367,10 +367,28 @@ def test_what_is_no_whole_number(value: Any, codec: Codec) -> None:
         codec.encode(picture(4, 4), effort=value)
 
 
-def test_a_region_of_other_than_four_numbers(codec: Codec, sound: bytes) -> None:
-    region: Any = (0, 0)
-    with pytest.raises(ValueError, match=r"^a region is \(left, top, width, height\), not \(0, 0\)$"):
+@pytest.mark.parametrize(
+    ("region", "kind"),
+    [
+        ((0, 0), ValueError),
+        ((0, 0, 1, 1, 1), ValueError),
+        ((0.5, 1, 20, 20), TypeError),
+        ((0, 1, 20.0, 20), TypeError),
+        ("1234", TypeError),
+        (7, TypeError),
+    ],
+)
+def test_a_region_that_is_not_four_whole_numbers(
+    region: Any, kind: type[Exception], codec: Codec, sound: bytes
+) -> None:
+    with pytest.raises(kind) as error:
         codec.decode(sound, region=region)
+    assert repr(region) in one_line(error)
+
+
+def test_a_region_in_integers_of_numpy(codec: Codec, sound: bytes) -> None:
+    region: Any = np.array([1, 2, 20, 10])
+    assert np.array_equal(codec.decode(sound, region=region).pixels, codec.decode(sound).pixels[2:12, 1:21])
 
 
 # ------------------------------------------------------------------------------------------------------ weights, models

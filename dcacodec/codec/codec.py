@@ -183,9 +183,9 @@ class Codec:
             BadRegionError: the region is not inside the picture.
             StreamError, SymbolMismatchError: its streams are inconsistent.
             ValueError: the scale is none of 1, 2, 4, 8, or the region is not four numbers.
+            TypeError: the numbers of the region are not integers.
         """
-        if region is not None and len(region) != 4:
-            raise ValueError(f"a region is (left, top, width, height), not {region!r}")
+        region = None if region is None else _checked_region(region)
         if scale not in SCALES:
             raise ValueError(f"scale must be 1, 2, 4 or 8, not {scale}")
         container = data if isinstance(data, Container) else parse(data, max_pixels)
@@ -361,3 +361,12 @@ def _checked_effort(effort: int) -> int:
     if effort < 0:
         raise ValueError(f"effort must be 0 or more, not {effort}")
     return effort
+
+
+def _checked_region(region: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    try:
+        left, top, width, height = map(operator.index, region)
+    except (TypeError, ValueError) as error:
+        message = f"a region is (left, top, width, height) in whole numbers, not {region!r}"
+        raise type(error)(message) from error
+    return left, top, width, height
