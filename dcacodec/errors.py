@@ -104,7 +104,7 @@ class BadModeError(BadHeaderError):
 
 
 class BadQualityError(BadHeaderError):
-    """The quality is not in 1..100."""
+    """The quality is not in 1..100, or not a multiple of 0.1."""
 
 
 class BadSliceSizeError(BadHeaderError):
@@ -156,11 +156,11 @@ class BadRegionError(DcaError):
 
 
 class StreamError(DcaError):
-    """A coded stream is inconsistent: it has too few or too many bytes, or codes an invalid value."""
+    """A coded stream has too few or too many bytes or codes an invalid value, or a lossless block is damaged."""
 
 
 class SymbolMismatchError(DcaError):
-    """The decoded latents do not match their checksum in the file."""
+    """The decoded latents, or samples of a lossless slice, do not match their checksum in the file."""
 
 
 class ImageError(DcaError):
