@@ -47,7 +47,7 @@ def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def empty_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """For what would be fetched. (Elsewhere the cache stays: compiling the entropy coder takes a minute.)"""
+    """For what would be fetched. (Elsewhere the cache stays, and with it the compiled entropy coder.)"""
     monkeypatch.setenv("DCACODEC_CACHE", str(tmp_path / "cache"))
 
 

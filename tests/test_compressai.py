@@ -221,13 +221,15 @@ def test_it_can_be_trained(weights: Weights) -> None:
 @pytest.mark.parametrize("shape", [(3, 64, 64), (1, 1, 64, 64), (1, 3, 64, 65), (1, 3, 32, 64), (1, 3, 0, 64)])
 def test_other_shapes_are_refused(model: CompressionModel, shape: tuple[int, ...]) -> None:
     for call in (model, model.compress):
-        with pytest.raises(ValueError, match=r"^x must be \(B, 3, H, W\) with H and W multiples of 64, not \("):
+        with pytest.raises(ValueError) as caught:
             call(torch.zeros(shape))
+        assert str(shape) in one_line(caught)
 
 
 def test_other_values_are_refused(model: CompressionModel) -> None:
-    with pytest.raises(ValueError, match="values in 0 to 1"):
+    with pytest.raises(ValueError) as caught:
         model.compress(torch.full((1, 3, 64, 64), 2.0))
+    assert "0 to 1" in one_line(caught)
 
 
 def test_other_qualities_are_refused(model: CompressionModel) -> None:
@@ -244,12 +246,14 @@ def test_other_qualities_are_refused(model: CompressionModel) -> None:
 def test_strings_that_do_not_fit_are_refused(model: CompressionModel) -> None:
     model.quality = 60
     coded = model.compress(torch.zeros(1, 3, 64, 128))
-    with pytest.raises(ValueError, match="not pictures of 64x64 pixels"):
+    with pytest.raises(ValueError) as caught:
         model.decompress(coded["strings"], (1, 1))
+    assert "64x64" in one_line(caught)
     wrong: list[list[list[bytes]]] = [[], [[]], [*coded["strings"]] * 2]
     for strings in wrong:
-        with pytest.raises(ValueError, match="one list of at least one file"):
+        with pytest.raises(ValueError) as caught:
             model.decompress(strings, coded["shape"])
+        one_line(caught)
 
 
 # ------------------------------------------------------------------------------------------------------ the real thing

@@ -37,22 +37,24 @@ def test_a_gpu_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", ["gpu", "CUDA", "mps", "", "cuda:x", None, 0, torch.device("meta")])
 def test_what_is_no_device(name: Any) -> None:
-    with pytest.raises(ValueError, match=r"^a device must be auto, cpu, cuda, cuda:0 and so on, not "):
+    with pytest.raises(ValueError) as error:
         Codec.load(device=name)
+    assert repr(name) in one_line(error)
 
 
 def test_a_gpu_that_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """A driver is there, and PyTorch has no code for the GPU, or it is full: the processor takes over, and says so."""
 
     def fail(*_: object, **__: object) -> None:
-        raise RuntimeError("CUDA error: no kernel image is available\nand a page of advice")
+        raise RuntimeError(f"{trouble}\nand a page of advice")
 
-    trouble = "the CUDA device cannot be used (CUDA error: no kernel image is available)"
+    trouble = "CUDA error: no kernel image is available"
     with pretended(), monkeypatch.context() as patch:
         patch.setattr(torch.Tensor, "add_", fail)
         with pytest.warns(DeviceWarning) as caught:
             assert choose_device("auto") == torch.device("cpu")
-        assert [str(each.message) for each in caught] == [f"{trouble}; the CPU is used"]
+        (text,) = (str(each.message) for each in caught)
+        assert trouble in text and text.isprintable()
         with pytest.raises(DcaError) as error:
             choose_device("cuda")
         assert trouble in one_line(error)
@@ -62,8 +64,9 @@ def test_a_forked_process_leaves_the_gpu_alone(monkeypatch: pytest.MonkeyPatch) 
     with pretended():
         monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
         assert choose_device("auto") == torch.device("cpu")
-        with pytest.raises(DcaError, match="a forked process cannot use the GPU that its parent uses"):
+        with pytest.raises(DcaError) as error:
             choose_device("cuda")
+        assert "forked" in one_line(error)
 
 
 def test_the_processor_asks_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 from tiny import drawn_latents, photo
+from told import one_line
 
 from dcacodec import encode, encode_file
 from dcacodec.bench.codec import CodecOptions
@@ -285,13 +286,15 @@ def test_the_benchmark(codec: Codec) -> None:
     assert refined.identity(40) != plain.identity(40)
     assert refined.encode(photo(64, 64), 40) == codec.encode(Picture(photo(64, 64)), quality=40, effort=2)
     for name in ("dcacodec:", "dcacodec:0", "dcacodec:x", "dcacodec:-1", "dcacodec:10000", "dcacodec-loud"):
-        with pytest.raises(BenchError, match=f"^no codec '{name}'; "):
+        with pytest.raises(BenchError) as caught:
             open_codec(name, CodecOptions())
+        assert repr(name) in one_line(caught)
 
 
 def test_an_effort_below_zero_is_refused(codec: Codec, source: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="effort must be 0 or more, not -1"):
+    with pytest.raises(ValueError) as caught:
         codec.encode(Picture(photo(64, 64)), effort=-1)
+    assert "-1" in one_line(caught)
     result = CliRunner().invoke(cli, ["encode", "--effort", "-1", str(source), str(tmp_path / "out.dca")])
     assert result.exit_code == 2 and not (tmp_path / "out.dca").exists()
 

@@ -238,8 +238,10 @@ def test_training_lowers_the_rate(frozen: DCA, latents: Latents) -> None:
 
 def test_a_loss_that_is_not_finite_ends_the_training(frozen: DCA, latents: Latents) -> None:
     bad = replace(latents, train=torch.full_like(latents.train, math.nan))
-    with pytest.raises(TrainingError, match=r"^R-0: the loss or its gradient is not finite at step 0$"):
+    with pytest.raises(TrainingError) as caught:
         train_variant(frozen, Variant("R"), bad, OPTIONS, CPU, quiet=True)
+    text = one_line(caught)
+    assert "R-0" in text and "step 0" in text
 
 
 @pytest.mark.slow
