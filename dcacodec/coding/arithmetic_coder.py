@@ -54,7 +54,7 @@ class Coder(Protocol):
 
 
 class PythonCoder:
-    """The coder in pure Python, at about a million symbols per second."""
+    """The coder in pure Python."""
 
     name = "python"
 

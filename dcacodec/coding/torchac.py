@@ -44,7 +44,7 @@ _BUILD_SECONDS: Final = 60.0
 
 
 class TorchacCoder:
-    """torchac's compiled coder, about twenty times as fast as `PythonCoder`.
+    """torchac's compiled coder, many times as fast as `PythonCoder`.
 
     The first instance on a machine compiles it, which takes a second or two. The result is cached, see `cache_dir`.
 
