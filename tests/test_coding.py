@@ -9,7 +9,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -758,20 +757,6 @@ def test_cache_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, torchac: 
         TorchacCoder()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="XDG_CACHE_HOME is of Linux")
-def test_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("DCACODEC_CACHE", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert compiled._cache_folder() == tmp_path / "xdg" / "dcacodec"
-    monkeypatch.setenv("DCACODEC_CACHE", str(tmp_path / "own"))
-    assert compiled._cache_folder() == tmp_path / "own"
-    monkeypatch.setenv("DCACODEC_CACHE", "")
-    assert compiled._cache_folder() == tmp_path / "xdg" / "dcacodec"
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DCACODEC_CACHE", "near")
-    assert compiled._cache_folder() == tmp_path / "near"
-
-
 def test_damaged_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def build(include: Path, library: Path) -> None:
         library.parent.mkdir(parents=True)
@@ -788,28 +773,3 @@ def test_torchac_that_is_missing() -> None:
     name, why = used(f"import sys; sys.modules['torch'] = sys.modules['torchac'] = None\n{USE}")
     assert name == "python"
     assert "torchac" in why
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="there are no such locks")
-def test_lock_of_a_killed_build_is_free(tmp_path: Path) -> None:
-    code = f"""
-import time
-from pathlib import Path
-from dcacodec.coding.torchac import _alone
-with _alone(Path({str(tmp_path / "lock")!r})) as alone:
-    print(alone, flush=True)
-    time.sleep(60)
-"""
-    holder = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    try:
-        assert holder.stdout is not None and holder.stdout.readline() == "True\n"
-        with open(tmp_path / "lock", "ab") as file:
-            assert not compiled._lock(file.fileno(), time.monotonic() + 0.3)
-            holder.kill()
-            holder.wait()
-            assert compiled._lock(file.fileno(), time.monotonic() + 5)
-    finally:
-        holder.kill()
-        holder.wait()
-        if holder.stdout is not None:
-            holder.stdout.close()

@@ -5,6 +5,7 @@ that cannot be written.
 import io
 import os
 import struct
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,20 @@ def test_a_relative_cache_folder_is_ignored(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     assert cache_dir() == tmp_path / ".cache" / "dcacodec"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="XDG_CACHE_HOME is of Linux")
+def test_the_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("DCACODEC_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache_dir() == tmp_path / "xdg" / "dcacodec"
+    monkeypatch.setenv("DCACODEC_CACHE", str(tmp_path / "own"))
+    assert cache_dir() == tmp_path / "own"
+    monkeypatch.setenv("DCACODEC_CACHE", "")
+    assert cache_dir() == tmp_path / "xdg" / "dcacodec"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DCACODEC_CACHE", "near")
+    assert cache_dir() == tmp_path / "near"
 
 
 def test_a_missing_folder_of_weights_is_named_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

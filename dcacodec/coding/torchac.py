@@ -19,9 +19,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -31,10 +30,8 @@ from numpy.typing import NDArray
 
 from dcacodec.coding.arithmetic_coder import Coder, Integers, PythonCoder, check_indices
 from dcacodec.errors import CoderUnavailableError, CoderWarning, reason, warn
+from dcacodec.files.lock import locked
 from dcacodec.files.paths import cache_dir
-
-if sys.platform != "win32":
-    import fcntl
 
 _NATIVE: Final = Path(__file__).parent / "native"
 _LIBRARY: Final = "torchac_library" + (".dll" if sys.platform == "win32" else ".so")
@@ -161,7 +158,8 @@ def _build(include: Path, library: Path) -> None:
     """
     compiler = compiler_command()
     library.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _alone(library.parent / "lock") as alone:
+    # Without the lock two processes may build at once, and it does not matter whose library remains.
+    with locked(library.parent / "lock", _BUILD_SECONDS) as alone:
         if _is_intact(library):
             return
         if alone:
@@ -230,30 +228,6 @@ def _run(command: Sequence[str], folder: str) -> None:
         raise CoderUnavailableError(f"compiling it took more than {_BUILD_SECONDS:.0f} s") from error
     if result.returncode:
         raise CoderUnavailableError(f"compiling it failed ({_failure(result.stdout)})")
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[bool]:
-    """Hold a lock in the block, after waiting for other processes. Locks end with their process, so none is ever stale.
-
-    Yields whether the lock is held. It is not if the system has no such locks, or after the time limit. Then two
-    processes may build at once, and it does not matter whose library remains.
-    """
-    with open(lock, "ab") as file:
-        yield _lock(file.fileno(), time.monotonic() + _BUILD_SECONDS)
-
-
-def _lock(file: int, deadline: float) -> bool:
-    if sys.platform != "win32":
-        while time.monotonic() < deadline:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return True
-            except BlockingIOError:
-                time.sleep(0.2)
-            except OSError:  # a file system without locks
-                return False
-    return False
 
 
 def _failure(output: str) -> str:

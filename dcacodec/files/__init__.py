@@ -1,1 +1,1 @@
-"""Locations of files, bounded reading and atomic writing."""
+"""Locations of files, bounded reading, atomic writing, and locks."""
