@@ -13,10 +13,7 @@ file, so rates include its header and checksums, about 45 bytes.
 from __future__ import annotations
 
 import copy
-import hashlib
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,7 +26,7 @@ from dcacodec.format.quality import nearest_quality
 from dcacodec.images.any_image import picture_of
 from dcacodec.network.config import REGIONAL_STRIDE, Tuning
 from dcacodec.network.dca import DCA
-from dcacodec.weights.reader import Weights, read_weights
+from dcacodec.weights.reader import Weights, parse_weights, read_weights
 from dcacodec.weights.registry import by_preset
 
 
@@ -121,11 +118,7 @@ class CompressionModel(nn.Module):
             return False
         from dcacodec.weights.export import export
 
-        data = export(self.network)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "weights.safetensors")
-            path.write_bytes(data)
-            self._take(read_weights(path, hashlib.sha256(data).hexdigest()))
+        self._take(parse_weights(export(self.network), "the model"))
         return True
 
     # What CompressAI's tools call

@@ -34,12 +34,12 @@ from dcacodec.errors import (
     SymbolMismatchError,
 )
 from dcacodec.format.container import Container, lossless_slices_chunk
-from dcacodec.format.lossless import MAX_BLOCK_SIDE, block_header, join_blocks, split_blocks
 from dcacodec.format.reader import parse
+from dcacodec.format.vp8l import MAX_BLOCK_SIDE, block_header, join_blocks, split_blocks
 from dcacodec.format.writer import pack
 from dcacodec.images.hidden import clear_hidden, fill_hidden
-from dcacodec.images.lossless import decode_block, encode_block
 from dcacodec.images.picture import Picture
+from dcacodec.images.webp_lossless import decode_block, encode_block
 from dcacodec.ratecontrol import MaxBytes, MinPsnr, encode_to
 from dcacodec.tiling.grid import Grid
 

@@ -47,8 +47,8 @@ from dcacodec.format.quality import nearest_quality
 from dcacodec.format.reader import parse
 from dcacodec.format.writer import pack
 from dcacodec.images.alpha import decode_alpha
-from dcacodec.images.lossless import shrink_samples
 from dcacodec.images.picture import Picture, Pixels
+from dcacodec.images.webp_lossless import shrink_samples
 from dcacodec.network.config import Tuning
 from dcacodec.network.device import check_process, choose_device, keep_freed_memory, memory_errors
 from dcacodec.tiling.boxes import Box

@@ -26,8 +26,8 @@ from dcacodec.codec.parallel import OrderedMap
 from dcacodec.codec.progress import Progress, ProgressReporter
 from dcacodec.codec.slice_coder import SliceCoder
 from dcacodec.format.container import Container
-from dcacodec.images.lossless import shrink_samples
 from dcacodec.images.picture import Pixels
+from dcacodec.images.webp_lossless import shrink_samples
 from dcacodec.network.config import LATENT_STRIDE
 from dcacodec.network.transforms import synthesis_halo
 from dcacodec.tiling.boxes import Box

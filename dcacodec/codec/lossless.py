@@ -19,10 +19,10 @@ from dcacodec.format.container import (
     Slice,
     lossless_slices_chunk,
 )
-from dcacodec.format.lossless import MAX_BLOCK_SIDE
+from dcacodec.format.vp8l import MAX_BLOCK_SIDE
 from dcacodec.format.writer import packed_size
-from dcacodec.images.lossless import decode_block, encode_block
 from dcacodec.images.picture import Picture, Pixels, Plane
+from dcacodec.images.webp_lossless import decode_block, encode_block
 from dcacodec.tiling.grid import Grid
 
 _LARGEST_WHOLE_BLOCK: Final = 1 << 26

@@ -19,11 +19,11 @@ import numpy as np
 
 from dcacodec.codec.lossless import lossless_container
 from dcacodec.format.container import ALPHA_CHUNK, Chunk, Container, Header
-from dcacodec.format.lossless import MAX_BLOCK_SIDE
+from dcacodec.format.vp8l import MAX_BLOCK_SIDE
 from dcacodec.format.writer import packed_size
-from dcacodec.images.lossless import encode_block
 from dcacodec.images.picture import Picture, Pixels
 from dcacodec.images.texture import roughness
+from dcacodec.images.webp_lossless import encode_block
 
 LEAST_PSNR: Final = 20.5
 """dB. From `FAITHFUL_QUALITY` on, a slice that the network makes worse than this is lossless. Half a decibel above what

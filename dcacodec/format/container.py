@@ -28,9 +28,9 @@ from dcacodec.errors import (
     TooManyChunksError,
     UnknownChunkError,
 )
-from dcacodec.format.lossless import block_header, check_block, join_blocks, mask_bits, mask_bytes, split_blocks
 from dcacodec.format.quality import HIGHEST, LOWEST, nearest_quality
 from dcacodec.format.varint import MAX_U32
+from dcacodec.format.vp8l import block_header, check_block, join_blocks, mask_bits, mask_bytes, split_blocks
 
 MAGIC: Final = b"\x89DCA"
 VERSION: Final = 1

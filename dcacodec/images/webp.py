@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Final
 
 from dcacodec.errors import BadBlockError
-from dcacodec.format.lossless import block_header
+from dcacodec.format.vp8l import block_header
 
 _PAYLOAD: Final = 20
 """Where the first chunk's data start: "RIFF", size, "WEBP", tag, size."""

@@ -20,7 +20,7 @@ from typing import Final
 
 from dcacodec.errors import BadRegionError
 from dcacodec.format.container import Header, padded
-from dcacodec.format.lossless import MAX_BLOCK_SIDE
+from dcacodec.format.vp8l import MAX_BLOCK_SIDE
 from dcacodec.tiling.boxes import Box
 
 USUAL_SLICE_LOG2: Final = 10

@@ -35,7 +35,7 @@ def encode_block(pixels: Pixels, alpha: Plane | None = None, *, effort: int = 80
 
 
 def decode_block(block: bytes, gray: bool) -> tuple[Pixels, Plane | None]:
-    """Decode a block whose dimensions were checked by `dcacodec.format.lossless`.
+    """Decode a block whose dimensions were checked by `dcacodec.format.vp8l`.
 
     Returns:
         Pixels (H, W, 3), and the alpha plane (H, W) if the block has one.
