@@ -1,6 +1,7 @@
 """The command: what it prints where, how it exits, and what it leaves behind."""
 
 import array
+import errno
 import fcntl
 import io
 import json
@@ -29,8 +30,10 @@ from dcacodec._version import __version__
 from dcacodec.api import default_codec, encode_file
 from dcacodec.cli import app as cli_module
 from dcacodec.cli.app import cli, let_threads_sleep
-from dcacodec.cli.streams import progress_bar
+from dcacodec.cli.failures import failure_of
+from dcacodec.cli.streams import about, progress_bar
 from dcacodec.format.container import Chunk, Container, Header, Slice
+from dcacodec.format.reader import parse
 from dcacodec.format.writer import pack
 from dcacodec.images.alpha import encode_alpha
 from dcacodec.images.picture import Picture
@@ -144,6 +147,33 @@ def test_an_interrupt_is_not_reported_on_standard_output(tmp_path: Path) -> None
     words = [sys.executable, "-c", script]
     done = subprocess.run(["sh", "-c", '"$@" 2>&-', "sh", *words], capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (130, b"")
+
+
+def test_a_signal_at_the_end_of_the_process_is_ignored() -> None:
+    """As where a whole group of processes is terminated twice."""
+    signals = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    script = (
+        "import atexit, os\n"
+        f"for number in {[int(each) for each in signals]}:\n"
+        "    atexit.register(os.kill, os.getpid(), number)\n"
+        "from dcacodec.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "") and __version__ in done.stdout
+
+
+def test_what_libraries_print_is_not_among_the_results(tmp_path: Path) -> None:
+    """oneDNN and MKL print to the descriptor of standard output."""
+    source = tmp_path / "in.png"
+    Image.new("RGB", (60, 40)).save(source)
+    environment = {**os.environ, "ONEDNN_VERBOSE": "1", "MKL_VERBOSE": "1"}
+    done = subprocess.run(command("encode", source, "-"), capture_output=True, env=environment, check=True)
+    assert parse(done.stdout).header.width == 60
+    lines = subprocess.run(
+        command("encode", "--json", source, tmp_path / "out.dca"), capture_output=True, env=environment, check=True
+    ).stdout.splitlines()
+    assert len(lines) == 1 and json.loads(lines[0])["bytes"] == len(done.stdout)
 
 
 @pytest.mark.parametrize("then", ["pass", "raise RuntimeError('half loaded')"])
@@ -468,8 +498,9 @@ def test_unknown_weights(tmp_path: Path) -> None:
             "internal error: RuntimeError: two lines ('dcacodec --debug ...' shows the traceback)",
         ),
         (MemoryError(), 1, "not enough memory"),
+        (ImportError("libtorch.so: failed to map segment from shared object"), 1, "not enough memory"),
         (OSError(28, "No space left on device", "file"), 1, "file: No space left on device"),
-        (OSError(5, "Input/output error"), 1, "Input/output error"),
+        (OSError(5, "Input/output error"), 1, "standard input: Input/output error"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
 )
@@ -929,6 +960,18 @@ def test_the_system_says_what_cannot_be_read(tmp_path: Path, monkeypatch: pytest
 def test_usage_errors_do_not_command_the_terminal(arguments: tuple[str, ...]) -> None:
     result = call(*arguments)
     assert result.exit_code == 2 and "\\x1b[31m" in result.stderr and "\x1b" not in result.stderr
+
+
+def test_names_are_shown_in_the_direction_of_the_text(tmp_path: Path) -> None:
+    result = call("info", tmp_path / "photo\u202egnp.dca")
+    assert result.exit_code != 0 and "photo\\u202egnp.dca" in result.stderr
+
+
+def test_an_error_in_reading_names_the_file() -> None:
+    """That of an open file, as on a damaged disk, does not."""
+    with pytest.raises(OSError, match="photo") as caught, about("photo.png"):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    assert "photo.png" in failure_of(caught.value).message
 
 
 @pytest.mark.parametrize(

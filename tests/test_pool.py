@@ -224,6 +224,20 @@ def test_an_interrupt_ends_the_processes_and_lets_them_clean_up(tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_no_wait_is_without_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal that comes just before a wait does not end it, and its handler runs only after it."""
+    limits = []
+
+    def noted(connections: list[Any], limit: float | None) -> list[Any]:
+        limits.append(limit)
+        return wait(connections, limit)
+
+    monkeypatch.setattr("dcacodec.processes.pool.wait", noted)
+    for timeout in (None, 60.0):
+        assert len(list(run([None, None], masks, 1, timeout=timeout))) == 2
+    assert limits and all(limit is not None and limit <= 2 for limit in limits)
+
+
 def test_ctrl_c_is_left_to_the_parent() -> None:
     ((_, blocked),) = run([None], masks, 1)
     assert blocked == {signal.SIGINT}

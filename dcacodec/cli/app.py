@@ -191,14 +191,34 @@ def let_threads_sleep(environment: MutableMapping[str, str]) -> None:
         environment.setdefault("GOMP_SPINCOUNT", "2000")
 
 
+def _keep_output_for_results() -> None:
+    """Let what libraries print go to standard error: oneDNN and MKL use descriptor 1 if the environment asks them to.
+
+    Standard output, where it is open, gets another descriptor.
+    """
+    if sys.stderr is None:  # closed: what libraries write to it must not reach a file that got its descriptor
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    if sys.stdout is not None:
+        sys.stdout.flush()
+        sys.stdout = open(  # noqa: SIM115
+            os.dup(sys.stdout.fileno()), "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors
+        )
+    os.dup2(sys.stderr.fileno(), 1)
+
+
 def main() -> None:
     """Entry point of the command."""
     handler = _SignalHandler()
+    handled = [signal.SIGINT]
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, handler)
-    if sys.stderr is None:  # closed: what libraries write to it must not reach a file that got its descriptor
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+            handled.append(number)
+    _keep_output_for_results()
     let_threads_sleep(os.environ)
-    cli.main(prog_name="dcacodec", obj=handler)
+    try:
+        cli.main(prog_name="dcacodec", obj=handler)
+    finally:  # a further signal must not interrupt the end of the process
+        for number in handled:
+            signal.signal(number, signal.SIG_IGN)

@@ -14,6 +14,7 @@ import click
 
 QUIET_KEY: Final = "dcacodec.quiet"
 VERBOSE_KEY: Final = "dcacodec.verbose"
+_DIRECTIONS: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def is_quiet() -> bool:
@@ -82,9 +83,12 @@ def print_line(text: str) -> None:
 
 
 def escaped(text: str) -> str:
-    """The same text as one line without control characters, which file names can hold and a terminal would obey."""
+    """The same text as one line without control characters, which file names can hold and a terminal would obey.
+
+    Those that change the direction of text are among them: they can make a name look like another one.
+    """
     return "".join(
-        each.encode("unicode_escape").decode("ascii") if category(each) == "Cc" else each
+        each.encode("unicode_escape").decode("ascii") if category(each) == "Cc" or each in _DIRECTIONS else each
         for each in " ".join(text.splitlines())
     )
 

@@ -29,6 +29,10 @@ def about(name: str, stream: str = "standard input") -> Iterator[None]:
         yield
     except DcaError as error:
         raise Failure(f"{shown(name, stream)}: {error}") from error
+    except OSError as error:
+        if error.filename is None and error.errno is not None:  # reading an open file failed
+            error.filename = shown(name, stream)
+        raise
 
 
 def shown(name: str, stream: str = "standard input") -> str:

@@ -32,6 +32,10 @@ R = TypeVar("R")
 ATTEMPTS: Final = 2
 """Number of processes that may die with a job. One may be killed by accident; a second one means it is the job."""
 
+_LONGEST_WAIT: Final = 1.0
+"""Seconds. A signal that comes between Python's last look for one and the system call that waits does not end the
+wait: its handler runs afterwards."""
+
 _GRACE_SECONDS: Final = 10.0
 """Time that a terminated process may take to leave a computation and remove the file it was writing."""
 
@@ -179,12 +183,16 @@ def run(
 
 
 def _readable(members: dict[Connection, _Member[Any]], timeout: float | None) -> Iterator[Connection]:
-    """Wait until processes have sent a message or died, and yield these. Kills processes that exceed the time limit."""
-    remaining = None
+    """Wait for processes to send a message or die, for up to `_LONGEST_WAIT`, and yield these.
+
+    Processes that exceed the time limit are killed.
+    """
+    longest = _LONGEST_WAIT
     if timeout is not None:
         now = time.monotonic()
-        remaining = max(0.0, min((m.since + timeout - now for m in members.values() if m.task), default=timeout))
-    ready = wait(list(members), remaining)
+        remaining = min((m.since + timeout - now for m in members.values() if m.task), default=timeout)
+        longest = max(0.0, min(longest, remaining))
+    ready = wait(list(members), longest)
     if not ready and timeout is not None:
         for member in members.values():
             if member.task and time.monotonic() - member.since >= timeout:
