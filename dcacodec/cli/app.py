@@ -6,6 +6,7 @@ Heavy packages (torch, NumPy, Pillow) are imported only when a command needs the
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import re
 import signal
@@ -199,10 +200,9 @@ def _keep_output_for_results() -> None:
     if sys.stderr is None:  # closed: what libraries write to it must not reach a file that got its descriptor
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     if sys.stdout is not None:
-        sys.stdout.flush()
-        sys.stdout = open(  # noqa: SIM115
-            os.dup(sys.stdout.fileno()), "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors
-        )
+        # Unbuffered: what could not be written, Python would try to write again at the end of the process.
+        results = open(os.dup(sys.stdout.fileno()), "wb", buffering=0)  # noqa: SIM115
+        sys.stdout = io.TextIOWrapper(results, sys.stdout.encoding, sys.stdout.errors, write_through=True)
     os.dup2(sys.stderr.fileno(), 1)
 
 
