@@ -21,7 +21,7 @@ from PIL import ExifTags, Image, ImageCms
 from pretend_gpu import pretended
 from tiny import photo
 
-from dcacodec import Codec, read_picture
+from dcacodec import Codec, Picture, read_picture
 from dcacodec.batch.existing import count_larger, count_other_quality, count_other_weights
 from dcacodec.batch.local import run_in_processes
 from dcacodec.batch.plan import Job, Plan, Stamp, make_plan
@@ -266,6 +266,24 @@ def test_decoding_beside_the_coded_file_is_refused(tmp_path: Path) -> None:
             make_plan([str(tmp_path / "in")], tmp_path / folder, {".dca"}, ".png")
 
 
+def test_in_decoding_what_is_older_is_kept(tmp_path: Path) -> None:
+    """It may be the original, which is older than what was made of it."""
+    fill(tmp_path, *(f"in/{name}.dca" for name in ("older", "same", "newer", "none")))
+    for name, seconds in (("older", -1), ("same", 0), ("newer", 1)):
+        fill(tmp_path, f"out/{name}.png")
+        os.utime(tmp_path / f"in/{name}.dca", (1000, 1000))
+        os.utime(tmp_path / f"out/{name}.png", (1000 + seconds, 1000 + seconds))
+    plan, forced = (
+        make_plan([str(tmp_path / "in")], tmp_path / "out", {".dca"}, ".png", force=force) for force in (False, True)
+    )
+    assert [[job.source.stem for job in jobs] for jobs in (plan.jobs, plan.skipped, plan.kept)] == [
+        ["none"],
+        ["newer", "same"],
+        ["older"],
+    ]
+    assert (len(forced.jobs), forced.skipped, forced.kept) == (4, (), ())
+
+
 def test_links(tmp_path: Path) -> None:
     fill(tmp_path, "in/x/a.txt", "away/b.txt")
     (tmp_path / "in" / "away").symlink_to(tmp_path / "away")
@@ -484,19 +502,23 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
 
 def test_the_summary() -> None:
     job = Job(Path("a\nb"), Path("c"), None)
-    report = Report(skipped=3, other_quality=2, above_target=1, left_out=5, waiting=4)
-    assert report.line() == "0 of 7 files coded, 3 skipped (up to date), 4 not yet coded; 0.0 s"
+    report = Report(skipped=3, kept=2, other_quality=2, above_target=1, left_out=5, waiting=4)
+    assert report.line() == (
+        "0 of 9 files coded, 3 skipped (up to date), 2 left alone (older pictures), 4 not yet coded; 0.0 s"
+    )
     report.add(Outcome(job, 1_000_000, 100_000))
     report.add(Outcome(job, 999, 0, search="quality 1: far from it", target_met=False))
     report.add(Outcome(job, error="bad"))
     report.seconds = 61.26
     assert report.line() == (
-        "2 of 7 files coded, 1 of them missed the target, 3 skipped (up to date), 1 failed, 1 not yet coded; "
+        "2 of 9 files coded, 1 of them missed the target, 3 skipped (up to date), 2 left alone (older pictures), "
+        "1 failed, 1 not yet coded; "
         "1.0 MB -> 100.0 kB, 90.0 % saved; 61.3 s"
     )
     assert report.facts() == {
         "done": 2,
         "skipped": 3,
+        "kept": 2,
         "other_weights": 0,
         "other_quality": 2,
         "above_target": 1,
@@ -582,6 +604,7 @@ def test_there_and_back(pictures: Path, codec: Codec) -> None:
     assert facts == {
         "done": 3,
         "skipped": 0,
+        "kept": 0,
         "other_weights": 0,
         "other_quality": 0,
         "above_target": 0,
@@ -623,6 +646,34 @@ def test_there_and_back(pictures: Path, codec: Codec) -> None:
     facts = json.loads(again.stdout)
     assert (again.exit_code, facts["skipped"], facts["other_quality"], facts["left_out"]) == (0, 3, 0, 0)
     assert len(again.stderr.splitlines()) == 1
+
+
+def test_decoding_into_the_folder_of_the_originals_keeps_them(tmp_path: Path, codec: Codec) -> None:
+    """Also if it is tried again; what has no original is decoded, and --force replaces all."""
+    coded, originals = tmp_path / "coded", tmp_path / "originals"
+    for folder in (coded, originals):
+        folder.mkdir()
+    for name in "abc":
+        (coded / f"{name}.dca").write_bytes(codec.encode(Picture(photo(24, 24))))
+    for name in "ab":
+        Image.fromarray(photo(24, 24)).save(originals / f"{name}.png")
+        os.utime(originals / f"{name}.png", (1000, 1000))
+    before = (originals / "a.png").read_bytes()
+    command = ("--decode", "--json", "--jobs", "1", "--device", "cpu", coded, originals)
+    for done in (1, 0):
+        result = call("--quiet", *command)
+        facts = json.loads(result.stdout)
+        assert result.exit_code == 1
+        assert (facts["done"], facts["skipped"], facts["kept"], facts["failed"]) == (done, 1 - done, 2, 0)
+        (line,) = result.stderr.splitlines()
+        assert line.startswith(f"dcacodec: error: {originals}/a.png (and 1 more): ") and "--force" in line
+        assert (originals / "a.png").read_bytes() == before
+    told = call("--verbose", *command).stderr.splitlines()
+    assert [line for line in told if f"{coded}/b.dca" in line and f"{originals}/b.png" in line]
+    forced = call("--force", *command)
+    facts = json.loads(forced.stdout)
+    assert (forced.exit_code, facts["done"], facts["kept"]) == (0, 3, 0)
+    assert (originals / "a.png").read_bytes() != before
 
 
 @pytest.mark.parametrize(

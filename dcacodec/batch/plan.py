@@ -55,6 +55,7 @@ class Plan:
     Attributes:
         jobs: to do, in the order of the sources, the files of a folder sorted by name.
         skipped: those whose targets exist and are not older than their sources.
+        kept: when decoding, those whose targets are older than their sources: the originals, or earlier results.
         failures: folders that cannot be read, and why.
         warnings: about sources without files, and links that are left out.
         left_out: files that are ignored because of their suffixes; none when decoding.
@@ -62,6 +63,7 @@ class Plan:
 
     jobs: tuple[Job, ...]
     skipped: tuple[Job, ...]
+    kept: tuple[Job, ...]
     failures: tuple[tuple[Path, str], ...]
     warnings: tuple[str, ...]
     left_out: tuple[Path, ...]
@@ -96,7 +98,7 @@ def make_plan(
         folder: of the targets. It need not exist.
         suffixes: of the files to take from folders and patterns. Files that are sources themselves are always taken.
         new_suffix: of the targets; ".dca" means encoding.
-        force: include jobs whose targets are up to date.
+        force: include all jobs whose targets exist.
         keep_suffix: append the new suffix instead of replacing that of the source.
 
     Raises:
@@ -120,14 +122,18 @@ def make_plan(
     if not found and not failures:
         raise BatchError(f"nothing to do: no file in {', '.join(sources)} ends in {_listed(suffixes)}")
 
-    jobs, skipped = [], []
+    jobs, skipped, kept = [], [], []
     for job, source_time in _targets(found.values(), folder, new_suffix, keep_suffix, failures):
-        if not force and job.before is not None and job.before.modified >= source_time:
-            skipped.append(job)
-        else:
+        if force or job.before is None:
             jobs.append(job)
+        elif job.before.modified >= source_time:
+            skipped.append(job)
+        elif new_suffix == DCA_SUFFIX:
+            jobs.append(job)
+        else:  # an original is older than its .dca file, and cannot be made again
+            kept.append(job)
     others = tuple(path for path in dict.fromkeys(left_out) if path not in found)
-    return Plan(tuple(jobs), tuple(skipped), tuple(failures), tuple(warnings), others)
+    return Plan(tuple(jobs), tuple(skipped), tuple(kept), tuple(failures), tuple(warnings), others)
 
 
 def _listed(suffixes: Collection[str]) -> str:

@@ -14,6 +14,7 @@ class Report:
 
     Attributes:
         skipped: number of files whose targets were up to date.
+        kept: number of files that were not decoded because a picture in their place may be the original.
         other_weights: how many of those were made with other weights than requested; 0 when decoding.
         other_quality: how many of those have another quality than requested; 0 with a target, and when decoding.
         above_target: how many of those exceed the target size or rate; 0 without one.
@@ -29,6 +30,7 @@ class Report:
     """
 
     skipped: int = 0
+    kept: int = 0
     other_weights: int = 0
     other_quality: int = 0
     above_target: int = 0
@@ -64,6 +66,7 @@ class Report:
         return {
             "done": self.done,
             "skipped": self.skipped,
+            "kept": self.kept,
             "other_weights": self.other_weights,
             "other_quality": self.other_quality,
             "above_target": self.above_target,
@@ -81,11 +84,12 @@ class Report:
 
     def line(self) -> str:
         """The summary as a line of text."""
-        total = self.done + self.skipped + len(self.failures) + self.waiting
+        total = self.done + self.skipped + self.kept + len(self.failures) + self.waiting
         what = "decoded" if self.decoding else "coded"
         parts = [f"{self.done} of {total} files {what}"]
         parts += [f"{len(self.misses)} of them missed the target"] if self.misses else []
         parts += [f"{self.skipped} skipped (up to date)"] if self.skipped else []
+        parts += [f"{self.kept} left alone (older pictures)"] if self.kept else []
         parts += [f"{len(self.failures)} failed"] if self.failures else []
         parts += [f"{self.waiting} not yet {what}"] if self.waiting else []
         text = ", ".join(parts)

@@ -101,8 +101,9 @@ Examples:
 \b
 Exit codes:
   0    all files are done, by this run or an earlier one
-  1    some files failed, each with a line on standard error; all others are
-       done, unless no space was left: then run the same command to resume
+  1    some files failed, each with a line on standard error, or --decode left
+       older pictures alone; all others are done, unless no space was left:
+       then run the same command to resume
   2    invalid command line
   130  interrupted (143: terminated): run the same command to resume
 """
@@ -143,7 +144,10 @@ Exit codes:
     f"{_MAX_JOBS_REFINING} with --effort; 1 on a GPU]",
 )
 @click.option(
-    "--force", is_flag=True, help="Overwrite targets that are up to date, for example for another quality or target."
+    "--force",
+    is_flag=True,
+    help="Overwrite all targets: those that are up to date, for example for another quality or target, and with "
+    "--decode also older pictures, even if they are the originals.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as a JSON object on standard output.")
 @click.option(
@@ -194,6 +198,8 @@ def batch(
     batch, and later encodes only what is new. Files are written atomically. If two pictures would have the same
     target, such as a.png and a.jpg without --keep-suffix, the batch is refused before anything is written.
 
+    --decode leaves pictures alone that are older than their .dca files, as they may be the originals.
+
     With a target option, the quality of each picture is found by a search, which takes several encodings. If no quality
     meets the target, the nearest file is written, with a warning. If no space is left for two files in a row, the batch
     stops.
@@ -218,6 +224,7 @@ def batch(
     _report_plan(plan)
     report = Report(
         len(plan.skipped),
+        kept=len(plan.kept),
         left_out=len(plan.left_out),
         failures=list(plan.failures),
         waiting=len(plan.jobs),
@@ -299,7 +306,7 @@ def batch(
         print_note(report.line())
         if as_json:
             print_result(json.dumps(report.facts()))
-    if report.failures:
+    if report.failures or report.kept:
         context.exit(1)
 
 
@@ -318,6 +325,12 @@ def _report_plan(plan: Plan) -> None:
         print_warning(text)
     for path, why in plan.failures:
         print_error(f"{path}: {why}")
+    if plan.kept:
+        more = f" (and {len(plan.kept) - 1} more)" if len(plan.kept) > 1 else ""
+        print_error(
+            f"{plan.kept[0].target}{more}: older than the .dca file and left alone: it may be the original, or decoded "
+            "before the .dca file was made again; --force replaces such files"
+        )
     if len(plan.left_out) == 1:
         print_warning("1 file is ignored: its suffix is not that of a picture format")
     elif plan.left_out:
@@ -333,6 +346,8 @@ def _report_plan(plan: Plan) -> None:
             print_line(f"{path} ignored")
         for job in plan.skipped:
             print_line(f"{job.source} skipped: {job.target} is up to date")
+        for job in plan.kept:
+            print_line(f"{job.source} not decoded: {job.target} is older")
 
 
 def _report_retry(job: Job, how: str) -> None:
