@@ -932,7 +932,27 @@ def test_files_of_another_quality_are_counted(tmp_path: Path) -> None:
     files[2].write_bytes(b"\x89PNG")
     files[3].touch()
     assert [count_other_quality(files, quality) for quality in (30, 90, 50)] == [1, 1, 2]
+    assert count_other_quality(files, None) == 0  # as they have no streams
     assert [count_other_weights(files, weights) for weights in ("00000000", "00000001")] == [0, 2]
+
+
+@pytest.mark.parametrize("side", [24, 300])
+def test_lossless_is_a_quality(side: int, codec: Codec, tmp_path: Path) -> None:
+    """A batch of either kind tells what is of the other, but not what is lossless at the quality that it asks for."""
+    picture = Picture(photo(side, side))
+    (tmp_path / "out").mkdir()
+    for name, lossless in (("lossy", False), ("exact", True)):
+        fill(tmp_path, f"in/{name}.png")
+        (tmp_path / "out" / f"{name}.dca").write_bytes(codec.encode(picture, lossless=lossless, slice_log2=8))
+    for options, other, words in (
+        (("--lossless",), 1, "1 of the skipped files"),
+        (("--quality", "50"), 0, ""),
+        (("--quality", "70"), 2, "2 of the skipped files"),
+    ):
+        result = call("--json", *options, tmp_path / "in", tmp_path / "out")
+        facts = json.loads(result.stdout)
+        assert (result.exit_code, facts["skipped"], facts["other_quality"]) == (0, 2, other)
+        assert words in result.stderr and ("warning" in result.stderr) == bool(other)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ class Report:
         skipped: number of files whose targets were up to date.
         kept: number of files that were not decoded because a picture in their place may be the original.
         other_weights: how many of those were made with other weights than requested; 0 when decoding.
-        other_quality: how many of those have another quality than requested; 0 with a target, and when decoding.
+        other_quality: how many of those have another quality than requested, or are not lossless as requested; 0 with a
+            target, and when decoding.
         above_target: how many of those exceed the target size or rate; 0 without one.
         left_out: number of files that were ignored because of their suffixes.
         done: number of files that were coded.

@@ -239,12 +239,12 @@ def batch(
 
         if not isinstance(aim, QualityTarget):  # their quality would have to be measured
             report.above_target = count_larger(existing, partial(byte_limit, aim))
-    elif not decoding and not lossless:
-        report.other_quality = count_other_quality(existing, quality)
+    elif not decoding:
+        report.other_quality = count_other_quality(existing, None if lossless else quality)
     for count, what in (
         (report.other_weights, "made with other weights (--tune, --preset)"),
         (report.above_target, "larger than the target"),
-        (report.other_quality, f"of another quality than {quality}"),
+        (report.other_quality, "not lossless" if lossless else f"of another quality than {quality}"),
     ):
         if count:
             print_warning(f"{count} of the skipped files are {what}; --force encodes them again")
