@@ -524,6 +524,7 @@ def test_describe() -> None:
         "mode": "RGB",
         "alpha": True,
         "quality": 50,
+        "lossless": False,
         "slices": 1,
         "slice_size": 0,
         "lossless_slices": 0,

@@ -33,7 +33,7 @@ from dcacodec.errors import (
     StreamError,
     SymbolMismatchError,
 )
-from dcacodec.format.container import Container, lossless_slices_chunk
+from dcacodec.format.container import Container, describe, lossless_slices_chunk
 from dcacodec.format.reader import parse
 from dcacodec.format.vp8l import MAX_BLOCK_SIDE, block_header, join_blocks, split_blocks
 from dcacodec.format.writer import pack
@@ -228,6 +228,7 @@ def test_lossless_slices_are_exact_and_harm_no_neighbour(codec: Codec) -> None:
     assert pack(container) == data
     exact = [index for index in range(6) if container.is_lossless(index)]
     assert exact == [0, 3]
+    assert not describe(container, len(data))["lossless"]
     whole = codec.decode(data).pixels
     assert np.array_equal(whole[:, :256], source.pixels[:, :256])
     # The photograph is what it is without lossless slices, except for what is near to them.
@@ -477,6 +478,7 @@ def test_lossless_takes_blocks_of_slices_where_one_is_not_smaller(codec: Codec) 
     data = codec.encode(source, lossless=True, slice_log2=8)
     container = parse(data)
     assert container.lossless_count == container.header.slice_count == 6
+    assert describe(container, len(data))["lossless"]
     assert len(data) <= 1.02 * webp(Image.fromarray(source.pixels)) + 100
     sliced = replace(container, chunks=())
     blocks = [encode_block(source.pixels[rows, columns]) for rows, columns in _places()]
@@ -594,14 +596,15 @@ def test_commands_report_lossless_slices(drawing: Path) -> None:
         told = run(["--verbose", "encode", *options, "--json", str(drawing), str(target)])
         assert told.exit_code == 0, told.stderr
         facts = json.loads(told.stdout)
-        assert (facts["slices"], facts["lossless_slices"]) == (1, 1)
+        assert (facts["slices"], facts["lossless_slices"], facts["lossless"]) == (1, 1, True)
         assert "lossless slices: 1 of 1" in told.stderr
         back = drawing.with_name("back.png")
         assert run(["decode", str(target), str(back)]).exit_code == 0
         assert np.array_equal(np.array(Image.open(back)), np.array(Image.open(drawing)))
     shown = run(["info", str(target)])
     assert "1 of 1 slices" in shown.stdout
-    assert json.loads(run(["info", "--json", str(target)]).stdout)["lossless_slices"] == 1
+    facts = json.loads(run(["info", "--json", str(target)]).stdout)
+    assert (facts["lossless_slices"], facts["lossless"]) == (1, True)
 
 
 @pytest.mark.parametrize(

@@ -110,9 +110,9 @@ def encode(
     With a target, the quality is found by a search, which takes several encodings, and reported on standard error. If
     no quality meets the target, the nearest file is written, with a warning.
 
-    --json needs a file as OUT. Its keys are source, target, width, height, quality, bytes, bpp, slices, lossless_slices
-    (how many of them are lossless) and seconds (of encoding); with a target also target_met (true or false), tries, and
-    psnr or ssimulacra2 if that is the target.
+    --json needs a file as OUT. Its keys are source, target, width, height, quality, lossless (whether all slices are),
+    bytes, bpp, slices, lossless_slices (how many of them are lossless) and seconds (of encoding); with a target also
+    target_met (true or false), tries, and psnr or ssimulacra2 if that is the target.
     """
     check_files(source, target)
     check_json(as_json, target)
@@ -180,6 +180,7 @@ def encode(
             size,
             seconds,
             quality=chosen,
+            lossless=exact == slices,
             bytes=len(data),
             bpp=bpp,
             slices=slices,

@@ -37,7 +37,8 @@ def info(source: str, as_json: bool, preview: str | None, max_pixels: int) -> No
 
     Shown are the format version, weights, size, colour mode, quality, slices, and the bytes of each part. --json has
     the keys version, fingerprint, weights and tune (null if the weights are not installed), width, height, mode, alpha,
-    quality, slices, slice_size, lossless_slices, streams, chunks, overhead_bytes, file_bytes and bpp.
+    quality, lossless (whether all slices are), slices, slice_size, lossless_slices, streams, chunks, overhead_bytes,
+    file_bytes and bpp.
     """
     limit = max_pixels or None
     if preview is not None:
@@ -58,9 +59,7 @@ def info(source: str, as_json: bool, preview: str | None, max_pixels: int) -> No
     size = facts["slice_size"]
     exact = facts["lossless_slices"]
     # Where all slices are lossless, the network has coded nothing.
-    coding, streams = (
-        ("lossless", {}) if exact == facts["slices"] else (f"quality {facts['quality']}", facts["streams"])
-    )
+    coding, streams = ("lossless", {}) if facts["lossless"] else (f"quality {facts['quality']}", facts["streams"])
     slices = f"{facts['slices']} of up to {size}x{size} pixels" if size else "1, the whole picture"
     rows = [
         ("format", f"version {facts['version']}"),

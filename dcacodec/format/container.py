@@ -294,8 +294,9 @@ def describe(container: Container, file_size: int) -> dict[str, Any]:
 
     Returns:
         version; fingerprint (hexadecimal); width, height (pixels); mode; alpha (whether there is an alpha plane);
-        quality; slices (their number); slice_size (side in pixels, 0 if the picture is one slice); lossless_slices (how
-        many are lossless); streams (bytes of each stream, summed over slices); chunks (tag and bytes of each, in the
+        quality (requested; without effect on lossless slices); lossless (whether all slices are); slices (their
+        number); slice_size (side in pixels, 0 if the picture is one slice); lossless_slices (how many are lossless);
+        streams (bytes of each stream, summed over slices); chunks (tag and bytes of each, in the
         order of the file); overhead_bytes (everything but streams and chunk data); file_bytes; bpp (bits of the file
         per pixel).
     """
@@ -311,6 +312,7 @@ def describe(container: Container, file_size: int) -> dict[str, Any]:
         "mode": header.mode,
         "alpha": container.has_alpha,
         "quality": header.quality,
+        "lossless": container.lossless_count == header.slice_count,
         "slices": header.slice_count,
         "slice_size": 1 << header.slice_log2 if header.slice_log2 else 0,
         "lossless_slices": container.lossless_count,
