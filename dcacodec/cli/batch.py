@@ -247,9 +247,11 @@ def batch(
         (report.other_quality, "not lossless" if lossless else f"of another quality than {quality}"),
     ):
         if count:
-            print_warning(f"{count} of the skipped files are {what}; --force encodes them again")
+            verb, them = ("is", "it") if count == 1 else ("are", "them")
+            print_warning(f"{count} of the skipped files {verb} {what}; --force encodes {them} again")
     if removed := remove_leftovers({job.target.parent for job in plan.jobs}):
-        print_warning(f"removed {removed} unfinished files of earlier runs that were killed")
+        files = "1 unfinished file" if removed == 1 else f"{removed} unfinished files"
+        print_warning(f"removed {files} of earlier runs that were killed")
 
     def outcomes() -> Outcomes:
         # Each worker of a cluster resolves "auto" for itself.

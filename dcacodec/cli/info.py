@@ -66,15 +66,19 @@ def info(source: str, as_json: bool, preview: str | None, max_pixels: int) -> No
         ("weights", f"{facts['fingerprint']}, {facts['weights'] or 'not installed'}"),
         *([("tuning", published.tune)] if published else []),
         ("picture", f"{facts['width']}x{facts['height']} {facts['mode']}{alpha}, {coding}"),
-        ("file", f"{facts['file_bytes']} bytes, {facts['bpp']:.3f} bpp"),
+        ("file", f"{_bytes(facts['file_bytes'])}, {facts['bpp']:.3f} bpp"),
         ("slices", slices),
         *([("lossless", f"{exact} of {facts['slices']} slices")] if exact else []),
-        *((f"stream {name}", f"{count} bytes") for name, count in streams.items()),
-        *((f"chunk {chunk['tag']}", f"{chunk['bytes']} bytes") for chunk in facts["chunks"]),
-        ("overhead", f"{facts['overhead_bytes']} bytes"),
+        *((f"stream {name}", _bytes(count)) for name, count in streams.items()),
+        *((f"chunk {chunk['tag']}", _bytes(chunk["bytes"])) for chunk in facts["chunks"]),
+        ("overhead", _bytes(facts["overhead_bytes"])),
     ]
     for name, value in rows:
         print_result(f"{name:<12}{value}")
+
+
+def _bytes(count: int) -> str:
+    return "1 byte" if count == 1 else f"{count} bytes"
 
 
 def _write_preview(source: str, container: Container, target: str) -> None:
