@@ -21,7 +21,7 @@ from PIL import ExifTags, Image, ImageCms
 from pretend_gpu import pretended
 from tiny import photo
 
-from dcacodec import Codec, Picture, read_picture
+from dcacodec import Codec, Picture, read_picture, write_picture
 from dcacodec.batch.existing import count_larger, count_other_quality, count_other_weights
 from dcacodec.batch.local import run_in_processes
 from dcacodec.batch.plan import Job, Plan, Stamp, make_plan
@@ -676,6 +676,26 @@ def test_decoding_into_the_folder_of_the_originals_keeps_them(tmp_path: Path, co
     assert (originals / "a.png").read_bytes() != before
 
 
+@pytest.mark.parametrize("quality", [None, 90])
+def test_lossy_pictures_have_a_quality_and_one_warning(quality: int | None, tmp_path: Path, codec: Codec) -> None:
+    picture = Picture(photo(24, 24), xmp=b"<x:xmpmeta xmlns:x='adobe:ns:meta/'>" + b" " * 70_000)
+    fill(tmp_path, "in/a.dca", "in/b.dca")
+    for path in (tmp_path / "in").iterdir():
+        path.write_bytes(codec.encode(picture))
+    options = () if quality is None else ("--quality", str(quality))
+    result = call(
+        "--decode", "--format", "jpeg", *options, "--jobs", "1", "--device", "cpu", tmp_path / "in", tmp_path / "out"
+    )
+    assert result.exit_code == 0
+    lossy, first, second, _ = result.stderr.splitlines()  # each file has a warning about the packet, too
+    assert "lossy" in lossy and str(quality or 75) in lossy and str(tmp_path) not in lossy
+    assert "a.dca" in first and "b.dca" in second
+    expected = io.BytesIO()
+    with pytest.warns(ImageWarning):
+        write_picture(codec.decode((tmp_path / "in" / "a.dca").read_bytes()), expected, "jpeg", quality)
+    assert [(tmp_path / "out" / f"{name}.jpg").read_bytes() for name in "ab"] == [expected.getvalue()] * 2
+
+
 @pytest.mark.parametrize(
     ("names", "warning"),
     [
@@ -956,7 +976,8 @@ def test_lossless_is_a_quality(side: int, codec: Codec, tmp_path: Path) -> None:
     [
         (["in"], 2, "Missing argument 'SRC...'."),
         (["--format", "png", "in", "out"], 2, "--format requires --decode."),
-        (["--decode", "--quality", "50", "in", "out"], 2, "--quality cannot be combined with --decode."),
+        (["--decode", "--quality", "50", "in", "out"], 2, "--quality is for lossy formats, and png is lossless."),
+        (["--decode", "--format", "jpeg", "--quality", "5.5", "in", "out"], 2, "5.5 is not a whole number"),
         (["--decode", "--preset", "small", "in", "out"], 2, "--preset cannot be combined with --decode."),
         (["--decode", "--keep-suffix", "in", "out"], 2, "--keep-suffix cannot be combined with --decode."),
         (["--decode", "--strip", "all", "in", "out"], 2, "--strip cannot be combined with --decode."),

@@ -101,12 +101,13 @@ class Decoding:
     """Settings of decoding; calling them makes a worker.
 
     Attributes:
-        format: a key of `OUTPUT_FORMATS` in :mod:`dcacodec.images.formats`.
+        format, quality: as for `write_picture`.
         device: as for `Codec.for_container`.
         max_pixels: None for no limit.
     """
 
     format: str = "png"
+    quality: int | None = None
     device: str = "auto"
     max_pixels: int | None = DEFAULT_MAX_PIXELS
 
@@ -227,7 +228,7 @@ class Decoder(FileWorker):
 
         def write(file: BinaryIO) -> None:
             with silent_libraries():
-                write_picture(picture, file, self.settings.format)
+                write_picture(picture, file, self.settings.format, self.settings.quality)
 
         return Converted(write)
 

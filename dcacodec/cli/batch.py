@@ -54,7 +54,6 @@ from dcacodec.network.config import Tuning
 from dcacodec.weights.registry import by_preset
 
 _ENCODING_ONLY: Final = (
-    "quality",
     "effort",
     "target_bpp",
     "target_size",
@@ -95,6 +94,7 @@ Examples:
   dcacodec batch --quality 70 --jobs 4 'photos/**/*.tif' scans/ compressed/
   dcacodec batch --target-size 200KB photos/ compressed/
   dcacodec batch --decode compressed/ pictures/
+  dcacodec batch --decode --format jpeg --quality 90 compressed/ pictures/
   dcacodec batch --json photos/ compressed/ | jq .saved_percent
   dcacodec batch --ray auto photos/ compressed/
 
@@ -133,7 +133,8 @@ Exit codes:
     "format_name",
     metavar="NAME",
     shell_complete=one_of(written_formats),
-    help="With --decode: png, tiff, webp (lossless), ppm, pgm, bmp, or the lossy jpeg and avif.  [default: png]",
+    help="With --decode: png, tiff, webp (lossless), ppm, pgm, bmp, or the lossy jpeg and avif, whose quality is a "
+    "whole --quality, 75 by default.  [default: png]",
 )
 @click.option(
     "-j",
@@ -207,6 +208,7 @@ def batch(
     from tqdm import tqdm
 
     from dcacodec.images.formats import OUTPUT_FORMATS, picture_suffixes
+    from dcacodec.images.writing import lossy_warning
 
     for name, other in (*((name, decoding) for name in _ENCODING_ONLY), ("format_name", not decoding)):
         if other and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
@@ -216,6 +218,12 @@ def batch(
     chosen = format_name or "png"
     if chosen not in OUTPUT_FORMATS:
         raise click.BadParameter(f"{chosen} is not one of {', '.join(OUTPUT_FORMATS)}.", param_hint="'--format'")
+    picture_quality = None
+    if decoding and context.get_parameter_source("quality") is ParameterSource.COMMANDLINE:
+        if not OUTPUT_FORMATS[chosen].lossy:
+            raise click.UsageError(f"--quality is for lossy formats, and {chosen} is lossless.")
+        if quality != (picture_quality := int(quality)):
+            raise click.BadParameter(f"{quality} is not a whole number.", param_hint="'--quality'")
     start = time.perf_counter()
     limit = max_pixels or None
     suffixes = {DCA_SUFFIX} if decoding else picture_suffixes()
@@ -252,12 +260,15 @@ def batch(
     if removed := remove_leftovers({job.target.parent for job in plan.jobs}):
         files = "1 unfinished file" if removed == 1 else f"{removed} unfinished files"
         print_warning(f"removed {files} of earlier runs that were killed")
+    said = lossy_warning(chosen, picture_quality) if decoding and OUTPUT_FORMATS[chosen].lossy and plan.jobs else ""
+    if said:
+        print_warning(said)
 
     def outcomes() -> Outcomes:
         # Each worker of a cluster resolves "auto" for itself.
         resolved = _resolved(device) if plan.jobs and address is None else device
         make: MakeWorker = (
-            Decoding(format=chosen, device=resolved, max_pixels=limit)
+            Decoding(format=chosen, quality=picture_quality, device=resolved, max_pixels=limit)
             if decoding
             else Encoding(
                 quality=quality,
@@ -296,7 +307,7 @@ def batch(
             for outcome in done:
                 report.add(outcome)
                 bar.update()
-                if lines := _lines(outcome):
+                if lines := _lines(outcome, said):
                     with tqdm.external_write_mode(file=sys.stderr):
                         for line in lines:
                             print_line(line)
@@ -361,11 +372,11 @@ def _report_retry(job: Job, how: str) -> None:
             print_line(f"{job.source}: its worker process ended ({how}); another one tries again")
 
 
-def _lines(outcome: Outcome) -> list[str]:
-    """The lines to print about a file: warnings, and its error or, with --verbose, its size."""
+def _lines(outcome: Outcome, said: str) -> list[str]:
+    """The lines to print about a file: its warnings except for `said`, and its error or, with --verbose, its size."""
     job = outcome.job
     messages = outcome.warnings if outcome.target_met else (*outcome.warnings, outcome.search)
-    lines = [] if is_quiet() else [f"dcacodec: warning: {job.source}: {text}" for text in messages]
+    lines = [] if is_quiet() else [f"dcacodec: warning: {job.source}: {text}" for text in messages if text != said]
     if outcome.error is not None:
         lines.append(f"dcacodec: error: {job.source}: {outcome.error}")
     elif is_verbose():

@@ -86,10 +86,15 @@ def write_picture(picture: Picture, target: BinaryIO, format: str, quality: int 
     options = dict(output.options)
     if output.lossy:
         options["quality"] = quality or DEFAULT_QUALITY
-        warn_of_change(f"{name} is lossy: the picture is compressed once more, with quality {options['quality']}")
+        warn_of_change(lossy_warning(format, quality))
     if output.pillow == "PNG" and flatness(picture.pixels) < _FLAT:
         options["compress_level"] = _PHOTOGRAPHIC_LEVEL
     target.write(_saved(image_of(picture, gray), output, options, metadata).getbuffer())
+
+
+def lossy_warning(format: str, quality: int | None) -> str:
+    """The warning of `write_picture` about a lossy format."""
+    return f"{format.upper()} is lossy: the picture is compressed once more, with quality {quality or DEFAULT_QUALITY}"
 
 
 def _saved(image: Image.Image, output: OutputFormat, options: dict[str, Any], metadata: dict[str, Any]) -> io.BytesIO:
