@@ -464,6 +464,36 @@ def test_an_output_format_that_is_not_one(tmp_path: Path) -> None:
     assert f"\nError: {target}: .gif is not an output format; pictures are written as {known}\n" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("named", "target"), [("ppm", "x.png"), ("png", "x.JPEG"), ("pgm", "x.ppm"), ("png", "x.gif"), ("png", "other.dca")]
+)
+def test_a_format_that_contradicts_the_name_is_refused_before_any_work(named: str, target: str, tmp_path: Path) -> None:
+    """Also `dcacodec decode --format png *.dca` in a folder of two files."""
+    result = call("decode", "--format", named, tmp_path / "missing.dca", tmp_path / target)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert str(tmp_path / target) in result.stderr and f"--format {named}" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("named", "target", "written"),
+    [
+        ("PNG", "x", "PNG"),
+        ("png", "x.jpg.tmp", "PNG"),
+        ("tif", "x.TIFF", "TIFF"),
+        ("jpg", "x.jpeg", "JPEG"),
+        ("Jpeg", "x.jfif", "JPEG"),
+        ("ppm", "x.pnm", "PPM"),
+    ],
+)
+def test_formats_have_the_names_of_suffixes_too(
+    named: str, target: str, written: str, coded: Path, tmp_path: Path
+) -> None:
+    assert call("decode", "--format", named, coded, tmp_path / target).exit_code == 0
+    with Image.open(tmp_path / target) as image:
+        assert image.format == written
+
+
 @pytest.mark.parametrize("name", ["other.png", "other.JPG", "other.tiff", ".hidden.png"])
 def test_a_picture_is_not_overwritten_by_what_is_none(name: str, tmp_path: Path) -> None:
     """`dcacodec encode *.png` in a folder of two pictures."""

@@ -44,9 +44,8 @@ from dcacodec.cli.options import (
     VERBOSE,
     check_targets,
     cores,
-    one_of,
+    format_option,
     wanted_target,
-    written_formats,
 )
 from dcacodec.errors import BatchError
 from dcacodec.files.temporary import remove_leftovers
@@ -128,13 +127,9 @@ Exit codes:
     is_flag=True,
     help="Append .dca to names instead of replacing the suffix: a.png becomes a.png.dca.",
 )
-@click.option(
-    "--format",
-    "format_name",
-    metavar="NAME",
-    shell_complete=one_of(written_formats),
-    help="With --decode: png, tiff, webp (lossless), ppm, pgm, bmp, or the lossy jpeg and avif, whose quality is a "
-    "whole --quality, 75 by default.  [default: png]",
+@format_option(
+    "With --decode: png, tiff, webp (lossless), ppm, pgm, bmp, or the lossy jpeg and avif, whose quality is a whole "
+    "--quality, 75 by default.  [default: png]"
 )
 @click.option(
     "-j",
@@ -216,8 +211,6 @@ def batch(
             raise click.UsageError(f"--{option} {'cannot be combined with' if decoding else 'requires'} --decode.")
     check_targets(context)
     chosen = format_name or "png"
-    if chosen not in OUTPUT_FORMATS:
-        raise click.BadParameter(f"{chosen} is not one of {', '.join(OUTPUT_FORMATS)}.", param_hint="'--format'")
     picture_quality = None
     if decoding and context.get_parameter_source("quality") is ParameterSource.COMMANDLINE:
         if not OUTPUT_FORMATS[chosen].lossy:

@@ -9,14 +9,7 @@ from typing import Final
 import click
 
 from dcacodec.cli.imports import lasting_imports
-from dcacodec.cli.options import (
-    DEVICE,
-    MAX_PIXELS,
-    QUIET,
-    VERBOSE,
-    one_of,
-    written_formats,
-)
+from dcacodec.cli.options import DEVICE, MAX_PIXELS, QUIET, VERBOSE, format_option
 from dcacodec.cli.streams import (
     IN,
     JSON,
@@ -25,13 +18,13 @@ from dcacodec.cli.streams import (
     check_files,
     check_json,
     describe_codec,
+    picture_format,
     print_json,
     print_summary,
     progress_bar,
     read_file,
     write_file,
 )
-from dcacodec.errors import DcaError
 
 
 def _region(context: click.Context, option: click.Parameter, text: str | None) -> tuple[int, ...] | None:
@@ -59,13 +52,9 @@ Examples:
 )
 @IN
 @OUT
-@click.option(
-    "--format",
-    "format_name",
-    metavar="NAME",
-    shell_complete=one_of(written_formats),
-    help="Format of OUT: png, tiff, webp (lossless), ppm, pgm, bmp, or the lossy jpeg and avif.  [default: by the "
-    "suffix of OUT; png for '-']",
+@format_option(
+    "Format of OUT: png, tiff, webp (lossless), ppm, pgm, bmp, or the lossy jpeg and avif. If OUT has the suffix of "
+    "another format, it is refused.  [default: by the suffix of OUT; png for '-']"
 )
 @click.option(
     "-q",
@@ -115,17 +104,12 @@ def decode(
     """
     check_files(source, target)
     check_json(as_json, target)
-    from dcacodec.images.formats import OUTPUT_FORMATS, format_for
+    from dcacodec.images.formats import OUTPUT_FORMATS
     from dcacodec.images.silence import silent_libraries
     from dcacodec.images.writing import write_picture
     from dcacodec.tiling.grid import Grid
 
-    try:
-        chosen = format_name or ("png" if target == "-" else format_for(target))
-    except DcaError as error:
-        raise click.UsageError(f"{target}: {error}") from error
-    if chosen not in OUTPUT_FORMATS:
-        raise click.BadParameter(f"{chosen} is not one of {', '.join(OUTPUT_FORMATS)}.", param_hint="'--format'")
+    chosen = picture_format(target, format_name)
     if quality is not None and not OUTPUT_FORMATS[chosen].lossy:
         raise click.UsageError(f"--quality is for lossy formats, and {chosen} is lossless.")
     limit = max_pixels or None

@@ -91,6 +91,30 @@ def written_formats() -> tuple[str, ...]:
     return tuple(OUTPUT_FORMATS)
 
 
+def _written_format(context: click.Context, option: click.Parameter, name: str | None) -> str | None:
+    """The output format that --format names as such or by a suffix, in any case."""
+    if name is None:
+        return None
+    from dcacodec.images.formats import format_of_suffix
+
+    found = format_of_suffix(f".{name}")  # each name is a suffix, too
+    if found is None:
+        raise click.BadParameter(f"{name} is not one of {', '.join(written_formats())}.")
+    return found
+
+
+def format_option(text: str) -> Callable[[_Command], _Command]:
+    """The option --format with this help."""
+    return click.option(
+        "--format",
+        "format_name",
+        metavar="NAME",
+        callback=_written_format,
+        shell_complete=one_of(written_formats),
+        help=text,
+    )
+
+
 def _published(context: click.Context, option: click.Parameter, preset: str) -> str:
     """Refuse a preset without published weights."""
     known = presets()

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn
 
 import click
@@ -88,6 +89,26 @@ def check_files(source: str, target: str) -> None:
     check_writable(target)
     if source != "-" and is_same_file(source, target):
         raise click.UsageError("IN and OUT are the same file.")
+
+
+def picture_format(target: str, named: str | None = None) -> str:
+    """The format of the picture OUT: the named one, else that of the suffix, or PNG for standard output.
+
+    Raises:
+        click.UsageError: the suffix contradicts the named format, or is not that of any that is written.
+    """
+    from dcacodec.images.formats import format_for, is_of_another_kind
+
+    if target == "-":
+        return named or "png"
+    if named is not None:
+        if is_of_another_kind(Path(target), named):
+            raise click.UsageError(f"OUT, {target}, has the suffix of another format than --format {named}.")
+        return named
+    try:
+        return format_for(target)
+    except DcaError as error:
+        raise click.UsageError(f"{target}: {error}") from error
 
 
 def check_json(as_json: bool, target: str) -> None:

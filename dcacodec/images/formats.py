@@ -100,6 +100,21 @@ OUTPUT_FORMATS: Final[Mapping[str, OutputFormat]] = {
 """The formats that `write_picture` can write, by name."""
 
 
+def format_of_suffix(suffix: str) -> str | None:
+    """The name of the output format for a suffix in any case, None if there is none."""
+    return next((name for name, output in OUTPUT_FORMATS.items() if suffix.lower() in output.suffixes), None)
+
+
+def is_of_another_kind(path: PurePath, format: str) -> bool:
+    """Whether a name has the suffix of a `.dca` file, or of a picture in another format than this output format."""
+    suffix = path.suffix.lower()
+    own = format_of_suffix(suffix)
+    if own is not None or suffix == ".dca":
+        return own != format
+    # Other suffixes of the same format are fine, such as .jfif and .pnm.
+    return has_picture_suffix(path) and Image.registered_extensions().get(suffix) != OUTPUT_FORMATS[format].pillow
+
+
 def format_for(path: str | Path) -> str:
     """The name of the output format for the suffix of a file name.
 
@@ -107,8 +122,7 @@ def format_for(path: str | Path) -> str:
         ImageError: there is no output format for the suffix; the message lists the supported suffixes.
     """
     suffix = Path(path).suffix.lower()
-    for name, output in OUTPUT_FORMATS.items():
-        if suffix in output.suffixes:
-            return name
+    if (name := format_of_suffix(suffix)) is not None:
+        return name
     known = ", ".join(suffix for output in OUTPUT_FORMATS.values() for suffix in output.suffixes)
     raise ImageError(f"{suffix or 'a name without suffix'} is not an output format; pictures are written as {known}")
