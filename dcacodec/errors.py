@@ -46,6 +46,7 @@ __all__ = [
     "TruncatedError",
     "UnknownChunkError",
     "UnknownModelError",
+    "UnknownNameError",
     "WeightsError",
     "WorkerError",
 ]
@@ -185,6 +186,10 @@ class WorkerError(DcaError):
 
 class BenchError(DcaError):
     """A benchmark cannot be run: its pictures, a codec or a published curve are not available."""
+
+
+class UnknownNameError(BenchError):
+    """There is no codec, dataset or published curve with the name that was given."""
 
 
 class WeightsError(DcaError):

@@ -224,24 +224,25 @@ def test_other_qualities(text: str) -> None:
         (["--preset", "nothing", "picture.png"], ["'nothing'"]),
         (["--metrics", "vmaf", "picture.png"], ["vmaf", "psnr", "ms-ssim", "ssimulacra2", "butteraugli", "cvvdp"]),
         (["--window", "1", "0.5", "picture.png"], ["LOW", "HIGH"]),
+        (["--codecs", "jpeg,gif", "picture.png"], ["'gif'", *PILLOW_FORMATS, "jpegli", "compressai:MODEL"]),
+        (["--codecs", "jpeg", "--dataset", "kodac"], ["'kodac'", "kodak"]),
+        (["--codecs", "jpeg", "--anchor", "x", "picture.png"], ["'x'", "picture.png"]),
     ],
 )
 def test_a_wrong_command_line(arguments: list[str], named: list[str], tmp_path: Path) -> None:
     save(photo(8, 8), tmp_path / "picture.png")
-    result = call(*arguments)
+    result = call("--quiet", *arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     error = result.stderr.splitlines()[-1]
     assert error.startswith("Error: ") and all(each in error for each in named), error
+    assert not Path("bench").exists()
 
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["--codecs", "jpeg,gif", "picture.png"], ["'gif'", *PILLOW_FORMATS, "jpegli", "compressai:MODEL"]),
         (["--weights", "picture.png", "picture.png"], ["picture.png"]),
         (["--codecs", "jpeg", "bad.png"], ["bad.png"]),
-        (["--codecs", "jpeg", "--dataset", "kodac"], ["'kodac'", "kodak"]),
-        (["--codecs", "jpeg", "--anchor", "x", "picture.png"], ["'x'", "picture.png"]),
         (["--codecs", "jpeg", "--anchor", "x.json", "picture.png"], ["x.json"]),
     ],
 )

@@ -271,6 +271,13 @@ def test_the_command_writes_it(data: bytes, tmp_path: Path) -> None:
             assert (image.size, image.format) == ((256, 160), format)
 
 
+def test_a_format_that_is_not_written_is_refused_before_any_work(tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli, ["info", "--preview", str(tmp_path / "a.gif"), str(tmp_path / "missing.dca")])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"{tmp_path / 'a.gif'}: .gif" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_command_decodes_where_there_is_none(tmp_path: Path) -> None:
     (tmp_path / "a.dca").write_bytes(encode(PICTURE))
     call("--preview", tmp_path / "a.png", tmp_path / "a.dca")

@@ -10,7 +10,7 @@ from typing import Final
 
 from dcacodec.bench.fetch import fetch
 from dcacodec.bench.results import Anchor
-from dcacodec.errors import BenchError
+from dcacodec.errors import BenchError, UnknownNameError
 from dcacodec.files.paths import cache_dir
 from dcacodec.metrics.curves import load_anchor
 
@@ -61,7 +61,8 @@ def find_anchor(name: str, dataset: str, data_folders: Sequence[Path]) -> Anchor
         data_folders: folders to search.
 
     Raises:
-        BenchError: there is no such curve, it cannot be downloaded, or the file is invalid.
+        UnknownNameError: there is no such curve.
+        BenchError: it cannot be downloaded, or the file is invalid.
         OSError: a file cannot be read or written.
     """
     if name.endswith(".json") or "/" in name:
@@ -74,7 +75,7 @@ def find_anchor(name: str, dataset: str, data_folders: Sequence[Path]) -> Anchor
     published = PUBLISHED.get(dataset, {})
     if name not in published:
         known = f"; known by name: {', '.join(published)}" if published else ""
-        raise BenchError(f"no published curve {name!r} for {dataset}{known}")
+        raise UnknownNameError(f"no published curve {name!r} for {dataset}{known}")
     try:
         path = cache_dir() / "anchors" / COMMIT[:8] / dataset / published[name]
     except RuntimeError as error:

@@ -7,7 +7,7 @@ from dcacodec.bench.compressai_zoo import COMPRESSAI, CompressAI
 from dcacodec.bench.jpegli import JPEGLI, Jpegli, jpegli_is_installed
 from dcacodec.bench.own_codec import OUR_NAMES, OURS, Ours
 from dcacodec.bench.pillow_codecs import PILLOW_FORMATS, PillowCodec
-from dcacodec.errors import BenchError
+from dcacodec.errors import UnknownNameError
 from dcacodec.network.config import TUNINGS
 
 
@@ -15,7 +15,8 @@ def open_codec(name: str, options: CodecOptions) -> BenchCodec:
     """The codec of this name.
 
     Raises:
-        BenchError: there is none, or a package that it needs is missing.
+        UnknownNameError: there is none.
+        BenchError: a package that it needs is missing.
         DcaError: the weights of dcacodec are missing.
     """
     if OUR_NAMES.fullmatch(name):
@@ -28,7 +29,7 @@ def open_codec(name: str, options: CodecOptions) -> BenchCodec:
         return CompressAI(name, options.device)
     tuned = (f"{OURS}-{tune}" for tune in TUNINGS)
     known = ", ".join((OURS, *tuned, f"{OURS}:EFFORT", *PILLOW_FORMATS, JPEGLI, f"{COMPRESSAI}MODEL"))
-    raise BenchError(f"no codec {name!r}; these are known: {known}")
+    raise UnknownNameError(f"no codec {name!r}; these are known: {known}")
 
 
 def available() -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from typing import Any, Final
 from tqdm import tqdm
 
 from dcacodec.bench.fetch import fetch
-from dcacodec.errors import BenchError, DcaError
+from dcacodec.errors import BenchError, DcaError, UnknownNameError
 from dcacodec.files.paths import cache_dir
 from dcacodec.images.formats import has_picture_name
 from dcacodec.images.reading import read_picture
@@ -160,7 +160,8 @@ def named_dataset(name: str, data_folders: Sequence[Path], warn: Warn, quiet: bo
         quiet: no progress bar.
 
     Raises:
-        BenchError: there is no such dataset, or it cannot be fetched.
+        UnknownNameError: there is no such dataset.
+        BenchError: it cannot be fetched.
         OSError: a file cannot be read or written.
     """
     known = packaged()
@@ -169,7 +170,7 @@ def named_dataset(name: str, data_folders: Sequence[Path], warn: Warn, quiet: bo
     elif Path(name).is_file():
         manifest = load_manifest(Path(name))
     else:
-        raise BenchError(f"no dataset, manifest or folder {name!r}; known by name: {', '.join(known)}")
+        raise UnknownNameError(f"no dataset, manifest or folder {name!r}; known by name: {', '.join(known)}")
     for folder in (data_folder / manifest.name for data_folder in data_folders):
         if not folder.is_dir():
             continue

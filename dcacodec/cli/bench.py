@@ -211,26 +211,29 @@ def bench(
     from dcacodec.bench.run import BenchPlan, run, spaced
     from dcacodec.bench.run import showcase as show
     from dcacodec.bench.store import Journal
+    from dcacodec.errors import UnknownNameError
 
     chosen_metrics = _metrics(metrics or (("psnr", "ssimulacra2") if quick else None))
     options = CodecOptions(preset, weights, device, threads or max(1, cores() // jobs), tuple(map(float, qualities)))
-    opened = _codecs(codecs, options)
+    folders = [folder for folder in (data_dir, os.environ.get("DCACODEC_DATA")) if folder]
+    data_folders = [Path(folder) for folder in folders]
+    quiet = is_quiet()
+    try:
+        opened = _codecs(codecs, options)
+        measured = _dataset(pictures, dataset, data_folders, quiet)
+        names = [codec.name for codec in opened]
+        published = _anchors(("none",) if quick else anchors, measured.name, names, data_folders)
+    except UnknownNameError as error:
+        raise click.UsageError(f"{error}.") from error
     settings = {codec.name: codec.settings for codec in opened}
     if quick:
         settings = {name: tuple(each[i] for i in spaced(len(each), QUICK_SETTINGS)) for name, each in settings.items()}
         repeat, showcase = 1, min(showcase, 1)
+        chosen = tuple(measured.pictures[i] for i in spaced(len(measured.pictures), QUICK_PICTURES))
+        measured = type(measured)(measured.name, chosen)
     for codec in opened:  # so that missing files are reported before any work
         for setting in settings[codec.name]:
             codec.prepare(setting)
-    folders = [folder for folder in (data_dir, os.environ.get("DCACODEC_DATA")) if folder]
-    data_folders = [Path(folder) for folder in folders]
-    quiet = is_quiet()
-    measured = _dataset(pictures, dataset, data_folders, quiet)
-    if quick:
-        chosen = tuple(measured.pictures[i] for i in spaced(len(measured.pictures), QUICK_PICTURES))
-        measured = type(measured)(measured.name, chosen)
-        anchors = ("none",)
-    published = _anchors(anchors, measured.name, [codec.name for codec in opened], data_folders)
     out.mkdir(parents=True, exist_ok=True)
 
     plan = BenchPlan(measured, opened, settings, options, published, chosen_metrics, repeat, jobs, quiet)

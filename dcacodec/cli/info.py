@@ -9,7 +9,7 @@ import click
 
 from dcacodec.cli.console import print_result
 from dcacodec.cli.options import MAX_PIXELS
-from dcacodec.cli.streams import about, check_files, published_weights, read_file, write_file
+from dcacodec.cli.streams import about, check_files, picture_format, published_weights, read_file, write_file
 from dcacodec.format.container import Container, describe
 from dcacodec.format.writer import packed_size
 
@@ -29,7 +29,8 @@ Examples:
     metavar="OUT",
     type=click.Path(allow_dash=True, readable=False),
     help="Instead, write a small version of the picture, of at most 256x256 pixels: the preview that files of large "
-    "pictures have, or else the decoded picture, reduced. The suffix of OUT gives the format; PNG without a known one.",
+    "pictures have, or else the decoded picture, reduced. The suffix of OUT gives the format, of those that 'dcacodec "
+    "decode' writes; it is PNG for '-' and where the suffix is not that of a picture.",
 )
 @MAX_PIXELS
 def info(source: str, as_json: bool, preview: str | None, max_pixels: int) -> None:
@@ -45,7 +46,10 @@ def info(source: str, as_json: bool, preview: str | None, max_pixels: int) -> No
         if as_json:
             raise click.UsageError("--json and --preview exclude each other.")
         check_files(source, preview)
-        _write_preview(source, read_file(source, limit), preview)
+        from dcacodec.images.formats import has_picture_suffix
+
+        chosen = picture_format(preview) if has_picture_suffix(Path(preview)) else "png"
+        _write_preview(source, read_file(source, limit), preview, chosen)
         return
     container = read_file(source, limit)
     facts = describe(container, packed_size(container))
@@ -81,10 +85,9 @@ def _bytes(count: int) -> str:
     return "1 byte" if count == 1 else f"{count} bytes"
 
 
-def _write_preview(source: str, container: Container, target: str) -> None:
-    """Write a small version of the picture."""
+def _write_preview(source: str, container: Container, target: str, chosen: str) -> None:
+    """Write a small version of the picture in the chosen format."""
     from dcacodec.codec.preview import read_preview
-    from dcacodec.images.formats import format_for, has_picture_suffix
     from dcacodec.images.writing import write_picture
 
     with about(source):
@@ -94,5 +97,4 @@ def _write_preview(source: str, container: Container, target: str) -> None:
 
             picture = decoded_thumbnail(container)
     with about(target, "standard output"):
-        chosen = format_for(target) if has_picture_suffix(Path(target)) else "png"
         write_file(target, lambda file: write_picture(picture, file, chosen))
