@@ -393,7 +393,7 @@ def test_a_folder_as_input(tmp_path: Path) -> None:
 def test_a_folder_as_output_is_reported_before_any_work(tmp_path: Path) -> None:
     for name in ("encode", "decode"):
         assert_fails(call(name, "is-not-there", tmp_path), 1, f"{tmp_path}: Is a directory")
-        assert_fails(call(name, "is-not-there", f"{tmp_path}/new/"), 1, f"{tmp_path}/new/: Is a directory")
+        assert_fails(call(name, "is-not-there", f"{tmp_path}/new/"), 1, f"{tmp_path}/new/: No such file or directory")
     assert list(tmp_path.iterdir()) == []
 
 

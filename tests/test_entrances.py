@@ -48,9 +48,9 @@ def test_a_slash_at_the_end_is_not_dropped(folder: Path) -> None:
         encode(f"{folder}/a.png/")
     with pytest.raises(NotADirectoryError):
         decode_file(f"{folder}/a.dca/", f"{folder}/b.png")
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(FileNotFoundError):
         encode_file(f"{folder}/a.png", f"{folder}/b.dca/")
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(FileNotFoundError):
         decode_file(f"{folder}/a.dca", f"{folder}/b.png/")
     for command in (
         ("encode", f"{folder}/a.png/", f"{folder}/b.dca"),

@@ -263,10 +263,15 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
 
 
 def test_a_path_with_a_slash_at_its_end_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(IsADirectoryError) as error:
-        write_atomically(f"{tmp_path}/new/", lambda file: file.write(b"new"))
-    assert error.value.filename == f"{tmp_path}/new/"
-    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_bytes(b"old")
+    kinds = {"folder": IsADirectoryError, "new": FileNotFoundError, "file": NotADirectoryError}
+    for name, kind in kinds.items():
+        with pytest.raises(kind) as error:
+            write_atomically(f"{tmp_path}/{name}/", lambda file: file.write(b"new"))
+        assert error.value.filename == f"{tmp_path}/{name}/"
+    assert {path.name for path in tmp_path.iterdir()} == {"folder", "file"}
+    assert (tmp_path / "file").read_bytes() == b"old"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")

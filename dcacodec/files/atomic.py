@@ -84,6 +84,7 @@ def check_writable(path: str | Path) -> None:
 def _check_name(path: str | Path) -> None:
     """Refuse a path that ends in a slash, which `Path` would drop."""
     if str(path).endswith(("/", os.sep)):
+        os.stat(path)  # fails with a better reason where there is no such folder
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
 
 
