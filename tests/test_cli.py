@@ -513,6 +513,18 @@ def test_a_picture_that_the_format_cannot_hold_names_where_it_was_to_go(coded: P
     assert_fails(call("decode", coded, "-", "--format", "pgm"), 1, message)
 
 
+@pytest.mark.parametrize(("name", "scale"), [("a.jpg", "1"), ("a.ppm", "1"), ("a.pgm", "1"), ("wide.webp", "1/2")])
+def test_what_a_format_cannot_hold_is_known_before_decoding(name: str, scale: str, tmp_path: Path) -> None:
+    """Of files whose weights are not there. The wide picture fits when it is reduced further."""
+    wide = pack(Container(Header(bytes(4), 40000, 16, "RGB", 50, slice_log2=11), (Slice((b"",) * 7, 0),) * 20))
+    result = call("decode", "--scale", scale, "-", tmp_path / name, stdin=wide if "wide" in name else FILE)
+    assert result.exit_code == 1 and result.stderr.startswith(f"dcacodec: error: {tmp_path / name}: ")
+    if "wide" in name:
+        reduced = call("decode", "--scale", "1/4", "-", tmp_path / name, stdin=wide)
+        assert reduced.stderr.startswith("dcacodec: error: standard input: ") and "00000000" in reduced.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_unknown_weights(tmp_path: Path) -> None:
     result = call("decode", "-", tmp_path / "out.png", stdin=FILE)
     assert (result.exit_code, result.stdout) == (1, "")

@@ -106,7 +106,7 @@ def decode(
     check_json(as_json, target)
     from dcacodec.images.formats import OUTPUT_FORMATS
     from dcacodec.images.silence import silent_libraries
-    from dcacodec.images.writing import write_picture
+    from dcacodec.images.writing import check_format, write_picture
     from dcacodec.tiling.grid import Grid
 
     chosen = picture_format(target, format_name)
@@ -115,10 +115,12 @@ def decode(
     limit = max_pixels or None
     # The file is checked before torch is imported, which takes a second.
     container = read_file(source, limit)
+    header, grid = container.header, Grid(container.header)
     with about(source):
-        if region is not None:
-            Grid(container.header).region(*region)
-
+        view = (grid.picture if region is None else grid.region(*region)).reduced(_SCALES[scale])
+    with about(target, "standard output"):
+        check_format(chosen, view.width, view.height, gray=header.mode == "L", alpha=container.has_alpha)
+    with about(source):
         with lasting_imports():
             from dcacodec.codec.codec import Codec
 

@@ -46,17 +46,8 @@ def write_picture(picture: Picture, target: BinaryIO, format: str, quality: int 
     """
     if isinstance(target, io.TextIOBase):
         raise TypeError("the file is open in text mode: open it in binary mode, 'wb'")
-    if format not in OUTPUT_FORMATS:
-        raise ImageError(f"{format} is not an output format; these are: {', '.join(OUTPUT_FORMATS)}")
+    check_format(format, picture.width, picture.height, gray=picture.gray, alpha=picture.alpha is not None)
     output, name = OUTPUT_FORMATS[format], format.upper()
-    if picture.alpha is not None and not output.alpha:
-        keeping = ", ".join(other for other, each in OUTPUT_FORMATS.items() if each.alpha and not each.lossy)
-        raise ImageError(f"{name} cannot hold the alpha plane of this picture; these can: {keeping}")
-    if not picture.gray and not output.colour:
-        raise ImageError(f"{name} holds gray pictures only, and this one has colour")
-    if output.max_side is not None and max(picture.width, picture.height) > output.max_side:
-        raise ImageError(f"{name} holds up to {output.max_side} pixels a side, not {picture.width}x{picture.height}")
-
     if quality is not None and not (output.lossy and 1 <= quality <= 100):
         raise ValueError(f"a quality of 1 to 100 is for lossy formats, and not {quality} for {name}")
 
@@ -95,6 +86,24 @@ def write_picture(picture: Picture, target: BinaryIO, format: str, quality: int 
 def lossy_warning(format: str, quality: int | None) -> str:
     """The warning of `write_picture` about a lossy format."""
     return f"{format.upper()} is lossy: the picture is compressed once more, with quality {quality or DEFAULT_QUALITY}"
+
+
+def check_format(format: str, width: int, height: int, *, gray: bool, alpha: bool) -> None:
+    """Check that a format is one that is written, and can hold a picture of this kind and size.
+
+    Raises:
+        ImageError: it is not, or cannot.
+    """
+    if format not in OUTPUT_FORMATS:
+        raise ImageError(f"{format} is not an output format; these are: {', '.join(OUTPUT_FORMATS)}")
+    output, name = OUTPUT_FORMATS[format], format.upper()
+    if alpha and not output.alpha:
+        keeping = ", ".join(other for other, each in OUTPUT_FORMATS.items() if each.alpha and not each.lossy)
+        raise ImageError(f"{name} cannot hold the alpha plane of this picture; these can: {keeping}")
+    if not gray and not output.colour:
+        raise ImageError(f"{name} holds gray pictures only, and this one has colour")
+    if output.max_side is not None and max(width, height) > output.max_side:
+        raise ImageError(f"{name} holds up to {output.max_side} pixels a side, not {width}x{height}")
 
 
 def _saved(image: Image.Image, output: OutputFormat, options: dict[str, Any], metadata: dict[str, Any]) -> io.BytesIO:
