@@ -157,7 +157,7 @@ MESSAGES: list[tuple[Action, type[Exception], str]] = [
     (
         lambda _: by_fingerprint(OTHER.hex()),
         UnknownModelError,
-        "the file needs the weights 01020304, which are not installed",
+        "the file needs the weights 01020304, which are not installed; DCACODEC_MODELS can name a folder with them",
     ),
     (lambda _: by_preset("huge"), WeightsError, "no weights are published for the preset 'huge'"),
     (
@@ -283,7 +283,7 @@ MESSAGES: list[tuple[Action, type[Exception], str]] = [
     (
         lambda codec: Image.open(io.BytesIO(of_other_weights(codec))).load(),
         OSError,
-        "the file needs the weights 01020304, which are not installed",
+        "the file needs the weights 01020304, which are not installed; DCACODEC_MODELS can name a folder with them",
     ),
     # Settings.
     (

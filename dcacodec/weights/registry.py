@@ -134,7 +134,10 @@ def by_fingerprint(fingerprint: str) -> Published:
     for index in _lists():
         if fingerprint in index.files:
             return index.files[fingerprint]
-    raise UnknownModelError(f"the file needs the weights {fingerprint}, which are not installed")
+    raise UnknownModelError(
+        f"the file needs the weights {fingerprint}, which are not installed; "
+        "DCACODEC_MODELS can name a folder with them"
+    )
 
 
 def presets() -> list[str]:
