@@ -140,18 +140,19 @@ def train(
     PSNR, SSIMULACRA 2 and MS-SSIM (in dB) over the qualities. A progress bar is shown only on a terminal. The last
     lines name the checkpoint, what it reached, and the command that publishes it.
     """
-    import torch
-
-    from dcacodec.training.loop import train as run
     from dcacodec.training.options import TrainingOptions
-    from dcacodec.training.signals import Interrupted
 
-    if threads:
-        torch.set_num_threads(threads)
     try:
         options = TrainingOptions(**settings, part_size=part_size or 0)  # type: ignore[arg-type]
     except ValueError as error:
         raise click.UsageError(f"{error}.") from error
+    import torch  # only now, as it takes seconds
+
+    from dcacodec.training.loop import train as run
+    from dcacodec.training.signals import Interrupted
+
+    if threads:
+        torch.set_num_threads(threads)
     try:
         run(
             sources,

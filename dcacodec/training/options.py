@@ -1,12 +1,15 @@
-"""The options of a training run, and the schedules that follow from them."""
+"""The options of a training run, and the schedules that follow from them. No torch here."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
-from dcacodec.metrics.distortion import DISTORTIONS, Distortion
 from dcacodec.network.config import REGIONAL_STRIDE, Tuning
+
+if TYPE_CHECKING:
+    from dcacodec.metrics.distortion import Distortion
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class TrainingOptions:
         if min(self.batch, self.warm_up) < 1:
             raise ValueError("batch and warm-up must be at least 1")
         if self.mse_share is not None:
-            Distortion(self.mse_share)  # refuses what is out of range
+            _ = self.distortion  # refuses what is out of range
             if self.tune == "psnr" and self.mse_share != 1:
                 raise ValueError("the tuning psnr is squared error alone: its share is 1")
         if self.precision not in ("auto", "float32", "bfloat16"):
@@ -89,6 +92,8 @@ class TrainingOptions:
     @property
     def distortion(self) -> Distortion:
         """The distortion in the loss."""
+        from dcacodec.metrics.distortion import DISTORTIONS, Distortion
+
         return DISTORTIONS[self.tune] if self.mse_share is None else Distortion(self.mse_share)
 
     @property
