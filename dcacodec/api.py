@@ -245,8 +245,8 @@ def decode_file(
             with a warning. An existing file is replaced once the new one is complete.
 
     Raises:
-        DcaError: the file is damaged, its weights are not installed, the region is not inside the picture, or the
-            format cannot hold the picture.
+        DcaError: the file is damaged, its weights are not installed, the region is not inside the picture, the suffix
+            of the target is not that of a format that is written, or the format cannot hold the picture.
         OSError: a file cannot be read or written.
         ValueError: the target is the source itself.
     """
