@@ -15,6 +15,7 @@ from dcacodec.bench.store import (
     Journal,
     as_compressai,
     as_csv,
+    counted,
     load_results,
     sample_from_json,
     sample_to_json,
@@ -97,6 +98,10 @@ def test_what_is_written_can_be_compared_with(tmp_path: Path) -> None:
                      (sample("a", "x", 1, 100, 30.0), sample("a", "x", 2, 200, 33.0)))  # fmt: skip
     (tmp_path / "x.json").write_text(json.dumps(as_compressai(finite, finite.codecs[0])), "utf-8")
     assert load_anchor(tmp_path / "x.json") == finite.curve("x")
+
+
+def test_one_picture_is_no_plural() -> None:
+    assert [counted(pictures) for pictures in (0, 1, 2)] == ["0 pictures", "1 picture", "2 pictures"]
 
 
 def test_csv_has_every_picture() -> None:

@@ -15,7 +15,7 @@ from dcacodec.bench.metrics import METRICS
 from dcacodec.bench.page import write_page
 from dcacodec.bench.plots import write_plots
 from dcacodec.bench.results import Mean, MeasuredCodec, Results, Sample
-from dcacodec.bench.store import as_compressai, as_csv, save_results, write_text
+from dcacodec.bench.store import as_compressai, as_csv, counted, save_results, write_text
 from dcacodec.bench.summary import Comparison, Opponent, conventions, deficits, judged_by, opponents
 from dcacodec.metrics.curves import Method, falls
 
@@ -88,7 +88,7 @@ def _rates_as_json(comparison: Comparison) -> dict[str, Any]:
 def as_text(results: Results, compared: Sequence[Opponent], method: Method, window: Window | None) -> str:
     """The report for a terminal."""
     parts = [
-        f"{results.dataset}: {len(results.pictures)} pictures",
+        f"{results.dataset}: {counted(len(results.pictures))}",
         "\n".join(f"{name}: {value}" for name, value in results.machine.items()),
         "\n".join(conventions(results)),
         *(_codec(results, codec) for codec in results.codecs),
@@ -157,12 +157,12 @@ def _order(results: Results, codec: MeasuredCodec) -> list[str]:
     rising += [(METRICS[name].title, partial(_rising, name)) for name in results.metrics]
     for what, value in rising:
         where = falls([value(mean) for mean in means])
-        single = sum(
+        single = steps - sum(
             len(falls([value(found[picture, setting]) for setting in settings])) for picture in results.pictures
         )
         places = ", ".join(f"{settings[i]:g} to {settings[i + 1]:g}" for i in where)
         verdict = f"DO NOT RISE from {places}" if where else "rise at every step"
-        lines.append(f"{what}: the means {verdict}; of single pictures, {single} of {steps} steps do not rise")
+        lines.append(f"{what}: the means {verdict}; the values of single pictures rise at {single} of {steps} steps")
     return lines
 
 

@@ -120,8 +120,13 @@ def _finite(value: float | None) -> float | None:
 def _pictures(means: tuple[Mean, ...], count: int) -> str:
     """The number of pictures of the points, as text."""
     if all(mean.pictures == count for mean in means):
-        return f"{count} pictures"
-    return f"{', '.join(str(mean.pictures) for mean in means)} of {count} pictures"
+        return counted(count)
+    return f"{', '.join(str(mean.pictures) for mean in means)} of {counted(count)}"
+
+
+def counted(pictures: int) -> str:
+    """A number of pictures, as text."""
+    return f"{pictures} picture{'' if pictures == 1 else 's'}"
 
 
 def as_csv(results: Results) -> str:
