@@ -9,6 +9,7 @@ from typing import TypeAlias
 from dcacodec.errors import ImageError
 from dcacodec.format.container import Header
 from dcacodec.format.metadata import metadata_chunks
+from dcacodec.format.quality import HIGHEST
 from dcacodec.images.picture import Picture, Pixels
 
 
@@ -150,7 +151,12 @@ def outcome(target: Target, result: TargetedFile, picture: Picture) -> str:
         metadata = sum(len(chunk.data) for chunk in metadata_chunks(picture.metadata))
         if metadata > limit / 2:
             shortfall += f": {metadata} bytes are ICC profile, EXIF and XMP data (--strip all leaves them out)"
-    return f"{text}, {result.tries} tries" + ("" if result.target_met else f"; the target is not met: {shortfall}")
+    text += f", {result.tries} tries"
+    if not result.target_met:
+        text += f"; the target is not met: {shortfall}"
+    elif result.quality == HIGHEST and not isinstance(target, QualityTarget):
+        text += "; there is no higher quality"
+    return text
 
 
 def byte_limit(target: MaxBytes | MaxBpp, picture: Picture | Header) -> int:
