@@ -164,8 +164,8 @@ Examples:
 @click.option(
     "--quick",
     is_flag=True,
-    help=f"Take about a minute: {QUICK_PICTURES} of the pictures, {QUICK_SETTINGS} settings of each codec, each timed "
-    "once, one picture shown, only PSNR and SSIMULACRA 2, no published curves.",
+    help=f"Take minutes, more of them for large pictures: {QUICK_PICTURES} of the pictures, {QUICK_SETTINGS} settings "
+    "of each codec, each timed once, one picture shown, only PSNR and SSIMULACRA 2, no published curves.",
 )
 @click.option(
     "--out",
