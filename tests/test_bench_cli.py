@@ -141,7 +141,7 @@ def test_a_failing_codec_does_not_end_the_run(tmp_path: Path) -> None:
     lines = [line for line in re.split(r"[\r\n]", result.stderr) if line.startswith("dcacodec: ")]
     assert len(lines) == len(settings)
     assert all(re.match(r"dcacodec: warning: .*\bwebp\b.*\bwide\\x1b", line) for line in lines)
-    assert "narrow\\x1b" in result.stderr and not re.search("(wide|narrow)\x1b", result.stderr)
+    assert not re.search("(wide|narrow)\x1b", result.stderr)
     assert "webp at 95 on wide\x1b: ValueError" in result.stdout
     assert "webp by PSNR: none, as webp: a curve needs two points or more" in result.stdout  # none over all pictures
 
