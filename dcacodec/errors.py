@@ -205,7 +205,7 @@ class DeviceWarning(UserWarning):
 
 
 class CoderWarning(UserWarning):
-    """The fast entropy coder is being compiled, or is not available and the slow one is used. The text is one line."""
+    """The fast entropy coder was compiled, or is not available and the slow one is used. The text is one line."""
 
 
 _BETWEEN: Final = frozenset({"dcacodec", "PIL", "contextlib"})

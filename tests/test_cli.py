@@ -31,7 +31,7 @@ from dcacodec.api import default_codec, encode_file
 from dcacodec.cli import app as cli_module
 from dcacodec.cli.app import cli, let_threads_sleep
 from dcacodec.cli.failures import failure_of
-from dcacodec.cli.streams import about, progress_bar
+from dcacodec.cli.streams import opened, progress_bar
 from dcacodec.format.container import Chunk, Container, Header, Slice
 from dcacodec.format.reader import parse
 from dcacodec.format.writer import pack
@@ -159,17 +159,20 @@ def test_an_interrupt_is_not_reported_on_standard_output(tmp_path: Path) -> None
     assert (done.returncode, done.stdout) == (130, b"")
 
 
-def test_a_signal_at_the_end_of_the_process_is_ignored() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_at_the_end_of_the_process_is_not_reported(number: int) -> None:
     """As where a whole group of processes is terminated twice."""
-    signals = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
     script = (
-        "import atexit, os\n"
-        f"for number in {[int(each) for each in signals]}:\n"
-        "    atexit.register(os.kill, os.getpid(), number)\n"
-        "from dcacodec.__main__ import main\n"
-        "main()\n"
+        f"import atexit, os\natexit.register(os.kill, os.getpid(), {int(number)})\n"
+        "from dcacodec.__main__ import main\nmain()\n"
     )
     done = subprocess.run([sys.executable, "-c", script, "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (128 + number, "") and __version__ in done.stdout
+
+
+def test_warnings_as_errors_find_nothing_in_the_streams() -> None:
+    environment = {**os.environ, "PYTHONWARNINGS": "error"}
+    done = subprocess.run(command("--version"), capture_output=True, text=True, env=environment, check=False)
     assert (done.returncode, done.stderr) == (0, "") and __version__ in done.stdout
 
 
@@ -551,7 +554,11 @@ def test_unknown_weights(tmp_path: Path) -> None:
             "internal error: RuntimeError: two lines ('dcacodec --debug ...' shows the traceback)",
         ),
         (MemoryError(), 1, "not enough memory"),
-        (ImportError("libtorch.so: failed to map segment from shared object"), 1, "not enough memory"),
+        (
+            ImportError("a.so: failed to map segment"),
+            1,
+            "a.so: failed to map segment: there is not enough memory, or nothing may be executed on its file system",
+        ),
         (OSError(28, "No space left on device", "file"), 1, "file: No space left on device"),
         (OSError(5, "Input/output error"), 1, "standard input: Input/output error"),
         (KeyboardInterrupt(), 130, "interrupted"),
@@ -648,6 +655,14 @@ def test_nothing_but_results_reaches_standard_output_where_standard_error_is_clo
         for words in [("encode", "--verbose", "--device", "cpu", str(tmp_path / "in.png"), "-")]
     )
     assert open_ == closed and closed.startswith(b"\x89DCA")
+    # GNU's OpenMP prints its settings, and oneDNN what it does, to the descriptors 2 and 1.
+    others = {"OMP_DISPLAY_ENV": "TRUE", "ONEDNN_VERBOSE": "1"}
+    for redirection, target in (("<&- 2>&-", "-"), (">&- 2>&-", str(tmp_path / "out.dca"))):
+        words = [f"{name}={value}" for name, value in others.items()]
+        words += command("encode", "--device", "cpu", tmp_path / "in.png", target)
+        done = subprocess.run(["sh", "-c", f'env "$@" {redirection}', "sh", *words], capture_output=True, check=False)
+        found = done.stdout if target == "-" else Path(target).read_bytes()
+        assert done.returncode == 0 and found == open_
     done = in_shell("2>&-", "batch", "--json", "-j", "1", str(tmp_path / "in.png"), str(tmp_path / "out"))
     assert (done.returncode, json.loads(done.stdout)["done"]) == (0, 1)
 
@@ -1021,9 +1036,10 @@ def test_names_are_shown_in_the_direction_of_the_text(tmp_path: Path) -> None:
     assert result.exit_code != 0 and "photo\\u202egnp.dca" in result.stderr
 
 
-def test_an_error_in_reading_names_the_file() -> None:
+def test_an_error_in_reading_names_the_file(tmp_path: Path) -> None:
     """That of an open file, as on a damaged disk, does not."""
-    with pytest.raises(OSError, match="photo") as caught, about("photo.png"):
+    (tmp_path / "photo.png").touch()
+    with pytest.raises(OSError, match="photo") as caught, opened(str(tmp_path / "photo.png")):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
     assert "photo.png" in failure_of(caught.value).message
 

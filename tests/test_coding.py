@@ -698,7 +698,7 @@ def test_compiler_that_fails(script: str, reason: str, tmp_path: Path) -> None:
     compiler.write_text(f"#!/bin/sh\n{script}\n")
     compiler.chmod(0o755)
     cache = tmp_path / "cache"
-    name, _, why = used(CXX=f"{compiler} -pipe", DCACODEC_CACHE=str(cache))
+    name, why = used(CXX=f"{compiler} -pipe", DCACODEC_CACHE=str(cache))
     assert name == "python"
     assert reason in why
     assert "noise" not in why and "more" not in why
@@ -730,7 +730,7 @@ def test_a_damaged_library_is_compiled_again(torchac: TorchacCoder, tmp_path: Pa
     for damaged in (whole[: len(whole) // 4], b"", whole[:-1] + b"x"):
         library.unlink()  # not in place, as a process may have it in its memory
         library.write_bytes(damaged)
-        name, _compiling = used(**cache)
+        name, _compiled = used(**cache)
         assert [name] == used(**cache) == ["torchac"]
 
 
@@ -745,7 +745,7 @@ def test_compiled_coder_of_another_bitstream(torchac: TorchacCoder, tmp_path: Pa
     (backend.parent / "__init__.py").touch()
     (backend / "torchac_backend.cpp").write_text(source.replace("cache |= bit;", "cache |= !bit;"), "utf-8")
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{USE}"
-    name, _compiling, why = used(code, DCACODEC_CACHE=str(tmp_path / "cache"))
+    name, _compiled, why = used(code, DCACODEC_CACHE=str(tmp_path / "cache"))
     assert name == "python"
     assert "bitstream" in why
 

@@ -22,7 +22,7 @@ from dcacodec.format import container as dca
 from dcacodec.format.container import Chunk, Container, Header, Slice, describe
 from dcacodec.format.metadata import MAX_INFLATED, Metadata, metadata_chunks, metadata_of
 from dcacodec.format.quality import quality_of
-from dcacodec.format.reader import MAX_HEADER_BYTES, Reader, parse, parse_header, read_start
+from dcacodec.format.reader import MAX_HEADER_BYTES, Reader, is_lossless, parse, parse_header
 from dcacodec.format.varint import varint
 from dcacodec.format.writer import pack
 
@@ -143,7 +143,7 @@ def test_parse_undoes_pack_for_any_container(container: Container) -> None:
     assert parse(data, max_pixels=None) == container
     assert parse_header(data[:MAX_HEADER_BYTES]) == container.header
     without_streams = not any(stream for part in container.slices for stream in part.streams)
-    assert read_start(io.BytesIO(data)) == (container.header, without_streams)
+    assert is_lossless(io.BytesIO(data)) == without_streams
 
 
 def test_a_glance_needs_no_more_than_it_says() -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -560,6 +561,13 @@ def test_hidden_pixels_are_kept_on_request(codec: Codec) -> None:
     kept = codec.decode(codec.encode(source, quality=95, keep_hidden=True)).pixels
     changed = codec.decode(codec.encode(source, quality=95)).pixels
     assert psnr(kept, source.pixels) > 20 > psnr(changed, source.pixels)
+
+
+@pytest.mark.parametrize("true", [True, 1, np.True_])
+def test_lossless_is_any_true_value(codec: Codec, true: Any) -> None:
+    source = sticker()
+    assert np.array_equal(codec.decode(codec.encode(source, lossless=true)).pixels, source.pixels)
+    assert codec.encode(source, lossless=not true) == codec.encode(source, lossless=False)
 
 
 def test_targets_do_not_count_hidden_pixels(codec: Codec) -> None:

@@ -271,11 +271,12 @@ def test_the_command_writes_it(data: bytes, tmp_path: Path) -> None:
             assert (image.size, image.format) == ((256, 160), format)
 
 
-def test_a_format_that_is_not_written_is_refused_before_any_work(tmp_path: Path) -> None:
-    result = CliRunner().invoke(cli, ["info", "--preview", str(tmp_path / "a.gif"), str(tmp_path / "missing.dca")])
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert f"{tmp_path / 'a.gif'}: .gif" in result.stderr
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize("name", ["a.gif", "other.dca"])
+def test_a_format_that_is_not_written_is_refused_before_any_work(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"something")
+    result = CliRunner().invoke(cli, ["info", "--preview", str(tmp_path / name), str(tmp_path / "missing.dca")])
+    assert (result.exit_code, result.stdout) == (2, "") and str(tmp_path / name) in result.stderr
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"something"]
 
 
 def test_the_command_decodes_where_there_is_none(tmp_path: Path) -> None:

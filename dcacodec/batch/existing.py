@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from dcacodec.errors import FormatError
 from dcacodec.format.container import Header
-from dcacodec.format.reader import read_start
+from dcacodec.format.reader import MAX_HEADER_BYTES, is_lossless, parse_header
 
 
 def count_other_quality(files: Iterable[Path], quality: float | None) -> int:
@@ -21,36 +21,30 @@ def count_other_quality(files: Iterable[Path], quality: float | None) -> int:
             with a slice that is not. Whether lossless slices were requested is not in a file.
     """
     if quality is None:
-        return sum(not each.lossless for each in _existing(files))
-    return sum(each.header.quality != quality for each in _existing(files))
+        return sum(_read(files, lambda file: not is_lossless(file)))
+    return sum(_read(files, lambda file: _header(file).quality != quality))
 
 
 def count_other_weights(files: Iterable[Path], fingerprint: str) -> int:
     """The number of `.dca` files made with other weights; other and unreadable files are not counted."""
-    return sum(each.header.fingerprint.hex() != fingerprint for each in _existing(files))
+    return sum(_read(files, lambda file: _header(file).fingerprint.hex() != fingerprint))
 
 
 def count_larger(files: Iterable[Path], limit: Callable[[Header], int]) -> int:
     """The number of `.dca` files with more bytes than their `limit`; other and unreadable files are not counted."""
-    return sum(each.size > limit(each.header) for each in _existing(files))
+    return sum(_read(files, lambda file: os.fstat(file.fileno()).st_size > limit(_header(file))))
 
 
-@dataclass(frozen=True)
-class _Existing:
-    """A `.dca` file: its header, its size in bytes, and whether all its slices are lossless."""
-
-    header: Header
-    size: int
-    lossless: bool
+def _header(file: BinaryIO) -> Header:
+    return parse_header(file.read(MAX_HEADER_BYTES))
 
 
-def _existing(files: Iterable[Path]) -> Iterator[_Existing]:
-    """The readable `.dca` files."""
+def _read(files: Iterable[Path], question: Callable[[BinaryIO], bool]) -> Iterator[bool]:
+    """The answers to a question about each of the `.dca` files that can be read."""
     for path in files:
         try:
             with path.open("rb") as file:
-                header, lossless = read_start(file)
-                size = os.fstat(file.fileno()).st_size
+                answer = question(file)
         except (OSError, FormatError):
             continue
-        yield _Existing(header, size, lossless)
+        yield answer

@@ -198,10 +198,14 @@ def _keep_output_for_results() -> None:
     Standard output, where it is open, gets another descriptor.
     """
     if sys.stderr is None:  # closed: what libraries write to it must not reach a file that got its descriptor
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        while nowhere < 2:  # standard input or output are closed, too
+            nowhere = os.dup(nowhere)
+        os.dup2(nowhere, 2)
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
     if sys.stdout is not None:
         # Unbuffered: what could not be written, Python would try to write again at the end of the process.
-        results = open(os.dup(sys.stdout.fileno()), "wb", buffering=0)  # noqa: SIM115
+        results = open(os.dup(sys.stdout.fileno()), "wb", buffering=0, closefd=False)  # noqa: SIM115
         sys.stdout = io.TextIOWrapper(results, sys.stdout.encoding, sys.stdout.errors, write_through=True)
     os.dup2(sys.stderr.fileno(), 1)
 
@@ -219,6 +223,6 @@ def main() -> None:
     let_threads_sleep(os.environ)
     try:
         cli.main(prog_name="dcacodec", obj=handler)
-    finally:  # a further signal must not interrupt the end of the process
+    finally:  # All is written and removed: a further signal ends the process without an exception that is reported.
         for number in handled:
-            signal.signal(number, signal.SIG_IGN)
+            signal.signal(number, lambda number, _frame: os._exit(128 + number))

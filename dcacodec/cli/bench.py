@@ -220,18 +220,19 @@ def bench(
     quiet = is_quiet()
     try:
         opened = _codecs(codecs, options)
+        settings = {codec.name: codec.settings for codec in opened}
+        if quick:
+            spread = {name: spaced(len(each), QUICK_SETTINGS) for name, each in settings.items()}
+            settings = {name: tuple(settings[name][i] for i in chosen) for name, chosen in spread.items()}
         measured = _dataset(pictures, dataset, data_folders, quiet)
-        names = [codec.name for codec in opened]
-        published = _anchors(("none",) if quick else anchors, measured.name, names, data_folders)
+        published = _anchors(("none",) if quick else anchors, measured.name, list(settings), data_folders)
     except UnknownNameError as error:
         raise click.UsageError(f"{error}.") from error
-    settings = {codec.name: codec.settings for codec in opened}
     if quick:
-        settings = {name: tuple(each[i] for i in spaced(len(each), QUICK_SETTINGS)) for name, each in settings.items()}
         repeat, showcase = 1, min(showcase, 1)
         chosen = tuple(measured.pictures[i] for i in spaced(len(measured.pictures), QUICK_PICTURES))
         measured = type(measured)(measured.name, chosen)
-    for codec in opened:  # so that missing files are reported before any work
+    for codec in opened:  # so that missing files are reported before anything is measured
         for setting in settings[codec.name]:
             codec.prepare(setting)
     out.mkdir(parents=True, exist_ok=True)

@@ -30,8 +30,8 @@ def failure_of(error: Exception | KeyboardInterrupt) -> Failure:
     """The failure that reports an exception."""
     if isinstance(error, KeyboardInterrupt):
         return Failure("interrupted", EXIT_INTERRUPTED)
-    if isinstance(error, ImportError) and "failed to map segment" in str(error):  # a library, for want of memory
-        error = MemoryError()
+    if isinstance(error, ImportError) and "failed to map segment" in str(error):
+        return Failure(f"{error}: there is not enough memory, or nothing may be executed on its file system")
     if isinstance(error, MemoryError | DcaError | OSError):
         return Failure(reason(error))
     return Failure(f"{reason(error)} ('dcacodec --debug ...' shows the traceback)", EXIT_INTERNAL)

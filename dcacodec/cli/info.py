@@ -48,7 +48,7 @@ def info(source: str, as_json: bool, preview: str | None, max_pixels: int) -> No
         check_files(source, preview)
         from dcacodec.images.formats import has_picture_suffix
 
-        chosen = picture_format(preview) if has_picture_suffix(Path(preview)) else "png"
+        chosen = picture_format(preview, None if has_picture_suffix(Path(preview)) else "png")
         _write_preview(source, read_file(source, limit), preview, chosen)
         return
     container = read_file(source, limit)

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn
 
@@ -30,10 +30,6 @@ def about(name: str, stream: str = "standard input") -> Iterator[None]:
         yield
     except DcaError as error:
         raise Failure(f"{shown(name, stream)}: {error}") from error
-    except OSError as error:
-        if error.filename is None and error.errno is not None:  # reading an open file failed
-            error.filename = shown(name, stream)
-        raise
 
 
 def shown(name: str, stream: str = "standard input") -> str:
@@ -125,14 +121,16 @@ def print_json(source: str, target: str, size: tuple[int, int], seconds: float, 
 
 @contextmanager
 def opened(source: str) -> Iterator[BinaryIO]:
-    """IN, a file or standard input, open for reading."""
-    if source == "-":
-        if sys.stdin is None:
-            raise Failure("standard input is closed")
-        yield sys.stdin.buffer
-    else:
-        with open(source, "rb") as file:
+    """IN, a file or standard input, open for reading. Errors of reading it get its name."""
+    if source == "-" and sys.stdin is None:
+        raise Failure("standard input is closed")
+    with nullcontext(sys.stdin.buffer) if source == "-" else open(source, "rb") as file:
+        try:
             yield file
+        except OSError as error:
+            if error.filename is None and error.errno is not None:
+                error.filename = shown(source)
+            raise
 
 
 def read_file(source: str, max_pixels: int | None) -> Container:

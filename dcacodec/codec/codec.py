@@ -16,7 +16,6 @@ import operator
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import SupportsFloat
 
 import numpy as np
 import torch
@@ -144,6 +143,7 @@ class Codec:
             BadDimensionsError: the picture is too wide or too high for the format.
             MemoryError: there is not enough memory for the picture.
         """
+        lossless = None if lossless is None else bool(lossless)  # NumPy's have other identities
         container = self.container_of(
             Source(picture, keep_hidden or lossless is True),
             quality=quality,
@@ -242,7 +242,7 @@ class Codec:
         """Encode a picture to a container. What all qualities share is made once for a `Source`.
 
         Args:
-            source: the picture.
+            source: the picture. It says whether hidden colours are kept, also if `lossless`.
             quality, effort, lossless, slice_log2, progress: as in `encode`.
             seen: called with the index and the code of every slice, in order, but not if `lossless`.
 
@@ -283,10 +283,7 @@ class Codec:
         Raises:
             As `encode`, except for errors about the effort.
         """
-        if not isinstance(quality, SupportsFloat):
-            raise TypeError(f"quality must be a number, not {quality!r}")
-        quality = nearest_quality(quality if isinstance(quality, int) else float(quality))
-        picture = source.picture
+        quality, picture = nearest_quality(quality), source.picture
         if slice_log2 is None:
             mixed = lossless is None and source.is_mixed
             slice_log2 = MIXED_SLICE_LOG2 if mixed else suitable_slice_log2(picture.width, picture.height)

@@ -187,9 +187,11 @@ def _encoded(codec: Codec, source: Source, target: Target, quality: float, effor
     samples: dict[int, Pixels] = {}
 
     def keep(index: int, encoded: EncodedSlice) -> None:
+        if not isinstance(target, QualityTarget):
+            return
         if encoded.samples is not None:
             samples[index] = encoded.samples
-        elif isinstance(target, QualityTarget):
+        else:
             latents[index] = (encoded.symbols.latent[0], encoded.symbols.coded[0])
 
     with memory_errors():

@@ -49,7 +49,7 @@ class TorchacCoder:
         CoderUnavailableError: torchac or a C++ compiler is missing, or the compiled coder does not work.
 
     Warns:
-        CoderWarning: the coder has to be compiled first.
+        CoderWarning: the coder was compiled.
     """
 
     name = "torchac"
@@ -96,7 +96,7 @@ def best_coder() -> Coder:
     The first call on a machine compiles the coder, see `TorchacCoder`.
 
     Warns:
-        CoderWarning: the coder has to be compiled first, or is not available, and why.
+        CoderWarning: the coder was compiled, or is not available, and why.
     """
     try:
         return TorchacCoder()
@@ -165,7 +165,6 @@ def _build(include: Path, library: Path) -> None:
         if alone:
             for left in library.parent.glob("build-*"):
                 shutil.rmtree(left, ignore_errors=True)
-        warn("compiling the entropy coder, which is done once and takes a few seconds", CoderWarning)
         with tempfile.TemporaryDirectory(prefix="build-", dir=library.parent) as folder:
             output = Path(folder) / library.name
             # Our folder comes first, as it stands in for the headers of PyTorch.
@@ -175,6 +174,8 @@ def _build(include: Path, library: Path) -> None:
             digest.write_bytes(hashlib.sha256(output.read_bytes()).digest())
             os.replace(output, library)
             os.replace(digest, _digest_of(library))
+    # At the end: as an error it comes once, and not at every attempt.
+    warn("the entropy coder was compiled, which is done once", CoderWarning)
 
 
 def _is_intact(library: Path) -> bool:

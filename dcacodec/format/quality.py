@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, SupportsFloat
 
 LOWEST: Final = 1
 HIGHEST: Final = 100
@@ -25,8 +25,11 @@ def nearest_quality(quality: float) -> float:
     """The nearest quality that a file can have.
 
     Raises:
-        ValueError: not a number from 1 to 100.
+        ValueError: it is not from 1 to 100; TypeError: it is not a number.
     """
+    if not isinstance(quality, SupportsFloat):
+        raise TypeError(f"quality must be a number, not {quality!r}")
+    quality = quality if isinstance(quality, int) else float(quality)
     if not LOWEST <= quality <= HIGHEST:
         raise ValueError(f"quality must be 1 to 100, not {quality}")
     return quality_of(tenths_of(quality))

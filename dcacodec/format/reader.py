@@ -93,8 +93,8 @@ def parse_header(data: bytes) -> Header:
     return _read_header(Reader(data, _after_version(data), len(data)), max_pixels=None)
 
 
-def read_start(file: IO[bytes]) -> tuple[Header, bool]:
-    """The header of a `.dca` file, and whether all slices are lossless; what follows the table of slices is not read.
+def is_lossless(file: IO[bytes]) -> bool:
+    """Whether all slices of a `.dca` file are lossless. What follows the table of slices is not read.
 
     Raises:
         FormatError: one of its subclasses, see dcacodec/errors.py.
@@ -102,13 +102,12 @@ def read_start(file: IO[bytes]) -> tuple[Header, bool]:
     data = file.read(MAX_HEADER_BYTES)
     data += file.read(parse_header(data).slice_count * (len(STREAMS) + U32.size))
     reader = Reader(data, _after_version(data), len(data))
-    header = _read_header(reader, max_pixels=None)
-    for _ in range(header.slice_count):
+    for _ in range(_read_header(reader, max_pixels=None).slice_count):
         # A lossless slice has seven empty streams, and any other has streams: not even one value takes no bytes.
         if any(reader.take(len(STREAMS))):
-            return header, False
+            return False
         reader.skip(U32.size)
-    return header, True
+    return True
 
 
 def _after_version(data: bytes) -> int:

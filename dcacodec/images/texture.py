@@ -12,7 +12,7 @@ _ROW_PITCH: Final = 15
 _BLOCK_PITCH: Final = 7
 """From one block to the next. It does not keep step with squares of 4 or 8 pixels."""
 _MANY_BLOCKS: Final = 1 << 10
-"""Of more blocks than these a third is enough."""
+"""Of more blocks than these a ninth is enough."""
 
 
 def flatness(pixels: Pixels) -> float:
