@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TextIO
 
 import click
 from click.shell_completion import CompletionItem
@@ -195,7 +195,8 @@ def let_threads_sleep(environment: MutableMapping[str, str]) -> None:
 def _keep_output_for_results() -> None:
     """Let what libraries print go to standard error: oneDNN and MKL use descriptor 1 if the environment asks them to.
 
-    Standard output, where it is open, gets another descriptor.
+    Standard output, where it is open, gets another descriptor. Both streams lose their buffers: what these could not
+    write, Python would try to write again at the end of the process.
     """
     if sys.stderr is None:  # closed: what libraries write to it must not reach a file that got its descriptor
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -203,11 +204,16 @@ def _keep_output_for_results() -> None:
             nowhere = os.dup(nowhere)
         os.dup2(nowhere, 2)
         sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = _unbuffered(sys.stderr, sys.stderr.fileno())
     if sys.stdout is not None:
-        # Unbuffered: what could not be written, Python would try to write again at the end of the process.
-        results = open(os.dup(sys.stdout.fileno()), "wb", buffering=0, closefd=False)  # noqa: SIM115
-        sys.stdout = io.TextIOWrapper(results, sys.stdout.encoding, sys.stdout.errors, write_through=True)
+        sys.stdout = _unbuffered(sys.stdout, os.dup(sys.stdout.fileno()))
     os.dup2(sys.stderr.fileno(), 1)
+
+
+def _unbuffered(stream: TextIO, descriptor: int) -> TextIO:
+    """A stream like another one, to a descriptor, without a buffer."""
+    raw = open(descriptor, "wb", buffering=0, closefd=False)  # noqa: SIM115
+    return io.TextIOWrapper(raw, stream.encoding, stream.errors, write_through=True)
 
 
 def main() -> None:
