@@ -7,20 +7,29 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # Before torch is imported: networks as small as those of the tests gain nothing by more threads, which would wait for
 # each other instead. `OMP_NUM_THREADS=2 pytest` is what tries them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import click
 import pytest
+import torch
 from hypothesis import settings
 from PIL import Image
-from tiny import WEIGHTS, photo
+from tiny import TINY, WEIGHTS, photo
+from training_runs import QUICK, png, state_of
+from training_worker import rounded, still, still_bits
 
 from dcacodec.api import encode
+from dcacodec.cli.train import train as train_command
 from dcacodec.codec.codec import Codec
 from dcacodec.codec.parallel import threads
 from dcacodec.coding import Coder, CoderUnavailableError, PythonCoder, TorchacCoder
+from dcacodec.network.config import PRESETS
+from dcacodec.network.dca import DCA
+from dcacodec.training.loop import train
 from dcacodec.weights.reader import Weights, read_weights
 
 settings.register_profile("patient", deadline=None)  # that a machine is busy is no failure
@@ -134,3 +143,47 @@ def each_coder(request: pytest.FixtureRequest) -> Coder:
         return TorchacCoder()
     except CoderUnavailableError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture
+def _tiny_on_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes the tiny network a preset, and every run one on the processor, where it is reproducible."""
+    monkeypatch.setitem(PRESETS, "tiny", TINY)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    (option,) = (each for each in train_command.params if each.name == "preset")
+    monkeypatch.setattr(option, "type", click.Choice(list(PRESETS)))
+
+
+@pytest.fixture
+def _usual_signals() -> Iterator[None]:
+    """As in a terminal, also where the tests run in the background, with interrupts ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def _no_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DCA, "_for_rate", still)
+    monkeypatch.setattr(DCA, "_as_read", rounded)
+    monkeypatch.setattr("dcacodec.network.dca.noisy_gaussian_bits", still_bits)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of pictures of several sizes, all larger than a crop of 64."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for number, (height, width) in enumerate([(96, 128), (64, 80), (110, 70)]):
+        (folder / f"{number}.png").write_bytes(png(photo(height, width, number)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The last state of a run of `QUICK` in one go."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PRESETS, "tiny", TINY)
+        patch.setattr(torch.cuda, "is_available", lambda: False)
+        train([str(pictures)], folder, QUICK, quiet=True)
+    return state_of(folder)

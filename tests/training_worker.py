@@ -1,4 +1,4 @@
-"""What each of several training processes does in `test_training.py`, which starts this with `torchrun`.
+"""What each of several training processes does in `test_training_processes.py`, which starts this with `torchrun`.
 
 Two things, each leaving the state of every process in FOLDER for the test to compare: optimiser steps on its part of a
 given batch, and a run of `train` that a signal to the last process ends.
