@@ -32,6 +32,9 @@ from dcacodec.network.dca import DCA
 from dcacodec.training.loop import train
 from dcacodec.weights.reader import Weights, read_weights
 
+# Their assertions are explained as those of the tests are.
+pytest.register_assert_rewrite("coders")
+
 settings.register_profile("patient", deadline=None)  # that a machine is busy is no failure
 settings.load_profile("patient")
 
@@ -187,3 +190,22 @@ def uninterrupted(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> d
         patch.setattr(torch.cuda, "is_available", lambda: False)
         train([str(pictures)], folder, QUICK, quiet=True)
     return state_of(folder)
+
+
+@pytest.fixture(scope="session")
+def torchac() -> TorchacCoder:
+    """The compiled coder. It may only be missing where there is no compiler."""
+    try:
+        return TorchacCoder()
+    except CoderUnavailableError as error:
+        if shutil.which(os.environ.get("CXX") or "c++") is None:
+            pytest.skip(f"NOT TESTED AGAINST TORCHAC: {error}")
+        raise
+
+
+@pytest.fixture(params=["python", "torchac"])
+def coder(request: pytest.FixtureRequest) -> Coder:
+    if request.param == "python":
+        return PythonCoder()
+    compiled_coder: TorchacCoder = request.getfixturevalue("torchac")
+    return compiled_coder
