@@ -33,7 +33,7 @@ from dcacodec.training.loop import train
 from dcacodec.weights.reader import Weights, read_weights
 
 # Their assertions are explained as those of the tests are.
-pytest.register_assert_rewrite("coders")
+pytest.register_assert_rewrite("coders", "commands")
 
 settings.register_profile("patient", deadline=None)  # that a machine is busy is no failure
 settings.load_profile("patient")
@@ -209,3 +209,20 @@ def coder(request: pytest.FixtureRequest) -> Coder:
         return PythonCoder()
     compiled_coder: TorchacCoder = request.getfixturevalue("torchac")
     return compiled_coder
+
+
+@pytest.fixture
+def pillow_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`encode` lifts Pillow's limit for its process; here that is the process of the tests."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+
+
+@pytest.fixture(scope="module")
+def coded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A picture of 130x90 pixels, encoded by the command."""
+    import commands
+
+    path = tmp_path_factory.mktemp("coded") / "photo.dca"
+    source = commands.png(commands.photo(90, 130))
+    assert commands.call("encode", "-", path, stdin=source).exit_code == 0
+    return path

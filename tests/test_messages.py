@@ -1,6 +1,6 @@
 """The words of errors, here and nowhere else: other tests ask for the kind of an error and for one line.
 
-What the commands print is in `test_cli.py`, as it is their interface: the prefix, the name of the file, one line.
+What the commands print is in `test_cli_*.py`, as it is their interface: the prefix, the name of the file, one line.
 """
 
 import io
