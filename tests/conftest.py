@@ -33,7 +33,7 @@ from dcacodec.training.loop import train
 from dcacodec.weights.reader import Weights, read_weights
 
 # Their assertions are explained as those of the tests are.
-pytest.register_assert_rewrite("coders", "commands")
+pytest.register_assert_rewrite("coders", "commands", "picture_files")
 
 settings.register_profile("patient", deadline=None)  # that a machine is busy is no failure
 settings.load_profile("patient")
