@@ -1,6 +1,5 @@
 """Batches of small files, and the command: what the tests of batches share."""
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -37,14 +36,6 @@ def target_folders(plan: Plan) -> set[Path]:
 def ledger(root: Path) -> list[str]:
     """The names that were put into their places, each as often as it was."""
     return sorted((root / "ledger").read_text().split()[::2])
-
-
-def wait_for(path: Path) -> None:
-    for _ in range(3000):
-        if path.exists():
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"{path} does not come")
 
 
 def call(*arguments: str | Path) -> Result:

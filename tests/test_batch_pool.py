@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from batch_runs import fill, ledger, planned, target_folders, wait_for
+from batch_runs import fill, ledger, planned, target_folders
 from batch_worker import Capitals, no_start, no_weights
+from waiting import wait_for
 
 from dcacodec.batch.local import run_in_processes
 from dcacodec.batch.work import MakeWorker
@@ -67,7 +68,7 @@ def test_stopping_ends_the_workers_and_leaves_no_half_file(tmp_path: Path) -> No
     fill(tmp_path, "in/a.txt", "in/endless.txt", "in/later.txt")
     outcomes = run_in_processes(planned(tmp_path, "in").jobs, Capitals(tmp_path), processes=1, threads=1)
     assert next(outcomes).job.target.name == "a.dca"
-    wait_for(tmp_path / "writing")
+    wait_for((tmp_path / "writing").exists)
     (worker,) = {int(line.split()[1]) for line in (tmp_path / "ledger").read_text().splitlines()}
     outcomes.close()
     with pytest.raises(ProcessLookupError):

@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from batch_runs import call, fill, ledger, picture_tree, wait_for
+from batch_runs import call, fill, ledger, picture_tree
 from batch_worker import Capitals
+from waiting import wait_for
 
 from dcacodec.batch.plan import make_plan
 from dcacodec.cli.batch import NO_SPACE
@@ -76,7 +77,7 @@ def test_ctrl_c_leaves_whole_files_only_and_the_next_run_does_the_rest(pictures:
         start_new_session=True,
         cwd=Path(__file__).parent.parent,
     ) as process:
-        wait_for(tmp_path / "out" / names[0].replace("png", "dca"))
+        wait_for((tmp_path / "out" / names[0].replace("png", "dca")).exists)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers are in the group too
         out, error = process.communicate(timeout=60)
     assert process.returncode == 130

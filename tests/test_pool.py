@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from told import one_line
+from waiting import wait_for
 
 from dcacodec.errors import DcaError, WorkerError
 from dcacodec.processes import pool
@@ -113,14 +114,6 @@ def masks() -> Callable[[object], set[signal.Signals]]:
     return lambda job: set(signal.pthread_sigmask(signal.SIG_BLOCK, ()))  # type: ignore[arg-type]
 
 
-def wait_for(path: Path) -> None:
-    for _ in range(3000):
-        if path.exists():
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"{path} does not come")
-
-
 @pytest.mark.parametrize(("count", "processes"), [(7, 2), (1, 3), (5, 1), (0, 2)])
 def test_every_job_has_one_outcome(count: int, processes: int) -> None:
     outcomes = list(run(range(count), squares, processes))
@@ -213,7 +206,7 @@ def test_an_interrupt_ends_the_processes_and_lets_them_clean_up(tmp_path: Path) 
     outcomes = run([tmp_path / "file"], writes, 1)
 
     def interrupt() -> None:
-        wait_for(tmp_path / "file")
+        wait_for((tmp_path / "file").exists)
         os.kill(os.getpid(), signal.SIGINT)
 
     interrupter = threading.Thread(target=interrupt)

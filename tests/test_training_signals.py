@@ -6,14 +6,13 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from training_runs import ONE_STEP, QUICK, call, environment, interrupt, log_of, same, state_of, stop_at
+from waiting import wait_for
 
 from dcacodec.training.loop import train
 from dcacodec.training.signals import Interrupted, Signals
@@ -83,13 +82,6 @@ def test_an_interrupt_does_not_wait_for_a_validation(
     assert kinds == [("start", 0), ("validation", 1), ("train", 3), ("interrupted", 3)]
     assert len(qualities) == 9
     assert state_of(tmp_path)["step"] == 3
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def assert_interrupted(code: int, message: str, number: int, folder: Path) -> None:
