@@ -18,7 +18,7 @@ import pytest
 import torch
 from hypothesis import settings
 from PIL import Image
-from tiny import TINY, WEIGHTS, photo
+from tiny import TINY, WEIGHTS, photo, picture
 from training_runs import QUICK, png, state_of
 from training_worker import rounded, still, still_bits
 
@@ -94,6 +94,12 @@ def weights() -> Weights:
 def codec(weights: Weights) -> Codec:
     """The kept tiny model with the coder that is always there."""
     return Codec(weights, coder=PythonCoder())
+
+
+@pytest.fixture(scope="session")
+def sound(codec: Codec) -> bytes:
+    """A sound file of the tiny model, of a picture of 70x80 pixels."""
+    return codec.encode(picture(70, 80, seed=3), quality=60, lossless=False)
 
 
 @pytest.fixture(scope="session")

@@ -79,6 +79,15 @@ def photo(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
     return image.round().clip(0, 255).astype(np.uint8)
 
 
+def picture(height: int, width: int, seed: int = 0, mode: str = "RGB") -> Picture:
+    """A `photo` in colours or gray ("L"), or with an alpha plane ("RGBA")."""
+    pixels = photo(height, width, seed)
+    if mode == "L":
+        pixels = np.repeat(pixels[:, :, :1], 3, -1)
+    alpha = photo(height, width, seed + 1)[:, :, 1].copy() if mode == "RGBA" else None
+    return Picture(pixels, mode == "L", alpha, None, None)
+
+
 def drawn_model(config: DCAConfig, seed: int, loudness: float = 1.0) -> DCA:
     """A network whose every parameter is drawn: nothing is zero that training starts at zero, so that means, levels and
     attention vary. The transforms are near the Karhunen-Loeve transform of `photo`s: it does code pictures.
