@@ -18,6 +18,7 @@ import pytest
 import torch
 from hypothesis import settings
 from PIL import Image
+from publishing import drawn
 from tiny import TINY, WEIGHTS, photo, picture
 from training_runs import QUICK, png, state_of
 from training_worker import rounded, still, still_bits
@@ -196,6 +197,12 @@ def uninterrupted(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> d
         patch.setattr(torch.cuda, "is_available", lambda: False)
         train([str(pictures)], folder, QUICK, quiet=True)
     return state_of(folder)
+
+
+@pytest.fixture(scope="module")
+def model() -> DCA:
+    """A network that was never published."""
+    return drawn(TINY, seed=5)
 
 
 @pytest.fixture(scope="session")
