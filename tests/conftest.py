@@ -7,7 +7,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # Before torch is imported: networks as small as those of the tests gain nothing by more threads, which would wait for
 # each other instead. `OMP_NUM_THREADS=2 pytest` is what tries them.
@@ -33,8 +33,12 @@ from dcacodec.network.dca import DCA
 from dcacodec.training.loop import train
 from dcacodec.weights.reader import Weights, read_weights
 
+if TYPE_CHECKING:
+    from page_viewer import Viewer
+    from playwright.sync_api import Browser
+
 # Their assertions are explained as those of the tests are.
-pytest.register_assert_rewrite("coders", "commands", "picture_files")
+pytest.register_assert_rewrite("coders", "commands", "page_viewer", "picture_files")
 
 settings.register_profile("patient", deadline=None)  # that a machine is busy is no failure
 settings.load_profile("patient")
@@ -239,3 +243,56 @@ def coded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = commands.png(commands.photo(90, 130))
     assert commands.call("encode", "-", path, stdin=source).exit_code == 0
     return path
+
+
+@pytest.fixture(scope="session")
+def results_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of the synthetic results."""
+    from synthetic import exhibits, results
+
+    from dcacodec.bench.page import write_page
+
+    path = tmp_path_factory.mktemp("page") / "page.html"
+    write_page(results(), exhibits(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """A headless Chromium, where there is one."""
+    driver = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    program = next(filter(None, map(shutil.which, names)), None)
+    if program is None:
+        pytest.skip("no Chromium is installed")
+    with driver.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--force-color-profile=srgb"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_viewer(browser: "Browser", results_page: Path) -> Iterator[Any]:
+    """Opens the page; when the test is over, nothing may have been loaded, logged or alerted but the file itself."""
+    import page_viewer
+
+    contexts, seen = [], []
+
+    def open_it(width: int = 1280, height: int = 900, theme: Any = "light", **options: Any) -> "Viewer":
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme=theme, offline=True, **options
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        page.on("console", lambda message: seen.append(f"console: {message.text}"))
+        page.on("pageerror", lambda error: seen.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: seen.append(f"dialog: {dialog.message}"))
+        page.on("request", lambda request: seen.append(request.url) if not request.url.startswith("data:") else None)
+        page.goto(results_page.as_uri())
+        return page_viewer.Viewer(page)
+
+    yield open_it
+    for context in contexts:
+        context.close()
+    assert seen == [results_page.as_uri()] * len(contexts)
