@@ -9,10 +9,10 @@ from dcacodec.network.dca import DCA
 PICTURES = [photo(64, 64, 1), photo(50, 70, 2)]
 
 
-def drawn(config: DCAConfig, seed: int, loudness: float = 1.0) -> DCA:
+def drawn(config: DCAConfig, seed: int) -> DCA:
     """As `drawn_model`, with PyTorch's own draws from the seed too."""
     torch.manual_seed(seed)
-    return drawn_model(config, seed, loudness)
+    return drawn_model(config, seed)
 
 
 def changed(model: DCA, name: str, value: float) -> DCA:

@@ -33,7 +33,7 @@ def test_a_truncated_file_is_an_os_error(data: bytes, length: int, tmp_path: Pat
     one_line(caught)
 
 
-def test_every_flipped_bit_is_an_os_error(data: bytes) -> None:
+def test_flipped_bits_are_os_errors(data: bytes) -> None:
     for place in range(0, len(data), 7):
         damaged = bytearray(data)
         damaged[place] ^= 1 << place % 8

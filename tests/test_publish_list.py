@@ -20,7 +20,7 @@ from dcacodec.training.limits import measured_limits
 from dcacodec.training.publish import publish
 from dcacodec.weights.export import export
 from dcacodec.weights.reader import Provenance, Weights, read_weights
-from dcacodec.weights.registry import by_fingerprint, by_preset, read_index
+from dcacodec.weights.registry import Index, by_fingerprint, by_preset, read_index
 
 
 def test_a_refused_model_changes_nothing_that_was_published(model: DCA, tmp_path: Path) -> None:
@@ -146,22 +146,26 @@ def test_two_that_publish_at_once_lose_nothing(model: DCA, tmp_path: Path, monke
     assert by_preset("tiny").path == path
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        '{"presets": {',
-        "{}",
-        "[]",
-        '{"presets": {}, "files": {"a": 1}}',
-        '{"presets": {}, "files": {"a": {"file": "../other/small.safetensors", "sha256": ""}}}',
-        '{"presets": {}, "files": {"a": {"file": "..", "sha256": ""}}}',
-        '{"presets": {}, "files": {"a": {"file": "index.json", "sha256": ""}}}',
-        '{"presets": {}, "files": {"a": {"file": "a\\u0000.safetensors", "sha256": ""}}}',
-    ],
-)
+@pytest.mark.parametrize("text", ['{"presets": {', "{}", "[]", '{"presets": {}, "files": {"a": 1}}'])
 def test_a_damaged_list_of_weights_is_reported_before_any_work(text: str, model: DCA, tmp_path: Path) -> None:
     (tmp_path / "index.json").write_text(text, "utf-8")
     with pytest.raises(WeightsError) as caught:
         publish(model, tmp_path, [], fit=[np.zeros((0, 0, 3), np.uint8)])
     assert str(tmp_path / "index.json") in one_line(caught)
     assert [path.name for path in tmp_path.iterdir()] == ["index.json"]
+
+
+def test_a_list_names_files_in_its_folder_only(tmp_path: Path) -> None:
+    entry = {"file": "small-psnr-aaaaaaaa.safetensors", "sha256": 64 * "a", "tune": "psnr"}
+
+    def listed(**changes: str) -> Index:
+        index = {"presets": {}, "files": {"aaaaaaaa": entry | changes}}
+        (tmp_path / "index.json").write_text(json.dumps(index), "utf-8")
+        return read_index(tmp_path)
+
+    assert listed().files["aaaaaaaa"].path == tmp_path / entry["file"]
+    other_files = ["../other/small.safetensors", "/small.safetensors", "..", "index.json", "a\0.safetensors", ""]
+    for changes in [*({"file": name} for name in other_files), {"sha256": 64 * "b"}, {"tune": "other"}]:
+        with pytest.raises(WeightsError) as caught:
+            listed(**changes)
+        assert str(tmp_path / "index.json") in one_line(caught)

@@ -151,4 +151,4 @@ def test_pictures_too_small_to_fit_to_are_left_out(model: DCA, tmp_path: Path) -
         publish(model, tmp_path / name, [], fit=fit)
         for name, fit in (("with", [photo(63, 200, seed=4), large]), ("without", [large]))
     ]
-    assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert paths[0].read_bytes() == paths[1].read_bytes() != publish(model, tmp_path / "plain", []).read_bytes()
