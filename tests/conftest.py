@@ -19,7 +19,8 @@ import torch
 from hypothesis import settings
 from PIL import Image
 from publishing import drawn
-from tiny import TINY, WEIGHTS, photo, picture
+from study_runs import CPU, KEY, TRAIN, VALID
+from tiny import TINY, WEIGHTS, drawn_model, photo, picture
 from training_runs import QUICK, png, state_of
 from training_worker import rounded, still, still_bits
 
@@ -32,13 +33,14 @@ from dcacodec.network.config import PRESETS
 from dcacodec.network.dca import DCA
 from dcacodec.training.loop import train
 from dcacodec.weights.reader import Weights, read_weights
+from research.study.latents import Latents, make_latents
 
 if TYPE_CHECKING:
     from page_viewer import Viewer
     from playwright.sync_api import Browser
 
 # Their assertions are explained as those of the tests are.
-pytest.register_assert_rewrite("coders", "commands", "page_viewer", "picture_files")
+pytest.register_assert_rewrite("coders", "commands", "entropy_variants", "page_viewer", "picture_files")
 
 settings.register_profile("patient", deadline=None)  # that a machine is busy is no failure
 settings.load_profile("patient")
@@ -207,6 +209,25 @@ def uninterrupted(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> d
 def model() -> DCA:
     """A network that was never published."""
     return drawn(TINY, seed=5)
+
+
+@pytest.fixture
+def _on_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+@pytest.fixture(scope="module")
+def frozen() -> DCA:
+    """The network whose transforms a study takes."""
+    return drawn_model(TINY, 5).eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def latents(frozen: DCA) -> Latents:
+    """Those of a study, which its variants are trained on."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("research.study.latents.fast_bfloat16", lambda device: False)
+        return make_latents(frozen, TRAIN, VALID, KEY, CPU, quiet=True)
 
 
 @pytest.fixture(scope="session")
