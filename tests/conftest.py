@@ -122,6 +122,12 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """What a test draws without a generator does not depend on the tests before it."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _small_is_tiny(tiny_models: Path) -> Iterator[None]:
     """Code that does not get a codec takes the tiny model, also in processes that tests start.

@@ -5,14 +5,11 @@ import pytest
 from drawings import mixed, psnr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from dcacodec.codec.codec import Codec
 from dcacodec.format.container import describe
 from dcacodec.format.reader import parse
 from dcacodec.format.writer import pack
-
-Pixels = NDArray[np.uint8]
 
 
 def test_lossless_slices_are_exact_and_harm_no_neighbour(codec: Codec) -> None:
@@ -32,14 +29,19 @@ def test_lossless_slices_are_exact_and_harm_no_neighbour(codec: Codec) -> None:
     assert psnr(whole[:, border], source.pixels[:, border]) > psnr(network[:, border], source.pixels[:, border]) - 0.2
 
 
+@pytest.fixture(scope="module")
+def files(codec: Codec) -> list[bytes]:
+    """A file with lossless slices among others, and one that is lossless as a whole."""
+    return [codec.encode(mixed(), quality=60, slice_log2=8, lossless=lossless) for lossless in (None, True)]
+
+
 @pytest.mark.slow
 @settings(max_examples=12)
 @given(st.data())
-def test_regions_and_scales_of_lossless_slices(codec: Codec, data: st.DataObject) -> None:
+def test_regions_and_scales_of_lossless_slices(codec: Codec, files: list[bytes], data: st.DataObject) -> None:
     source = mixed()
-    kind = data.draw(st.sampled_from([None, True]))
-    encoded = _encoded_once(codec, kind)
-    whole = _decoded_once(codec, kind)
+    encoded = data.draw(st.sampled_from(files))
+    whole = codec.decode(encoded).pixels
     left, top = data.draw(st.integers(0, 529)), data.draw(st.integers(0, 299))
     width, height = data.draw(st.integers(1, 530 - left)), data.draw(st.integers(1, 300 - top))
     part = codec.decode(encoded, region=(left, top, width, height)).pixels
@@ -52,17 +54,3 @@ def test_regions_and_scales_of_lossless_slices(codec: Codec, data: st.DataObject
     reduced = codec.decode(encoded, region=(left, top, width, height), scale=scale).pixels
     box = (slice(top // scale, -(-(top + height) // scale)), slice(left // scale, -(-(left + width) // scale)))
     assert np.array_equal(reduced, small[box])
-
-
-_FILES: dict[bool | None, tuple[bytes, Pixels]] = {}
-
-
-def _encoded_once(codec: Codec, lossless: bool | None) -> bytes:
-    if lossless not in _FILES:
-        data = codec.encode(mixed(), quality=60, slice_log2=8, lossless=lossless)
-        _FILES[lossless] = data, codec.decode(data).pixels
-    return _FILES[lossless][0]
-
-
-def _decoded_once(codec: Codec, lossless: bool | None) -> Pixels:
-    return _FILES[lossless][1]

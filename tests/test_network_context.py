@@ -91,24 +91,20 @@ def variant(request: pytest.FixtureRequest, weights: Weights) -> Weights:
     return weights if request.param else published(drawn_model(replace(TINY, adaptive=False), 21))
 
 
-def by_step(x: Tensor) -> list[Tensor]:
-    return split_steps(x)
-
-
 @pytest.mark.parametrize("step", range(4))
 def test_a_step_depends_on_those_before_it_only(step: int, variant: Weights) -> None:
     """y changed where a step codes it: what is predicted for this step and before stays, for later steps changes."""
     hyper, y = drawn_latents(variant.config, (2, 2), seed=step, size=10.0)
-    parts = by_step(y)
+    parts = split_steps(y)
     parts[step] = parts[step] + torch.from_numpy(np.random.default_rng(step).normal(0, 20, parts[step].shape))
     scales = variant.scales(60, CPU)
     before = run_entropy(variant.network.entropy, hyper, y, scales)
     after = run_entropy(variant.network.entropy, hyper, join_steps(parts), scales)
     for name in ("mean", "level"):
-        one, other = by_step(getattr(before, name)), by_step(getattr(after, name))
+        one, other = split_steps(getattr(before, name)), split_steps(getattr(after, name))
         same = [torch.equal(a, b) for a, b in zip(one, other, strict=True)]
         assert same == [index <= step for index in range(4)]
-    assert [torch.equal(a, b) for a, b in zip(by_step(before.latent), by_step(after.latent), strict=True)] == [
+    assert [torch.equal(a, b) for a, b in zip(split_steps(before.latent), split_steps(after.latent), strict=True)] == [
         index < step for index in range(4)
     ]
 
@@ -120,7 +116,7 @@ def test_every_hyper_latent_reaches_every_step(letter: str, variant: Weights) ->
     before = run_entropy(variant.network.entropy, hyper, y, scales)
     hyper[letter] = -hyper[letter]
     after = run_entropy(variant.network.entropy, hyper, y, scales)
-    for a, b in zip(by_step(before.mean), by_step(after.mean), strict=True):
+    for a, b in zip(split_steps(before.mean), split_steps(after.mean), strict=True):
         assert (a != b).float().mean() > 0.5
 
 

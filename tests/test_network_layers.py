@@ -110,12 +110,30 @@ def test_shifted_windows_see_across_the_borders_of_the_others() -> None:
 
 @torch.no_grad()
 def test_fresh_blocks_are_identities() -> None:
-    """In training and in fixed point; and no argument is overwritten."""
+    """In training and in fixed point."""
     x = torch.randn(2, 8, 8, 64)
     for block in (DepthConvBlock(64, 96), SwinBlock(64, 4, True)):
         assert torch.equal(block(x), x)
-        for snap in (module for module in block.modules() if isinstance(module, Snap)):
-            snap.set_limit(torch.full((snap.channels,), 7.0))
+        set_limits(block)
         exact = (x * 64).round() / 64
-        kept = exact.clone()
-        assert torch.equal(block(exact), kept) and torch.equal(exact, kept)
+        assert torch.equal(block(exact.clone()), exact)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("exact", [False, True])
+def test_blocks_leave_their_argument_alone(exact: bool) -> None:
+    x = torch.randn(2, 8, 8, 64)
+    before = x.clone()
+    for block in (DepthConvBlock(64, 96), SwinBlock(64, 4, True)):
+        for parameter in block.parameters():
+            torch.nn.init.normal_(parameter, std=0.2)
+        if exact:
+            set_limits(block)
+        assert (block(x) != before).float().mean() > 0.9
+        assert torch.equal(x, before)
+
+
+def set_limits(block: torch.nn.Module) -> None:
+    """Make all layers of a block exact."""
+    for snap in (module for module in block.modules() if isinstance(module, Snap)):
+        snap.set_limit(torch.full((snap.channels,), 7.0))

@@ -131,20 +131,24 @@ def test_fused_products_are_those_of_separate_operations(monkeypatch: pytest.Mon
     assert 0 < errors[True] < 1.2 * errors[False] < 1e-3 * exact.square().mean().item()
 
 
-@pytest.mark.parametrize("fault", [AttributeError, RuntimeError, TypeError, "another activation"])
+@pytest.mark.parametrize("fault", [None, AttributeError, RuntimeError, TypeError, "activation", "product"])
 def test_other_private_operations_are_not_used(fault: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Changed:
-        def __call__(self, x: Tensor, *_: Any) -> Tensor:
-            if isinstance(fault, str):
-                return x
-            raise fault("it has other arguments now")
+    class Operation:
+        """The private operation, for a weight that is the identity, or another one in its place."""
 
-        def binary(self, x: Tensor, *_: Any) -> Tensor:
-            return x
+        def __call__(self, x: Tensor, _weight: Tensor, bias: Tensor, activation: str, *_: Any) -> Tensor:
+            if isinstance(fault, type):
+                raise fault("it has other arguments now")
+            if activation == "hardtanh":
+                return F.hardtanh(x + bias, 0.0, 1.0)
+            return x if fault == "activation" else F.hardswish(x + bias)
+
+        def binary(self, x: Tensor, other: Tensor, _weight: Tensor, bias: Tensor, _operation: str) -> Tensor:
+            return x if fault == "product" else (x + bias) * other
 
     monkeypatch.setattr("dcacodec.network.precision.fast_bfloat16", lambda device: True)
-    monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", Changed())
-    assert not has_fused_products.__wrapped__(torch.bfloat16, CPU)
+    monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", Operation())
+    assert has_fused_products.__wrapped__(torch.bfloat16, CPU) == (fault is None)
 
 
 class Products(TorchFunctionMode):

@@ -52,9 +52,8 @@ def test_two_codecs_at_once(codec: Codec, set_threads: Callable[[int], None]) ->
     assert [count for _, count in found] == [2, 2] and torch.get_num_threads() == 2
 
 
-def test_workers_that_start_at_once_leave_the_count_of_threads_alone() -> None:
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
+def test_workers_that_start_at_once_leave_the_count_of_threads_alone(set_threads: Callable[[int], None]) -> None:
+    set_threads(3)
     counts: list[int] = []
 
     def start() -> None:
@@ -71,7 +70,6 @@ def test_workers_that_start_at_once_leave_the_count_of_threads_alone() -> None:
     fresh.start()
     fresh.join()
     assert (counts, torch.get_num_threads()) == ([3] * 61, 3)
-    torch.set_num_threads(before)
 
 
 def test_workers_run_at_the_same_time_and_give_back_in_order() -> None:

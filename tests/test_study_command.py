@@ -127,9 +127,7 @@ def test_the_command_and_that_nothing_is_done_twice(
         '{"made_from": {"sides": [64], "weights": ["R-0"]}, "milliseconds": {"R-0": {"64": 1}}}',
     ],
 )
-def test_damaged_timings_are_measured_anew(
-    text: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_damaged_timings_are_measured_anew(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "TIMED_SIDES", (64,))
     weights = {"R-0": tmp_path / "R-0.safetensors"}
     weights["R-0"].write_bytes(export(fresh_model(drawn_model(TINY, 1), Variant("R"))))
