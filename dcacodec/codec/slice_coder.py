@@ -63,9 +63,9 @@ class Symbols:
         crc = 0
         for letter in HYPER_ORDER:
             if letter in self.hyper:
-                crc = zlib.crc32(self.hyper[letter].astype("<i4").tobytes(), crc)
+                crc = zlib.crc32(np.ascontiguousarray(self.hyper[letter], "<i4").data, crc)
         (units,) = to_host(self.units)
-        return zlib.crc32(units.astype("<i4", copy=False).tobytes(), crc)
+        return zlib.crc32(np.ascontiguousarray(units, "<i4").data, crc)
 
 
 @dataclass(frozen=True, eq=False)

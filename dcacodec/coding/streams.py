@@ -209,12 +209,9 @@ def _pack_backwards(codes: NDArray[np.int32], widths: NDArray[np.int32]) -> byte
     """
     left = np.flatnonzero(widths)
     codes, widths = codes[left], widths[left]
-    places = widths.cumsum(dtype=np.int64) - widths
-    bits = np.zeros(widths.sum(), np.uint8)
-    while codes.size:
-        bits[places] = codes & 1
-        left = np.flatnonzero(widths > 1)
-        codes, widths, places = codes[left] >> 1, widths[left] - 1, places[left] + 1
+    begins = widths.cumsum(dtype=np.int32) - widths
+    places = np.arange(widths.sum(), dtype=np.int32) - np.repeat(begins, widths)
+    bits = (np.repeat(codes, widths) >> places & 1).astype(np.uint8)
     return np.packbits(bits, bitorder="little")[::-1].tobytes()
 
 

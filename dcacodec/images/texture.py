@@ -36,4 +36,5 @@ def roughness(pixels: Pixels) -> float:
     blocks = whole.reshape(height, _BLOCK_PITCH, width, _BLOCK_PITCH, 3)[:, :4, :, :4]
     if height * width > _MANY_BLOCKS:
         blocks = blocks[::3, :, ::3]
-    return float(np.var(blocks.astype(np.float32), axis=(1, 3)).mean())
+    samples = blocks.transpose(1, 3, 0, 2, 4).reshape(16, -1)  # contiguous: a quarter of the time
+    return float(np.var(samples.astype(np.float32), axis=0).mean())
