@@ -14,6 +14,7 @@ from told import one_line
 
 from dcacodec.errors import ImageError, ImageWarning
 from dcacodec.images.colour import cicp_space, gamma_space, icc_profile
+from dcacodec.images.isobmff import MainPicture, main_picture
 from dcacodec.images.picture import Picture
 from dcacodec.images.pillow import from_pillow
 from dcacodec.images.reading import read_picture
@@ -149,10 +150,23 @@ def test_hdr_is_refused_unless_it_is_asked_for(transfer: int, name: str) -> None
         read_picture(again)
     assert name in one_line(caught)
     assert read_picture(again, allow_hdr=True).icc == picture.icc
-    for damaged in (picture.icc[:140], picture.icc[:128] + b"\xff" * 60):
+    content = picture.icc.index(b"cicp\0\0\0\0")
+    for damaged in (picture.icc[:140], picture.icc[: content + 9], picture.icc[:128] + b"\xff" * 60):
         again = io.BytesIO()
         Image.fromarray(PIXELS).save(again, "JPEG", icc_profile=damaged)
         assert read_picture(again).icc == damaged
+
+
+@pytest.mark.parametrize(
+    ("transfer", "sample", "light"),
+    [(16, 0.5081, 0.01), (16, 0.7518, 0.1), (18, 0.5, 1 / 12), (18, 0.75, 0.265), (16, 1, 1), (18, 1, 1)],
+)
+def test_the_light_of_hdr_samples(transfer: int, sample: float, light: float) -> None:
+    """ITU-R BT.2100: 100 and 1000 of 10,000 cd/m² for PQ; for HLG the middle, and the reference white of BT.2408."""
+    space = cicp_space(9, transfer, allow_hdr=True)
+    assert space is not None
+    curve = space.curve
+    assert np.interp(sample, np.linspace(0, 1, len(curve)), curve) == pytest.approx(light, rel=0.01)
 
 
 @pytest.mark.parametrize("values", [(3, 13, 0, 1), (1, 12, 0, 1), (1, 13, 1, 1), (1, 13, 0, 0), (200, 255, 0, 1)])
@@ -162,7 +176,15 @@ def test_other_code_points_are_refused(values: tuple[int, ...]) -> None:
     assert one_line(caught)
 
 
-@pytest.mark.parametrize("chunk", [chromaticities(*[0] * 8), chromaticities(*[30000, 30000] * 4), cicp(1, 13, 0)])
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        chromaticities(*[0] * 8),
+        chromaticities(*[30000, 30000] * 4),
+        chromaticities(*P3_PRIMARIES[:7], 0),
+        cicp(1, 13, 0),
+    ],
+)
 def test_an_invalid_description_is_told(chunk: tuple[bytes, bytes]) -> None:
     with pytest.warns(ImageWarning) as caught:
         picture = read_picture(png(chunk))
@@ -228,6 +250,49 @@ def test_avif() -> None:
     for transfer in (16, 18):
         with pytest.raises(ImageError):
             read_picture(avif_with(9, transfer))
+
+
+def box(name: bytes, *contents: bytes) -> bytes:
+    content = b"".join(contents)
+    return struct.pack(">I4s", 8 + len(content), name) + content
+
+
+COLOURS = b"colr", b"nclx" + struct.pack(">HHHB", 12, 13, 0, 0x80)
+DEPTHS = b"pixi", bytes(4) + b"\3\x0a\x0a\x0a"
+CODEC = b"av1C", b"\x81\0\x40\0"
+
+
+def head_of_avif(
+    *properties: tuple[bytes, bytes], number: int = 1, version: int = 0, wide: bool = False, others: int = 2
+) -> bytes:
+    """The first box of a file of two items, of which the main one has these properties, and the other has another."""
+    item = ">I" if version else ">H"
+    parts = []
+    for which, indices in ((number + 1, [1]), (number, [others + each for each in range(1, len(properties) + 1)])):
+        indexed = b"".join(struct.pack(">H", 0x8000 | each) if wide else bytes((0x80 | each,)) for each in indices)
+        parts.append(struct.pack(item, which) + bytes((len(indices),)) + indexed)
+    ipma = box(b"ipma", bytes((version, 0, 0, wide)), struct.pack(">I", len(parts)), *parts)
+    ipco = box(b"ipco", *[box(b"free")] * others, *(box(*each) for each in properties))
+    pitm = box(b"pitm", bytes((version, 0, 0, 0)), struct.pack(item, number))
+    return box(b"meta", bytes(4), pitm, box(b"iprp", ipco, ipma))
+
+
+@pytest.mark.parametrize(("wide", "others"), [(False, 2), (True, 2), (True, 200)])
+@pytest.mark.parametrize(("version", "number"), [(0, 1), (0, 300), (1, 1), (1, 70000)])
+def test_the_numbers_of_items_and_properties_have_several_sizes(
+    version: int, number: int, wide: bool, others: int
+) -> None:
+    head = head_of_avif(COLOURS, DEPTHS, number=number, version=version, wide=wide, others=others)
+    assert main_picture(head) == MainPicture(10, (12, 13))
+
+
+@pytest.mark.parametrize(("name", "content"), [COLOURS, DEPTHS, CODEC], ids=["colours", "depths", "codec"])
+def test_a_property_that_is_cut_off_takes_the_others_not_away(name: bytes, content: bytes) -> None:
+    other, expected = (DEPTHS, MainPicture(10, None)) if name == b"colr" else (COLOURS, MainPicture(8, (12, 13)))
+    for length in range(len(content) + 1):
+        found = main_picture(head_of_avif((name, content[:length]), other))
+        assert found in (expected, MainPicture(10, (12, 13))), length
+    assert found == MainPicture(10, (12, 13))
 
 
 def test_the_profile_of_an_avif_is_its_own() -> None:

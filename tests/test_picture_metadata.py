@@ -1,6 +1,7 @@
 """Print resolution, the sides in EXIF data, texts of PNG files, and what writers do with data that a format lacks."""
 
 import io
+import math
 import struct
 import warnings
 from typing import Any
@@ -16,6 +17,7 @@ from dcacodec.errors import ImageError, ImageWarning
 from dcacodec.images.exif_bytes import short_entry, text_entry, upright_exif, with_tags
 from dcacodec.images.formats import OUTPUT_FORMATS
 from dcacodec.images.picture import Picture
+from dcacodec.images.pillow import from_pillow
 from dcacodec.images.reading import read_picture
 from dcacodec.images.writing import write_picture
 
@@ -117,10 +119,31 @@ def test_the_sides_in_exif_data_follow(format: str, orientation: int) -> None:
     assert picture.pixels.shape[:2] == ((8, 6) if orientation > 4 else (6, 8))
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_sides_and_the_resolution_in_exif_data_follow(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    exif[ExifTags.Base.ImageWidth], exif[ExifTags.Base.ImageLength] = 8, 6
+    exif[282], exif[283], exif[296] = 300.0, 600.0, 2
+    picture = read_silently(saved("PNG", exif=exif.tobytes()))
+    tags = tags_of(picture.exif)
+    turned = orientation > 4
+    assert (tags[ExifTags.Base.ImageWidth], tags[ExifTags.Base.ImageLength]) == ((6, 8) if turned else (8, 6))
+    assert resolution(picture.exif) == ((600, 300, 2) if turned else (300, 600, 2))
+
+
 EXIF = Image.Exif()
 EXIF[ExifTags.Base.Make] = "Maker"
 EXIF[ExifTags.IFD.Exif] = {ExifTags.Base.FNumber: 2.5}
 RAW = EXIF.tobytes().removeprefix(b"Exif\0\0")
+
+
+@pytest.mark.parametrize("dpi", [(300, math.inf), (math.nan, 300), (300,), "300"])
+def test_an_odd_resolution_of_an_image_is_left_out_alone(dpi: Any) -> None:
+    with Image.open(saved("PNG", exif=EXIF)) as image, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        image.info["dpi"] = dpi
+        assert from_pillow(image).exif == RAW
 
 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1), st.integers(0, 65535))
@@ -177,7 +200,7 @@ def test_texts_of_a_png() -> None:
 # -------------------------------------------------------------------------------------------------------------- writers
 
 
-@pytest.mark.parametrize("quality", [None, 40, 95])
+@pytest.mark.parametrize("quality", [None, 1, 40, 100])
 @pytest.mark.parametrize("format", ["jpeg", "avif"])
 def test_lossy_formats(format: str, quality: int | None) -> None:
     smooth = np.repeat(np.linspace(0, 255, 64, dtype=np.uint8)[np.newaxis, :, np.newaxis], 48, 0).repeat(3, 2)
@@ -192,7 +215,7 @@ def test_lossy_formats(format: str, quality: int | None) -> None:
     Image.fromarray(smooth).save(expected, format.upper(), **options)
     assert np.array_equal(np.array(Image.open(buffer)), np.array(Image.open(expected)))
     back = read_picture(buffer)
-    assert np.abs(back.pixels.astype(int) - smooth).mean() < 4
+    assert np.abs(back.pixels.astype(int) - smooth).mean() < (20 if quality == 1 else 4)
     assert (back.icc, back.xmp) == (icc, xmp)
 
 

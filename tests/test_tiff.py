@@ -108,6 +108,18 @@ def test_16_bit_colour_that_is_premultiplied(kind: str, order: str, with_tifffil
     assert picture.alpha is not None and np.array_equal(picture.alpha, alpha)
 
 
+@pytest.mark.parametrize("others", [1, 4])
+@pytest.mark.parametrize("extra", ["unassalpha", "assocalpha"])
+def test_bands_beside_alpha_are_left_out(extra: str, others: int) -> None:
+    """Gray, alpha and other bands, as Pillow does not know them."""
+    opaque = np.full_like(ALPHA16, 65535)
+    samples = np.dstack((COLOUR16[..., 0], opaque, *[ALPHA16] * others))
+    kinds = {"planarconfig": "contig", "extrasamples": [extra, *["unspecified"] * others]}
+    picture = read(tiff(samples, photometric="minisblack", **kinds))
+    assert picture.gray and np.array_equal(picture.pixels[..., 0], rounded(COLOUR16[..., 0]))
+    assert picture.alpha is not None and picture.alpha.min() == 255
+
+
 def test_a_big_endian_bigtiff_is_named() -> None:
     """Pillow takes it for damaged."""
     file = tiff(np.zeros((20, 30), np.int16), photometric="minisblack", bigtiff=True, byteorder=">")
