@@ -1,14 +1,17 @@
 """What comes out of `decode` and its like: every kind of picture, parts of it, and errors of bad files."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from api_pictures import ALPHA, PIXELS, Pipe, torch_of
+from PIL import Image
 
-from dcacodec import Codec, Picture, decode, decode_array, decode_tensor
+from dcacodec import Codec, Picture, decode, decode_array, decode_file, decode_tensor, encode, encode_file
 from dcacodec.errors import BadMagicError, BadRegionError, TooLargeError, TruncatedError, UnknownModelError
 from dcacodec.format.reader import parse
 from dcacodec.images.pillow import to_pillow
@@ -94,3 +97,40 @@ def test_what_is_no_file_of_ours_is_not_read_on() -> None:
     with pytest.raises(BadMagicError):
         decode(file)  # type: ignore[arg-type]
     assert file.count == 4
+
+
+@pytest.mark.parametrize("options", [{}, {"region": (7, 3, 20, 9)}, {"scale": 4}])
+def test_a_part_of_a_file_as_a_file(codec: Codec, desk: Path, options: dict[str, Any]) -> None:
+    decode_file("photo.dca", "back.png", codec=codec, **options)
+    with Image.open("back.png") as image:
+        assert np.array_equal(np.array(image), decode_array("photo.dca", codec=codec, **options))
+
+
+def to_file(source: str, **options: Any) -> None:
+    decode_file(source, "back.png", **options)
+
+
+@pytest.mark.parametrize("use", [decode, decode_array, decode_tensor, to_file])
+def test_the_limit_of_pixels_holds_for_files(use: Callable[..., object], desk: Path) -> None:
+    with pytest.raises(TooLargeError):
+        use("photo.dca", max_pixels=70 * 90 - 1)
+    assert not (desk / "back.png").exists()
+    use("photo.dca", max_pixels=70 * 90)
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda **options: encode("photo.png", **options),
+        lambda **options: encode_file("photo.png", "new.dca", **options),
+        lambda **options: decode("photo.dca", **options),
+        lambda **options: decode_array("photo.dca", **options),
+        lambda **options: decode_tensor("photo.dca", **options),
+        lambda **options: decode_file("photo.dca", "back.png", **options),
+    ],
+    ids=["encode", "encode_file", "decode", "decode_array", "decode_tensor", "decode_file"],
+)
+def test_progress_is_told(work: Callable[..., object], codec: Codec, desk: Path) -> None:
+    steps: list[tuple[int, int]] = []
+    work(progress=lambda *each: steps.append(each), codec=codec)
+    assert steps == [(0, 1), (1, 1)]

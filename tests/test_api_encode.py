@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 from api_pictures import ALPHA, PIXELS, Pipe, same, torch_of
+from drawings import text
 from PIL import Image
 from told import one_line
 
-from dcacodec import Codec, Picture, decode, encode
-from dcacodec.errors import ImageError
+from dcacodec import Codec, Picture, decode, encode, encode_file
+from dcacodec.errors import ImageError, TooLargeError, WeightsError
 from dcacodec.images.any_image import picture_of
 
 COLOUR: dict[str, Callable[[Path], Any]] = {
@@ -119,3 +120,36 @@ def test_the_quality_is_checked(codec: Codec) -> None:
         with pytest.raises(ValueError) as caught:
             encode(PIXELS, quality=quality, codec=codec)
         assert f"not {quality}" in one_line(caught)
+
+
+@pytest.mark.parametrize("options", [{"quality": 20}, {"lossless": True}, {"lossless": False}, {"keep_hidden": True}])
+def test_options_are_those_of_the_codec(codec: Codec, options: dict[str, Any], tmp_path: Path) -> None:
+    shown = np.full((60, 70), 255, np.uint8)
+    shown[:, 40:] = 0
+    source = Picture(text(60, 70), alpha=shown)
+    Image.fromarray(np.dstack((source.pixels, shown))).save(tmp_path / "a.png")
+    expected = codec.encode(source, **options)
+    assert expected != codec.encode(source)
+    assert encode(tmp_path / "a.png", codec=codec, **options) == expected
+    encode_file(tmp_path / "a.png", tmp_path / "a.dca", codec=codec, **options)
+    assert (tmp_path / "a.dca").read_bytes() == expected
+
+
+def test_a_tuning_is_chosen_or_a_codec(
+    codec: Codec, desk: Path, tiny_models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tests' weights are for PSNR."""
+    monkeypatch.setattr("dcacodec.weights.registry.models_dir", lambda: tiny_models)
+    assert encode(PIXELS, tune="psnr") == encode(PIXELS)
+    encode_file("photo.png", "new.dca", tune="psnr")
+    (desk / "new.dca").unlink()
+    for image, options, error in (
+        ("photo.png", {"tune": "visual"}, WeightsError),
+        ("photo.png", {"tune": "psnr", "codec": codec}, ValueError),
+        ("photo.png", {"max_pixels": 70 * 90 - 1}, TooLargeError),
+    ):
+        with pytest.raises(error):
+            encode(image, **options)
+        with pytest.raises(error):
+            encode_file(image, "new.dca", **options)
+    assert not (desk / "new.dca").exists()

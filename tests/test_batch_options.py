@@ -1,11 +1,22 @@
-"""Batches: arguments of the command that are refused."""
+"""Batches: arguments of the command that are refused, and what the settings of a worker do to a file."""
 
+import io
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from batch_runs import call
+from drawings import text
+from picture_files import exif_with, png
 from PIL import Image
 from tiny import photo
+
+from dcacodec import Codec, Picture, write_picture
+from dcacodec.batch.plan import Job
+from dcacodec.batch.work import Decoding, Encoding
+from dcacodec.errors import ImageWarning
+from dcacodec.ratecontrol import MaxBytes, MinPsnr, encode_to
 
 
 @pytest.mark.parametrize(
@@ -66,3 +77,85 @@ def test_empty_names_do_not_mean_the_current_folder(
     result = call(*names)
     assert (result.exit_code, result.stdout) == (2, "")
     assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
+
+
+SHOWN = np.full((60, 70), 255, np.uint8)
+SHOWN[:, 40:] = 0
+SOURCE = Picture(text(60, 70), alpha=SHOWN, icc=b"a profile", exif=exif_with(1))
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    """To encode `SOURCE`."""
+    with open(tmp_path / "a.png", "wb") as file:
+        write_picture(SOURCE, file, "png")
+    return Job(tmp_path / "a.png", tmp_path / "deep" / "a.dca", None)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"quality": 20}, {"lossless": True}, {"lossless": False}, {"keep_hidden": True}]
+)
+def test_a_worker_encodes_as_its_settings_say(options: dict[str, Any], job: Job) -> None:
+    outcome = Encoding(device="cpu", **options)()(job)
+    data = job.target.read_bytes()
+    codec = Codec.load(device="cpu")
+    assert data == codec.encode(SOURCE, **options)
+    assert not options or data != codec.encode(SOURCE)
+    assert (outcome.error, outcome.bytes_in, outcome.bytes_out) == (None, job.source.stat().st_size, len(data))
+
+
+@pytest.mark.parametrize("effort", [0, 2])
+def test_the_effort_of_a_worker(effort: int, tmp_path: Path) -> None:
+    Image.fromarray(photo(64, 64)).save(tmp_path / "a.png")
+    codec = Codec.load(device="cpu")
+    files = [codec.encode(Picture(photo(64, 64)), effort=each) for each in (0, 2)]
+    assert files[0] != files[1]
+    Encoding(device="cpu", effort=effort)()(Job(tmp_path / "a.png", tmp_path / "a.dca", None))
+    assert (tmp_path / "a.dca").read_bytes() == files[effort // 2]
+
+
+@pytest.mark.parametrize("keep_hidden", [False, True])
+@pytest.mark.parametrize("target", [MaxBytes(900), MinPsnr(300)])
+def test_a_worker_with_a_target(target: MaxBytes | MinPsnr, keep_hidden: bool, job: Job) -> None:
+    outcome = Encoding(device="cpu", target=target, keep_hidden=keep_hidden)()(job)
+    expected = encode_to(Codec.load(device="cpu"), SOURCE, target, keep_hidden=keep_hidden)
+    assert job.target.read_bytes() == expected.data
+    assert outcome.target_met == expected.target_met
+    assert f"quality {expected.quality}: " in outcome.search
+
+
+def test_a_worker_leaves_metadata_out(job: Job) -> None:
+    Encoding(device="cpu", strip=("exif",))()(job)
+    codec = Codec.load(device="cpu")
+    assert codec.decode(job.target.read_bytes()).metadata == (SOURCE.icc, None, None)
+
+
+def test_what_a_worker_refuses(job: Job, tmp_path: Path) -> None:
+    hdr = png((2, 1, 8, 0), bytes(3), (b"cICP", bytes((9, 16, 0, 1))))
+    (tmp_path / "hdr.png").write_bytes(hdr.getvalue())
+    other = Job(tmp_path / "hdr.png", job.target, None)
+    for settings, refused, word in (
+        ({"max_pixels": 60 * 70 - 1}, job, "70x60"),
+        ({}, other, "HDR"),
+    ):
+        outcome = Encoding(device="cpu", **settings)()(refused)
+        assert outcome.error is not None and word in outcome.error
+        assert not job.target.exists()
+    for settings, taken in (({"max_pixels": 60 * 70}, job), ({"allow_hdr": True}, other)):
+        job.target.unlink(missing_ok=True)
+        assert Encoding(device="cpu", **settings)()(taken).error is None
+        assert job.target.exists()
+
+
+@pytest.mark.parametrize("quality", [None, 20])
+def test_a_worker_decodes_to_its_format(quality: int | None, tmp_path: Path) -> None:
+    codec = Codec.load(device="cpu")
+    data, expected = codec.encode(Picture(photo(40, 56))), io.BytesIO()
+    (tmp_path / "a.dca").write_bytes(data)
+    outcome = Decoding(format="jpeg", quality=quality, device="cpu")()(
+        Job(tmp_path / "a.dca", tmp_path / "a.jpg", None)
+    )
+    with pytest.warns(ImageWarning) as caught:
+        write_picture(codec.decode(data), expected, "jpeg", quality)
+    assert (tmp_path / "a.jpg").read_bytes() == expected.getvalue()
+    assert outcome.warnings == (str(caught[0].message),)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawings import text
 from PIL import Image
 from plugin_images import ALPHA, EXIF, IMAGES, PICTURE, PIXELS, opened, saved
 from told import one_line
@@ -14,7 +15,7 @@ from dcacodec.api import default_codec
 from dcacodec.codec.codec import Codec
 from dcacodec.errors import ImageWarning
 from dcacodec.images.picture import Picture
-from dcacodec.images.pillow import from_pillow
+from dcacodec.images.pillow import from_pillow, to_pillow
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +32,24 @@ def test_a_file_is_what_the_codec_encodes(tmp_path: Path) -> None:
     with open(tmp_path / "other", "wb") as file:
         image.save(file, "dca", quality=60)
     assert (tmp_path / "other").read_bytes() == expected
+
+
+@pytest.mark.parametrize("options", [{"lossless": False}, {"lossless": True}, {"keep_hidden": True}])
+def test_options_are_those_of_the_codec(options: dict[str, Any]) -> None:
+    shown = np.full((60, 70), 255, np.uint8)
+    shown[:, 40:] = 0
+    source = Picture(text(60, 70), alpha=shown)
+    data = saved(to_pillow(source), **options)
+    assert data == default_codec().encode(source, **options) != default_codec().encode(source)
+
+
+def test_a_tuning_without_weights_is_an_error(tiny_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests' weights are for PSNR."""
+    monkeypatch.setattr("dcacodec.weights.registry.models_dir", lambda: tiny_models)
+    assert saved(IMAGES["RGB"], tune="psnr") == saved(IMAGES["RGB"])
+    with pytest.raises(OSError, match="visual") as caught:
+        saved(IMAGES["RGB"], tune="visual")
+    one_line(caught)
 
 
 def test_metadata_are_kept_replaced_and_left_out() -> None:
