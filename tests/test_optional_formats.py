@@ -14,7 +14,7 @@ from told import one_line
 
 import dcacodec.images.optional
 from dcacodec.cli.app import cli
-from dcacodec.errors import ImageError, TooLargeError
+from dcacodec.errors import ImageError, ImageWarning, TooLargeError
 from dcacodec.images.formats import picture_suffixes
 from dcacodec.images.isobmff import main_picture
 from dcacodec.images.jxl import jxl_header
@@ -102,6 +102,21 @@ def test_the_profile_of_a_jpeg_2000() -> None:
     size = int.from_bytes(data[header : header + 4], "big") - 15 + len(box)
     changed = data[:header] + size.to_bytes(4, "big") + data[header + 4 : colour] + box + data[colour + 15 :]
     assert read_silently(io.BytesIO(changed)).icc == icc
+
+
+@needs_jpeg_2000
+@pytest.mark.parametrize(("code", "told"), [(16, False), (18, False), (14, True), (20, True), (21, True)])
+def test_the_colour_space_of_a_jpeg_2000(code: int, told: bool) -> None:
+    """By number: sRGB and its YCC need no word; CIELab, e-sRGB and ROMM RGB are not what they are taken for."""
+    data = bytearray(saved(PIXELS, "JPEG2000").getvalue())
+    number = data.index(b"colr") + 7
+    assert data[number : number + 4] == b"\0\0\0\x10"
+    data[number : number + 4] = code.to_bytes(4, "big")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        picture = read_picture(io.BytesIO(data))
+    assert [("sRGB" in str(each.message), each.category) for each in caught] == [(True, ImageWarning)] * told
+    assert np.array_equal(picture.pixels, PIXELS) or code == 18
 
 
 def test_heic() -> None:

@@ -126,9 +126,11 @@ def _declared_by_jpeg_2000(image: Image.Image, head: bytes) -> None:
     """Put the ICC profile in the header boxes of a JPEG 2000 file, which Pillow ignores, into `info`."""
     header = next((content for name, content in boxes(head) if name == b"jp2h"), b"")
     for name, content in boxes(header):
-        if name == b"colr" and len(content) > 7:
+        if name == b"colr" and len(content) >= 7:
             if content[0] in _JP2_PROFILES:
                 image.info["icc_profile"] = content[3:]
+            elif image.mode == "CMYK":
+                pass  # which is converted, with a warning of its own
             elif content[0] != _JP2_CODE or int.from_bytes(content[3:7], "big") not in _JP2_SRGB:
                 warn_of_change("the colour space of the JPEG 2000 file is taken for sRGB")
             return
