@@ -182,6 +182,7 @@ def test_other_code_points_are_refused(values: tuple[int, ...]) -> None:
         chromaticities(*[0] * 8),
         chromaticities(*[30000, 30000] * 4),
         chromaticities(*P3_PRIMARIES[:7], 0),
+        chromaticities(31270, 32900, 30000, 30000, 30001, 30000, 30000, 30001),
         cicp(1, 13, 0),
     ],
 )
@@ -203,7 +204,11 @@ def test_pillows_image_of_such_a_file() -> None:
             assert picture.icc == expected.icc is not None
             assert np.array_equal(picture.pixels, expected.pixels)
             assert before.items() <= image.info.items() and "icc_profile" not in image.info
-    for file in (png(cicp(9, 16, 0, 1)), avif_with(9, 18)):
+    hdr = cicp_space(9, 16, allow_hdr=True)
+    assert hdr is not None
+    jpeg = io.BytesIO()
+    Image.fromarray(PIXELS).save(jpeg, "JPEG", icc_profile=icc_profile(hdr, gray=False))
+    for file in (png(cicp(9, 16, 0, 1)), avif_with(9, 18), jpeg):
         with Image.open(file) as image, pytest.raises(ImageError):
             from_pillow(image)
     with Image.open(png(gamma(100000))) as image:
@@ -231,7 +236,7 @@ def test_a_gamma_out_of_range() -> None:
         gamma_space(1e-5, None)
 
 
-# ------------------------------------------------------------------------------------------------ AVIF and BMP
+# ------------------------------------------------------------------------------------------ AVIF, BMP and TIFF
 
 
 def avif_with(primaries: int, transfer: int) -> io.BytesIO:
@@ -286,6 +291,13 @@ def test_the_numbers_of_items_and_properties_have_several_sizes(
     assert main_picture(head) == MainPicture(10, (12, 13))
 
 
+def test_a_box_may_say_its_size_in_64_bits() -> None:
+    head = head_of_avif(COLOURS, DEPTHS)
+    large = struct.pack(">I4sQ", 1, b"meta", len(head) + 8) + head[8:]
+    assert main_picture(box(b"free") + large + box(b"mdat")) == MainPicture(10, (12, 13))
+    assert main_picture(bytes(4) + head[4:]) == MainPicture(10, (12, 13))  # up to the end
+
+
 @pytest.mark.parametrize(("name", "content"), [COLOURS, DEPTHS, CODEC], ids=["colours", "depths", "codec"])
 def test_a_property_that_is_cut_off_takes_the_others_not_away(name: bytes, content: bytes) -> None:
     other, expected = (DEPTHS, MainPicture(10, None)) if name == b"colr" else (COLOURS, MainPicture(8, (12, 13)))
@@ -334,3 +346,23 @@ def test_bmp_with_primaries() -> None:
     assert srgb is not None
     assert profile.red_colorant == ImageCms.ImageCmsProfile(io.BytesIO(srgb)).profile.red_colorant
     assert read_silently(bmp(bytes(4), (0.64, 0.33, 0.03, 0.3, 0.6, 0.1, 0.15, 0.06, 0.79), 2.2)).icc is None
+
+
+def tiff(**tags: tuple[float, ...]) -> io.BytesIO:
+    numbers = {"white": 318, "primaries": 319, "curve": 301}
+    buffer = io.BytesIO()
+    Image.fromarray(PIXELS).save(buffer, "TIFF", tiffinfo={numbers[name]: value for name, value in tags.items()})
+    return buffer
+
+
+def test_tiff_with_primaries() -> None:
+    white, primaries = (0.3127, 0.329), tuple(each / 1e5 for each in P3_PRIMARIES[2:])
+    picture = read_silently(tiff(white=white, primaries=primaries))
+    assert picture.icc is not None and np.abs(in_srgb(INSIDE, picture.icc) - p3_in_srgb(INSIDE)).max() <= 1
+    assert read_silently(tiff(primaries=primaries)).icc == picture.icc
+    assert read_silently(tiff(primaries=(0.64, 0.33, 0.3, 0.6, 0.15, 0.06))).icc is None
+    other = read_silently(tiff(white=(0.3457, 0.3585), primaries=primaries))
+    assert other.icc not in (None, picture.icc)
+    with pytest.warns(ImageWarning, match="transfer function") as caught:
+        read_picture(tiff(curve=tuple(range(256)) * 3))
+    assert len(caught) == 1

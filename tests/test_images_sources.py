@@ -36,6 +36,14 @@ def test_what_is_not_a_picture(data: bytes) -> None:
     assert "PNG, JPEG, TIFF, WEBP, AVIF, PPM, BMP, GIF, QOI" in one_line(caught)
 
 
+@pytest.mark.parametrize("format", ["EPS", "ICO", "PCX", "SGI", "TGA"])
+def test_other_formats_of_pillow_are_not_opened(format: str) -> None:
+    """EPS would run a program."""
+    with pytest.raises(ImageError) as caught:
+        read_picture(saved(COLOUR, format))
+    assert "not a picture in one of the formats" in one_line(caught)
+
+
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF", "WEBP", "AVIF", "PPM", "BMP", "GIF", "QOI"])
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, about the missing end
 def test_a_truncated_picture_is_an_error(format: str) -> None:

@@ -109,7 +109,7 @@ def test_16_bit_colour_that_is_premultiplied(kind: str, order: str, with_tifffil
 
 
 @pytest.mark.parametrize("others", [1, 4])
-@pytest.mark.parametrize("extra", ["unassalpha", "assocalpha"])
+@pytest.mark.parametrize("extra", ["unassalpha", "assocalpha", "unspecified"])
 def test_bands_beside_alpha_are_left_out(extra: str, others: int) -> None:
     """Gray, alpha and other bands, as Pillow does not know them."""
     opaque = np.full_like(ALPHA16, 65535)
@@ -117,7 +117,10 @@ def test_bands_beside_alpha_are_left_out(extra: str, others: int) -> None:
     kinds = {"planarconfig": "contig", "extrasamples": [extra, *["unspecified"] * others]}
     picture = read(tiff(samples, photometric="minisblack", **kinds))
     assert picture.gray and np.array_equal(picture.pixels[..., 0], rounded(COLOUR16[..., 0]))
-    assert picture.alpha is not None and picture.alpha.min() == 255
+    if extra == "unspecified":
+        assert picture.alpha is None
+    else:
+        assert picture.alpha is not None and picture.alpha.min() == 255
 
 
 def test_a_big_endian_bigtiff_is_named() -> None:
@@ -133,6 +136,15 @@ def test_8_bit_planes(compression: str | None, with_tifffile: bool) -> None:
     picture = read(tiff(planes(COLOUR8), photometric="rgb", planarconfig="separate", compression=compression))
     assert np.array_equal(picture.pixels, COLOUR8) and not picture.gray
     assert with_tifffile in (True, False)
+
+
+def test_8_bit_planes_in_the_other_order_of_bits() -> None:
+    reversed_bits = np.packbits(np.unpackbits(COLOUR8[..., np.newaxis], -1), -1, bitorder="little")[..., 0]
+    options = {"planarconfig": "separate", "extratags": [(263, "H", 1, 2, True)]}
+    data = tiff(planes(reversed_bits), photometric="rgb", byteorder="<", **options).getvalue()
+    other, order = (struct.pack("<HHI", tag, 3, 1) for tag in (263, 266))  # tifffile does not write the latter
+    assert data.count(other) == 1
+    assert np.array_equal(read(io.BytesIO(data.replace(other, order))).pixels, COLOUR8)
 
 
 @pytest.mark.parametrize("compression", [None, "zlib"])
