@@ -15,7 +15,7 @@ from tiny import photo
 from dcacodec import Codec, Picture, write_picture
 from dcacodec.batch.plan import Job
 from dcacodec.batch.work import Decoding, Encoding
-from dcacodec.errors import ImageWarning
+from dcacodec.errors import DcaError, ImageWarning, WeightsError
 from dcacodec.ratecontrol import MaxBytes, MinPsnr, encode_to
 
 
@@ -122,6 +122,16 @@ def test_a_worker_with_a_target(target: MaxBytes | MinPsnr, keep_hidden: bool, j
     assert job.target.read_bytes() == expected.data
     assert outcome.target_met == expected.target_met
     assert f"quality {expected.quality}: " in outcome.search
+
+
+def test_a_worker_takes_no_other_weights_or_device(tiny_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests' weights are for PSNR, and the tests have no GPU."""
+    monkeypatch.setattr("dcacodec.weights.registry.models_dir", lambda: tiny_models)
+    with pytest.raises(WeightsError):
+        Encoding(device="cpu", tune="visual")()
+    for make in (Encoding(device="cuda"), Decoding(device="cuda")):
+        with pytest.raises(DcaError):
+            make()
 
 
 def test_a_worker_leaves_metadata_out(job: Job) -> None:
