@@ -3,6 +3,7 @@
 import io
 import warnings
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from plugin_images import ALPHA, IMAGES, PICTURE, opened, saved
 from told import one_line
 
 from dcacodec.codec.codec import Codec
-from dcacodec.format.container import Chunk, Container, Header, Slice
+from dcacodec.format.container import PREVIEW_CHUNK, Chunk, Container, Header, Slice
 from dcacodec.format.reader import parse
 from dcacodec.format.writer import pack
 from dcacodec.images.alpha import encode_alpha
@@ -103,3 +104,20 @@ def test_sizes_beyond_the_format() -> None:
         body = sound[:start] + side + sound[start + 1 : -4]
         with pytest.raises(OSError):
             opened(body + zlib.crc32(body).to_bytes(4, "little"))
+
+
+def test_a_preview_that_is_gone_when_it_is_decoded() -> None:
+    """Another program has written the file anew."""
+    container, preview = parse(saved(IMAGES["RGB"])), io.BytesIO()
+    IMAGES["RGB"].resize((35, 25)).save(preview, "WEBP")
+    chunks = (*container.chunks, Chunk(PREVIEW_CHUNK, preview.getvalue()))
+    file = io.BytesIO(pack(replace(container, chunks=chunks)))
+    with Image.open(file) as image:
+        image.draft(None, (20, 14))
+        assert image.size == (35, 25)
+        file.seek(0)
+        file.truncate()
+        file.write(pack(container))
+        with pytest.raises(OSError, match="changed") as caught:
+            image.load()
+        one_line(caught)
