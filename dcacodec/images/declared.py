@@ -129,9 +129,9 @@ def _declared_by_jpeg_2000(image: Image.Image, head: bytes) -> None:
         if name == b"colr" and len(content) >= 7:
             if content[0] in _JP2_PROFILES:
                 image.info["icc_profile"] = content[3:]
-            elif image.mode == "CMYK":
-                pass  # which is converted, with a warning of its own
-            elif content[0] != _JP2_CODE or int.from_bytes(content[3:7], "big") not in _JP2_SRGB:
+                return
+            known = content[0] == _JP2_CODE and int.from_bytes(content[3:7], "big") in _JP2_SRGB
+            if not known and image.mode != "CMYK":  # of whose conversion a warning tells
                 warn_of_change("the colour space of the JPEG 2000 file is taken for sRGB")
             return
 
