@@ -111,6 +111,18 @@ def test_a_glance_needs_no_more_than_it_says() -> None:
         parse_header(written(quality=b"\x65"))
 
 
+def test_whether_many_slices_are_lossless_is_seen_in_their_table() -> None:
+    header = Header(FINGERPRINT, 40 * 256, 256, "RGB", 50, slice_log2=8)
+    without, some = Slice((b"",) * 7, latent_crc=1), Slice((b"",) * 6 + (b"4",), latent_crc=2)
+    for last, expected in ((without, True), (some, False)):
+        data = pack(Container(header, (*[without] * 39, last), (Chunk("exIF", bytes(1000)),)))
+        file = io.BytesIO(data)
+        assert is_lossless(file) == expected
+        assert file.tell() <= MAX_HEADER_BYTES + 40 * 11
+        with pytest.raises(errors.TruncatedError):
+            is_lossless(io.BytesIO(data[: 40 * 11]))
+
+
 @pytest.mark.parametrize("value", [0, 1, 127, 128, 16383, 16384, 2**21 - 1, 2**21, 2**28 - 1, 2**28, 2**32 - 1])
 def test_varint_takes_seven_bits_a_byte(value: int) -> None:
     encoded = varint(value)

@@ -202,6 +202,7 @@ def test_no_pixel_limit_leaves_that_of_the_format() -> None:
         (errors.BadModeError, lambda: Header(FINGERPRINT, 1, 1, "RGBA", 50)),
         (errors.BadQualityError, lambda: Header(FINGERPRINT, 1, 1, "RGB", 0)),
         (errors.BadQualityError, lambda: Header(FINGERPRINT, 1, 1, "RGB", 101)),
+        (errors.BadQualityError, lambda: Header(FINGERPRINT, 1, 1, "RGB", 50.05)),
         (errors.BadSliceSizeError, lambda: Header(FINGERPRINT, 1, 1, "RGB", 50, slice_log2=7)),
         (errors.BadSliceSizeError, lambda: Header(FINGERPRINT, 1, 1, "RGB", 50, slice_log2=12)),
         (errors.BadSliceSizeError, lambda: Header(FINGERPRINT, 2049, 2048, "RGB", 50)),

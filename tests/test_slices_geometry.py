@@ -68,6 +68,12 @@ def test_seams_lie_where_slices_meet(grid: Grid, data: st.DataObject) -> None:
     assert list(grid.seams(box, room)) == [[at for at in line if room <= at <= end - room] for line, end in lines]
 
 
+def test_a_seam_counts_where_there_is_just_room_for_it() -> None:
+    grid = grid_of(600, 600, 8)
+    for left, right, expected in ((246, 266, [10]), (247, 266, []), (246, 265, [])):
+        assert grid.seams(Box(left, 0, right, 600), 10) == (expected, [256, 512])
+
+
 @given(grids, st.data())
 def test_tiles(grid: Grid, data: st.DataObject) -> None:
     wanted = data.draw(boxes_in(grid.canvas))
