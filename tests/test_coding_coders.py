@@ -28,6 +28,8 @@ GOLDEN = {
     "all rows": (CDF, [0, 1, 2] * 8, [0, 1, 2, 3] * 6, "000074e1e364865265a51752f098c84b0e36e18d802a90"),
     "rare symbols": (CDF, [1] * 12, [0, 3, 1] * 4, "0000ffff00010000ffff00010000ffff00010000ffff000140"),
     "sure symbols": (CDF, [1] * 400, [2] * 400, "40"),
+    "from a quarter on": (np.array([[0, 16384, TOTAL]]), [0], [1], "80"),
+    "from below a quarter on": (np.array([[0, 16383, TOTAL]]), [0], [1], "40"),
     "owed bits": (THIRDS, [0] * 40, [1] * 40, "7fff40004d0b026780"),
 }
 
@@ -137,3 +139,12 @@ def test_coder_refuses_indices_outside_of_the_table(coder: Coder, rows: Ints, sy
         with pytest.raises(ValueError) as caught:
             coder.decode(CDF, rows, b"")
         assert expected in one_line(caught)
+
+
+def test_more_symbols_than_the_compiled_coder_counts_are_refused(torchac: TorchacCoder) -> None:
+    """It would count the elements of all rows with 31 bits."""
+    cdf, many = np.array([[*range(512), TOTAL]]), np.zeros(1 << 22, np.uint8)
+    with pytest.raises(ValueError, match=str(many.size)):
+        torchac.encode(cdf, many, many)
+    with pytest.raises(ValueError, match=str(many.size)):
+        torchac.decode(cdf, many, b"")

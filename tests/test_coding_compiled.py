@@ -86,6 +86,19 @@ def test_compiler_that_fails(script: str, reason: str, tmp_path: Path) -> None:
     assert [path.name for path in cache.rglob("*") if path.is_file()] == ["lock"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="the fake compiler is a shell script")
+def test_compiler_that_never_ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    compiler = tmp_path / "c++"
+    compiler.write_text("#!/bin/sh\nexec sleep 600\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    monkeypatch.setenv("DCACODEC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(compiled, "_BUILD_SECONDS", 0.3)
+    with pytest.raises(CoderUnavailableError, match="more than"):
+        TorchacCoder()
+    assert [path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()] == ["lock"]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such locks")
 def test_two_processes_compile_once(torchac: TorchacCoder, tmp_path: Path) -> None:
     command = [sys.executable, "-c", USE]
@@ -108,23 +121,32 @@ def test_a_damaged_library_is_compiled_again(torchac: TorchacCoder, tmp_path: Pa
     assert len(used(**cache)) == 2
     (library,) = tmp_path.rglob("*.so")
     whole = library.read_bytes()
+    killed = library.parent / "build-killed" / "part"  # of a build that was
+    killed.parent.mkdir()
+    killed.touch()
     for damaged in (whole[: len(whole) // 4], b"", whole[:-1] + b"x"):
         library.unlink()  # not in place, as a process may have it in its memory
         library.write_bytes(damaged)
         name, _compiled = used(**cache)
         assert [name] == used(**cache) == ["torchac"]
+    assert not killed.parent.exists()
 
 
-def test_compiled_coder_of_another_bitstream(torchac: TorchacCoder, tmp_path: Path) -> None:
-    """A release of torchac that writes each bit inverted."""
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("cache |= bit;", "cache |= !bit;"), ("out_[i] = (int16_t)sym_i;", "out_[i] = (int16_t)sym_i ^ (i == 40);")],
+    ids=["encoder", "decoder"],
+)
+def test_compiled_coder_of_another_bitstream(torchac: TorchacCoder, old: str, new: str, tmp_path: Path) -> None:
+    """A release of torchac that writes each bit inverted, or reads one symbol as another."""
     installed = importlib.util.find_spec("torchac")
     assert installed is not None and installed.origin is not None
     source = (Path(installed.origin).parent / "backend" / "torchac_backend.cpp").read_text("utf-8")
-    assert "cache |= bit;" in source
+    assert old in source
     backend = tmp_path / "torchac" / "backend"
     backend.mkdir(parents=True)
     (backend.parent / "__init__.py").touch()
-    (backend / "torchac_backend.cpp").write_text(source.replace("cache |= bit;", "cache |= !bit;"), "utf-8")
+    (backend / "torchac_backend.cpp").write_text(source.replace(old, new), "utf-8")
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{USE}"
     name, _compiled, why = used(code, DCACODEC_CACHE=str(tmp_path / "cache"))
     assert name == "python"

@@ -15,6 +15,7 @@ from dcacodec.coding import (
     encode_values,
     gaussian_table,
     ideal_bits,
+    symbol_counts,
     table_from_probabilities,
 )
 from dcacodec.coding.tables import TOTAL
@@ -35,6 +36,12 @@ def test_ideal_bits_by_hand() -> None:
     assert ideal_bits(ints(0), ints(1), SMALL) == pytest.approx(16 - math.log2(65533) + 1, abs=1e-12)
     assert ideal_bits(ints(-VALUE_LIMIT), ints(1), SMALL) == pytest.approx(16 - math.log2(65533) + 31, abs=1e-12)
     assert ideal_bits(ints(), ints(), SMALL) == 0
+
+
+def test_symbols_are_counted_by_row() -> None:
+    """Rows of which there is no value, too."""
+    assert symbol_counts(ints(-1, 0, 0, 9), ints(0, 0, 0, 0), SMALL).tolist() == [[1, 2, 0, 1], [0, 0, 0, 0]]
+    assert symbol_counts(ints(40, 0), ints(1, 1), SMALL).tolist() == [[0, 0, 0, 0], [1, 0, 0, 1]]
 
 
 @pytest.mark.parametrize("largest", [0.3, 1.0, 8.0, 300.0])
