@@ -170,6 +170,13 @@ def test_what_never_ends_is_read_to_a_limit() -> None:
     assert file.taken <= 67108944 + (1 << 20)
 
 
+def test_the_limit_itself_is_not_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dcacodec.files.bounded._BYTES_BESIDES", 1000)
+    assert read_bounded(io.BytesIO(bytes(1078)), 10, b"12") == b"12" + bytes(1078)
+    with pytest.raises(errors.TooLargeError):
+        read_bounded(io.BytesIO(bytes(1079)), 10, b"12")
+
+
 def test_what_ends_in_time_is_read_to_its_end(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"content")

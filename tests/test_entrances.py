@@ -181,6 +181,24 @@ def test_what_can_be_written(folder: Path) -> None:
         check_writable(folder / "missing" / "a")
     with pytest.raises(IsADirectoryError):
         check_writable(folder)
+    with pytest.raises(NotADirectoryError):
+        check_writable(f"{folder}/a.png/")
+    with pytest.raises(FileNotFoundError):
+        check_writable(f"{folder}/new/")
+
+
+def test_the_folder_of_a_file_must_be_writable_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file is replaced, that to which a link leads. What is no file is written to directly."""
+    (folder / "more").mkdir()
+    (folder / "more" / "link").symlink_to(folder / "a.png")
+    protected = [os.path.realpath(folder), "/dev"]
+    monkeypatch.setattr(os, "access", lambda path, mode: os.path.realpath(path) not in protected)
+    for path in (folder / "a.png", folder / "new", folder / "more" / "link"):
+        with pytest.raises(PermissionError) as caught:
+            check_writable(path)
+        assert caught.value.filename == str(path)
+    for path in (folder / "more" / "new", Path("/dev/null")):
+        check_writable(path)
 
 
 # ----------------------------------------------------------------------------------------------------- environment
@@ -206,6 +224,22 @@ def test_the_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DCACODEC_CACHE", "near")
     assert cache_dir() == tmp_path / "near"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the home folder is that of Unix")
+def test_without_a_home_folder_there_is_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rather than one in the current folder, with the name ~."""
+
+    def unknown(user: int) -> None:
+        raise KeyError(user)
+
+    for name in ("DCACODEC_CACHE", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    for base in ("", "relative"):
+        monkeypatch.setenv("XDG_CACHE_HOME", base)
+        with pytest.raises(RuntimeError):
+            cache_dir()
 
 
 def test_a_missing_folder_of_weights_is_named_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

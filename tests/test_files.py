@@ -220,6 +220,29 @@ def test_a_system_that_refuses_links(
     assert asked == (["file"] if way == "nameless" else [])
 
 
+def test_a_system_that_refuses_to_rename_in_an_open_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is written once more, with a name. The one that was not renamed is gone."""
+    replace, path = os.replace, tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def refuse(source: str, target: str, **options: int) -> None:
+        if options:
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM), source, None, target)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    write_atomically(path, put(b"new"))
+    assert [(each, each.read_bytes()) for each in tmp_path.iterdir()] == [(path, b"new")]
+
+
+@pytest.mark.skipif(not NAMELESS, reason="the list of open files is that of Linux")
+def test_nothing_stays_open(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(2):
+        write_atomically(tmp_path / "file", put(b"content"))
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 def test_an_error_without_a_name_gets_that_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
 

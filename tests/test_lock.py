@@ -1,5 +1,7 @@
 """`locked`: one process at a time, and no lock outlives its process."""
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -31,3 +33,13 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     for _ in range(2):  # the end of the block frees it, too
         with locked(path, 60) as held:
             assert held
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such locks")
+def test_a_file_system_without_locks_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(file: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with locked(tmp_path / "lock", 60) as held:
+        assert not held
