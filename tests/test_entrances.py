@@ -2,6 +2,7 @@
 that cannot be written.
 """
 
+import codecs
 import io
 import os
 import struct
@@ -67,7 +68,7 @@ def test_files_open_as_text_are_refused(folder: Path) -> None:
     for use in (encode, decode, decode_array, read_picture, picture_of):
         name = "a.png" if use in (encode, read_picture, picture_of) else "a.dca"
         with open(folder / name, encoding="latin-1") as file:
-            for text in (file, io.StringIO("text")):
+            for text in (file, io.StringIO("text"), codecs.getreader("utf-8")(io.BytesIO(b"text"))):
                 with pytest.raises(TypeError) as caught:
                     use(text)  # type: ignore[arg-type]
                 assert "'rb'" in one_line(caught)
