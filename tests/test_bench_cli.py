@@ -224,6 +224,7 @@ def test_other_qualities(text: str) -> None:
         (["--preset", "nothing", "picture.png"], ["'nothing'"]),
         (["--metrics", "vmaf", "picture.png"], ["vmaf", "psnr", "ms-ssim", "ssimulacra2", "butteraugli", "cvvdp"]),
         (["--window", "1", "0.5", "picture.png"], ["LOW", "HIGH"]),
+        (["--window", "1", "inf", "picture.png"], ["LOW", "HIGH"]),  # JSON has none
         (["--codecs", "jpeg,gif", "picture.png"], ["'gif'", *PILLOW_FORMATS, "jpegli", "compressai:MODEL"]),
         (["--codecs", "jpeg", "--dataset", "kodac"], ["'kodac'", "kodak"]),
         (["--codecs", "jpeg", "--anchor", "x", "picture.png"], ["'x'", "picture.png"]),

@@ -128,10 +128,12 @@ def test_a_journal_is_read_again(tmp_path: Path) -> None:
     assert "one" not in journal and journal.get("one") is None
     journal.add("one", {"a": 1})
     journal.add("two", None)
+    with pytest.raises(ValueError):
+        journal.add("three", math.inf)  # JSON has none
     again = Journal(tmp_path / "journal.jsonl")
     assert again["one"] == {"a": 1}
     assert "two" in again and again["two"] is None
-    assert "three" not in again
+    assert "three" not in journal and "three" not in again
 
 
 def test_a_torn_line_loses_itself_alone(tmp_path: Path) -> None:

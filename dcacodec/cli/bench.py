@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from pathlib import Path
@@ -45,8 +46,8 @@ def _qualities(context: click.Context, parameter: click.Parameter, value: str) -
 
 
 def _window(context: click.Context, parameter: click.Parameter, value: Any) -> tuple[float, float] | None:
-    if value is not None and not 0 < value[0] < value[1]:
-        raise click.BadParameter("LOW must be above 0 and below HIGH.")
+    if value is not None and not 0 < value[0] < value[1] < math.inf:
+        raise click.BadParameter("LOW must be above 0 and below HIGH, and HIGH finite.")
     return value  # type: ignore[no-any-return]
 
 
