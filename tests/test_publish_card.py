@@ -156,6 +156,29 @@ def test_the_command_finds_what_is_missing_before_it_publishes(model: DCA, tmp_p
     assert "'--check'" in result.stderr.splitlines()[-1]
 
 
+@pytest.mark.parametrize(
+    ("there", "taken"), [(1, [0]), (3, [0, 1, 2]), (4, [0, 2]), (7, [0, 3, 6])], ids=["one", "most", "more", "many"]
+)
+def test_of_many_pictures_to_fit_to_some_from_all_over_are_taken(
+    there: int, taken: list[int], model: DCA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def note(*_: object, fit: list[Any], **__: object) -> Path:
+        found.extend(int(picture[0, 0, 0]) for picture in fit)
+        return tmp_path / "tiny.safetensors"
+
+    found: list[int] = []
+    monkeypatch.setattr("dcacodec.training.publish.FIT_PICTURES", 3)
+    monkeypatch.setattr("dcacodec.training.publish.publish", note)
+    paths = [tmp_path / f"{number}.png" for number in range(there)]
+    for number, path in enumerate(paths):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(path)
+    options: list[str | Path] = ["--models", tmp_path, "--check", paths[0]]
+    for path in paths:
+        options += ["--fit", path]
+    assert call("publish", save_checkpoint(model, tmp_path / "run"), *options).exit_code == 0
+    assert found == taken
+
+
 def test_the_command_refuses_weights_that_are_too_large_in_one_line(model: DCA, tmp_path: Path) -> None:
     checkpoint = save_checkpoint(changed(model, "entropy.head.weight", 1e4), tmp_path / "run")
     Image.fromarray(PICTURES[0]).save(tmp_path / "a.png")

@@ -17,7 +17,7 @@ from dcacodec.codec.parallel import threads
 from dcacodec.errors import WeightsError
 from dcacodec.network.dca import DCA
 from dcacodec.network.fixed_point import LARGEST_LIMIT, Snap
-from dcacodec.training.limits import MARGIN, measured_limits
+from dcacodec.training.limits import HYPER_LIMIT, LEAST_SHARE, MARGIN, measured_limits
 from dcacodec.training.publish import publish
 from dcacodec.weights.export import KEEP_FLOAT32, export
 from dcacodec.weights.reader import parse_weights, read_weights
@@ -132,6 +132,12 @@ def test_limits_leave_room_above_what_pictures_give(model: DCA) -> None:
         hook.remove()
     assert seen.keys() == limits.keys()
     assert all((seen[name] * MARGIN <= limit * (1 + 1e-5)).all() for name, limit in limits.items())
+
+
+def test_limits_leave_room_where_pictures_give_next_to_nothing(model: DCA) -> None:
+    for name, limit in measured_limits(model, PICTURES, quiet=True).items():
+        assert limit.min() >= LEAST_SHARE * limit.max() * (1 - 1e-6) > 0
+        assert not name.startswith("hyper_snap.") or limit.min() >= HYPER_LIMIT
 
 
 @pytest.mark.parametrize("order", ["R", "G", "GL", "RGL"])

@@ -115,6 +115,15 @@ def test_parts_of_a_size_that_makes_too_many(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_as_many_parts_as_there_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, state = tmp_path / "checkpoint.pt", {"step": 1, "noise": torch.zeros(1000)}
+    size = write_checkpoint(path, state).stat().st_size
+    monkeypatch.setattr("dcacodec.training.checkpoint.MOST_PARTS", 1)
+    with pytest.raises(ValueError):
+        write_checkpoint(path, state, size - 1)
+    write_checkpoint(path, state, size)
+
+
 def step_of(folder: Path) -> int:
     """The step of the checkpoint in a folder, whose weights belong to it."""
     found = newest_checkpoint(folder / "checkpoint.pt")
@@ -164,6 +173,18 @@ def test_wherever_the_writing_of_parts_ends_a_whole_checkpoint_is_left(
             assert failing == len(copies) > 4  # all the files were written
             return
     raise AssertionError("there are more files than were thought of")
+
+
+def test_where_a_file_and_parts_are_left_the_newer_ones_count(tmp_path: Path) -> None:
+    """The process was killed while it changed from one to the other."""
+    path, state = tmp_path / "checkpoint.pt", {"step": 1, "weights": torch.zeros(900)}
+    whole = write_checkpoint(path, state).read_bytes()
+    index = write_checkpoint(path, state, 500)
+    path.write_bytes(whole)
+    for older, newer in ((path, index), (index, path)):
+        os.utime(older, (1, 1))
+        os.utime(newer, (2, 2))
+        assert newest_checkpoint(path) == newer
 
 
 def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path) -> None:

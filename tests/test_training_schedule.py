@@ -53,3 +53,9 @@ def test_crops_grow_at_the_end_and_a_step_keeps_its_pixels() -> None:
     assert replace(options, batch=1).batch_and_crop(1.0) == (1, 256)
     assert replace(options, final_crop=None).crops == (128,)
     assert replace(options, final_crop=None).batch_and_crop(1.0) == (8, 128)
+
+
+@pytest.mark.parametrize(("share", "side"), [(0.0, 128), (1.0, 256)])
+def test_the_final_crop_may_be_that_of_the_whole_run_or_of_none(share: float, side: int) -> None:
+    options = replace(QUICK, batch=8, crop=128, final_crop=256, final_share=share)
+    assert [options.batch_and_crop(progress)[1] for progress in (0.0, 0.5, 0.999)] == [side] * 3
