@@ -1,6 +1,8 @@
-"""Batches: arguments of the command that are refused, and what the settings of a worker do to a file."""
+"""Batches: refused arguments of the command, the number of workers, and what their settings do to a file."""
 
 import io
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from tiny import photo
 from dcacodec import Codec, Picture, write_picture
 from dcacodec.batch.plan import Job
 from dcacodec.batch.work import Decoding, Encoding
+from dcacodec.cli.options import cores
 from dcacodec.errors import DcaError, ImageWarning, WeightsError
 from dcacodec.ratecontrol import MaxBytes, MinPsnr, encode_to
 
@@ -169,3 +172,10 @@ def test_a_worker_decodes_to_its_format(quality: int | None, tmp_path: Path) -> 
         write_picture(codec.decode(data), expected, "jpeg", quality)
     assert (tmp_path / "a.jpg").read_bytes() == expected.getvalue()
     assert outcome.warnings == (str(caught[0].message),)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell")
+def test_processors_that_this_process_may_not_use_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {1, 5, 6} if process == 0 else set())
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    assert cores() == 3

@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from dcacodec.coding import best_coder
 from dcacodec.format.container import Chunk, Container
 from dcacodec.format.writer import pack
 from dcacodec.images.alpha import encode_alpha
 from dcacodec.images.picture import Picture
 from dcacodec.images.reading import read_picture
+from dcacodec.weights.registry import by_preset
 
 pytestmark = pytest.mark.usefixtures("pillow_limit")
 
@@ -53,6 +55,15 @@ def test_a_picture_there_and_back(tmp_path: Path) -> None:
     facts = json.loads(call("info", "--json", coded).stdout)
     assert (facts["width"], facts["height"], facts["mode"], facts["quality"]) == (80, 48, "RGB", 50)
     assert facts["weights"] is not None
+
+
+def test_verbose_tells_what_computes(tmp_path: Path) -> None:
+    coded, back = tmp_path / "out.dca", tmp_path / "back.png"
+    used = f"weights {by_preset('small').path.name}, device cpu, entropy coder {best_coder().name}"
+    for words in (("encode", "-", coded), ("decode", coded, back)):
+        assert used not in call(*words, "--device", "cpu", stdin=png(photo())).stderr
+        lines = call(*words, "--device", "cpu", "--verbose", stdin=png(photo())).stderr.splitlines()
+        assert lines[0] == used
 
 
 def test_pipes_carry_the_same_as_files(tmp_path: Path) -> None:

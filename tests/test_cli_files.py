@@ -194,6 +194,11 @@ def test_unknown_weights(tmp_path: Path) -> None:
             1,
             "a.so: failed to map segment: there is not enough memory, or nothing may be executed on its file system",
         ),
+        (
+            ImportError("no part of it"),
+            3,
+            "internal error: ImportError: no part of it ('dcacodec --debug ...' shows the traceback)",
+        ),
         (OSError(28, "No space left on device", "file"), 1, "file: No space left on device"),
         (OSError(5, "Input/output error"), 1, "standard input: Input/output error"),
         (KeyboardInterrupt(), 130, "interrupted"),

@@ -90,6 +90,9 @@ def test_a_screen_of_text(own: Path) -> None:
     assert all(line.isprintable() for line in lines)
     for text in (__version__, torch.__version__, str(own / WEIGHTS.name), "there is no C++ compiler", f"={own}"):
         assert text in result.stdout
+    device = facts()["device"]
+    bfloat16, exact = ("yes" if device[name] else "no" for name in ("bfloat16", "float32_is_exact"))
+    assert f"  bfloat16 {bfloat16}, exact float32 {exact}\n" in result.stdout
 
 
 def test_packages_are_those_of_the_installation(monkeypatch: pytest.MonkeyPatch) -> None:
