@@ -202,6 +202,12 @@ def test_a_reference_serves_several_pictures() -> None:
         distance(known, pictures[0][:, :32])
 
 
+@pytest.mark.parametrize("shape", [(7, 7), (7, 60), (60, 7)])
+def test_what_is_too_small_for_ssimulacra_2_is_judged_by_squared_error(shape: tuple[int, int]) -> None:
+    reference, picture = torch.rand((2, 2, *shape, 3), generator=torch.Generator().manual_seed(4))
+    assert torch.equal(Distortion(0.25)(reference, picture), Distortion()(reference, picture))
+
+
 @pytest.mark.parametrize("shape", [(8, 8), (13, 30), (64, 48)])
 def test_the_visible_error_weighs_coarse_errors_more_and_chroma_less(shape: tuple[int, int]) -> None:
     error = np.random.default_rng(5).normal(size=(*shape, 3))
