@@ -226,6 +226,7 @@ def test_no_manifest(content: Any, named: str, tmp_path: Path) -> None:
 def test_a_folder_as_it_is(tmp_path: Path) -> None:
     folder = fill(tmp_path / "pictures")
     (folder / "notes.txt").write_text("no picture")
+    (folder / "folder.png").mkdir()
     Image.fromarray(photo(8, 8)).save(folder / "fourth.JPG", "JPEG")
     fill(folder / "deeper")
     dataset = files_dataset("mine", [folder], quiet=True)

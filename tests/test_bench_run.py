@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -292,19 +293,43 @@ def test_the_version_of_our_metrics_is_that_of_their_code(monkeypatch: pytest.Mo
     assert METRICS["ssimulacra2"].version() != before
 
 
+class Full(Journal):
+    """Everything has been measured."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.asked: set[object] = set()
+
+    def __contains__(self, key: object) -> bool:
+        self.asked.add(key)
+        return True
+
+    def __getitem__(self, key: str) -> Any:
+        return sample_to_json(Sample("picture", "jpeg", 50, 70, 40, 100, {"psnr": 30.0}, 1.0, 1.0, {}))
+
+
+def test_only_what_was_measured_in_the_same_way_is_taken_from_an_earlier_run(path: Path) -> None:
+    def asked(title: str = "one", repeat: int = 1, jobs: int = 1, threads: int = 1, of: Path = path) -> set[object]:
+        journal = Full(path.with_suffix(".jsonl"))
+        plan = BenchPlan(
+            files_dataset(title, [of], quiet=True), (open_any("jpeg"),), {"jpeg": (5.0, 50.0)},
+            replace(OURS, threads=threads), (), ("psnr",), repeat, jobs, quiet=True,
+        )  # fmt: skip
+        run(plan, journal, pytest.fail)
+        return journal.asked
+
+    first = asked()
+    assert len(first) == 2 + 1  # and the memory
+    assert asked(title="another title") == first
+    other = Path(shutil.copy(path, path.with_name("other.png")))
+    for changed in (asked(repeat=2), asked(jobs=2), asked(threads=2), asked(of=other)):
+        assert len(changed - first) == 3
+    Image.fromarray(photo(40, 70, 1)).save(path)
+    assert len(asked() - first) == 3
+
+
 def test_the_version_of_a_metric_is_found_once_a_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may be the digest of a large program."""
-    found = Sample("picture", "jpeg", 50, 70, 40, 100, {"psnr": 30.0}, 1.0, 1.0, {})
-
-    class Full(Journal):
-        """Everything has been measured."""
-
-        def __contains__(self, key: object) -> bool:
-            return True
-
-        def __getitem__(self, key: str) -> Any:
-            return sample_to_json(found)
-
     asked: list[str] = []
 
     def version(metric: Metric) -> str:

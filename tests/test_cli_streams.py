@@ -175,3 +175,19 @@ def test_a_signal_ends_it_quietly(number: signal.Signals, code: int, message: by
         assert process.wait(30) == code
         assert process.stderr.read() == message
     assert [(each, each.read_bytes()) for each in tmp_path.iterdir()] == [(target, b"old")]
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="this system does not tell what a process does")
+def test_a_signal_that_is_ignored_ends_nothing(tmp_path: Path) -> None:
+    """As with nohup."""
+    target, source = tmp_path / "out.dca", png(photo())
+    words = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *command("encode", "--device", "cpu", "-", target)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        process.stdin.write(source[:-1])
+        process.stdin.flush()
+        wait_until_it_reads(process)
+        process.send_signal(signal.SIGHUP)
+        process.communicate(source[-1:], 60)
+        assert process.returncode == 0
+    assert call("info", target).exit_code == 0
