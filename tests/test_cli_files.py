@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import re
+import warnings
 import zlib
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from PIL import Image
 from dcacodec.cli.app import cli
 from dcacodec.cli.failures import failure_of
 from dcacodec.cli.streams import opened
+from dcacodec.errors import DcaError
 from dcacodec.format.container import Container, Header, Slice
 from dcacodec.format.writer import pack
 
@@ -85,6 +87,16 @@ def test_other_packages_warnings_are_not_shown() -> None:
     result = call("encode", "-", "-", stdin=tiff.getvalue()[:-30])  # Pillow warns about it first
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_all_warnings_are_shown_with_debug(monkeypatch: pytest.MonkeyPatch) -> None:
+    def warns(*arguments: object, **options: object) -> None:
+        warnings.warn("of another package", DeprecationWarning, stacklevel=1)
+        raise DcaError("the end")
+
+    monkeypatch.setattr("dcacodec.cli.streams.read_container", warns)
+    assert_fails(call("info", "-", stdin=FILE), 1, "standard input: the end")
+    assert "dcacodec: warning: of another package\n" in call("--debug", "info", "-", stdin=FILE).stderr
 
 
 def test_the_limit_of_pixels() -> None:
