@@ -1,6 +1,7 @@
 """Batches: the files that are there already, and how many of them were made otherwise than asked for."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,11 @@ def test_lossless_is_a_quality(side: int, codec: Codec, tmp_path: Path) -> None:
         facts = json.loads(result.stdout)
         assert (result.exit_code, facts["skipped"], facts["other_quality"]) == (0, 2, other)
         assert words in result.stderr and ("warning" in result.stderr) == bool(other)
+
+
+def test_the_command_removes_and_tells_what_killed_runs_left(tmp_path: Path) -> None:
+    fill(tmp_path, "in/a.png", f"out/.dcacodec-{'0' * 16}.tmp")
+    os.utime(tmp_path / "out" / f".dcacodec-{'0' * 16}.tmp", (0, 0))
+    result = call("--jobs", "1", "--device", "cpu", tmp_path / "in", tmp_path / "out")
+    assert "dcacodec: warning: removed 1 unfinished file " in result.stderr
+    assert list((tmp_path / "out").iterdir()) == []  # a.png is no picture
