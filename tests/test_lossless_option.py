@@ -9,9 +9,11 @@ import pytest
 from drawings import gray, mixed, sticker, text
 from PIL import Image
 from skimage import data as photographs
+from told import one_line
 
 import dcacodec
 from dcacodec.codec.codec import Codec
+from dcacodec.errors import BadSliceSizeError
 from dcacodec.format.container import Container, describe, lossless_slices_chunk
 from dcacodec.format.reader import parse
 from dcacodec.format.writer import pack
@@ -72,6 +74,11 @@ def test_lossless_takes_blocks_of_slices_where_one_is_not_smaller(codec: Codec) 
     assert len(data) <= len(pack(other))
 
 
+def test_slices_are_tried_where_there_are_two(codec: Codec) -> None:
+    one, two = (codec.encode(mixed(100, 300), lossless=True, slice_log2=slice_log2) for slice_log2 in (0, 8))
+    assert parse(two).lossless_picture is None and len(two) < len(one)
+
+
 def _places() -> list[tuple[slice, slice]]:
     return [
         (slice(y, min(y + 256, 300)), slice(x, min(x + 256, 530)))
@@ -84,6 +91,25 @@ def test_a_picture_too_long_for_a_block_has_slices(codec: Codec) -> None:
     source = Picture(gray(np.arange(2 * 16384).reshape(2, 16384) // 7 % 251))
     data = codec.encode(source, lossless=True)
     assert parse(data).header.slice_log2 and np.array_equal(codec.decode(data).pixels, source.pixels)
+
+
+def test_a_slice_too_long_for_a_block_is_left_to_the_network(codec: Codec) -> None:
+    bars = np.arange(16384) // 2 % 2 * np.ones((4, 1)) * 255
+    for source in (Picture(gray(bars)), Picture(gray(bars), alpha=bars.astype(np.uint8))):
+        data = codec.encode(source, slice_log2=0)
+        assert parse(data).header.slice_count == 1 and not parse(data).lossless_count
+        assert codec.decode(data).pixels.shape == source.pixels.shape
+        with pytest.raises(BadSliceSizeError) as caught:
+            codec.encode(source, slice_log2=0, lossless=True)
+        assert "16384x4" in one_line(caught)
+
+
+def test_nothing_is_lossless_on_request(codec: Codec) -> None:
+    """Not even where the network takes twice the bytes."""
+    for source, slice_log2 in ((Picture(text(60, 90), alpha=text(60, 90)[..., 0].copy()), None), (mixed(100, 300), 8)):
+        chosen, never = (codec.encode(source, lossless=each, slice_log2=slice_log2) for each in (None, False))
+        assert 2 * len(chosen) < len(never) and parse(chosen).lossless_count
+        assert not parse(never).lossless_count
 
 
 @pytest.mark.parametrize("true", [True, 1, np.True_])

@@ -141,6 +141,7 @@ class Codec:
             ValueError: the quality is out of range, or the effort is negative.
             TypeError: the quality is not a number, the effort is not an integer, or `picture` is not a `Picture`.
             BadDimensionsError: the picture is too wide or too high for the format.
+            BadSliceSizeError: it is too large for a single slice, or too long for a lossless one, as was asked for.
             MemoryError: there is not enough memory for the picture.
         """
         lossless = None if lossless is None else bool(lossless)  # NumPy's have other identities

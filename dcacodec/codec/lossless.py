@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from dcacodec.errors import SymbolMismatchError
+from dcacodec.errors import BadSliceSizeError, SymbolMismatchError
 from dcacodec.format.container import (
     ALPHA_CHUNK,
     LOSSLESS_PICTURE_CHUNK,
@@ -46,10 +46,17 @@ def lossless_container(header: Header, picture: Picture, side: Sequence[Chunk]) 
     """The smallest lossless file of a picture.
 
     Args:
-        header: of a file whose slices have sides up to `MAX_BLOCK_SIDE`.
+        header: of the file.
         picture: the picture.
         side: its alpha plane and metadata.
+
+    Raises:
+        BadSliceSizeError: a slice has a side above `MAX_BLOCK_SIDE`.
     """
+    if max(header.slice_size(0)) > MAX_BLOCK_SIDE:
+        raise BadSliceSizeError(
+            f"a lossless slice has sides up to {MAX_BLOCK_SIDE}, not {header.width}x{header.height}"
+        )
     whole = _whole(header, picture, side)
     if whole is not None and header.slice_count == 1 and len(whole.chunks) == len(side) + 1:
         return whole

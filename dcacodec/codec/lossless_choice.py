@@ -142,6 +142,8 @@ def smallest(container: Container, header: Header, picture: Picture, side: Seque
         picture: as the lossless file would hold it.
         side: its alpha plane and metadata.
     """
+    if max(header.slice_size(0)) > MAX_BLOCK_SIDE:
+        return container
     if not container.chunk(ALPHA_CHUNK) and (
         container.lossless_picture is not None or not _is_suspicious(container, picture)
     ):
