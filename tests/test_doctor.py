@@ -23,7 +23,7 @@ from dcacodec.codec.doctor import Diagnosis, examine
 from dcacodec.coding import CoderUnavailableError
 from dcacodec.errors import WeightsError
 from dcacodec.files.paths import models_dir
-from dcacodec.network import device
+from dcacodec.network import device, precision
 from dcacodec.weights.registry import by_preset, read_index
 
 KEYS = [field.name for field in fields(Diagnosis)]
@@ -132,6 +132,15 @@ def test_why_it_is_not_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no kernel" in facts()["device"]["why_no_gpu"]
 
 
+def test_a_gpu_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "gpu_problem", lambda: None)
+    monkeypatch.setattr(torch.cuda, "get_device_name", str)
+    monkeypatch.setattr(precision, "fast_bfloat16", lambda device: device.type == "cuda")
+    monkeypatch.setattr(precision, "float32_is_exact", lambda device: device.type != "cuda")
+    expected = {"device": "cuda", "name": "cuda", "why_no_gpu": None, "bfloat16": True, "float32_is_exact": False}
+    assert facts()["device"] == expected
+
+
 def test_the_compiled_coder(monkeypatch: pytest.MonkeyPatch) -> None:
     found = facts()["coder"]
     assert (found["name"], found["why_not_compiled"]) == ("python", "there is no C++ compiler (c++)")
@@ -152,6 +161,8 @@ def test_the_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", f"{program} -pipe")
     found = facts()["coder"]
     assert (found["compiler"], found["compiler_version"]) == (str(program), "compiler 1.2.3")
+    program.write_bytes(b"#!/bin/sh\nprintf 'compil\\351 1.2.3\\n'\n")  # of a system whose text is not UTF-8
+    assert facts()["coder"]["compiler_version"] == "compil\ufffd 1.2.3"
     monkeypatch.setenv("CXX", str(tmp_path / "none"))
     found = facts()["coder"]
     assert (found["compiler"], found["compiler_version"]) == (None, None)

@@ -10,7 +10,6 @@ from forge import Forged, ForgedChunk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tiny import photo
 from told import one_line
 
 from dcacodec.codec.codec import Codec
@@ -151,6 +150,25 @@ def test_damaged_blocks_never_make_a_wrong_picture(codec: Codec, data: st.DataOb
 
 def test_colours_in_a_gray_picture_are_an_error(codec: Codec) -> None:
     file = Forged.of(codec.encode(Picture(gray(np.eye(30) * 200), gray=True), lossless=True))
-    file.chunks[0].data = encode_block(photo(30, 30))
-    with pytest.raises(StreamError):
-        codec.decode(file.written())
+    for colours in ((0, 1, 2), (1, 0, 0), (0, 1, 0), (0, 0, 1)):
+        file.chunks[0].data = encode_block(gray(np.eye(30) * 200) + np.array(colours, np.uint8))
+        with pytest.raises(StreamError):
+            codec.decode(file.written())
+
+
+@pytest.mark.parametrize("lossless", [True, None])
+def test_blocks_of_another_picture_are_no_picture(codec: Codec, lossless: bool | None) -> None:
+    """They are sound, and of the right size: only the checksums of the samples tell."""
+    source = mixed(100, 300)
+    slice_log2 = None if lossless else 8
+    file, other = (
+        Forged.of(codec.encode(Picture(pixels), quality=50, lossless=lossless, slice_log2=slice_log2))
+        for pixels in (source.pixels, source.pixels[::-1])
+    )
+    tag = b"WEBP" if lossless else b"WEBS"
+    (own,), (theirs,) = ([chunk for chunk in each.chunks if chunk.tag == tag] for each in (file, other))
+    own.data = theirs.data
+    for region in (None, (0, 0, 9, 9)):
+        with pytest.raises(SymbolMismatchError) as caught:
+            codec.decode(file.written(), region=region)
+        one_line(caught)

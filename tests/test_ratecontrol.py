@@ -162,6 +162,11 @@ def test_targets_are_positive_and_finite(number: float) -> None:
             MaxBytes(cast(int, number))
 
 
+def test_any_positive_number_is_a_target() -> None:
+    assert [MaxBytes(1).count, MaxBpp(1e-9).bits, MinPsnr(1e-9).decibels] == [1, 1e-9, 1e-9]
+    assert [MinSsimulacra2(score).score for score in (-1e9, 100)] == [-1e9, 100]
+
+
 # ------------------------------------------------------------------------------------------------ with the real codec
 
 
@@ -189,6 +194,14 @@ def test_it_is_at_least_what_trying_whole_qualities_finds(codec: Codec, files: l
     else:
         limit = byte_limit(target, PICTURE)
         assert max(len(file) for file in files if len(file) <= limit) / 1.01 <= len(result.data) <= limit
+
+
+def test_a_rate_makes_the_file_of_its_size(codec: Codec) -> None:
+    source = Picture(photo(20, 30))
+    fitting = len(codec.encode(source, quality=40))
+    for bits, limit, met in ((fitting * 8 / 600, fitting, True), (0.001, 1, False)):
+        result = encode_to(codec, source, MaxBpp(bits))
+        assert result.target_met == met and result.data == encode_to(codec, source, MaxBytes(limit)).data
 
 
 # ---------------------------------------------------------------------------------------------------------- the command

@@ -177,6 +177,13 @@ def test_a_wrong_digest_is_found(folder: Path) -> None:
         assert (text, passed) == ("the integers differ from those recorded", False)
 
 
+def test_means_may_differ_by_one(codec: Codec) -> None:
+    golden, setting = golden_files()[0], Setting("python", "cpu", 1, PythonCoder())
+    means = np.array(means_of(codec.decode(golden.data).pixels))
+    for other, allowed in ((means, True), (means - 1, True), (means + 1, True), (means - 2, False), (means + 2, False)):
+        assert module._picture(replace(golden, means=other.tolist()), setting)[1] == allowed
+
+
 @pytest.mark.parametrize("damage", ["file", "index", "missing", "no facts"])
 def test_a_damaged_installation_is_an_error_of_one_line(damage: str, folder: Path) -> None:
     if damage == "file":
@@ -206,6 +213,13 @@ def test_settings_are_every_coder_with_one_thread_and_with_many() -> None:
     found = [each for each in settings("cpu") if isinstance(each, Setting)]
     assert {each.threads for each in found} >= {1} and len({each.threads for each in found}) == 2
     assert next(each.name for each in found if each.coder.name == "python") == "python coder, 1 thread"
+
+
+def test_a_gpu_is_one_more_setting(python_only: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dcacodec.network.device.choose_device", lambda device: torch.device("cuda"))
+    found = [(each.name, each.device) for each in settings("auto") if isinstance(each, Setting)]
+    here = [("python coder, 1 thread", "cpu"), ("python coder, 2 threads", "cpu")]
+    assert found == [*here, ("python coder, CUDA", "cuda")]
 
 
 @pytest.mark.slow

@@ -72,7 +72,8 @@ def test_workers_that_start_at_once_leave_the_count_of_threads_alone(set_threads
     assert (counts, torch.get_num_threads()) == ([3] * 61, 3)
 
 
-def test_workers_run_at_the_same_time_and_give_back_in_order() -> None:
+def test_workers_run_at_the_same_time_and_give_back_in_order(set_threads: Callable[[int], None]) -> None:
+    set_threads(2)
     together = threading.Barrier(3)
 
     def work(task: int) -> tuple[int, int]:
