@@ -53,10 +53,9 @@ def lossless_container(header: Header, picture: Picture, side: Sequence[Chunk]) 
     Raises:
         BadSliceSizeError: a slice has a side above `MAX_BLOCK_SIDE`.
     """
-    if max(header.slice_size(0)) > MAX_BLOCK_SIDE:
-        raise BadSliceSizeError(
-            f"a lossless slice has sides up to {MAX_BLOCK_SIDE}, not {header.width}x{header.height}"
-        )
+    width, height = header.slice_size(0)
+    if max(width, height) > MAX_BLOCK_SIDE:
+        raise BadSliceSizeError(f"a lossless slice has sides up to {MAX_BLOCK_SIDE}, not {width}x{height}")
     whole = _whole(header, picture, side)
     if whole is not None and header.slice_count == 1 and len(whole.chunks) == len(side) + 1:
         return whole
