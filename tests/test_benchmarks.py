@@ -5,6 +5,7 @@ import json
 import math
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,7 +22,9 @@ from tiny import TINY, photo
 from dcacodec.codec.codec import Codec
 from dcacodec.codec.parallel import threads
 from dcacodec.codec.source import Source
+from dcacodec.errors import TrainingError
 from dcacodec.images.picture import Picture
+from dcacodec.metrics.curves import Curve
 from dcacodec.network.dca import DCA
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
@@ -172,6 +175,20 @@ def test_large_measures_what_it_runs(tmp_path: Path) -> None:
     rows = [large.Row(1000, 1000 * size, 10**5, cost, cost) for size in (1, 2)]
     large.plot(rows, tmp_path / "plot.png", "caption")
     assert Image.open(tmp_path / "plot.png").size == (900, 400)
+
+
+def test_the_kept_figures_of_the_campaign_can_be_continued() -> None:
+    """Also on a processor that rounds the last bit of a mean another way; but not with other files of the peers."""
+    campaign, kept = script("campaign"), FOLDER / "results" / "campaign.json"
+    peers = {name: Curve(**figures) for name, figures in json.loads(kept.read_text("utf-8"))["peers"].items()}
+
+    def scaled(factor: float) -> dict[str, Curve]:
+        return {name: replace(peer, bpp=tuple(factor * bpp for bpp in peer.bpp)) for name, peer in peers.items()}
+
+    points = campaign.earlier_points(kept, scaled(1 + 1e-15))
+    assert len(points) > 10 and [point.pixels for point in points] == sorted({point.pixels for point in points})
+    with pytest.raises(TrainingError, match="other pictures"):
+        campaign.earlier_points(kept, scaled(1 + 1e-6))
 
 
 def test_campaign_compares_with_files_of_the_same_pictures(tmp_path: Path) -> None:
