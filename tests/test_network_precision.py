@@ -38,7 +38,7 @@ def test_bfloat16_is_used_where_the_processor_multiplies_it_fast(
 
 
 def test_the_processor_is_read_where_linux_names_it_and_asked_for_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision.platform, "processor", lambda: "AMD64, AuthenticAMD")
+    monkeypatch.setattr("platform.processor", lambda: "AMD64, AuthenticAMD")
     with monkeypatch.context() as patch:
         patch.setattr("builtins.open", lambda *_, **__: io.StringIO("processor : 0\nvendor_id : GenuineIntel\n"))
         assert "GenuineIntel" in precision._processor()
