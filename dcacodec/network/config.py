@@ -70,7 +70,7 @@ class DCAConfig:
     adaptive: bool = True
     anchors: int = 8
     lambda_min: float = 0.0008
-    lambda_max: float = 0.5
+    lambda_max: float = 0.7
 
     def __post_init__(self) -> None:
         if not re.fullmatch("[a-z0-9-]+", self.name):

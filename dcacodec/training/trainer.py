@@ -19,6 +19,7 @@ from dcacodec.metrics.distortion import Distortion
 from dcacodec.network.config import DCAConfig
 from dcacodec.network.dca import DCA
 from dcacodec.network.precision import fast_bfloat16, transform_precision
+from dcacodec.training.anchors import load_parameters
 from dcacodec.training.checkpoint import RunFacts, opened_checkpoint, write_checkpoint
 from dcacodec.training.data import to_input
 from dcacodec.training.klt import initialise
@@ -126,10 +127,11 @@ class Trainer:
         """
         with opened_checkpoint(path) as state:
             distortion = RunFacts.of(state).provenance.distortion
-            if DCAConfig(**state["config"]) != self.config:
-                raise WeightsError(f"{path}: a checkpoint of another network than the preset {self.config.name!r}")
-            self.model.load_state_dict(state["model"])
-            self.average.load_state_dict(state["average"])
+            try:
+                for network, name in ((self.model, "model"), (self.average, "average")):
+                    load_parameters(network, state[name], DCAConfig(**state["config"]))
+            except WeightsError as error:
+                raise WeightsError(f"{path}: {error}") from None
             self.optimiser.load_state_dict(state["optimiser"])
             for group, share in zip(self.optimiser.param_groups, self._shares, strict=True):
                 group["share"] = share  # from the current options, not those of the checkpoint
@@ -155,9 +157,10 @@ class Trainer:
         """
         if path.suffix.lower() == ".safetensors":
             weights = read_weights(path)
-            if weights.config != self.config:
-                raise WeightsError(f"{path}: weights of another network than the preset {self.config.name!r}")
-            self.model.load_state_dict(weights.floating_point().state_dict())
+            try:
+                load_parameters(self.model, weights.floating_point().state_dict(), weights.config)
+            except WeightsError as error:
+                raise WeightsError(f"{path}: {error}") from None
             self.average.load_state_dict(self.model.state_dict())
             self.pixels = weights.provenance.pixels
         else:
