@@ -168,16 +168,18 @@ def _save(image: Image.Image, file: IO[bytes], _filename: str | bytes) -> None:
 
     The options are `quality` (1 to 100, in tenths), `effort` (0 or more), `lossless` (true, false or None) and
     `keep_hidden` (true or false) as in `Codec.encode`, `tune` ("visual" or "psnr"), and `icc_profile`, `exif` (bytes,
-    `Image.Exif` or None) and `xmp` (bytes or None), which replace those of the image. The orientation is that of
-    `exif`, or of the image without that option.
+    `Image.Exif` or None) and `xmp` (bytes or None), which replace those of the image. A CMYK image is
+    converted with the profile. The orientation is that of `exif`, or of the image without that option.
     """
     options = image.encoderinfo
     try:
         exif = options.get("exif")
-        picture = from_pillow(image, (exif.tobytes() if isinstance(exif, Image.Exif) else exif) or None)
+        exif_bytes = (exif.tobytes() if isinstance(exif, Image.Exif) else exif) or None
+        cmyk_icc = options["icc_profile"] or b"" if "icc_profile" in options else None
+        picture = from_pillow(image, exif_bytes, cmyk_icc)
         if "exif" in options and not exif:
             picture = replace(picture, exif=None)
-        if "icc_profile" in options:
+        if "icc_profile" in options and image.mode != "CMYK":
             picture = replace(picture, icc=options["icc_profile"] or None)
         if "xmp" in options:
             xmp = options["xmp"] or None

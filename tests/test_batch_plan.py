@@ -125,6 +125,16 @@ def test_what_is_refused(names: list[str], sources: list[str], message: str, tmp
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize("link", ["out/a", "out/a/x.dca"])
+def test_targets_that_are_links_to_one_another_are_one_target(link: str, tmp_path: Path) -> None:
+    fill(tmp_path, "in/a/x.txt", "in/b/x.txt")
+    (tmp_path / "out" / "b").mkdir(parents=True)
+    (tmp_path / link).parent.mkdir(exist_ok=True)
+    (tmp_path / link).symlink_to(tmp_path / link.replace("/a", "/b"))
+    with pytest.raises(BatchError, match="would both become"):
+        planned(tmp_path, "in")
+
+
 def test_a_suffix_that_is_kept(tmp_path: Path) -> None:
     fill(tmp_path, "in/a.txt", "in/a.TXT", "in/x/b.c.txt", "in/none", "out/x/b.c.txt.dca")
     plan = planned(tmp_path, "in", "in/none", keep_suffix=True)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
+from PIL.TiffImagePlugin import IFDRational
 
 from dcacodec.errors import ImageError, ImageWarning
 from dcacodec.images.exif_bytes import short_entry, text_entry, upright_exif, with_tags
@@ -101,6 +102,27 @@ def test_exif_data_have_the_last_word() -> None:
     exif = Image.Exif()
     exif[282], exif[283], exif[296] = 200.0, 200.0, 2
     assert resolution(read_silently(saved("PNG", dpi=(300, 300), exif=exif)).exif) == (200, 200, 2)
+
+
+@pytest.mark.parametrize("dpi", [60_000, 254_000, 60_000_000, 200_000_000, 2_000_000_000])
+def test_a_resolution_that_a_format_cannot_hold_stays_in_the_exif_data_alone(dpi: int) -> None:
+    """PNG and BMP have 31 bits for pixels per metre, JPEG 16 bits for pixels per inch."""
+    exif = Image.Exif()
+    exif[282], exif[283], exif[296] = IFDRational(dpi), IFDRational(dpi), 2
+    picture = read_silently(saved("JPEG", exif=exif))
+    for output in ("png", "tiff", "jpeg"):
+        image = written(picture, output)
+        assert image.getexif()[282] == dpi, output
+        if output == "png":
+            assert image.info.get("dpi", (dpi,))[0] == pytest.approx(dpi, rel=1e-4)
+            assert ("dpi" in image.info) == (dpi < 54_000_000)
+        if output == "jpeg":
+            assert image.info["jfif_density"] == ((dpi, dpi) if dpi < 65536 else (1, 1))
+    if dpi < 54_000_000:
+        assert written(picture, "bmp").info["dpi"] == pytest.approx((dpi, dpi), rel=1e-4)
+    else:
+        with pytest.warns(ImageWarning, match="EXIF"):
+            write_picture(picture, io.BytesIO(), "bmp")
 
 
 # ------------------------------------------------------------------------------------------------- sides in EXIF data

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cmyk import cmyk_profile
 from drawings import text
 from PIL import Image
 from plugin_images import ALPHA, EXIF, IMAGES, PICTURE, PIXELS, opened, saved
@@ -127,6 +128,19 @@ def test_other_modes_are_converted_as_from_files(mode: str) -> None:
 def test_conversions_that_lose_are_reported() -> None:
     with pytest.warns(ImageWarning, match="CMYK"):
         saved(IMAGES["RGB"].convert("CMYK"))
+
+
+@pytest.mark.filterwarnings("ignore::dcacodec.errors.ImageWarning")
+def test_a_cmyk_profile_is_that_of_the_conversion() -> None:
+    """Whether it is the image's own or an option: what is saved is sRGB, without a profile."""
+    image = IMAGES["RGB"].convert("CMYK")
+    profiled = image.copy()
+    profiled.info["icc_profile"] = cmyk_profile()
+    plain, expected = saved(image, lossless=True), saved(profiled, lossless=True)
+    assert expected != plain
+    assert saved(image, lossless=True, icc_profile=cmyk_profile()) == expected
+    assert saved(profiled, lossless=True, icc_profile=None) == plain
+    assert "icc_profile" not in opened(expected).info
 
 
 def test_what_cannot_be_written_leaves_no_file(tmp_path: Path) -> None:

@@ -250,20 +250,21 @@ def _targets(
     """
     real = {os.path.realpath(each.path) for each in found}
     sources: dict[Path, Path] = {}
+    taken: dict[str, Path] = {}  # the same by real targets, as two of them may be links to one file or folder
     clashes = []
     jobs = []
     for each in found:
         target = folder / each.place.with_suffix(each.place.suffix + new_suffix if keep_suffix else new_suffix)
-        if os.path.realpath(target) in real:
+        if (place := os.path.realpath(target)) in real:
             raise BatchError(f"{each.path} would become {target}, which is one of the sources")
         if new_suffix != DCA_SUFFIX and os.path.realpath(target.parent) == os.path.realpath(each.path.parent):
             raise BatchError(f"{target} could be the original of {each.path}: decode to another folder")
-        if target in sources:
-            clashes.append(f"{sources[target]} and {each.path} would both become {target}")
+        if place in taken:
+            clashes.append(f"{taken[place]} and {each.path} would both become {target}")
             continue
         if os.path.isdir(target):
             raise BatchError(f"{each.path} would become {target}, which is a folder")
-        sources[target] = each.path
+        sources[target] = taken[place] = each.path
         try:
             jobs.append((Job(each.path, target, Stamp.of(target)), each.path.stat().st_mtime_ns))
         except OSError as error:

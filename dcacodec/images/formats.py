@@ -48,7 +48,7 @@ class OutputFormat:
         suffixes: of file names, in lower case.
         gray, colour, alpha, icc: whether it supports these.
         texts: whether it supports EXIF data and XMP packets.
-        resolution: whether it has a print resolution of its own.
+        max_dpi: the highest print resolution, in dots per inch, that it holds besides the EXIF data; 0 for none.
         lossy: whether it is written with a quality and loses some.
         max_icc, max_exif, max_xmp: the most bytes of each that readers accept; None for no relevant limit.
         max_side: the largest width and height in pixels; None for no relevant limit.
@@ -62,7 +62,7 @@ class OutputFormat:
     alpha: bool = True
     icc: bool = True
     texts: bool = True
-    resolution: bool = False
+    max_dpi: int = 0
     lossy: bool = False
     max_icc: int | None = None
     max_exif: int | None = None
@@ -74,7 +74,13 @@ class OutputFormat:
 OUTPUT_FORMATS: Final[Mapping[str, OutputFormat]] = {
     # Pillow refuses profiles above 1 MiB. By default libpng ignores other chunks above 8,000,000 bytes.
     "png": OutputFormat(
-        "PNG", (".png",), resolution=True, max_icc=1 << 20, max_exif=8_000_000, max_xmp=8_000_000, max_side=0x7FFFFFFF
+        "PNG",
+        (".png",),
+        max_dpi=54_000_000,
+        max_icc=1 << 20,
+        max_exif=8_000_000,
+        max_xmp=8_000_000,
+        max_side=0x7FFFFFFF,
     ),
     "tiff": OutputFormat("TIFF", (".tif", ".tiff"), options={"compression": "tiff_adobe_deflate"}),
     # `exact` keeps the colour of transparent pixels.
@@ -82,13 +88,13 @@ OUTPUT_FORMATS: Final[Mapping[str, OutputFormat]] = {
     "ppm": OutputFormat("PPM", (".ppm",), gray=False, alpha=False, icc=False, texts=False),
     "pgm": OutputFormat("PPM", (".pgm",), colour=False, alpha=False, icc=False, texts=False),
     # Pillow can write alpha to BMP, but most programs do not read it.
-    "bmp": OutputFormat("BMP", (".bmp",), alpha=False, icc=False, texts=False, resolution=True),
+    "bmp": OutputFormat("BMP", (".bmp",), alpha=False, icc=False, texts=False, max_dpi=54_000_000),
     # A segment of a JPEG has 65,533 bytes, the names of the kinds of data included. A profile may take 255 of them.
     "jpeg": OutputFormat(
         "JPEG",
         (".jpg", ".jpeg"),
         alpha=False,
-        resolution=True,
+        max_dpi=65535,
         lossy=True,
         max_icc=255 * 65519,
         max_exif=65527,

@@ -154,7 +154,7 @@ def _cmyk_to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
     return image.convert("RGB")
 
 
-def from_pillow(image: Image.Image, exif: bytes | None = None) -> Picture:
+def from_pillow(image: Image.Image, exif: bytes | None = None, cmyk_icc: bytes | None = None) -> Picture:
     """Convert a Pillow image to a `Picture`, like `read_picture` does for a file. The image is not changed.
 
     Pillow cuts colours of 16 bits to 8. They are rounded instead as long as the image is not loaded, which it is not
@@ -167,6 +167,7 @@ def from_pillow(image: Image.Image, exif: bytes | None = None) -> Picture:
             and so is what a PNG says about its colours. What else the file says about them is known as long as it is
             open, that is, until the image is loaded.
         exif: EXIF data to use instead of the image's own.
+        cmyk_icc: ICC profile to use instead of that of a CMYK image; empty for none.
 
     Raises:
         ImageError: the image has another mode, no pixels, or cannot be loaded.
@@ -191,6 +192,8 @@ def from_pillow(image: Image.Image, exif: bytes | None = None) -> Picture:
             load_without_mapping(image)
         upright = source.copy()
         upright.info.pop("icc_profile", None)
+        if cmyk_icc is not None and image.mode == "CMYK":
+            icc = cmyk_icc
         if icc is not None:
             upright.info["icc_profile"] = icc
         if exif is not None:

@@ -59,10 +59,13 @@ def write_picture(picture: Picture, target: BinaryIO, format: str, quality: int 
             metadata["icc_profile"] = picture.icc
         else:
             warn_of_change(f"{name} cannot hold the ICC profile of this picture: it is left out")
+    dpi = dots_per_inch(picture.exif)
+    if dpi is not None and max(dpi) <= output.max_dpi:
+        metadata["dpi"] = dpi
     exif = picture.exif if format != "tiff" or picture.exif is None else exif_for_tiff(picture.exif)
     if exif is not None and output.texts and _fits(exif, output.max_exif):
         metadata["exif"] = EXIF_PREFIX + exif if output.pillow == "JPEG" else exif  # for the others, Pillow adds it
-    elif picture.exif is not None and not (output.resolution and holds_resolution_alone(picture.exif)):
+    elif picture.exif is not None and not ("dpi" in metadata and holds_resolution_alone(picture.exif)):
         warn_of_change(f"{name} cannot hold the EXIF data of this picture: they are left out")
     if picture.xmp is not None:
         holds = output.texts and _fits(picture.xmp, output.max_xmp)
@@ -72,8 +75,6 @@ def write_picture(picture: Picture, target: BinaryIO, format: str, quality: int 
         else:
             metadata |= xmp
 
-    if output.resolution and (dpi := dots_per_inch(picture.exif)) is not None:
-        metadata["dpi"] = dpi
     options = dict(output.options)
     if output.lossy:
         options["quality"] = quality or DEFAULT_QUALITY
