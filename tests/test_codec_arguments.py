@@ -83,6 +83,20 @@ def test_a_region_in_integers_of_numpy(codec: Codec, sound: bytes) -> None:
     assert np.array_equal(codec.decode(sound, region=region).pixels, codec.decode(sound).pixels[2:12, 1:21])
 
 
+def test_other_whole_numbers_of_numpy(codec: Codec, sound: bytes) -> None:
+    """Whose own arithmetic overflows."""
+    two: Any = np.uint8(2)
+    assert np.array_equal(codec.decode(sound, scale=two).pixels, codec.decode(sound, scale=2).pixels)
+    source, eight = picture(40, 300), np.uint8(8)
+    assert codec.encode(source, slice_log2=eight) == codec.encode(source, slice_log2=8)  # type: ignore[arg-type]
+    wrong: Any
+    for wrong in (2.0, "2"):
+        with pytest.raises(TypeError, match="scale"):
+            codec.decode(sound, scale=wrong)
+        with pytest.raises(TypeError, match="slice_log2"):
+            codec.encode(source, slice_log2=wrong)
+
+
 def test_what_a_codec_says_of_itself(codec: Codec) -> None:
     assert repr(codec) == f"<Codec: weights {codec.weights.fingerprint.hex()}, cpu, entropy coder python>"
 

@@ -180,6 +180,19 @@ def test_pixel_limit() -> None:
         parse(data, max_pixels=768 * 512 - 1)
 
 
+@pytest.mark.parametrize(
+    "fault", [{"layout": b"\x50"}, {"layout": b"\x00"}, {"quality": b"\0"}, {"quality": b"\xb2\x0a"}]
+)
+def test_sides_are_checked_as_soon_as_they_are_known(fault: dict[str, bytes]) -> None:
+    """Before what follows them in the file, and those that no file can have before the number of pixels."""
+    side = b"\x80\x80\x10"  # 2**18
+    with pytest.raises(errors.TooLargeError):
+        parse(written(width=side, height=side, **fault))
+    for width in (b"\0", b"\x81\x80\x40"):
+        with pytest.raises(errors.BadDimensionsError):
+            parse(written(width=width, height=side, **fault))
+
+
 def test_no_pixel_limit_leaves_that_of_the_format() -> None:
     header = Header(FINGERPRINT, dca.MAX_SIDE, 256, "RGB", 50, slice_log2=11)
     container = Container(header, ONE_SLICE.slices * header.slice_count)

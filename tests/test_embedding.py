@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 from PIL import Image
 from tiny import TINY, WEIGHTS, photo
 from told import one_line
+from torch import Tensor
 
 import dcacodec.pillow_plugin  # noqa: F401
 from dcacodec import encode, encode_file, read_picture, write_picture
@@ -30,7 +32,9 @@ from dcacodec.images.any_image import picture_of
 from dcacodec.images.picture import Picture
 from dcacodec.metrics.ms_ssim import ms_ssim
 from dcacodec.metrics.ssimulacra2 import ssimulacra2
+from dcacodec.network.dca import DCA
 from dcacodec.network.device import check_process
+from dcacodec.training.anchors import load_parameters
 from dcacodec.training.options import TrainingOptions
 from dcacodec.training.trainer import Trainer
 from dcacodec.weights.reader import read_weights
@@ -79,6 +83,24 @@ def measured() -> list[float]:
 
 def test_metrics_do_not_depend_on_defaults(scores: list[float], defaults: None) -> None:
     assert measured() == scores
+
+
+@pytest.fixture(scope="module")
+def moved() -> Tensor:
+    return gains_at_other_lambdas()
+
+
+def gains_at_other_lambdas() -> Tensor:
+    with torch.device("cpu"):
+        network = DCA(TINY).to(torch.float32)
+    gains = torch.arange(TINY.anchors * TINY.latent, dtype=torch.float32, device="cpu").sqrt()
+    state = network.state_dict() | {"gain.values": gains.view(TINY.anchors, TINY.latent)}
+    load_parameters(network, state, replace(TINY, lambda_max=TINY.lambda_max / 2))
+    return network.gain.values.detach().clone()
+
+
+def test_a_start_at_other_lambdas_does_not_depend_on_defaults(moved: Tensor, defaults: None) -> None:
+    assert torch.equal(gains_at_other_lambdas(), moved)
 
 
 def test_training_does_not_depend_on_defaults(defaults: None, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -348,6 +348,19 @@ def test_the_smallest_file_that_looks_as_good(codec: Codec) -> None:
     assert exact.target_met and np.array_equal(codec.decode(exact.data).pixels, pixels)
 
 
+def test_hidden_pixels_do_not_count(codec: Codec) -> None:
+    """Neither as errors nor as pixels that have none."""
+    pixels, shown = photo(96, 128), np.zeros((96, 128), np.uint8)
+    shown[32:64, 32:64] = 200
+    for target in (MinPsnr(24), MinPsnr(28)):
+        result = encode_to(codec, Picture(pixels, alpha=shown), target)
+        decoded = codec.decode(result.data).pixels[32:64, 32:64]
+        assert result.reached == pytest.approx(psnr(pixels[32:64, 32:64].copy(), decoded.copy()), abs=1e-9)
+        assert result.target_met and 1 < result.quality < 100
+    nothing = encode_to(codec, Picture(pixels, alpha=np.zeros_like(shown)), MinPsnr(40))
+    assert nothing.target_met and nothing.reached == math.inf
+
+
 def test_a_picture_too_small_for_ssimulacra_2_is_reported(codec: Codec) -> None:
     with pytest.raises(ImageError, match="8 pixels"):
         encode_to(codec, Picture(photo(7, 90)), MinSsimulacra2(50))

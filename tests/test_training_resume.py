@@ -226,6 +226,17 @@ def test_a_checkpoint_of_another_preset(uninterrupted: dict[str, Any], pictures:
     assert_fails(result, tmp_path / "checkpoint.pt", "'tiny'")
 
 
+def test_a_checkpoint_of_other_lambdas(uninterrupted: dict[str, Any], pictures: Path, tmp_path: Path) -> None:
+    """A run cannot go on with other lambdas, but a new one can start from it."""
+    (tmp_path / "old").mkdir()
+    path = tmp_path / "old" / "checkpoint.pt"
+    torch.save(uninterrupted | {"config": replace(TINY, lambda_max=TINY.lambda_max / 2).to_dict()}, path)
+    assert_fails(call("train", pictures, "--run", tmp_path / "old", *ONE_STEP), path, "'tiny'")
+    result = call("train", pictures, "--run", tmp_path / "new", *ONE_STEP, "--resume", path)
+    assert result.exit_code == 0, result.output
+    assert state_of(tmp_path / "new")["config"] == TINY.to_dict()
+
+
 @pytest.mark.slow
 def test_a_checkpoint_of_another_tuning_is_not_relabelled(pictures: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"

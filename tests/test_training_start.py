@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from tiny import TINY, photo
-from training_runs import CPU, QUICK
+from training_runs import CPU, QUICK, same, state_of
 
 from dcacodec.network.dca import DCA
 from dcacodec.training.klt import initialise
+from dcacodec.training.loop import train
 from dcacodec.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread", "_tiny_on_the_processor", "_usual_signals")
@@ -29,6 +31,19 @@ def test_the_start_is_a_karhunen_loeve_transform() -> None:
     for anchor, gains in enumerate(model.gain.values.tolist()):
         quality = 1 + 99 * anchor / (TINY.anchors - 1)
         assert gains == pytest.approx([math.log(50 * math.sqrt(TINY.trade_off(quality)))] * TINY.latent, abs=1e-6)
+
+
+def test_pictures_smaller_than_a_crop_are_no_part_of_the_start(tmp_path: Path) -> None:
+    """As they are none of what is trained on: some are too small for a patch."""
+    starts = []
+    for small in (0, 3, 300):
+        pictures = [*[photo(8, 8)] * small, photo(96, 96)]
+        for index, picture in enumerate(pictures):
+            Image.fromarray(picture).save(tmp_path / f"{small}-{index}.png")
+        sources = [str(path) for path in tmp_path.glob(f"{small}-*.png")]
+        train(sources, tmp_path / f"run-{small}", replace(QUICK, steps=1, batch=1, crop=64), quiet=True)
+        starts.append(state_of(tmp_path / f"run-{small}")["average"])
+    assert same(starts[0], starts[1]) and same(starts[0], starts[2])
 
 
 @pytest.mark.parametrize("content", [photo(64, 64), np.full((64, 64, 3), 7, np.uint8), np.zeros((64, 64, 3), np.uint8)])

@@ -184,9 +184,10 @@ class Codec:
             BadRegionError: the region is not inside the picture.
             StreamError, SymbolMismatchError: its streams are inconsistent.
             ValueError: the scale is none of 1, 2, 4, 8, or the region is not four numbers.
-            TypeError: the numbers of the region are not integers.
+            TypeError: the scale or the numbers of the region are not integers.
         """
         region = None if region is None else _checked_region(region)
+        scale = _whole("scale", scale)
         if scale not in SCALES:
             raise ValueError(f"scale must be 1, 2, 4 or 8, not {scale}")
         container = data if isinstance(data, Container) else parse(data, max_pixels)
@@ -289,6 +290,7 @@ class Codec:
             mixed = lossless is None and source.is_mixed
             slice_log2 = MIXED_SLICE_LOG2 if mixed else suitable_slice_log2(picture.width, picture.height)
         mode = "L" if picture.gray else "RGB"
+        slice_log2 = _whole("slice_log2", slice_log2)
         return Header(self.weights.fingerprint, picture.width, picture.height, mode, quality, slice_log2)
 
     def encode_slices(
@@ -351,11 +353,16 @@ class Codec:
         return workers(min(affordable, torch.get_num_threads()) if self.device.type == "cpu" else 1)
 
 
-def _checked_effort(effort: int) -> int:
+def _whole(name: str, value: int) -> int:
+    """An argument as an integer of Python's, also one of NumPy's."""
     try:
-        effort = operator.index(effort)
+        return operator.index(value)
     except TypeError as error:
-        raise TypeError(f"effort must be a whole number, not {effort!r}") from error
+        raise TypeError(f"{name} must be a whole number, not {value!r}") from error
+
+
+def _checked_effort(effort: int) -> int:
+    effort = _whole("effort", effort)
     if effort < 0:
         raise ValueError(f"effort must be 0 or more, not {effort}")
     return effort

@@ -23,8 +23,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-import numpy as np
-
 from dcacodec.codec import defaults
 from dcacodec.codec.codec import Codec
 from dcacodec.codec.decoder import DecodedSlices, SliceLatent
@@ -206,9 +204,7 @@ def _encoded(codec: Codec, source: Source, target: Target, quality: float, effor
             decoded = DecodedSlices(latents.__getitem__, samples.__contains__, samples.__getitem__)
             grid = Grid(container.header)
             pixels = codec.pixels_of(codec.at(quality).point, grid, decoded, grid.picture)
-        if source.hidden is not None:
-            pixels = np.where(source.hidden[..., np.newaxis], original, pixels)
-        reached = target.measure(original, pixels)
+        reached = target.measure(original, pixels, source.hidden)
     return TargetedFile(data, quality, reached, reached >= target.least)
 
 

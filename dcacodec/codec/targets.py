@@ -6,11 +6,16 @@ import math
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dcacodec.errors import ImageError
 from dcacodec.format.container import Header
 from dcacodec.format.metadata import metadata_chunks
 from dcacodec.format.quality import HIGHEST
 from dcacodec.images.picture import Picture, Pixels
+
+Mask: TypeAlias = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -62,11 +67,16 @@ class MinPsnr:
         """The least value of `measure` that meets the target."""
         return self.decibels
 
-    def measure(self, original: Pixels, decoded: Pixels) -> float:
-        """The PSNR of a decoded picture (H, W, 3), infinite if it equals the original."""
+    def measure(self, original: Pixels, decoded: Pixels, hidden: Mask | None = None) -> float:
+        """The PSNR of a decoded picture (H, W, 3) without hidden pixels (H, W), infinite if it equals the original."""
         from dcacodec.metrics.psnr import psnr
 
-        return psnr(original, decoded)
+        if hidden is None:
+            return psnr(original, decoded)
+        visible = 1.0 - float(hidden.mean())
+        # Of all pixels, where those that are hidden have no error, which makes the mean smaller by their share.
+        among_all = psnr(original, _without_hidden(original, decoded, hidden))
+        return among_all + 10 * math.log10(visible) if visible else math.inf
 
     def text(self, reached: float) -> str:
         """The value that was reached, and the target, as text."""
@@ -92,15 +102,15 @@ class MinSsimulacra2:
         """The least value of `measure` that meets the target."""
         return self.score
 
-    def measure(self, original: Pixels, decoded: Pixels) -> float:
-        """The SSIMULACRA 2 of a decoded picture (H, W, 3).
+    def measure(self, original: Pixels, decoded: Pixels, hidden: Mask | None = None) -> float:
+        """The SSIMULACRA 2 of a decoded picture (H, W, 3), where hidden pixels (H, W) count as those of the original.
 
         Raises:
             ImageError: the picture is too small for the metric.
         """
         from dcacodec.metrics.arrays import of_arrays
 
-        value = of_arrays("ssimulacra2", original, decoded)
+        value = of_arrays("ssimulacra2", original, _without_hidden(original, decoded, hidden))
         if value is None:
             from dcacodec.metrics.ssimulacra2 import SMALLEST_SIDE
 
@@ -110,6 +120,11 @@ class MinSsimulacra2:
     def text(self, reached: float) -> str:
         """The value that was reached, and the target, as text."""
         return f"SSIMULACRA 2 {reached:.2f} for a target of {self.score:g}"
+
+
+def _without_hidden(original: Pixels, decoded: Pixels, hidden: Mask | None) -> Pixels:
+    """The decoded picture with hidden pixels as in the original."""
+    return decoded if hidden is None else np.where(hidden[..., np.newaxis], original, decoded)
 
 
 QualityTarget: TypeAlias = MinPsnr | MinSsimulacra2

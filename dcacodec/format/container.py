@@ -332,12 +332,12 @@ def check_pixels(width: int, height: int, max_pixels: int | None) -> None:
         max_pixels: the largest number of pixels; None for no limit but that of the format.
 
     Raises:
-        TooLargeError: the picture has more pixels than that.
         BadDimensionsError: the format cannot hold the picture.
+        TooLargeError: the picture has more pixels than that.
     """
+    _check_dimensions(width, height)
     if max_pixels is not None and width * height > max_pixels:
         raise TooLargeError(f"a picture of {width}x{height} pixels is above the limit of {max_pixels} pixels")
-    _check_dimensions(width, height)
 
 
 def _check_dimensions(width: int, height: int) -> None:

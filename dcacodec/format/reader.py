@@ -181,10 +181,10 @@ def _pass_body(reader: Reader) -> None:
 def _read_header(reader: Reader, max_pixels: int | None) -> Header:
     fingerprint = reader.take(FINGERPRINT_BYTES)
     width, height = reader.varint(), reader.varint()
+    check_pixels(width, height, max_pixels)
     layout, quality = reader.byte(), _read_quality(reader)
     mode = MODES[layout >> 4] if layout >> 4 < len(MODES) else f"number {layout >> 4}"
     header = Header(fingerprint, width, height, mode, quality, layout & 0xF)
-    check_pixels(width, height, max_pixels)
     if header.slice_log2:
         check_slice_count(header, reader.varint())
     return header

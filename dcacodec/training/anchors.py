@@ -38,10 +38,11 @@ def load_parameters(network: DCA, state: Mapping[str, Tensor], trained: DCAConfi
         last = config.anchors - 1
         unit = math.log(trained.lambda_max / trained.lambda_min) / last
         lambdas = [config.trade_off_at(anchor) for anchor in range(config.anchors)]
-        places = torch.tensor([math.log(each / trained.lambda_min) / unit for each in lambdas])
+        places = [math.log(each / trained.lambda_min) / unit for each in lambdas]
+        gains_at = torch.tensor(places, dtype=torch.float64, device="cpu")
         for prefix, module in network.named_modules():
             if isinstance(module, (QualityTable, FactorizedPrior)):
-                at = places if isinstance(module, QualityTable) else places.clamp(0, last)
+                at = gains_at if isinstance(module, QualityTable) else gains_at.clamp(0, last)
                 for name, _ in module.named_parameters(prefix):
                     moved[name] = _interpolated(state[name], at)
     network.load_state_dict(moved)

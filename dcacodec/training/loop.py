@@ -110,7 +110,9 @@ def train(
         elif resume:
             trainer.start_from(resume)
         else:
-            trainer.start(pictures[:: max(1, len(pictures) // 200)])
+            large = [picture for picture in pictures if min(picture.shape[:2]) >= min(options.crops)]
+            if large:  # without any, the sampler below says so
+                trainer.start(large[:: max(1, len(large) // 200)])
         trainer.synchronise()
         if workers.rank:
             # The noise of the rate estimate must differ between processes, the weights above must not.

@@ -111,8 +111,8 @@ class Trainer:
         }
         return write_checkpoint(self.checkpoint, state, self.options.part_size)
 
-    def load(self, path: Path) -> Distortion:
-        """Resume from a checkpoint.
+    def load(self, path: Path, same_lambdas: bool = True) -> Distortion:
+        """Resume from a checkpoint; with another range of lambda only unless `same_lambdas`, see `load_parameters`.
 
         On a CPU, a resumed run by steps gives the same weights as an uninterrupted one. (With several processes this
         holds for the random numbers of the first only; the others, and runs resumed from old checkpoints without
@@ -128,8 +128,12 @@ class Trainer:
         with opened_checkpoint(path) as state:
             distortion = RunFacts.of(state).provenance.distortion
             try:
-                for network, name in ((self.model, "model"), (self.average, "average")):
-                    load_parameters(network, state[name], DCAConfig(**state["config"]))
+                trained = DCAConfig(**state["config"])
+                if same_lambdas and trained != self.config:
+                    name = repr(self.config.name)
+                    raise WeightsError(f"a checkpoint of another network, or other lambdas, than the preset {name}")
+                for network, key in ((self.model, "model"), (self.average, "average")):
+                    load_parameters(network, state[key], trained)
             except WeightsError as error:
                 raise WeightsError(f"{path}: {error}") from None
             self.optimiser.load_state_dict(state["optimiser"])
@@ -164,7 +168,7 @@ class Trainer:
             self.average.load_state_dict(self.model.state_dict())
             self.pixels = weights.provenance.pixels
         else:
-            self.load(path)
+            self.load(path, same_lambdas=False)
         self.step, self.seconds = 0, 0.0
         # Other crops than those that the previous run began with.
         self.random = np.random.default_rng((self.options.seed, self.pixels, self.workers.rank))
