@@ -330,6 +330,26 @@ def test_strips_that_may_have_more_rows_than_the_picture(rows: int | None) -> No
     assert np.array_equal(read(io.BytesIO(bytes(data))).pixels, COLOUR8)
 
 
+@pytest.mark.parametrize("depth", [np.uint8, np.uint32])
+@pytest.mark.parametrize(
+    ("options", "word"), [({"subfiletype": 1}, "thumbnail"), ({"extratags": [(50706, 1, 4, (1, 4, 0, 0))]}, "raw")]
+)
+def test_a_file_that_begins_with_a_thumbnail_is_not_read_as_that(
+    options: dict[str, Any], word: str, depth: type, with_tifffile: bool
+) -> None:
+    """As raw photographs do, whose full picture is in another directory."""
+    file = tiff(COLOUR8.astype(depth), photometric="rgb", **options)
+    with pytest.raises(ImageError) as caught:
+        read_picture(file)
+    assert word in one_line(caught)
+    if depth is np.uint8:
+        with Image.open(file) as image, pytest.raises(ImageError) as caught:
+            from_pillow(image)
+        assert word in one_line(caught)
+        page = tiff(COLOUR8, photometric="rgb", subfiletype=2)  # one of several pages
+        assert np.array_equal(read(page).pixels, COLOUR8)
+
+
 def test_what_libraries_log_about_a_tiff_is_not_printed(capfd: pytest.CaptureFixture[str]) -> None:
     """Pillow logs that there are too many bands."""
     file = tiff(np.zeros((20, 30, 10), np.uint8), photometric="minisblack", planarconfig="contig")

@@ -29,6 +29,7 @@ _LIBTIFF: Final = (False,) if int(PIL.__version__.split(".")[0]) >= 13 else ("ra
 _MOST_BANDS: Final = 6
 """As in Pillow. It bounds the memory that a file takes."""
 _ICC_TAG: Final = 34675
+_NEW_SUBFILE_TYPE, _DNG_VERSION = 254, 50706
 _LONGEST_REASON: Final = 120
 """Characters of tifffile's messages, which may contain all tags of a damaged file."""
 
@@ -75,15 +76,20 @@ def kind_of(tags: Tags) -> str:
 
 
 def check_layout(tags: Tags, max_pixels: int | None) -> None:
-    """Refuse a TIFF whose tiles have too many pixels, or that has too few strips or tiles for its dimensions.
+    """Refuse a TIFF whose first picture is a thumbnail, or whose strips or tiles do not fit its dimensions.
 
-    A decoder takes memory for a whole tile, and what no strip or tile holds would become black, or whatever bytes the
-    file begins with.
+    Raw photographs begin with a thumbnail. A decoder takes memory for a whole tile, and what no strip or tile holds
+    would become black, or whatever bytes the file begins with.
 
     Raises:
         TooLargeError: a tile has more than `max_pixels` pixels; None for no limit.
-        ImageError: strips or tiles are missing, or left out as in sparse files, which do not say what is there.
+        ImageError: a raw photograph, or another file that begins with a smaller version of its picture; strips or tiles
+            are missing, or left out as in sparse files, which do not say what is there.
     """
+    if _DNG_VERSION in tags:
+        raise ImageError("a raw photograph (DNG) is not supported; develop it first")
+    if tags.get(_NEW_SUBFILE_TYPE, 0) & 1:
+        raise ImageError("a TIFF that begins with a thumbnail, as raw photographs do, is not supported")
     layouts = []
     strips = tags.get(TiffImagePlugin.STRIPOFFSETS, ())
     if strips:
