@@ -1,4 +1,4 @@
-"""HEIC, JPEG XL and JPEG 2000: read where a package for Pillow is installed, named where it is not."""
+"""HEIC and JPEG XL: read where a package for Pillow is installed, named where it is not."""
 
 import io
 import warnings
@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from PIL import Image, features
+from PIL import Image
 from told import one_line
 
 import dcacodec.images.optional
 from dcacodec.cli.app import cli
-from dcacodec.errors import ImageError, ImageWarning, TooLargeError
+from dcacodec.errors import ImageError, TooLargeError
 from dcacodec.images.formats import picture_suffixes
 from dcacodec.images.isobmff import main_picture
 from dcacodec.images.jxl import jxl_header
@@ -39,7 +39,6 @@ DEEP_COLOUR = bytes.fromhex(
 ANIMATION = bytes.fromhex("ff0a10304113008809080401001c004b188b15820300080405003c004b188b15c249411e80fe0000000000")
 """A black and a white frame of 4x3 pixels."""
 HEIC_START = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
-needs_jpeg_2000 = pytest.mark.skipif(not features.check("jpg_2000"), reason="Pillow was built without JPEG 2000")
 
 
 def saved(array: Any, format: str, **options: Any) -> io.BytesIO:
@@ -63,60 +62,6 @@ def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     for cache in caches:
         cache.cache_clear()
-
-
-@needs_jpeg_2000
-def test_jpeg_2000() -> None:
-    for options in ({}, {"no_jp2": True}):
-        assert np.array_equal(read_silently(saved(PIXELS, "JPEG2000", **options)).pixels, PIXELS)
-    gray = read_silently(saved(PIXELS[..., 0], "JPEG2000"))
-    assert gray.gray and np.array_equal(gray.pixels[..., 0], PIXELS[..., 0])
-    alpha = read_silently(saved(np.dstack((PIXELS, PIXELS[..., 0])), "JPEG2000")).alpha
-    assert alpha is not None and np.array_equal(alpha, PIXELS[..., 0])
-    assert ".jp2" in picture_suffixes()
-
-
-@needs_jpeg_2000
-def test_deep_jpeg_2000() -> None:
-    samples = np.random.default_rng(2).integers(0, 1 << 16, (48, 80), dtype=np.uint16)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        assert np.array_equal(
-            read_picture(saved(samples, "JPEG2000")).pixels[..., 0], np.rint(samples / 257).astype(np.uint8)
-        )
-    data = bytearray(saved(PIXELS, "JPEG2000").getvalue())
-    data[data.index(b"\xff\x4f\xff\x51") + 4 + 38] = 11  # 12 bits
-    with pytest.raises(ImageError) as caught:
-        read_picture(io.BytesIO(data))
-    assert "12-bit" in one_line(caught)
-
-
-@needs_jpeg_2000
-def test_the_profile_of_a_jpeg_2000() -> None:
-    """Pillow neither reads nor writes it."""
-    data = saved(PIXELS, "JPEG2000").getvalue()
-    header = data.index(b"jp2h") - 4
-    colour = data.index(b"colr") - 4
-    icc = b"a profile of some bytes"
-    box = (11 + len(icc)).to_bytes(4, "big") + b"colr\2\0\0" + icc
-    size = int.from_bytes(data[header : header + 4], "big") - 15 + len(box)
-    changed = data[:header] + size.to_bytes(4, "big") + data[header + 4 : colour] + box + data[colour + 15 :]
-    assert read_silently(io.BytesIO(changed)).icc == icc
-
-
-@needs_jpeg_2000
-@pytest.mark.parametrize(("code", "told"), [(16, False), (18, False), (14, True), (20, True), (21, True)])
-def test_the_colour_space_of_a_jpeg_2000(code: int, told: bool) -> None:
-    """By number: sRGB and its YCC need no word; CIELab, e-sRGB and ROMM RGB are not what they are taken for."""
-    data = bytearray(saved(PIXELS, "JPEG2000").getvalue())
-    number = data.index(b"colr") + 7
-    assert data[number : number + 4] == b"\0\0\0\x10"
-    data[number : number + 4] = code.to_bytes(4, "big")
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        picture = read_picture(io.BytesIO(data))
-    assert [("sRGB" in str(each.message), each.category) for each in caught] == [(True, ImageWarning)] * told
-    assert np.array_equal(picture.pixels, PIXELS) or code == 18
 
 
 def test_heic() -> None:

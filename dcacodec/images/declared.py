@@ -11,6 +11,7 @@ from PIL import Image
 from dcacodec.errors import ImageError
 from dcacodec.images.colour import D65, ColourSpace, check_profile, cicp_space, gamma_space
 from dcacodec.images.isobmff import boxes, main_picture
+from dcacodec.images.jpeg_2000 import bits_of_jpeg_2000
 from dcacodec.images.picture import warn_of_change
 from dcacodec.images.png import HEAD_BYTES, check_png_samples
 
@@ -45,7 +46,7 @@ def declared_space(
         allow_hdr: accept PQ and HLG.
 
     Raises:
-        ImageError: HDR, or a colour space that is not supported.
+        ImageError: HDR, a colour space that is not supported, or a JPEG 2000 file that Pillow reads wrongly.
 
     Warns:
         ImageWarning: the declaration is invalid, or of a kind that is left out.
@@ -57,6 +58,7 @@ def declared_space(
     if image.format == "PNG" and cicp is not None:
         return _png_code_points(image, cicp, allow_hdr)
     if image.format == "JPEG2000":
+        bits_of_jpeg_2000(head, image.mode.startswith("I;16"))  # for an image that the caller opened
         _declared_by_jpeg_2000(image, head)
     if image.format == "BMP":
         _declared_by_bmp(image, file, head)

@@ -14,6 +14,7 @@ from dcacodec.errors import DcaError, ImageError
 from dcacodec.images.colour import ColourSpace, icc_profile
 from dcacodec.images.declared import declared_by_opened
 from dcacodec.images.isobmff import main_picture
+from dcacodec.images.jpeg_2000 import bits_of_jpeg_2000
 from dcacodec.images.jxl import jxl_header
 from dcacodec.images.metadata import info_of, normalise_xmp, turn_upright, xmp_of
 from dcacodec.images.picture import Picture, Plane, warn_of_change
@@ -47,21 +48,11 @@ def bits_per_sample(image: Image.Image, head: bytes) -> int:
     if image.format == "HEIF":
         return int(image.info.get("bit_depth", 8))
     if image.format == "JPEG2000":
-        return _bits_of_jpeg_2000(image, head)
+        return bits_of_jpeg_2000(head, image.mode in _SIXTEEN_BIT_MODES)
     if image.format == "JXL":
         header = jxl_header(head)
         return 16 if image.mode in _SIXTEEN_BIT_MODES else 8 if header is None else header[2]
     return 8
-
-
-def _bits_of_jpeg_2000(image: Image.Image, head: bytes) -> int:
-    """Bits per sample. Colour of more than 8 is refused: Pillow rounds it, and white becomes black."""
-    sizes = head.partition(b"\xff\x4f\xff\x51")[2]  # the segment of the sizes
-    count = int.from_bytes(sizes[36:38], "big")
-    bits = max(((depth & 0x7F) + 1 for depth in sizes[38 : 38 + 3 * count : 3]), default=0)
-    if not bits or (bits > 8 and image.mode not in _SIXTEEN_BIT_MODES):
-        raise ImageError(f"JPEG 2000 pictures of {bits or 'unknown'}-bit colour are not supported")
-    return 16 if bits > 8 else 8  # gray samples are scaled to 16 bits
 
 
 def to_picture(
