@@ -53,6 +53,23 @@ def test_a_picture_is_upright_in_its_xmp_packet_too(tag: bytes, kept: bytes, exi
     assert_same(read_silently(written(picture, "png")), picture)
 
 
+@pytest.mark.parametrize("loaded", [False, True])
+@pytest.mark.parametrize("turn", [1, 6, 8])
+def test_the_orientation_in_the_xmp_packet_of_an_avif_does_not_count(turn: int, loaded: bool) -> None:
+    """That of its boxes does, which Pillow writes for the one in EXIF data."""
+    tag = b'<a tiff:Orientation="6"/>'
+    stored = np.array(Image.open(saved_with_xmp("AVIF", XMP, quality=100)))
+    file = saved_with_xmp("AVIF", XMP + tag, quality=100, exif=b"Exif\0\0" + exif_with(turn))
+    picture = read_silently(file)
+    assert np.array_equal(picture.pixels, TURNS[turn](stored))
+    assert picture.xmp is not None and b'"6"' not in picture.xmp
+    with Image.open(file) as image:
+        if loaded:
+            image.load()
+        assert_same(from_pillow(image), picture)
+        assert image.info["xmp"] == XMP + tag
+
+
 def test_only_the_orientation_of_an_xmp_packet_is_changed() -> None:
     others = b'<x exif:Orientation="6" tiff:Orientations="6" other="8"/>'
     assert read_silently(saved_with_xmp("PNG", others)).xmp == others

@@ -107,6 +107,12 @@ def ignore_orientation(image: Image.Image) -> None:
             image.info["exif"] = EXIF_PREFIX + upright_exif(exif.removeprefix(EXIF_PREFIX), turned=False)
 
 
+def ignore_xmp_orientation(image: Image.Image, format: str | None) -> None:
+    """Set the orientation in the XMP packet of an AVIF to 1: only that of its boxes counts, which Pillow applies."""
+    if format == "AVIF" and "xmp" in image.info:
+        image.info["xmp"] = upright_xmp(image.info["xmp"])
+
+
 def _text_tags(image: Image.Image) -> dict[int, Entry]:
     """The texts of a loaded PNG as EXIF tags. Warns about those for which there is none."""
     texts: dict[str, str] = getattr(image, "text", {}) if image.format == "PNG" else {}

@@ -16,7 +16,7 @@ from dcacodec.images.declared import declared_by_opened
 from dcacodec.images.isobmff import main_picture
 from dcacodec.images.jpeg_2000 import bits_of_jpeg_2000
 from dcacodec.images.jxl import jxl_header
-from dcacodec.images.metadata import info_of, normalise_xmp, turn_upright, xmp_of
+from dcacodec.images.metadata import ignore_xmp_orientation, info_of, normalise_xmp, turn_upright, xmp_of
 from dcacodec.images.picture import Picture, Plane, warn_of_change
 from dcacodec.images.png import PNG_HEADER, PNG_SIGNATURE
 from dcacodec.images.rounding import is_deep, load_rounded, reopened, to_8_bits
@@ -190,6 +190,7 @@ def from_pillow(image: Image.Image, exif: bytes | None = None, cmyk_icc: bytes |
         if exif is not None:
             upright.info["exif"] = exif
         normalise_xmp(upright)
+        ignore_xmp_orientation(upright, image.format)
     except (DcaError, MemoryError):
         raise
     except Exception as error:  # as in _read

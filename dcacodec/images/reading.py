@@ -17,7 +17,7 @@ from dcacodec.format.container import DEFAULT_MAX_PIXELS, MAGIC, check_pixels
 from dcacodec.images.declared import declared_space
 from dcacodec.images.formats import READABLE
 from dcacodec.images.jxl import jxl_header
-from dcacodec.images.metadata import ignore_orientation, normalise_xmp, turn_upright
+from dcacodec.images.metadata import ignore_orientation, ignore_xmp_orientation, normalise_xmp, turn_upright
 from dcacodec.images.optional import OPTIONAL_FORMATS, optional_format
 from dcacodec.images.picture import Picture, warn_of_change
 from dcacodec.images.pillow import bits_per_sample, one_line, to_picture
@@ -161,5 +161,6 @@ def _finished(image: Image.Image, source: _File, limits: _Limits, bits: int, rou
     if image.format == "JXL":
         ignore_orientation(image)
     normalise_xmp(image)  # texts at the end of a PNG file are read with the pixels
+    ignore_xmp_orientation(image, image.format)
     space = declared_space(image, source.file, source.head, source.cicp, limits.allow_hdr)
     return to_picture(image, image, bits, turn_upright(image, image), space, rounded)
