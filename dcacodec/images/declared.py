@@ -10,10 +10,10 @@ from PIL import Image
 
 from dcacodec.errors import ImageError
 from dcacodec.images.colour import D65, ColourSpace, check_profile, cicp_space, gamma_space
-from dcacodec.images.isobmff import boxes, main_picture
+from dcacodec.images.isobmff import boxes, head_of, main_picture
 from dcacodec.images.jpeg_2000 import bits_of_jpeg_2000
 from dcacodec.images.picture import warn_of_change
-from dcacodec.images.png import HEAD_BYTES, check_png_samples
+from dcacodec.images.png import check_png_samples
 
 _SILENT_FORMATS: Final = ("PNG", "AVIF", "HEIF", "BMP", "TIFF", "JPEG2000")
 """Formats whose readers do not show all that a file says about its colours."""
@@ -41,7 +41,7 @@ def declared_space(
 
     Args:
         image: the opened file, loaded, so that the chunks of a PNG are known.
-        file, head: the same, and its first bytes.
+        file, head: the same, and what tells about its picture, see `head_of`.
         cicp: the chunk `cICP` of a PNG.
         allow_hdr: accept PQ and HLG.
 
@@ -84,8 +84,7 @@ def declared_by_opened(image: Image.Image) -> tuple[ColourSpace | None, bytes | 
         return space_in(image), info.get("icc_profile")
     place = file.tell()
     try:
-        file.seek(0)
-        head = file.read(HEAD_BYTES)
+        head = head_of(file)
         cicp = check_png_samples(file) if image.format == "PNG" else None
         image.info = dict(info)
         return declared_space(image, file, head, cicp, allow_hdr=False), image.info.get("icc_profile")

@@ -1,17 +1,27 @@
 """The boxes of a file (ISO base media), and the properties of the main picture of an AVIF or HEIC file in them.
 
-ISO/IEC 14496-12 and 23008-12. Pillow's readers do not show these properties.
+ISO/IEC 14496-12 and 23008-12; JPEG 2000 and JPEG XL files have the same form.
+Pillow's readers do not show these properties.
 """
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import BinaryIO, Final
+
+from dcacodec.errors import ImageError
+from dcacodec.images.png import HEAD_BYTES
 
 _FULL_BOX: Final = 4
 """Bytes of version and flags."""
+_FIRST: Final = (b"ftyp", b"JXL ", b"jP  ")
+_TELLING: Final = (*_FIRST, b"meta", b"jp2h")
+_CODESTREAMS: Final = (b"jp2c", b"jxlc", b"jxlp")
+_LARGEST: Final = 1 << 24
+_MOST_BOXES: Final = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -27,8 +37,54 @@ class MainPicture:
     codes: tuple[int, int] | None = None
 
 
+def head_of(file: BinaryIO) -> bytes:
+    """The first bytes of a file, or of a file of boxes those that tell about its picture, wherever they are in it.
+
+    They follow one another, with the beginning of the codestream.
+
+    Raises:
+        ImageError: one of them is too large, or there are too many boxes.
+    """
+    file.seek(0)
+    head = file.read(HEAD_BYTES)
+    if head[4:8] not in _FIRST:
+        return head
+    kept: list[tuple[bytes, bytes]] = []
+    for name, start, length in _places(file):
+        if name in _TELLING and length > _LARGEST:
+            raise ImageError(f"a box {name.decode()} of {length} bytes is too large for a picture")
+        codestream = name in _CODESTREAMS and not any(each in _CODESTREAMS for each, _ in kept)
+        if name in _TELLING or codestream:
+            file.seek(start)
+            kept.append((name, file.read(min(length, HEAD_BYTES) if codestream else length)))
+        if name == b"meta":
+            break
+    return b"".join(struct.pack(">I4s", 8 + len(content), name) + content for name, content in kept)
+
+
+def _places(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """Name of each box, and where its content starts and how long it is."""
+    file.seek(0, io.SEEK_END)
+    size, position = file.tell(), 0
+    for _ in range(_MOST_BOXES):
+        file.seek(position)
+        start = file.read(16)
+        if len(start) < 8:
+            return
+        length, name = struct.unpack_from(">I4s", start)
+        header = 8
+        if length == 1:
+            length, header = int.from_bytes(start[8:], "big"), 16
+        end = position + length if length else size
+        if end < position + header:
+            return
+        yield name, position + header, min(end, size) - position - header
+        position = end
+    raise ImageError(f"the file has more than {_MOST_BOXES} boxes, too many for a picture")
+
+
 def main_picture(head: bytes) -> MainPicture:
-    """Read the first boxes of a file; damaged and missing ones say nothing."""
+    """Read the boxes of a file that `head_of` keeps; damaged and missing ones say nothing."""
     try:
         properties = list(_properties(head))
     except (struct.error, IndexError, KeyError):

@@ -13,16 +13,16 @@ _SIZES: Final = b"\xff\x4f\xff\x51"
 
 
 def bits_of_jpeg_2000(head: bytes, deep: bool) -> int:
-    """Bits per sample of a file with these first bytes: 8, or 16 for gray of more, which Pillow scales.
+    """Bits per sample of a file: 8, or 16 for gray of more, which Pillow scales.
 
     Args:
-        head: its first bytes.
+        head: what tells about its picture, see `head_of`.
         deep: Pillow reads it as gray of 16 bits.
 
     Raises:
         ImageError: Pillow reads its samples or its palette wrongly.
     """
-    sizes = head.partition(_SIZES)[2]
+    sizes = dict(boxes(head)).get(b"jp2c", head).partition(_SIZES)[2]
     count = int.from_bytes(sizes[36:38], "big")
     depths = [(depth & 0x7F) + 1 for depth in sizes[38 : 38 + 3 * count : 3]] or [0]
     bits = max(depths)

@@ -28,7 +28,7 @@ class _Bits:
 
 
 def jxl_header(head: bytes) -> tuple[int, int, int, bool] | None:
-    """Width, height, bits per sample, and whether it is animated, from the first bytes of a file.
+    """Width, height, bits per sample, and whether it is animated, from what `head_of` gives of a file.
 
     None if they are not found there.
     """

@@ -7,7 +7,7 @@ import struct
 import zlib
 from typing import BinaryIO, Final
 
-# Enough of a file to find the number of bits of its samples (in AVIF, in the first boxes).
+# Enough of a file that is not made of boxes to find the number of bits of its samples.
 HEAD_BYTES: Final = 1 << 16
 PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 # Length and name of the chunk, width, height, bit depth, colour type, compression, filter, interlace.

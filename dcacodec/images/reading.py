@@ -16,12 +16,13 @@ from dcacodec.files.bounded import check_binary, read_bounded
 from dcacodec.format.container import DEFAULT_MAX_PIXELS, MAGIC, check_pixels
 from dcacodec.images.declared import declared_space
 from dcacodec.images.formats import READABLE
+from dcacodec.images.isobmff import head_of
 from dcacodec.images.jxl import jxl_header
 from dcacodec.images.metadata import ignore_orientation, ignore_xmp_orientation, normalise_xmp, turn_upright
 from dcacodec.images.optional import OPTIONAL_FORMATS, optional_format
 from dcacodec.images.picture import Picture, warn_of_change
 from dcacodec.images.pillow import bits_per_sample, one_line, to_picture
-from dcacodec.images.png import HEAD_BYTES, PNG_SIGNATURE, check_png_samples
+from dcacodec.images.png import PNG_SIGNATURE, check_png_samples
 from dcacodec.images.rounding import load_rounded
 from dcacodec.images.tiff import (
     check_layout,
@@ -88,7 +89,7 @@ class _File:
 
     Attributes:
         file: seekable.
-        head: its first bytes.
+        head: what tells about its picture, see `head_of`.
         cicp: the chunk `cICP` of a PNG.
     """
 
@@ -98,8 +99,7 @@ class _File:
 
 
 def _read(file: BinaryIO, limits: _Limits) -> Picture:
-    file.seek(0)
-    head = file.read(HEAD_BYTES)
+    head = head_of(file)
     try:
         source = _File(file, head, check_png_samples(file) if head.startswith(PNG_SIGNATURE) else None)
         opened: Image.Image

@@ -1,0 +1,94 @@
+"""Files of boxes (AVIF, HEIC, JPEG XL, JPEG 2000): what they say counts wherever it is in the file."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+from picture_files import noise, read_silently, saved
+from PIL import Image, features
+from told import one_line
+
+from dcacodec.errors import ImageError, TooLargeError
+from dcacodec.images.isobmff import boxes, head_of
+from dcacodec.images.pillow import from_pillow
+from dcacodec.images.reading import read_picture
+
+PIXELS = noise(16, 24, 3)
+FAR = 100_000
+
+
+def box(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(content), name) + content
+
+
+def avif_with(primaries: int, transfer: int) -> bytes:
+    data = bytearray(saved(PIXELS, "AVIF", quality=100).getvalue())
+    place = data.index(b"colrnclx") + 8
+    data[place : place + 4] = struct.pack(">HH", primaries, transfer)
+    return bytes(data)
+
+
+def behind(data: bytes, filling: bytes) -> bytes:
+    """An AVIF with more boxes before those that tell about its picture, whose offsets are corrected."""
+    start = int.from_bytes(data[:4], "big")
+    offset = data.index(b"mdat") + 4
+    moved = data.replace(struct.pack(">I", offset), struct.pack(">I", offset + len(filling)), 1)
+    assert moved != data
+    return moved[:start] + filling + moved[start:]
+
+
+def large(name: bytes, content: bytes) -> bytes:
+    """A box that says its size in 64 bits."""
+    return struct.pack(">I4sQ", 1, name, 16 + len(content)) + content
+
+
+FILLINGS = [box(b"free", bytes(FAR)), large(b"skip", bytes(FAR)), box(b"free", b"") * 9000]
+
+
+@pytest.mark.parametrize("filling", FILLINGS, ids=["one", "64 bits", "many"])
+def test_the_colours_of_an_avif_count_wherever_they_are(filling: bytes) -> None:
+    expected = read_silently(io.BytesIO(avif_with(12, 13)))
+    far = io.BytesIO(behind(avif_with(12, 13), filling))
+    picture = read_silently(far)
+    assert picture.icc == expected.icc is not None
+    assert np.array_equal(picture.pixels, expected.pixels)
+    with Image.open(far) as image:
+        assert from_pillow(image).icc == expected.icc
+    with pytest.raises(ImageError) as caught:
+        read_picture(io.BytesIO(behind(avif_with(9, 16), filling)))
+    assert "PQ" in one_line(caught)
+
+
+def test_the_end_of_a_file_may_lack() -> None:
+    data = avif_with(12, 13)
+    for length in range(0, data.index(b"mdat") + 20, 5):
+        cut = b"".join(content for _, content in boxes(head_of(io.BytesIO(data[:length]))))
+        assert b"".join(content for _, content in boxes(data)).startswith(cut), length
+
+
+@pytest.mark.parametrize("boxes_before", [box(b"free", b"") * 20_000, box(b"meta", bytes((1 << 24) + 1))])
+def test_what_no_picture_has_is_refused(boxes_before: bytes) -> None:
+    with pytest.raises(ImageError) as caught:
+        read_picture(io.BytesIO(behind(avif_with(1, 13), boxes_before)))
+    assert one_line(caught)
+
+
+def test_the_header_of_a_jpeg_xl_counts_wherever_it_is() -> None:
+    """Its plugin decodes a file before it says how large the picture is."""
+    pytest.importorskip("pillow_jxl")
+    start = bytes.fromhex("0000000c4a584c200d0a870a") + box(b"ftyp", b"jxl \0\0\0\0jxl ")
+    codestream = saved(PIXELS, "JXL", lossless=True).getvalue()
+    assert codestream.startswith(b"\xff\x0a")
+    file = io.BytesIO(start + box(b"Exif", bytes(FAR)) + box(b"jxlc", codestream))
+    with pytest.raises(TooLargeError):
+        read_picture(file, max_pixels=16 * 24 - 1)
+    assert dict(boxes(head_of(file)))[b"jxlc"] == codestream
+
+
+@pytest.mark.skipif(not features.check("jpg_2000"), reason="Pillow was built without JPEG 2000")
+def test_a_jpeg_2000_may_have_large_boxes() -> None:
+    data = saved(PIXELS, "JPEG2000").getvalue()
+    start = data.index(b"jp2c") - 4
+    far = data[:start] + box(b"uuid", bytes(FAR)) + data[start:]
+    assert np.array_equal(read_silently(io.BytesIO(far)).pixels, PIXELS)
