@@ -25,6 +25,11 @@ Array = NDArray[Any]
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()  # made once: the time of making is in it
 
 
+def profile(content: bytes = b"a profile") -> bytes:
+    """What passes for an ICC profile: as long as it says, and with room for a header."""
+    return struct.pack(">I", 132 + len(content)) + bytes(128) + content
+
+
 def noise(*shape: int, seed: int = 1) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 

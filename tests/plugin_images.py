@@ -4,6 +4,7 @@ import io
 from typing import Any
 
 import numpy as np
+from picture_files import profile
 from PIL import Image
 from tiny import photo
 
@@ -13,7 +14,7 @@ from dcacodec.images.picture import Picture
 PIXELS = photo(50, 70)
 ALPHA = photo(50, 70, 1)[..., 0].copy()
 EXIF = b"II*\0\x08\0\0\0\1\0\x0f\1\2\0\4\0\0\0Me!\0\0\0\0\0"
-PICTURE = Picture(PIXELS, alpha=ALPHA, icc=b"a profile", exif=EXIF)
+PICTURE = Picture(PIXELS, alpha=ALPHA, icc=profile(), exif=EXIF)
 IMAGES = {
     "RGB": Image.fromarray(PIXELS),
     "RGBA": Image.fromarray(np.dstack((PIXELS, ALPHA))),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from batch_runs import call
 from drawings import text
-from picture_files import exif_with, png
+from picture_files import exif_with, png, profile
 from PIL import Image
 from tiny import photo
 
@@ -84,7 +84,7 @@ def test_empty_names_do_not_mean_the_current_folder(
 
 SHOWN = np.full((60, 70), 255, np.uint8)
 SHOWN[:, 40:] = 0
-SOURCE = Picture(text(60, 70), alpha=SHOWN, icc=b"a profile", exif=exif_with(1))
+SOURCE = Picture(text(60, 70), alpha=SHOWN, icc=profile(), exif=exif_with(1))
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from commands import assert_fails, call, command, photo, png
 from numpy.typing import NDArray
+from picture_files import profile
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -98,13 +99,13 @@ def test_what_travels_with_a_picture(tmp_path: Path) -> None:
     source, coded, back = tmp_path / "in.png", tmp_path / "out.dca", tmp_path / "back.png"
     text = PngInfo()
     text.add_itxt("XML:com.adobe.xmp", "<x/>")
-    source.write_bytes(png(np.dstack((photo(), alpha)), exif=exif, icc_profile=b"a profile", pnginfo=text))
+    source.write_bytes(png(np.dstack((photo(), alpha)), exif=exif, icc_profile=profile(), pnginfo=text))
     assert call("encode", "--device", "cpu", source, coded).exit_code == 0
     assert call("decode", "--device", "cpu", coded, back).exit_code == 0
     picture = decoded(back)
     assert picture.alpha is not None
     assert np.array_equal(picture.alpha, alpha)
-    assert (picture.icc, picture.exif, picture.xmp, picture.gray) == (b"a profile", exif, b"<x/>", False)
+    assert (picture.icc, picture.exif, picture.xmp, picture.gray) == (profile(), exif, b"<x/>", False)
 
     bitmap = tmp_path / "back.bmp"
     message = "BMP cannot hold the alpha plane of this picture; these can: png, tiff, webp"

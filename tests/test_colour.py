@@ -154,7 +154,8 @@ def test_hdr_is_refused_unless_it_is_asked_for(transfer: int, name: str) -> None
     for damaged in (picture.icc[:140], picture.icc[: content + 9], picture.icc[:128] + b"\xff" * 60):
         again = io.BytesIO()
         Image.fromarray(PIXELS).save(again, "JPEG", icc_profile=damaged)
-        assert read_picture(again).icc == damaged
+        with pytest.warns(ImageWarning, match="damaged"):
+            assert read_picture(again).icc is None
 
 
 @pytest.mark.parametrize(

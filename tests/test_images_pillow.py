@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from api_pictures import ALPHA, PIXELS, png, same
+from picture_files import profile
 from PIL import Image
 from told import one_line
 
@@ -110,9 +111,9 @@ def test_losses_are_reported() -> None:
 
 
 def test_an_image_is_turned_upright_and_left_as_it_is() -> None:
-    data = png(Image.fromarray(PIXELS), exif=EXIF, icc_profile=b"a profile")
+    data = png(Image.fromarray(PIXELS), exif=EXIF, icc_profile=profile())
     expected = read_picture(io.BytesIO(data))
-    assert (expected.width, expected.icc) == (20, b"a profile")
+    assert (expected.width, expected.icc) == (20, profile())
     with Image.open(io.BytesIO(data)) as image:
         assert same(from_pillow(image), expected)
         assert (image.size, image.info["exif"]) == ((33, 20), EXIF)
@@ -146,7 +147,7 @@ def test_a_truncated_image_is_an_image_error() -> None:
 @pytest.mark.parametrize(("gray", "alpha"), [(False, False), (False, True), (True, False), (True, True)])
 def test_a_picture_as_an_image_is_as_its_png(gray: bool, alpha: bool) -> None:
     pixels = np.dstack((ALPHA, ALPHA, ALPHA)) if gray else PIXELS
-    source = Picture(pixels, gray, ALPHA if alpha else None, b"a profile", EXIF[6:])
+    source = Picture(pixels, gray, ALPHA if alpha else None, profile(), EXIF[6:])
     buffer = io.BytesIO()
     write_picture(source, buffer, "png")
     image = to_pillow(source)

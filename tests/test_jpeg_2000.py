@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
-from picture_files import Array, noise, read_silently, saved
+from picture_files import Array, noise, profile, read_silently, saved
 from PIL import Image, features
 from told import one_line
 
@@ -50,7 +50,7 @@ def test_the_profile_of_a_jpeg_2000() -> None:
     data = saved(PIXELS, "JPEG2000").getvalue()
     header = data.index(b"jp2h") - 4
     colour = data.index(b"colr") - 4
-    icc = b"a profile of some bytes"
+    icc = profile()
     box = (11 + len(icc)).to_bytes(4, "big") + b"colr\2\0\0" + icc
     size = int.from_bytes(data[header : header + 4], "big") - 15 + len(box)
     changed = data[:header] + size.to_bytes(4, "big") + data[header + 4 : colour] + box + data[colour + 15 :]

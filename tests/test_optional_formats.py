@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from picture_files import profile
 from PIL import Image
 from told import one_line
 
@@ -69,7 +70,7 @@ def test_heic() -> None:
     heif.register_heif_opener()
     exif = Image.Exif()
     exif[274], exif[271] = 6, "Maker"
-    picture = read_silently(saved(SMOOTH, "HEIF", quality=95, exif=exif.tobytes(), icc_profile=b"a profile"))
+    picture = read_silently(saved(SMOOTH, "HEIF", quality=95, exif=exif.tobytes(), icc_profile=profile()))
     assert picture.pixels.shape == (80, 48, 3)
     assert np.abs(np.rot90(picture.pixels).astype(int) - SMOOTH).max() < 12
     assert picture.exif is not None and b"Maker" in picture.exif

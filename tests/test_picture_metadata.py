@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from picture_files import profile
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import IFDRational
@@ -226,7 +227,7 @@ def test_texts_of_a_png() -> None:
 @pytest.mark.parametrize("format", ["jpeg", "avif"])
 def test_lossy_formats(format: str, quality: int | None) -> None:
     smooth = np.repeat(np.linspace(0, 255, 64, dtype=np.uint8)[np.newaxis, :, np.newaxis], 48, 0).repeat(3, 2)
-    icc, xmp = b"a profile", b"<x/>"
+    icc, xmp = profile(), b"<x/>"
     picture = Picture(smooth, icc=icc, exif=RAW, xmp=xmp)
     buffer = io.BytesIO()
     with pytest.warns(ImageWarning, match="lossy") as caught:

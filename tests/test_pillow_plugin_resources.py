@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from picture_files import profile
 from PIL import Image
 from plugin_images import IMAGES, opened, saved
 from tiny import photo
@@ -60,7 +61,7 @@ def resident() -> int:
 def test_memory_does_not_grow(work: str, rounds: int) -> None:
     """A round that kept its pixels, 192 KiB or more, or one of the many its file of 25 KiB, would show."""
     image = Image.fromarray(photo(256, 256))
-    data = saved(image, quality=90, lossless=False, icc_profile=np.random.default_rng(0).bytes(20_000))
+    data = saved(image, quality=90, lossless=False, icc_profile=profile(np.random.default_rng(0).bytes(20_000)))
     assert len(data) > 25_000
     whole = parse(data)
     wrong = Slice(whole.slices[0].streams, whole.slices[0].latent_crc ^ 1)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from cmyk import cmyk_profile
 from drawings import text
+from picture_files import profile
 from PIL import Image
 from plugin_images import ALPHA, EXIF, IMAGES, PICTURE, PIXELS, opened, saved
 from told import one_line
@@ -55,7 +56,7 @@ def test_a_tuning_without_weights_is_an_error(tiny_models: Path, monkeypatch: py
 
 def test_metadata_are_kept_replaced_and_left_out() -> None:
     image = IMAGES["RGB"].copy()
-    image.info.update(icc_profile=b"a profile", exif=b"Exif\0\0" + EXIF, xmp=b"<x/>")
+    image.info.update(icc_profile=profile(), exif=b"Exif\0\0" + EXIF, xmp=b"<x/>")
     tags = Image.Exif()
     tags[272] = "other"
 
@@ -63,15 +64,15 @@ def test_metadata_are_kept_replaced_and_left_out() -> None:
         made = opened(saved(image, **options))
         return made.info.get("icc_profile"), dict(made.getexif())
 
-    assert kept() == (b"a profile", {271: "Me!"})
-    assert kept(icc_profile=b"another") == (b"another", {271: "Me!"})
+    assert kept() == (profile(), {271: "Me!"})
+    assert kept(icc_profile=profile(b"another")) == (profile(b"another"), {271: "Me!"})
     assert kept(icc_profile=None) == (None, {271: "Me!"})
-    assert kept(exif=tags) == kept(exif=tags.tobytes()) == (b"a profile", {272: "other"})
-    assert kept(exif=None) == kept(exif=b"") == (b"a profile", {})
+    assert kept(exif=tags) == kept(exif=tags.tobytes()) == (profile(), {272: "other"})
+    assert kept(exif=None) == kept(exif=b"") == (profile(), {})
     for options, packet in (({}, b"<x/>"), ({"xmp": b"<y/>"}, b"<y/>"), ({"xmp": None}, None), ({"xmp": b""}, None)):
         assert opened(saved(image, **options)).info.get("xmp") == packet
         assert kept(**options) == kept()
-    assert image.info == {"icc_profile": b"a profile", "exif": b"Exif\0\0" + EXIF, "xmp": b"<x/>"}
+    assert image.info == {"icc_profile": profile(), "exif": b"Exif\0\0" + EXIF, "xmp": b"<x/>"}
 
 
 def test_an_orientation_in_an_xmp_packet_that_is_given_is_upright() -> None:
@@ -103,7 +104,7 @@ def test_what_is_given_does_not_take_the_rest_away(form: str) -> None:
     IMAGES["RGB"].save(buffer, form, exif=tags)
     for options, facts in (
         ({}, {271: "Me!", 274: 1}),
-        ({"icc_profile": b"another"}, {271: "Me!", 274: 1}),
+        ({"icc_profile": profile(b"another")}, {271: "Me!", 274: 1}),
         ({"exif": None}, {}),
     ):
         with Image.open(buffer) as image:

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
+from picture_files import profile
 from PIL import Image
 from tiny import photo
 
@@ -171,7 +172,7 @@ def test_any_positive_number_is_a_target() -> None:
 
 
 NOISE = np.random.default_rng(1).bytes(500)
-PICTURE = Picture(photo(60, 90), alpha=photo(60, 90, 1)[..., 0].copy(), icc=b"a profile" * 9, exif=b"II*\0" * 20)
+PICTURE = Picture(photo(60, 90), alpha=photo(60, 90, 1)[..., 0].copy(), icc=profile(), exif=b"II*\0" * 20)
 
 
 @pytest.fixture(scope="module")

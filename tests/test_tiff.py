@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from picture_files import profile
 from PIL import Image
 from told import one_line
 
@@ -215,11 +216,11 @@ def test_32_bits(shape: tuple[int, ...], with_tifffile: bool) -> None:
 def test_orientation_profile_and_limit_with_tifffile() -> None:
     """Big-endian gray of 16 bits where white is zero: Pillow does not know it."""
     samples = COLOUR16[..., 0]
-    tags = [(274, "H", 1, 6, True), (34675, "B", 9, b"a profile", True), (271, "s", 0, "Maker", True)]
+    tags = [(274, "H", 1, 6, True), (34675, "B", len(profile()), profile(), True), (271, "s", 0, "Maker", True)]
     file = tiff(samples, photometric="miniswhite", byteorder=">", extratags=tags)
     picture = read(file)
     assert picture.gray and np.array_equal(picture.pixels[..., 0], (255 - rounded(samples)).T[:, ::-1])
-    assert picture.icc == b"a profile"
+    assert picture.icc == profile()
     assert picture.exif is not None and b"Maker" in picture.exif
     with pytest.raises(TooLargeError):
         read_picture(file, max_pixels=599)

@@ -101,6 +101,11 @@ def cicp_space(primaries: int, transfer: int, allow_hdr: bool = False) -> Colour
     return ColourSpace(_PRIMARIES[codes[0]], curve, (codes[0], codes[1]))
 
 
+def is_whole_profile(icc: bytes) -> bool:
+    """Whether an ICC profile has a header and all the bytes that it says it has."""
+    return len(icc) >= max(_TAGS_AT, int.from_bytes(icc[:4], "big"))
+
+
 def check_profile(icc: bytes, allow_hdr: bool) -> None:
     """Refuse an ICC profile that is HDR by its tag `cicp`, unless `allow_hdr` is set. Damaged profiles pass.
 

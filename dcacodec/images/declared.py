@@ -9,7 +9,7 @@ from typing import BinaryIO, Final
 from PIL import Image
 
 from dcacodec.errors import ImageError
-from dcacodec.images.colour import D65, ColourSpace, check_profile, cicp_space, gamma_space
+from dcacodec.images.colour import D65, ColourSpace, check_profile, cicp_space, gamma_space, is_whole_profile
 from dcacodec.images.isobmff import boxes, head_of, main_picture
 from dcacodec.images.jpeg_2000 import bits_of_jpeg_2000
 from dcacodec.images.picture import warn_of_change
@@ -17,6 +17,8 @@ from dcacodec.images.png import check_png_samples
 
 _SILENT_FORMATS: Final = ("PNG", "AVIF", "HEIF", "BMP", "TIFF", "JPEG2000")
 """Formats whose readers do not show all that a file says about its colours."""
+_PROFILES_OF_PARTS: Final = ("PNG", "JPEG", "MPO")
+"""Formats in which Pillow may find a profile and not be able to put it together."""
 _BMP_HEADER: Final = 14
 """Where the second header of a BMP starts."""
 # The kind of colour space, nine coordinates of red, green and blue (2.30), and three exponents (16.16).
@@ -49,19 +51,27 @@ def declared_space(
         ImageError: HDR, a colour space that is not supported, or a JPEG 2000 file that Pillow reads wrongly.
 
     Warns:
-        ImageWarning: the declaration is invalid, or of a kind that is left out.
+        ImageWarning: the declaration or the ICC profile is invalid, or of a kind that is left out.
     """
+    if image.format == "JPEG2000":
+        bits_of_jpeg_2000(head, image.mode.startswith("I;16"))  # for an image that the caller opened
+        _declared_by_jpeg_2000(image, head)
+    if image.format == "BMP":
+        _declared_by_bmp(image, file, head)
+    damaged = _drop_damaged_profile(image)
+    space = _declared(image, head, cicp, allow_hdr)
+    _warn_of_damage(damaged, space)
+    return space
+
+
+def _declared(image: Image.Image, head: bytes, cicp: bytes | None, allow_hdr: bool) -> ColourSpace | None:
+    """The colour space by the properties of an AVIF or HEIC file, the chunks of a PNG, the tags of a TIFF."""
     if image.format in ("AVIF", "HEIF"):
         codes = main_picture(head).codes
         if codes is not None and not image.info.get("icc_profile"):
             return cicp_space(*codes, allow_hdr)
     if image.format == "PNG" and cicp is not None:
         return _png_code_points(image, cicp, allow_hdr)
-    if image.format == "JPEG2000":
-        bits_of_jpeg_2000(head, image.mode.startswith("I;16"))  # for an image that the caller opened
-        _declared_by_jpeg_2000(image, head)
-    if image.format == "BMP":
-        _declared_by_bmp(image, file, head)
     if image.format == "TIFF" and not image.info.get("icc_profile"):
         tags = image.tag_v2  # type: ignore[attr-defined]
         if _TRANSFER_FUNCTION in tags:
@@ -72,6 +82,28 @@ def declared_space(
     return space_in(image)
 
 
+def _drop_damaged_profile(image: Image.Image) -> bool:
+    """Remove the ICC profile from `info` if it is not whole. Returns whether the picture has lost its colours by that.
+
+    Pillow gives None for a profile in a PNG that cannot be unpacked, and in a JPEG some of whose parts are missing.
+    """
+    if "icc_profile" not in image.info:
+        return False
+    icc = image.info["icc_profile"]
+    if icc is None and image.format not in _PROFILES_OF_PARTS:
+        return False
+    if isinstance(icc, bytes) and (not icc or is_whole_profile(icc)):
+        return False
+    del image.info["icc_profile"]
+    return image.mode != "CMYK"  # of whose conversion another warning tells
+
+
+def _warn_of_damage(damaged: bool, space: ColourSpace | None) -> None:
+    if damaged:
+        taken = ": colours are taken for sRGB" if space is None else ""
+        warn_of_change(f"the ICC profile is damaged and left out{taken}")
+
+
 def declared_by_opened(image: Image.Image) -> tuple[ColourSpace | None, bytes | None]:
     """The colour space and the ICC profile of an image: those in its file if it is not loaded yet, or in its `info`.
 
@@ -79,17 +111,27 @@ def declared_by_opened(image: Image.Image) -> tuple[ColourSpace | None, bytes | 
         As `declared_space`, without HDR.
     """
     file, info = getattr(image, "fp", None), image.info
-    if file is None or not getattr(image, "tile", None) or image.format not in _SILENT_FORMATS:
-        check_profile(info.get("icc_profile") or b"", allow_hdr=False)
-        return space_in(image), info.get("icc_profile")
+    image.info = dict(info)
+    try:
+        if file is not None and getattr(image, "tile", None) and image.format in _SILENT_FORMATS:
+            space = _declared_by_file(image, file)
+        else:
+            damaged = _drop_damaged_profile(image)
+            check_profile(image.info.get("icc_profile") or b"", allow_hdr=False)
+            _warn_of_damage(damaged, space := space_in(image))
+        return space, image.info.get("icc_profile")
+    finally:
+        image.info = info
+
+
+def _declared_by_file(image: Image.Image, file: BinaryIO) -> ColourSpace | None:
+    """As `declared_space`, for an image that is not loaded. The file is left where it is."""
     place = file.tell()
     try:
         head = head_of(file)
         cicp = check_png_samples(file) if image.format == "PNG" else None
-        image.info = dict(info)
-        return declared_space(image, file, head, cicp, allow_hdr=False), image.info.get("icc_profile")
+        return declared_space(image, file, head, cicp, allow_hdr=False)
     finally:
-        image.info = info
         file.seek(place)
 
 
