@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 import pytest
-from picture_files import noise, read_silently, saved
+from picture_files import XMP, noise, read_silently, saved
 from PIL import Image, features
 from told import one_line
 
@@ -16,6 +16,7 @@ from dcacodec.images.reading import read_picture
 
 PIXELS = noise(16, 24, 3)
 FAR = 100_000
+TURNED = b'<a tiff:Orientation="6"/>'
 
 
 def box(name: bytes, content: bytes) -> bytes:
@@ -84,6 +85,31 @@ def test_the_header_of_a_jpeg_xl_counts_wherever_it_is() -> None:
     with pytest.raises(TooLargeError):
         read_picture(file, max_pixels=16 * 24 - 1)
     assert dict(boxes(head_of(file)))[b"jxlc"] == codestream
+
+
+def test_the_xmp_packet_of_a_jpeg_xl() -> None:
+    """Its orientation does not count there."""
+    pytest.importorskip("pillow_jxl")
+    start = bytes.fromhex("0000000c4a584c200d0a870a") + box(b"ftyp", b"jxl \0\0\0\0jxl ")
+    codestream = box(b"jxlc", saved(PIXELS, "JXL", lossless=True).getvalue())
+    packet = box(b"xml ", XMP + TURNED)
+    for data in (start + packet + codestream, start + codestream + packet):
+        picture = read_silently(io.BytesIO(data))
+        assert picture.xmp == XMP + TURNED.replace(b"6", b"1")
+        assert np.array_equal(picture.pixels, PIXELS)
+    assert read_silently(io.BytesIO(start + codestream)).xmp is None
+
+
+@pytest.mark.skipif(not features.check("jpg_2000"), reason="Pillow was built without JPEG 2000")
+def test_the_xmp_packet_of_a_jpeg_2000() -> None:
+    data = saved(PIXELS, "JPEG2000").getvalue()
+    start = data.index(b"jp2c") - 4
+    name = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
+    others = box(b"uuid", bytes(16) + b"<other/>") + box(b"xml ", b"<another/>")
+    picture = read_silently(io.BytesIO(data[:start] + others + box(b"uuid", name + XMP + TURNED) + data[start:]))
+    assert picture.xmp == XMP + TURNED.replace(b"6", b"1")
+    assert np.array_equal(picture.pixels, PIXELS)
+    assert read_silently(io.BytesIO(data[:start] + others + data[start:])).xmp is None
 
 
 @pytest.mark.skipif(not features.check("jpg_2000"), reason="Pillow was built without JPEG 2000")

@@ -20,6 +20,9 @@ _FULL_BOX: Final = 4
 _FIRST: Final = (b"ftyp", b"JXL ", b"jP  ")
 _TELLING: Final = (*_FIRST, b"meta", b"jp2h")
 _CODESTREAMS: Final = (b"jp2c", b"jxlc", b"jxlp")
+_XMP_ID: Final = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
+_PACKETS: Final = {b"JXL ": (b"xml ", b""), b"jP  ": (b"uuid", _XMP_ID)}
+"""By the first box of a file: the name of the box with an XMP packet, and what comes before it there."""
 _LARGEST: Final = 1 << 24
 _MOST_BOXES: Final = 1 << 14
 
@@ -40,7 +43,7 @@ class MainPicture:
 def head_of(file: BinaryIO) -> bytes:
     """The first bytes of a file, or of a file of boxes those that tell about its picture, wherever they are in it.
 
-    They follow one another, with the beginning of the codestream.
+    They follow one another, with the beginning of the codestream. Those with XMP packets are kept, too.
 
     Raises:
         ImageError: one of them is too large, or there are too many boxes.
@@ -49,17 +52,29 @@ def head_of(file: BinaryIO) -> bytes:
     head = file.read(HEAD_BYTES)
     if head[4:8] not in _FIRST:
         return head
-    kept: list[tuple[bytes, bytes]] = []
+    kept: dict[bytes, bytes] = {}  # the first of each name
+    packet, prefix = _PACKETS.get(head[4:8], (b"", b""))
     for name, start, length in _places(file):
-        if name in _TELLING and length > _LARGEST:
-            raise ImageError(f"a box {name.decode()} of {length} bytes is too large for a picture")
-        codestream = name in _CODESTREAMS and not any(each in _CODESTREAMS for each, _ in kept)
-        if name in _TELLING or codestream:
-            file.seek(start)
-            kept.append((name, file.read(min(length, HEAD_BYTES) if codestream else length)))
+        if name in kept:
+            continue
+        file.seek(start)
+        if name in _TELLING:
+            if length > _LARGEST:
+                raise ImageError(f"a box {name.decode()} of {length} bytes is too large for a picture")
+            kept[name] = file.read(length)
+        elif name in _CODESTREAMS:
+            kept[name] = file.read(min(length, HEAD_BYTES))
+        elif name == packet and len(prefix) <= length <= _LARGEST and file.read(len(prefix)) == prefix:
+            kept[name] = prefix + file.read(length - len(prefix))
         if name == b"meta":
             break
-    return b"".join(struct.pack(">I4s", 8 + len(content), name) + content for name, content in kept)
+    return b"".join(struct.pack(">I4s", 8 + len(content), name) + content for name, content in kept.items())
+
+
+def xmp_in(head: bytes) -> bytes | None:
+    """The XMP packet of a JPEG XL or JPEG 2000 file of which `head_of` gives this. Compressed ones are not read."""
+    name, start = _PACKETS.get(head[4:8], (b"", b""))
+    return dict(boxes(head)).get(name, b"")[len(start) :] or None
 
 
 def _places(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
@@ -78,7 +93,7 @@ def _places(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
         end = position + length if length else size
         if end < position + header:
             return
-        yield name, position + header, min(end, size) - position - header
+        yield name, position + header, max(0, min(end, size) - position - header)
         position = end
     raise ImageError(f"the file has more than {_MOST_BOXES} boxes, too many for a picture")
 

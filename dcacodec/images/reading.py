@@ -16,9 +16,15 @@ from dcacodec.files.bounded import check_binary, read_bounded
 from dcacodec.format.container import DEFAULT_MAX_PIXELS, MAGIC, check_pixels
 from dcacodec.images.declared import declared_space
 from dcacodec.images.formats import READABLE
-from dcacodec.images.isobmff import head_of
+from dcacodec.images.isobmff import head_of, xmp_in
 from dcacodec.images.jxl import jxl_header
-from dcacodec.images.metadata import ignore_orientation, ignore_xmp_orientation, normalise_xmp, turn_upright
+from dcacodec.images.metadata import (
+    ignore_orientation,
+    ignore_xmp_orientation,
+    normalise_xmp,
+    turn_upright,
+    upright_xmp,
+)
 from dcacodec.images.optional import OPTIONAL_FORMATS, optional_format
 from dcacodec.images.picture import Picture, warn_of_change
 from dcacodec.images.pillow import bits_per_sample, one_line, to_picture
@@ -160,6 +166,8 @@ def _finished(image: Image.Image, source: _File, limits: _Limits, bits: int, rou
     """The picture of a loaded image."""
     if image.format == "JXL":
         ignore_orientation(image)
+    if not image.info.get("xmp") and (packet := xmp_in(source.head)) is not None:
+        image.info["xmp"] = upright_xmp(packet)  # of its orientation these formats know nothing
     normalise_xmp(image)  # texts at the end of a PNG file are read with the pixels
     ignore_xmp_orientation(image, image.format)
     space = declared_space(image, source.file, source.head, source.cicp, limits.allow_hdr)
