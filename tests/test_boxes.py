@@ -2,6 +2,7 @@
 
 import io
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from PIL import Image, features
 from told import one_line
 
 from dcacodec.errors import ImageError, TooLargeError
-from dcacodec.images.isobmff import boxes, head_of
+from dcacodec.images.av1 import av1_colours
+from dcacodec.images.isobmff import av1_stream, boxes, head_of
 from dcacodec.images.pillow import from_pillow
 from dcacodec.images.reading import read_picture
 
@@ -59,6 +61,48 @@ def test_the_colours_of_an_avif_count_wherever_they_are(filling: bytes) -> None:
     with pytest.raises(ImageError) as caught:
         read_picture(io.BytesIO(behind(avif_with(9, 16), filling)))
     assert "PQ" in one_line(caught)
+
+
+def without_colour_box(primaries: str, transfer: str, **options: Any) -> bytes:
+    """An AVIF that says its colours in the AV1 stream alone."""
+    named = {"color-primaries": primaries, "transfer-characteristics": transfer}
+    data = saved(PIXELS, "AVIF", quality=100, advanced=named, **options).getvalue()
+    return data.replace(b"colrnclx", b"freenclx")
+
+
+@pytest.mark.parametrize("options", [{}, {"xmp": XMP}, {"speed": 10, "subsampling": "4:4:4"}])
+def test_the_colours_in_the_stream_of_an_avif(options: dict[str, Any]) -> None:
+    data = without_colour_box("smpte432", "srgb", **options)
+    expected = read_silently(io.BytesIO(avif_with(12, 13)))
+    assert read_silently(io.BytesIO(data)).icc == expected.icc is not None
+    with Image.open(io.BytesIO(data)) as image:
+        assert from_pillow(image).icc == expected.icc
+    assert read_silently(io.BytesIO(without_colour_box("bt709", "srgb", **options))).icc is None
+    for transfer, word in (("smpte2084", "PQ"), ("hlg", "HLG")):
+        with pytest.raises(ImageError) as caught:
+            read_picture(io.BytesIO(without_colour_box("bt2020", transfer, **options)))
+        assert word in one_line(caught)
+
+
+def test_the_stream_of_several_pictures_has_a_longer_header() -> None:
+    others = {"save_all": True, "append_images": [Image.fromarray(PIXELS[::-1])]}
+    file = io.BytesIO(without_colour_box("smpte432", "srgb", **others))
+    assert av1_colours(av1_stream(file, head_of(file))) == (12, 13)
+
+
+def test_damaged_streams_say_nothing_or_anything_but_fail_not() -> None:
+    random = np.random.default_rng(1)
+    data = without_colour_box("smpte432", "srgb")
+    stream = av1_stream(io.BytesIO(data), head_of(io.BytesIO(data)))
+    assert av1_colours(stream) == (12, 13)
+    for length in range(20):
+        assert av1_colours(stream[:length]) in (None, (12, 13))
+    for _ in range(500):
+        damaged = np.frombuffer(data, np.uint8).copy()
+        damaged[random.integers(0, len(data), 9)] = random.integers(0, 256, 9)
+        file = io.BytesIO(damaged.tobytes())
+        av1_colours(av1_stream(file, head_of(file)))
+        av1_colours(random.bytes(40))
 
 
 def test_the_end_of_a_file_may_lack() -> None:

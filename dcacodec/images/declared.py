@@ -9,8 +9,9 @@ from typing import BinaryIO, Final
 from PIL import Image
 
 from dcacodec.errors import ImageError
+from dcacodec.images.av1 import av1_colours
 from dcacodec.images.colour import D65, ColourSpace, check_profile, cicp_space, gamma_space, is_whole_profile
-from dcacodec.images.isobmff import boxes, head_of, main_picture
+from dcacodec.images.isobmff import av1_stream, boxes, head_of, main_picture
 from dcacodec.images.jpeg_2000 import bits_of_jpeg_2000
 from dcacodec.images.picture import warn_of_change
 from dcacodec.images.png import check_png_samples
@@ -59,15 +60,19 @@ def declared_space(
     if image.format == "BMP":
         _declared_by_bmp(image, file, head)
     damaged = _drop_damaged_profile(image)
-    space = _declared(image, head, cicp, allow_hdr)
+    space = _declared(image, file, head, cicp, allow_hdr)
     _warn_of_damage(damaged, space)
     return space
 
 
-def _declared(image: Image.Image, head: bytes, cicp: bytes | None, allow_hdr: bool) -> ColourSpace | None:
+def _declared(
+    image: Image.Image, file: BinaryIO, head: bytes, cicp: bytes | None, allow_hdr: bool
+) -> ColourSpace | None:
     """The colour space by the properties of an AVIF or HEIC file, the chunks of a PNG, the tags of a TIFF."""
     if image.format in ("AVIF", "HEIF"):
         codes = main_picture(head).codes
+        if codes is None and image.format == "AVIF":
+            codes = av1_colours(av1_stream(file, head))
         if codes is not None and not image.info.get("icc_profile"):
             return cicp_space(*codes, allow_hdr)
     if image.format == "PNG" and cicp is not None:

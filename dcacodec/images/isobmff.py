@@ -24,6 +24,7 @@ _XMP_ID: Final = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 _PACKETS: Final = {b"JXL ": (b"xml ", b""), b"jP  ": (b"uuid", _XMP_ID)}
 """By the first box of a file: the name of the box with an XMP packet, and what comes before it there."""
 _LARGEST: Final = 1 << 24
+_STREAM: Final = 1 << 12
 _MOST_BOXES: Final = 1 << 14
 
 
@@ -115,13 +116,59 @@ def main_picture(head: bytes) -> MainPicture:
     return MainPicture(bits, codes)
 
 
-def _properties(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Names and contents of the property boxes of the main picture."""
+def av1_stream(file: BinaryIO, head: bytes) -> bytes:
+    """The beginning of the AV1 stream of the main picture; empty if that is of another kind, or not found."""
+    try:
+        if all(name != b"av1C" for name, _ in _properties(head)):
+            return b""
+        meta, main = _main(head)
+        method, offset = _location(meta[b"iloc"], main)
+    except (struct.error, IndexError, KeyError):
+        return b""
+    if method:
+        return meta.get(b"idat", b"")[offset:] if method == 1 else b""
+    file.seek(0, io.SEEK_END)
+    file.seek(min(offset, file.tell()))
+    return file.read(_STREAM)
+
+
+def _location(iloc: bytes, item: int) -> tuple[int, int]:
+    """How the data of an item are found (0: in the file, 1: in the box `idat`), and where they begin."""
+    version, sizes = iloc[0], (iloc[4] >> 4, iloc[4] & 15, iloc[5] >> 4, iloc[5] & 15 if iloc[0] else 0)
+    offset_size, length_size, base_size, index_size = sizes
+    table = io.BytesIO(iloc[_FULL_BOX + 2 :])
+
+    def number(size: int) -> int:
+        data = table.read(size)
+        if len(data) < size:
+            raise IndexError("the table is cut off")
+        return int.from_bytes(data, "big")
+
+    wide = 2 if version < 2 else 4
+    for _ in range(number(wide)):
+        found, method = number(wide), number(2) & 15 if version else 0
+        number(2)  # in which file
+        base, extents = number(base_size), number(2)
+        if found == item:
+            number(index_size)
+            return method, base + number(offset_size)
+        table.seek(extents * (index_size + offset_size + length_size), io.SEEK_CUR)
+    raise KeyError(item)
+
+
+def _main(data: bytes) -> tuple[dict[bytes, bytes], int]:
+    """The boxes in `meta`, and the number of the main picture."""
     meta = dict(boxes(dict(boxes(data))[b"meta"][_FULL_BOX:]))
     short = meta[b"pitm"][0] == 0
     (main,) = struct.unpack_from(">H" if short else ">I", meta[b"pitm"], _FULL_BOX)
+    return meta, main
+
+
+def _properties(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Names and contents of the property boxes of the main picture."""
+    meta, main = _main(data)
     described = list(boxes(meta[b"iprp"]))
-    container = list(boxes(next(content for name, content in described if name == b"ipco")))
+    container = list(boxes(dict(described)[b"ipco"]))
     for name, content in described:
         if name == b"ipma":
             for index in _associated(content, main):
