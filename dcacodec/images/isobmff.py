@@ -24,8 +24,11 @@ _XMP_ID: Final = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 _PACKETS: Final = {b"JXL ": (b"xml ", b""), b"jP  ": (b"uuid", _XMP_ID)}
 """By the first box of a file: the name of the box with an XMP packet, and what comes before it there."""
 _LARGEST: Final = 1 << 24
+"""Bytes of a box that is kept: those with properties have a few thousand."""
 _STREAM: Final = 1 << 12
+"""Bytes of an AV1 stream, which begins with its sequence header."""
 _MOST_BOXES: Final = 1 << 14
+"""So that a file of many empty boxes does not take long."""
 
 
 @dataclass(frozen=True)
