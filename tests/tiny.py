@@ -46,6 +46,7 @@ TINY = DCAConfig(
     tokens=3,
     token_width=16,
     anchors=4,
+    lambda_max=0.5,
 )
 
 SIZES = {
