@@ -351,6 +351,19 @@ def test_a_file_that_begins_with_a_thumbnail_is_not_read_as_that(
         assert np.array_equal(read(page).pixels, COLOUR8)
 
 
+def test_a_raw_photograph_of_canon_is_not_read_as_its_preview() -> None:
+    """It has nothing but two letters after the header that would tell one from the other."""
+    data = tiff(COLOUR8).getvalue()
+    (start,) = struct.unpack_from("<I", data, 4)
+    (entries,) = struct.unpack_from("<H", data, start)
+    directory = data[start : start + 2 + 12 * entries + 4]
+    header, rest = data[:4] + struct.pack("<I", len(data)), data[12:] + directory
+    assert np.array_equal(read(io.BytesIO(header + bytes(4) + rest)).pixels, COLOUR8)
+    with pytest.raises(ImageError) as caught:
+        read_picture(io.BytesIO(header + b"CR\2\0" + rest))
+    assert "CR2" in one_line(caught)
+
+
 def test_what_libraries_log_about_a_tiff_is_not_printed(capfd: pytest.CaptureFixture[str]) -> None:
     """Pillow logs that there are too many bands."""
     file = tiff(np.zeros((20, 30, 10), np.uint8), photometric="minisblack", planarconfig="contig")

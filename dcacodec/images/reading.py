@@ -32,6 +32,7 @@ from dcacodec.images.png import PNG_SIGNATURE, check_png_samples
 from dcacodec.images.rounding import load_rounded
 from dcacodec.images.tiff import (
     check_layout,
+    check_not_raw,
     decode_planes_with_libtiff,
     depth_of,
     first_directory,
@@ -153,6 +154,7 @@ def _unpack(image: Image.Image, source: _File, limits: _Limits) -> Picture:
     bits = bits_per_sample(image, source.head)
     if image.format == "TIFF":
         tags = image.tag_v2  # type: ignore[attr-defined]
+        check_not_raw(source.head)
         check_layout(tags, limits.max_pixels)
         if is_misread(image):
             return _finished(read_with_tifffile(source.file, tags, limits.max_pixels), source, limits, bits, True)

@@ -30,6 +30,8 @@ _MOST_BANDS: Final = 6
 """As in Pillow. It bounds the memory that a file takes."""
 _ICC_TAG: Final = 34675
 _NEW_SUBFILE_TYPE, _DNG_VERSION = 254, 50706
+_CANON_RAW: Final = b"CR"
+"""After the offset of the first directory."""
 _LONGEST_REASON: Final = 120
 """Characters of tifffile's messages, which may contain all tags of a damaged file."""
 
@@ -73,6 +75,16 @@ def kind_of(tags: Tags) -> str:
     # A damaged file has any number of them.
     depth = "-".join(map(str, sorted(bits))) if len(bits) <= _MOST_BANDS else "mixed"
     return f"a TIFF of {bands} band{'s' * (bands != 1)} of {name}{depth}-bit samples{planes}"
+
+
+def check_not_raw(head: bytes) -> None:
+    """Refuse a raw photograph of Canon, whose first picture is a preview that its tags do not tell from a picture.
+
+    Raises:
+        ImageError: the first bytes of a TIFF are those of such a file.
+    """
+    if head[8:10] == _CANON_RAW:
+        raise ImageError("a raw photograph (CR2) is not supported; develop it first")
 
 
 def check_layout(tags: Tags, max_pixels: int | None) -> None:
