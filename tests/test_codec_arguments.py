@@ -1,7 +1,9 @@
 """Arguments of a codec: qualities, regions, limits and pictures, and what it says of itself."""
 
+import io
 import re
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,19 @@ def test_too_many_pixels(codec: Codec, sound: bytes) -> None:
     codec.decode(sound, max_pixels=70 * 80)
     with pytest.raises(TooLargeError):
         codec.decode(sound, max_pixels=70 * 80 - 1)
+
+
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+def test_bytes_of_any_kind(kind: Any, codec: Codec, sound: bytes) -> None:
+    assert np.array_equal(codec.decode(kind(sound)).pixels, codec.decode(sound).pixels)
+
+
+@pytest.mark.parametrize("file", ["photo.dca", Path("photo.dca"), io.BytesIO(b"\x89DCA"), None])
+def test_a_file_is_no_bytes(file: Any, codec: Codec) -> None:
+    """`dcacodec.decode` takes these. A path is not a damaged file."""
+    with pytest.raises(TypeError) as error:
+        codec.decode(file)
+    assert type(file).__name__ in one_line(error)
 
 
 @pytest.mark.parametrize("quality", [0, 101, -1])

@@ -184,7 +184,8 @@ class Codec:
             BadRegionError: the region is not inside the picture.
             StreamError, SymbolMismatchError: its streams are inconsistent.
             ValueError: the scale is none of 1, 2, 4, 8, or the region is not four numbers.
-            TypeError: the scale or the numbers of the region are not integers.
+            TypeError: the scale or the numbers of the region are not integers, or `data` is neither bytes nor a
+                container.
         """
         region = None if region is None else _checked_region(region)
         scale = _whole("scale", scale)

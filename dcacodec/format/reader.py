@@ -58,7 +58,10 @@ def parse(data: bytes, max_pixels: int | None = DEFAULT_MAX_PIXELS) -> Container
     Raises:
         FormatError: one of its subclasses, see dcacodec/errors.py.
         TooLargeError: more than `max_pixels` pixels.
+        TypeError: `data` is no bytes, but a path, for example.
     """
+    if not isinstance(data, bytes):
+        data = bytes(memoryview(data))  # of a bytearray; coders take nothing but bytes
     start, end = _after_version(data), len(data) - U32.size
     if zlib.crc32(memoryview(data)[:end]).to_bytes(U32.size, "little") != data[end:]:
         raise _damage(data, start)
