@@ -3,7 +3,8 @@
     PYTHONPATH=. python scripts/selftest_files.py
 
 Only missing files are made, and no file is ever replaced, since every later release must still decode it. Those of the
-tiny network are copies of test files; the others are encoded with the published weights.
+tiny network are copies of test files. The others are encoded with the current weights of each preset and tuning, where
+these have no file yet; those of weights that no release has had are removed by hand, with their entries in the index.
 """
 
 import hashlib
@@ -17,9 +18,11 @@ from skimage import data
 
 from dcacodec.codec.codec import Codec
 from dcacodec.codec.selftest import GOLDEN, TINY, digest_of, means_of, slices_of
+from dcacodec.files.paths import models_dir
 from dcacodec.format.reader import parse
 from dcacodec.images.picture import Picture
 from dcacodec.weights.reader import read_weights
+from dcacodec.weights.registry import read_index
 
 TESTS = Path(__file__).resolve().parent.parent / "tests" / "golden"
 COPIES = ("17x5-RGBA-q50.dca", "130x70-L-q50.dca", "300x270-RGB-q50-n8.dca", "300x270-RGB-q20-n8.dca")
@@ -30,8 +33,8 @@ def pictures() -> dict[str, tuple[Picture, int]]:
     face, cat = data.astronaut()[60:170, 150:290], data.chelsea()[90:160, 120:230]
     gray = np.repeat(cat[..., 1:2], 3, -1)
     return {
-        "astronaut-small-q60.dca": (Picture(np.ascontiguousarray(face)), 60),
-        "cat-small-q25.dca": (Picture(gray, gray=True), 25),
+        "astronaut": (Picture(np.ascontiguousarray(face)), 60),
+        "cat": (Picture(gray, gray=True), 25),
     }
 
 
@@ -58,11 +61,14 @@ def main() -> None:
     tiny = Codec(read_weights(GOLDEN / TINY))
     for name in COPIES:
         listing.setdefault(name, facts(name, tiny))
-    published = Codec.load("small", device="cpu")
-    for name, (picture, quality) in pictures().items():
-        if not (GOLDEN / name).exists():
+    weights = read_index(models_dir())
+    for fingerprint in (each for tunings in weights.presets.values() for each in tunings.values()):
+        if any(each["weights"] == fingerprint for each in listing.values()):
+            continue
+        published = Codec.from_published(weights.files[fingerprint], device="cpu")
+        for title, (picture, quality) in pictures().items():
+            name = f"{title}-{fingerprint}-q{quality}.dca"
             (GOLDEN / name).write_bytes(published.encode(picture, quality=quality, lossless=False))
-        if name not in listing:
             listing[name] = facts(name, published)
     index.write_text(json.dumps(listing, separators=(",", ":")) + "\n", "utf-8")
 
