@@ -204,8 +204,8 @@ def encode_file(
     Raises:
         DcaError: the picture or the weights cannot be used.
         OSError: a file cannot be read or written.
-        ValueError: the quality is out of range, the effort is negative, or the target is the source itself or has the
-            suffix of a picture format.
+        ValueError: the quality is out of range, the effort is negative, both a tuning and a codec are given, or the
+            target is the source itself or has the suffix of a picture format.
     """
     _check_target(source, target)
     if has_picture_suffix(Path(target)):
@@ -248,7 +248,7 @@ def decode_file(
         DcaError: the file is damaged, its weights are not installed, the region is not inside the picture, the suffix
             of the target is not that of a format that is written, or the format cannot hold the picture.
         OSError: a file cannot be read or written.
-        ValueError: the target is the source itself.
+        ValueError: the target is the source itself, or the scale is none of 1, 2, 4, 8.
     """
     _check_target(source, target)
     format_name = format_for(Path(target))

@@ -3,7 +3,7 @@
 ::
 
     datasets --+                        +--> table on screen
-    codecs   --+--> Sample, Memory -----+--> JSON, CSV
+    codecs   --+--> Sample, memory -----+--> JSON, CSV
     anchors  --+    (Results)           +--> plots, HTML page
 """
 
@@ -139,11 +139,11 @@ class Results:
     Attributes:
         dataset: its name, or what the user called it.
         pictures: names of the pictures, in order.
-        codecs: those measured; "dcacodec" first where it is among them.
+        codecs: those measured; the first is compared with all others.
         samples: every picture at every setting that worked.
         anchors: published curves to compare with.
         failures: what did not work.
-        machine: what it ran on: processor, cores and threads used, versions of Python, torch, Pillow and the codecs.
+        machine: what it ran on: processor, cores and threads used, versions of Python, torch, Pillow and the metrics.
     """
 
     dataset: str

@@ -61,7 +61,7 @@ def fitted_levels(weights: Weights, pictures: Sequence[NDArray[np.uint8]], quiet
 
 
 def check_files(weights: Weights, pictures: Sequence[NDArray[np.uint8]]) -> None:
-    """Check that files of pictures decode, at `CHECK_QUALITIES`: their latents have checksums.
+    """Check that files of pictures decode, each at one of `CHECK_QUALITIES` in turn: their latents have checksums.
 
     Raises:
         WeightsError: one does not.
