@@ -167,6 +167,7 @@ def test_anchors_are_read_and_sorted(tmp_path: Path) -> None:
         {"name": "codec", "results": {"bpp": [0.1, 0.2], "psnr": [30]}},
         {"name": "codec", "results": {"bpp": [0.1, 0.2], "psnr": [30, None]}},
         {"name": "codec", "results": {"bpp": [0.1, 0.2], "psnr": [31, 30]}},
+        {"name": "codec", "results": {"bpp": [0.1, 10**400], "psnr": [30, 31]}},
     ],
 )
 def test_other_files_are_no_anchors(tmp_path: Path, content: object) -> None:
@@ -176,8 +177,9 @@ def test_other_files_are_no_anchors(tmp_path: Path, content: object) -> None:
         load_anchor(written(tmp_path, content))
 
 
-def test_a_file_that_is_no_json_is_no_anchor(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"\xff\xfe not JSON", b"[" * 100_000], ids=["no JSON", "deep"])
+def test_a_file_that_is_no_json_is_no_anchor(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "results.json"
-    path.write_bytes(b"\xff\xfe not JSON")
+    path.write_bytes(content)
     with pytest.raises(ValueError, match=r"^results.json is not a results file"):
         load_anchor(path)

@@ -97,7 +97,7 @@ def load_anchor(path: str | Path) -> Curve:
         pairs = zip(results["bpp"], results["psnr"], strict=True)
         points = sorted((float(bpp), float(value)) for bpp, value in pairs if value is not None)
         name = str(content["name"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path.name} is not a results file: {error!r}") from error
     return Curve(name, tuple(bpp for bpp, _ in points), tuple(value for _, value in points))
 
