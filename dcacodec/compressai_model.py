@@ -7,7 +7,7 @@
     strings, shape -- decompress --> {"x_hat": (B, 3, H, W)}
 
 CompressAI itself is not needed. The strings of its own models are bare streams; here a string is a complete `.dca`
-file, so rates include its header and checksums, about 45 bytes.
+file, so rates include its header and checksums, about 35 bytes.
 """
 
 from __future__ import annotations
