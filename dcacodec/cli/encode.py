@@ -112,7 +112,7 @@ def encode(
 
     --json needs a file as OUT. Its keys are source, target, width, height, quality, lossless (whether all slices are),
     bytes, bpp, slices, lossless_slices (how many of them are lossless) and seconds (of encoding); with a target also
-    target_met (true or false), tries, and psnr or ssimulacra2 if that is the target.
+    target_met (true or false), tries, and psnr (null if the picture is exact) or ssimulacra2 if that is the target.
     """
     check_files(source, target)
     check_json(as_json, target)
