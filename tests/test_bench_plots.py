@@ -129,6 +129,8 @@ def test_pictures_where_the_first_codec_loses_come_first() -> None:
     assert first.value == pytest.approx(30 - 20 * math.log2(1 / 0.6), abs=0.1)
     assert (second.picture, second.codec) == (PICTURES[0], EVIL)
     assert second.value == pytest.approx(-ahead, abs=0.1)
+    assert (first.text, second.text) == (f"{first.value:.1f} lower", f"{-second.value:.1f} higher")
+    assert len(deficits(replace(given, codecs=given.codecs[:2]))[1]) == len(PICTURES)
     assert deficits(replace(given, codecs=given.codecs[:1])) == ("", [])
     apart = tuple(replace(each, size=each.size * 1000) if each.codec == "dcacodec" else each for each in given.samples)
     assert deficits(replace(given, samples=apart)) == ("ssimulacra2", [])
