@@ -181,6 +181,12 @@ def files(codec: Codec) -> list[bytes]:
     return [codec.encode(PICTURE, quality=quality) for quality in range(1, 101)]
 
 
+@pytest.mark.parametrize("target", [200_000, None, "1000"])
+def test_a_number_is_no_target(target: Any, codec: Codec) -> None:
+    with pytest.raises(TypeError):
+        encode_to(codec, PICTURE, target)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("target", [MaxBytes(3900), MaxBpp(5.9), MinPsnr(24.0)], ids=str)
 def test_it_is_at_least_what_trying_whole_qualities_finds(codec: Codec, files: list[bytes], target: Any) -> None:

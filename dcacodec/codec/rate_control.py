@@ -70,7 +70,12 @@ def encode_to(
     Returns:
         Of the files that meet the target, the largest for a size or rate, the smallest for a PSNR or SSIMULACRA 2. If
         none does: the smallest file for a size or rate, that of the best picture otherwise.
+
+    Raises:
+        TypeError: the target is of none of these kinds.
     """
+    if not isinstance(target, Target):
+        raise TypeError(f"a target is a MaxBytes, MaxBpp, MinPsnr or MinSsimulacra2, not {target!r}")
     source = Source(picture, keep_hidden)
 
     def attempt(quality: float) -> TargetedFile:
