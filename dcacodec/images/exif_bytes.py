@@ -8,13 +8,19 @@ from contextlib import suppress
 from typing import Final, TypeAlias
 
 from PIL import ExifTags
+from PIL.TiffImagePlugin import IFDRational
 
 Entry: TypeAlias = "tuple[int, int, bytes]"
 """Type of the values, their number, and their bytes, big-endian."""
+Directory: TypeAlias = "Mapping[int, Entry | Directory]"
+"""The tags of a directory, and the directories in it."""
 
 EXIF_PREFIX: Final = b"Exif\0\0"
 """What some formats store before EXIF data."""
-_ASCII, _SHORT, _RATIONAL = 2, 3, 5
+_BYTE, _ASCII, _SHORT, _LONG, _RATIONAL, _UNDEFINED = 1, 2, 3, 4, 5, 7
+_SIGNED_LONG, _SIGNED_RATIONAL, _DOUBLE = 9, 10, 12
+_WIDTHS: Final = {_SHORT: 2, _LONG: 4, _RATIONAL: 4, _SIGNED_LONG: 4, _SIGNED_RATIONAL: 4, _DOUBLE: 8}
+"""Bytes whose order counts; 1 for the other types."""
 _ENTRY: Final = 12
 """Bytes of an entry: tag, type, number, and the values or where they are."""
 _ORDERS: Final = {b"II": "<", b"MM": ">"}
@@ -47,6 +53,59 @@ def ratio_entry(numerator: int, denominator: int) -> Entry:
     return _RATIONAL, 1, struct.pack(">II", numerator, denominator)
 
 
+def bytes_entry(data: bytes, kind: int = _BYTE) -> Entry:
+    """Bytes as the value of a tag."""
+    return kind, len(data), data
+
+
+def entry_of(value: object, plain: bool) -> Entry | None:
+    """The value of a tag as Pillow reads it, None if it is of no known type.
+
+    Texts become the bytes that they were read from, whatever their encoding: Pillow would write "?" for what is not
+    ASCII.
+
+    Args:
+        value: of a text, bytes, or one or more numbers.
+        plain: whether bytes are of the type BYTE, and not UNDEFINED.
+    """
+    if isinstance(value, str):
+        return bytes_entry(value.encode("latin-1", "replace") + b"\0", _ASCII)
+    if isinstance(value, bytes):
+        return bytes_entry(value, _BYTE if plain else _UNDEFINED)
+    values = value if isinstance(value, tuple) else (value,)
+    if not values:
+        return None
+    if all(isinstance(each, IFDRational) for each in values):
+        parts = [int(part) for each in values for part in (each.numerator, each.denominator)]
+        signed = min(parts) < 0
+        kind = _SIGNED_RATIONAL if signed else _RATIONAL
+        return kind, len(values), struct.pack(f">{len(parts)}{'i' if signed else 'I'}", *parts)
+    if all(isinstance(each, int) for each in values):
+        unsigned = (_SHORT, "H") if max(values) < 1 << 16 else (_LONG, "I")
+        kind, form = (_SIGNED_LONG, "i") if min(values) < 0 else unsigned
+        return kind, len(values), struct.pack(f">{len(values)}{form}", *values)
+    if all(isinstance(each, float) for each in values):
+        return _DOUBLE, len(values), struct.pack(f">{len(values)}d", *values)
+    return None
+
+
+def without_orientation(exif: bytes) -> bytes:
+    """The same data without the orientation, whose place in the first directory the tags after it take."""
+    try:
+        order = _ORDERS[exif[:2]]
+        (start,) = struct.unpack_from(order + "I", exif, 4)
+        entries = _entries(exif, order, start)
+    except (KeyError, struct.error):
+        return exif
+    place = entries.get(ExifTags.Base.Orientation)
+    if place is None:
+        return exif
+    (count,) = struct.unpack_from(order + "H", exif, start)
+    end = start + 2 + _ENTRY * count + 4  # with the place of the next directory
+    moved = struct.pack(order + "H", count - 1) + exif[start + 2 : place] + exif[place + _ENTRY : end]
+    return exif[:start] + moved + bytes(_ENTRY) + exif[end:]
+
+
 def upright_exif(exif: bytes, turned: bool) -> bytes:
     """The same data with orientation 1.
 
@@ -74,7 +133,7 @@ def upright_exif(exif: bytes, turned: bool) -> bytes:
     return bytes(upright)
 
 
-def with_tags(exif: bytes | None, new: Mapping[int, Entry]) -> bytes | None:
+def with_tags(exif: bytes | None, new: Directory) -> bytes | None:
     """The same data with these tags added to the first directory, which moves to the end. Existing tags stay.
 
     Raises:
@@ -90,22 +149,38 @@ def with_tags(exif: bytes | None, new: Mapping[int, Entry]) -> bytes | None:
     fields = {tag: data[place : place + _ENTRY] for tag, place in old.items()}
     head = bytearray(data if exif else data[:8])
     head += bytes(len(head) % 2)
-    for tag, (kind, count, value) in added.items():
+    new_fields, values = _stored(added, order, len(head))
+    head += values
+    struct.pack_into(order + "I", head, 4, len(head))
+    head += _table(fields | new_fields, order)
+    head += data[start + 2 + _ENTRY * len(old) :][:4].ljust(4, b"\0")
+    return bytes(head)
+
+
+def _stored(entries: Directory, order: str, place: int) -> tuple[dict[int, bytes], bytes]:
+    """The fields of tags, and their values that do not fit into the fields, which begin at this place."""
+    fields, values = {}, b""
+    for tag, entry in entries.items():
+        if isinstance(entry, Mapping):
+            inner_fields, inner_values = _stored(entry, order, place + len(values))
+            values += inner_values
+            at = place + len(values)
+            values += _table(inner_fields, order) + bytes(4)
+            fields[tag] = struct.pack(order + "HHII", tag, _LONG, 1, at)
+            continue
+        kind, count, value = entry
         value = _in_order(value, kind, order)
         field = struct.pack(order + "HHI", tag, kind, count)
         if len(value) <= 4:
             fields[tag] = field + value.ljust(4, b"\0")
         else:
-            fields[tag] = field + struct.pack(order + "I", len(head))
-            head += value + bytes(len(value) % 2)
-    struct.pack_into(order + "I", head, 4, len(head))
-    following = data[start + 2 + _ENTRY * len(old) :][:4].ljust(4, b"\0")
-    return (
-        bytes(head)
-        + struct.pack(order + "H", len(fields))
-        + b"".join(map(fields.__getitem__, sorted(fields)))
-        + following
-    )
+            fields[tag] = field + struct.pack(order + "I", place + len(values))
+            values += value + bytes(len(value) % 2)
+    return fields, values
+
+
+def _table(fields: Mapping[int, bytes], order: str) -> bytes:
+    return struct.pack(order + "H", len(fields)) + b"".join(map(fields.__getitem__, sorted(fields)))
 
 
 def _entries(exif: bytes, order: str, start: int) -> dict[int, int]:
@@ -127,7 +202,7 @@ def _exchange(exif: bytearray, entries: Mapping[int, int], pairs: tuple[tuple[in
 
 def _in_order(value: bytes, kind: int, order: str) -> bytes:
     """Big-endian values in another order of bytes."""
-    size = {_SHORT: 2, _RATIONAL: 4}.get(kind, 1)
+    size = _WIDTHS.get(kind, 1)
     if order == ">" or size == 1:
         return value
     return b"".join(value[place : place + size][::-1] for place in range(0, len(value), size))

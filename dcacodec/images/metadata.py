@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 
-from dcacodec.images.exif_bytes import EXIF_PREFIX, Entry, text_entry, upright_exif, with_tags
+from dcacodec.images.exif_bytes import EXIF_PREFIX, Directory, Entry, entry_of, text_entry, upright_exif, with_tags
 from dcacodec.images.picture import warn_of_change
 from dcacodec.images.resolution import is_resolution, is_unit, resolution_tags
 
@@ -55,6 +56,16 @@ _DESCRIPTIVE_TAGS: Final = (
     ExifTags.Base.XPKeywords,
     ExifTags.Base.XPSubject,
 )
+_PLAIN_BYTES: Final = (
+    ExifTags.GPS.GPSVersionID,
+    ExifTags.GPS.GPSAltitudeRef,
+    ExifTags.Base.XPTitle,
+    ExifTags.Base.XPComment,
+    ExifTags.Base.XPAuthor,
+    ExifTags.Base.XPKeywords,
+    ExifTags.Base.XPSubject,
+)
+"""Tags whose bytes are of the type BYTE; others are UNDEFINED."""
 
 
 def turn_upright(image: Image.Image, original: Image.Image) -> bytes | None:
@@ -153,23 +164,25 @@ def upright_xmp(packet: bytes) -> bytes:
     return _XMP_ORIENTATION.sub(rb"\g<1>1", packet)
 
 
-def descriptive_exif(tags: Image.Exif, xmp: bytes | None = None) -> bytes | None:
-    """EXIF data with those of `tags` that describe the picture, without those about the layout of a TIFF file.
+def descriptive_exif(tags: Image.Exif) -> bytes | None:
+    """EXIF data with those of `tags` that describe the picture, without those about the layout of a TIFF file."""
+    return with_tags(None, _descriptive(tags))
 
-    An XMP packet is added as in TIFF files.
-    """
-    kept = Image.Exif()
-    for tag in _DESCRIPTIVE_TAGS:
-        if tag in tags and not _is_invalid(tag, tags[tag]):
-            kept[tag] = tags[tag]
+
+def _descriptive(tags: Image.Exif) -> dict[int, Entry | Directory]:
+    kept: dict[int, Entry | Directory] = {}
+    kept |= _entries({tag: tags[tag] for tag in _DESCRIPTIVE_TAGS if tag in tags and not _is_invalid(tag, tags[tag])})
     for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
-        entries = tags.get_ifd(directory)
-        if entries:
-            # Interop is an offset in the old file, from which Pillow would read.
-            kept[directory] = {tag: value for tag, value in entries.items() if tag != ExifTags.IFD.Interop}
-    if xmp is not None:
-        kept[XMP_TAG] = xmp
-    return kept.tobytes().removeprefix(EXIF_PREFIX) if len(kept) else None
+        # Interop is an offset in the old file.
+        inner = {tag: value for tag, value in tags.get_ifd(directory).items() if tag != ExifTags.IFD.Interop}
+        if entries := _entries(inner):
+            kept[directory] = entries
+    return kept
+
+
+def _entries(values: Mapping[int, object]) -> dict[int, Entry]:
+    found = {tag: entry_of(value, tag in _PLAIN_BYTES) for tag, value in values.items()}
+    return {tag: entry for tag, entry in found.items() if entry is not None}
 
 
 def _is_invalid(tag: int, value: object) -> bool:
@@ -185,46 +198,31 @@ def info_of(icc: bytes | None, exif: bytes | None, xmp: bytes | None) -> dict[st
     return {key: value for key, value in found.items() if value is not None}
 
 
-def exif_for_tiff(exif: bytes, xmp: bytes | None = None) -> bytes | None:
-    """The EXIF data that can be written to a TIFF file, None if there are none.
+def tags_for_tiff(exif: bytes) -> dict[int, Entry | Directory]:
+    """The EXIF data that can be written to a TIFF file, empty if there are none.
 
     A TIFF file consists of EXIF tags itself, so tags about the layout of another file must not be copied to it.
     """
     tags = Image.Exif()
     try:
         tags.load(EXIF_PREFIX + exif)
-        kept = descriptive_exif(tags, xmp)
-        if kept and xmp is None and any(_is_invalid(tag, tags[tag]) for tag in tags):
+        kept = _descriptive(tags)
+        if kept and any(_is_invalid(tag, tags[tag]) for tag in tags):
             warn_of_change("the EXIF data hold an invalid resolution, which is left out")
         return kept
     except MemoryError:
         raise
     except Exception:  # Pillow raises many kinds of exceptions for damaged metadata
-        return None
+        return {}
 
 
-def xmp_for(format: str, xmp: bytes, exif: bytes | None) -> dict[str, Any] | None:
-    """Options of Pillow's writer for an XMP packet, None if the format cannot hold it.
-
-    Args:
-        format: a key of `OUTPUT_FORMATS` that supports texts.
-        xmp: the packet.
-        exif: the EXIF data that are written with it (TIFF files have both among the same tags), None for none.
-    """
-    if format in ("webp", "jpeg", "avif"):
+def xmp_for(format: str, xmp: bytes) -> dict[str, Any] | None:
+    """Options of Pillow's writer for an XMP packet, None if the format (PNG, WebP, JPEG or AVIF) cannot hold it."""
+    if format != "png":
         return {"xmp": xmp}
-    if format == "tiff":
-        return {"exif": exif_for_tiff(exif, xmp) if exif is not None else descriptive_exif(Image.Exif(), xmp)}
     text = PngImagePlugin.PngInfo()
     try:
         text.add_itxt(_XMP_KEY, xmp.decode())
     except UnicodeDecodeError:  # the text of a PNG file is UTF-8
         return None
     return {"pnginfo": text}
-
-
-def has_directories(exif: bytes) -> bool:
-    """Whether valid EXIF data have more than one directory."""
-    tags = Image.Exif()
-    tags.load(EXIF_PREFIX + exif)
-    return ExifTags.IFD.Exif in tags or ExifTags.IFD.GPSInfo in tags

@@ -8,9 +8,9 @@ from typing import Any, BinaryIO, Final
 from PIL import Image
 
 from dcacodec.errors import DcaError, ImageError
-from dcacodec.images.exif_bytes import EXIF_PREFIX
+from dcacodec.images.exif_bytes import EXIF_PREFIX, bytes_entry, with_tags, without_orientation
 from dcacodec.images.formats import OUTPUT_FORMATS, OutputFormat
-from dcacodec.images.metadata import exif_for_tiff, has_directories, xmp_for
+from dcacodec.images.metadata import XMP_TAG, tags_for_tiff, xmp_for
 from dcacodec.images.picture import Picture, warn_of_change
 from dcacodec.images.pillow import image_of
 from dcacodec.images.resolution import dots_per_inch, holds_resolution_alone
@@ -62,15 +62,20 @@ def write_picture(picture: Picture, target: BinaryIO, format: str, quality: int 
     dpi = dots_per_inch(picture.exif)
     if dpi is not None and max(dpi) <= output.max_dpi:
         metadata["dpi"] = dpi
-    exif = picture.exif if format != "tiff" or picture.exif is None else exif_for_tiff(picture.exif)
-    if exif is not None and output.texts and _fits(exif, output.max_exif):
+    exif = picture.exif
+    tags = tags_for_tiff(exif) if format == "tiff" and exif is not None else {}
+    if exif is not None and format != "tiff" and output.texts and _fits(exif, output.max_exif):
+        if format == "avif":  # else Pillow would write all other tags anew, and "?" for what is not ASCII
+            exif = without_orientation(exif)
         metadata["exif"] = EXIF_PREFIX + exif if output.pillow == "JPEG" else exif  # for the others, Pillow adds it
-    elif picture.exif is not None and not ("dpi" in metadata and holds_resolution_alone(picture.exif)):
+    elif exif is not None and not tags and not ("dpi" in metadata and holds_resolution_alone(exif)):
         warn_of_change(f"{name} cannot hold the EXIF data of this picture: they are left out")
     if picture.xmp is not None:
         holds = output.texts and _fits(picture.xmp, output.max_xmp)
-        xmp = xmp_for(format, picture.xmp, exif and picture.exif) if holds else None
-        if xmp is None:
+        xmp = xmp_for(format, picture.xmp) if holds else None
+        if format == "tiff":
+            tags[XMP_TAG] = bytes_entry(picture.xmp)
+        elif xmp is None:
             warn_of_change(f"{name} cannot hold the XMP data of this picture: they are left out")
         else:
             metadata |= xmp
@@ -81,7 +86,10 @@ def write_picture(picture: Picture, target: BinaryIO, format: str, quality: int 
         warn_of_change(lossy_warning(format, quality))
     if output.pillow == "PNG" and flatness(picture.pixels) < _FLAT:
         options["compress_level"] = _PHOTOGRAPHIC_LEVEL
-    target.write(_saved(image_of(picture, gray), output, options, metadata).getbuffer())
+    file = _saved(image_of(picture, gray), output, options, metadata)
+    # Pillow would write "?" for what is not ASCII in the tags of a TIFF, and not compress one with directories.
+    tagged = with_tags(file.getvalue(), tags) if tags else None
+    target.write(file.getbuffer() if tagged is None else tagged)
 
 
 def lossy_warning(format: str, quality: int | None) -> str:
@@ -109,13 +117,11 @@ def check_format(format: str, width: int, height: int, *, gray: bool, alpha: boo
 
 def _saved(image: Image.Image, output: OutputFormat, options: dict[str, Any], metadata: dict[str, Any]) -> io.BytesIO:
     """The file, without the EXIF data if these are the reason why Pillow cannot write it."""
-    if output.pillow == "TIFF" and "exif" in metadata and has_directories(metadata["exif"]):
-        options = {}  # uncompressed, as Pillow then writes by itself: libtiff, which compresses, fails on directories
     try:
         return _file(image, output, options, metadata)
     except (DcaError, MemoryError):
         raise
-    except Exception as error:  # EXIF data of untrusted files hold values of any type, and libtiff is particular
+    except Exception as error:  # EXIF data of untrusted files hold anything
         if "exif" not in metadata:
             raise
         warn_of_change(f"{output.pillow} cannot hold the EXIF data of this picture: they are left out ({error})")
