@@ -10,6 +10,7 @@ from PIL import Image
 
 from dcacodec.errors import ImageError
 from dcacodec.images.av1 import av1_colours
+from dcacodec.images.bmp import check_bmp
 from dcacodec.images.colour import D65, ColourSpace, check_profile, cicp_space, gamma_space, is_whole_profile
 from dcacodec.images.isobmff import av1_stream, boxes, head_of, main_picture
 from dcacodec.images.jpeg_2000 import bits_of_jpeg_2000
@@ -58,6 +59,7 @@ def declared_space(
         bits_of_jpeg_2000(head, image.mode.startswith("I;16"))  # for an image that the caller opened
         _declared_by_jpeg_2000(image, head)
     if image.format == "BMP":
+        check_bmp(image, head)  # likewise
         _declared_by_bmp(image, file, head)
     damaged = _drop_damaged_profile(image)
     space = _declared(image, file, head, cicp, allow_hdr)

@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from dcacodec.errors import DcaError, ImageError, ImageWarning, TooLargeError
 from dcacodec.files.bounded import check_binary, read_bounded
 from dcacodec.format.container import DEFAULT_MAX_PIXELS, MAGIC, check_pixels
+from dcacodec.images.bmp import is_misread_bmp, read_indices
 from dcacodec.images.declared import declared_space
 from dcacodec.images.formats import READABLE
 from dcacodec.images.isobmff import head_of, xmp_in
@@ -159,6 +160,8 @@ def _unpack(image: Image.Image, source: _File, limits: _Limits) -> Picture:
         if is_misread(image):
             return _finished(read_with_tifffile(source.file, tags, limits.max_pixels), source, limits, bits, True)
         decode_planes_with_libtiff(image)
+    if image.format == "BMP" and is_misread_bmp(image, source.head):
+        read_indices(image, source.head)
     normalise_xmp(image)
     rounded = load_rounded(image, source.file) or image.format in _ROUNDED
     return _finished(image, source, limits, bits, rounded)

@@ -1,0 +1,52 @@
+"""BMP and GIF files that Pillow reads wrongly: read with the right values, or refused."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+from picture_files import Array, read_silently
+from PIL import Image
+from told import one_line
+
+from dcacodec.errors import ImageError
+from dcacodec.images.pillow import from_pillow
+
+INDICES = np.array([[0, 1, 1, 0, 1, 0, 0, 0], [1, 1, 0, 0, 0, 0, 1, 1]], np.uint8)
+
+
+def bmp(bits: int, palette: Array, core: bool = False) -> io.BytesIO:
+    """A BMP of `INDICES`, upside down as they are stored."""
+    packed = [np.packbits(np.unpackbits(row[:, np.newaxis], axis=1)[:, 8 - bits :]) for row in INDICES[::-1]]
+    rows = b"".join(row.tobytes().ljust(-(-bits // 4) * 4, b"\0") for row in packed)
+    height, width = INDICES.shape
+    header = struct.pack("<IHHHH", 12, width, height, 1, bits)
+    if not core:
+        header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, 0, len(rows), 0, 0, len(palette), 0)
+    colours = b"".join(bytes([level] * 3) + bytes(not core) for level in palette)
+    start = 14 + len(header) + len(colours)
+    return io.BytesIO(b"BM" + struct.pack("<IHHI", start + len(rows), 0, 0, start) + header + colours + rows)
+
+
+BLACK_AND_WHITE = np.array([0, 255], np.uint8)
+GRAYS = np.arange(16, dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("bits", "palette", "core"),
+    [(8, BLACK_AND_WHITE, False), (4, BLACK_AND_WHITE, False), (4, GRAYS, False), (4, GRAYS, True)],
+)
+def test_indices_into_a_palette_of_gray(bits: int, palette: Array, core: bool) -> None:
+    """Pillow takes them for samples of 1 bit where there are two colours, or of 8."""
+    file = bmp(bits, palette, core)
+    assert np.array_equal(read_silently(file).pixels[..., 0], palette[INDICES])
+    with Image.open(file) as image, pytest.raises(ImageError) as caught:
+        from_pillow(image)
+    assert f"{bits} bits" in one_line(caught)
+
+
+def test_bits_of_black_and_white() -> None:
+    file = bmp(1, BLACK_AND_WHITE)
+    with Image.open(file) as image:
+        for picture in (read_silently(file), from_pillow(image)):
+            assert picture.gray and np.array_equal(picture.pixels[..., 0], BLACK_AND_WHITE[INDICES])
