@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 import pytest
-from picture_files import Array, read_silently
+from picture_files import Array, noise, read_silently, saved
 from PIL import Image
 from told import one_line
 
@@ -50,3 +50,24 @@ def test_bits_of_black_and_white() -> None:
     with Image.open(file) as image:
         for picture in (read_silently(file), from_pillow(image)):
             assert picture.gray and np.array_equal(picture.pixels[..., 0], BLACK_AND_WHITE[INDICES])
+
+
+@pytest.mark.parametrize("grays", [False, True])
+@pytest.mark.parametrize("transparency", [None, 3])
+def test_a_frame_that_does_not_cover_the_picture(transparency: int | None, grays: bool) -> None:
+    """Pillow fills the rest with the first colour of the palette."""
+    image = Image.fromarray(np.full((2, 3), 1, np.uint8))
+    palette = np.arange(256, dtype=np.uint8).repeat(3).reshape(-1, 3) if grays else noise(256, 3)
+    if not grays:
+        image.putpalette(palette.tobytes())
+    options = {} if transparency is None else {"transparency": transparency}
+    data = bytearray(saved(image, "GIF", optimize=False, **options).getvalue())
+    data[6:10] = struct.pack("<HH", 6, 4)  # the whole
+    frame = data.index(struct.pack("<HHHH", 0, 0, 3, 2))
+    data[frame : frame + 4] = struct.pack("<HH", 2, 1)
+    picture = read_silently(io.BytesIO(data))
+    covered = np.zeros((4, 6), bool)
+    covered[1:3, 2:5] = True
+    assert picture.alpha is not None and np.array_equal(picture.alpha, np.where(covered, 255, 0))
+    assert (picture.pixels[covered] == palette[1]).all()
+    assert picture.gray == grays

@@ -17,6 +17,7 @@ from dcacodec.format.container import DEFAULT_MAX_PIXELS, MAGIC, check_pixels
 from dcacodec.images.bmp import is_misread_bmp, read_indices
 from dcacodec.images.declared import declared_space
 from dcacodec.images.formats import READABLE
+from dcacodec.images.gif import clear_outside_frame
 from dcacodec.images.isobmff import head_of, xmp_in
 from dcacodec.images.jxl import jxl_header
 from dcacodec.images.metadata import (
@@ -164,6 +165,8 @@ def _unpack(image: Image.Image, source: _File, limits: _Limits) -> Picture:
         read_indices(image, source.head)
     normalise_xmp(image)
     rounded = load_rounded(image, source.file) or image.format in _ROUNDED
+    if image.format == "GIF":
+        clear_outside_frame(image)
     return _finished(image, source, limits, bits, rounded)
 
 
