@@ -97,12 +97,13 @@ INDICES = np.tile(np.arange(8, dtype=np.uint8), (16, 2))
 PALETTE = [(0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255), (255, 0, 255), (9, 8, 7)]
 
 
+def box(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(content), name) + content
+
+
 def with_palette(
     colours: list[tuple[int, int, int]], depth: int = 8, columns: tuple[int, ...] = (0, 1, 2)
 ) -> io.BytesIO:
-    def box(name: bytes, content: bytes) -> bytes:
-        return struct.pack(">I4s", 8 + len(content), name) + content
-
     found = dict(boxes(saved(INDICES, "JPEG2000").getvalue()))
     entries = struct.pack(">HB", len(colours), 3) + bytes([depth - 1] * 3) + b"".join(map(bytes, colours))
     mapping = b"".join(struct.pack(">HBB", 0, 1, column) for column in columns)
@@ -134,5 +135,60 @@ def test_a_palette_that_pillow_changes_is_refused(file: io.BytesIO) -> None:
     with pytest.raises(ImageError) as caught:
         read_picture(file)
     assert "palette" in one_line(caught)
+    with Image.open(file) as image, pytest.raises(ImageError):
+        from_pillow(image)
+
+
+def test_a_palette_of_gray_is_refused() -> None:
+    """Pillow takes its indices for samples."""
+    data = (
+        with_palette(PALETTE).getvalue().replace(struct.pack(">BBBI", 1, 0, 0, 16), struct.pack(">BBBI", 1, 0, 0, 17))
+    )
+    with pytest.raises(ImageError) as caught:
+        read_picture(io.BytesIO(data))
+    assert "palette" in one_line(caught)
+
+
+def with_channels(samples: Array, *channels: tuple[int, int, int]) -> io.BytesIO:
+    """A file that says of each channel its number, kind (colour, alpha, premultiplied alpha) and colour."""
+    found = dict(boxes(saved(samples, "JPEG2000", mct=0).getvalue()))
+    header = dict(boxes(found[b"jp2h"]))
+    header[b"cdef"] = struct.pack(">H", len(channels)) + b"".join(struct.pack(">HHH", *each) for each in channels)
+    found[b"jp2h"] = b"".join(box(*each) for each in header.items())
+    return io.BytesIO(b"".join(box(*each) for each in found.items()))
+
+
+COLOURS = [(0, 0, 1), (1, 0, 2), (2, 0, 3)]
+
+
+@pytest.mark.parametrize(
+    "channels",
+    [COLOURS, COLOURS[::-1], [*COLOURS, (3, 1, 0)], [(3, 1, 0), *COLOURS], [(0, 0, 1), (1, 1, 0)], [(0, 0, 1)]],
+)
+def test_channels_in_their_order(channels: list[tuple[int, int, int]]) -> None:
+    samples = noise(8, 8, len(channels)) if len(channels) > 1 else noise(8, 8)
+    picture = read_silently(with_channels(samples, *channels))
+    colours = samples[..., :-1] if len(channels) in (2, 4) else samples.reshape(8, 8, -1)
+    assert np.array_equal(picture.pixels, np.broadcast_to(colours, (8, 8, 3)))
+    assert picture.alpha is None or np.array_equal(picture.alpha, samples[..., -1])
+
+
+@pytest.mark.parametrize(
+    "channels",
+    [
+        [(0, 0, 3), (1, 0, 2), (2, 0, 1)],
+        [(0, 1, 0), (1, 0, 1), (2, 0, 2), (3, 0, 3)],
+        [*COLOURS, (3, 2, 0)],
+        [*COLOURS, (3, 65535, 65535)],
+        [(0, 0, 1), (1, 2, 0)],
+        [(0, 1, 0), (1, 0, 1)],
+    ],
+    ids=["BGR", "ARGB", "premultiplied", "unspecified", "premultiplied gray", "alpha first"],
+)
+def test_channels_that_pillow_takes_for_others_are_refused(channels: list[tuple[int, int, int]]) -> None:
+    file = with_channels(noise(8, 8, len(channels)), *channels)
+    with pytest.raises(ImageError) as caught:
+        read_picture(file)
+    assert "channels" in one_line(caught)
     with Image.open(file) as image, pytest.raises(ImageError):
         from_pillow(image)

@@ -56,7 +56,7 @@ def declared_space(
         ImageWarning: the declaration or the ICC profile is invalid, or of a kind that is left out.
     """
     if image.format == "JPEG2000":
-        bits_of_jpeg_2000(head, image.mode.startswith("I;16"))  # for an image that the caller opened
+        bits_of_jpeg_2000(head, image.mode)  # for an image that the caller opened
         _declared_by_jpeg_2000(image, head)
     if image.format == "BMP":
         check_bmp(image, head)  # likewise

@@ -48,7 +48,7 @@ def bits_per_sample(image: Image.Image, head: bytes) -> int:
     if image.format == "HEIF":
         return int(image.info.get("bit_depth", 8))
     if image.format == "JPEG2000":
-        return bits_of_jpeg_2000(head, image.mode in _SIXTEEN_BIT_MODES)
+        return bits_of_jpeg_2000(head, image.mode)
     if image.format == "JXL":
         header = jxl_header(head)
         return 16 if image.mode in _SIXTEEN_BIT_MODES else 8 if header is None else header[2]
