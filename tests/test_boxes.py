@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from picture_files import XMP, noise, read_silently, saved
+from picture_files import XMP, noise, profile, read_silently, saved
 from PIL import Image, features
 from told import one_line
 
@@ -162,3 +162,27 @@ def test_a_jpeg_2000_may_have_large_boxes() -> None:
     start = data.index(b"jp2c") - 4
     far = data[:start] + box(b"uuid", bytes(FAR)) + data[start:]
     assert np.array_equal(read_silently(io.BytesIO(far)).pixels, PIXELS)
+
+
+WHOLE, TOO_FEW = [((24, 1), (16, 1)), ((48, 2), (16, 1))], [((12, 1), (16, 1)), ((24, 1), (31, 2))]
+
+
+@pytest.mark.parametrize(("width", "height"), WHOLE + TOO_FEW)
+def test_an_avif_of_which_a_part_is_to_be_shown_is_refused(width: tuple[int, int], height: tuple[int, int]) -> None:
+    """Pillow shows all of it."""
+    data = bytearray(saved(PIXELS, "AVIF", quality=100, icc_profile=profile()).getvalue())
+    properties = dict(boxes(dict(boxes(dict(boxes(bytes(data)))[b"meta"][4:]))[b"iprp"]))
+    index = 1 + [content[:4] for _, content in boxes(properties[b"ipco"])].index(b"prof")
+    place = data.index(b"colrprof")
+    data[place : place + 36] = b"clap" + struct.pack(">8I", *width, *height, 0, 1, 0, 1)
+    associated = data.index(b"ipma") + 15
+    data[data.index(index, associated)] |= 0x80  # the property is essential
+    file = io.BytesIO(data)
+    if (width, height) in WHOLE:
+        assert read_silently(file).pixels.shape == PIXELS.shape
+        return
+    with pytest.raises(ImageError) as caught:
+        read_picture(file)
+    assert "part" in one_line(caught)
+    with Image.open(file) as image, pytest.raises(ImageError):
+        from_pillow(image)

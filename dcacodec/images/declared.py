@@ -72,7 +72,10 @@ def _declared(
 ) -> ColourSpace | None:
     """The colour space by the properties of an AVIF or HEIC file, the chunks of a PNG, the tags of a TIFF."""
     if image.format in ("AVIF", "HEIF"):
-        codes = main_picture(head).codes
+        main = main_picture(head)
+        if main.cropped and image.format == "AVIF":  # the reader of HEIC files crops them
+            raise ImageError("an AVIF of which only a part is to be shown (clean aperture) is not supported")
+        codes = main.codes
         if codes is None and image.format == "AVIF":
             codes = av1_colours(av1_stream(file, head))
         if codes is not None and not image.info.get("icc_profile"):

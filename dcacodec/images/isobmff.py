@@ -38,10 +38,12 @@ class MainPicture:
     Attributes:
         bits: per sample.
         codes: primaries and transfer characteristics, as numbers of ITU-T H.273; None where they are not there.
+        cropped: whether a part of it is to be shown (the property `clap`).
     """
 
     bits: int = 8
     codes: tuple[int, int] | None = None
+    cropped: bool = False
 
 
 def head_of(file: BinaryIO) -> bytes:
@@ -108,7 +110,7 @@ def main_picture(head: bytes) -> MainPicture:
         properties = list(_properties(head))
     except (struct.error, IndexError, KeyError):
         return MainPicture()
-    bits, codes = 8, None
+    bits, codes, sides, crop = 8, None, (0, 0), b""
     for name, data in properties:
         if name == b"colr" and data[:4] == b"nclx" and len(data) >= 8:
             codes = struct.unpack_from(">HH", data, 4)
@@ -116,7 +118,17 @@ def main_picture(head: bytes) -> MainPicture:
             bits = max(data[_FULL_BOX + 1 :])
         elif name == b"av1C" and len(data) > 2:  # third byte: tier, high_bitdepth, twelve_bit, ...
             bits = max(bits, 12 if data[2] & 0x20 else 10 if data[2] & 0x40 else 8)
-    return MainPicture(bits, codes)
+        elif name == b"ispe" and len(data) >= _FULL_BOX + 8:
+            sides = struct.unpack_from(">II", data, _FULL_BOX)
+        elif name == b"clap" and len(data) >= 16:
+            crop = data
+    return MainPicture(bits, codes, bool(crop) and not _is_whole(crop, sides))
+
+
+def _is_whole(crop: bytes, sides: tuple[int, int]) -> bool:
+    """Whether the width and height in a property `clap`, which are fractions, are those of the picture."""
+    width, of_width, height, of_height = struct.unpack_from(">4I", crop)
+    return bool(width == sides[0] * of_width and height == sides[1] * of_height)
 
 
 def av1_stream(file: BinaryIO, head: bytes) -> bytes:
