@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
-from picture_files import COLOUR, SRGB, png, profile, read_silently, read_with_warning, saved
+from picture_files import ALPHA, COLOUR, PLANE, SRGB, png, profile, read_silently, read_with_warning, saved
 from PIL import Image
 
 from dcacodec.errors import ImageWarning
@@ -82,3 +82,11 @@ def test_an_image_without_a_profile_has_no_damaged_one() -> None:
         warnings.simplefilter("error")
         assert from_pillow(image).icc is None
     assert read_picture(saved(COLOUR, "PNG")).icc is None
+
+
+def test_a_profile_of_gray_makes_a_picture_gray() -> None:
+    """The reader of AVIF files gives three bands for gray with alpha, to which no such profile applies."""
+    icc = profile()[:16] + b"GRAY" + profile()[20:]
+    picture = read_silently(saved(np.dstack((PLANE, ALPHA)), "AVIF", quality=100, icc_profile=icc))
+    assert picture.gray and picture.icc == icc and picture.alpha is not None
+    assert not read_silently(saved(COLOUR, "PNG", icc_profile=icc)).gray

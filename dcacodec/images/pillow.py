@@ -109,6 +109,8 @@ def to_picture(
     if bits > 8:
         warn_of_change(f"samples of {bits} bits are {'rounded to 8' if rounded else 'reduced to 8 by Pillow'}")
 
+    if colour.ndim == 3 and (icc or b"")[16:20] == b"GRAY" and (colour == colour[..., :1]).all():
+        colour = colour[..., 0]  # of AVIF and HEIC files with alpha, whose readers give three bands for gray
     gray = colour.ndim == 2
     if space is not None and image.mode != "CMYK":
         icc = icc_profile(space, gray)
