@@ -28,6 +28,9 @@ _LIBTIFF: Final = (False,) if int(PIL.__version__.split(".")[0]) >= 13 else ("ra
 """What Pillow's decoder takes between raw mode and offset: until version 12 the compression, and no file."""
 _MOST_BANDS: Final = 6
 """As in Pillow. It bounds the memory that a file takes."""
+_YCBCR_COEFFICIENTS: Final = 529
+_FULL_RANGE: Final = (0, 255, 128, 255, 128, 255)
+"""What Y, Cb and Cr are at black and at white."""
 _ICC_TAG: Final = 34675
 _NEW_SUBFILE_TYPE, _DNG_VERSION = 254, 50706
 _CANON_RAW: Final = b"CR"
@@ -133,21 +136,33 @@ def is_misread(image: Image.Image) -> bool:
     return image.mode not in ("RGB", "RGBA", "CMYK", "YCbCr") or _PREMULTIPLIED in _extra(tags)
 
 
-def decode_planes_with_libtiff(image: Image.Image) -> None:
-    """Make Pillow read an opened, uncompressed TIFF of separate planes by libtiff, as it does compressed ones.
+def decode_with_libtiff(image: Image.Image) -> None:
+    """Make Pillow read an opened, uncompressed TIFF of separate planes or YCbCr by libtiff, as it does compressed ones.
 
-    By itself it takes the samples of a plane for 8 bits in the usual order of bits.
+    By itself it takes the samples of a plane for 8 bits in the usual order of bits, and YCbCr for that of JPEG files.
     """
     tags: Tags = image.tag_v2  # type: ignore[attr-defined]
-    if not is_planar(tags) or image.use_load_libtiff or len(image.getbands()) == 1:  # type: ignore[attr-defined]
+    if image.use_load_libtiff or len(image.getbands()) == 1:  # type: ignore[attr-defined]
         return
     bits = depth_of(tags)
-    if bits == 8 and tags.get(TiffImagePlugin.FILLORDER, 1) == 1 and image.mode in ("RGB", "RGBA", "CMYK"):
-        return
+    if image.mode == "YCbCr":
+        if not is_planar(tags) and _is_plain_ycbcr(tags):
+            return
+        image._mode, raw_mode = "RGB", "RGBX"
+    else:
+        plain = bits == 8 and tags.get(TiffImagePlugin.FILLORDER, 1) == 1 and image.mode in ("RGB", "RGBA", "CMYK")
+        if plain or not is_planar(tags):
+            return
+        raw_mode = image.mode if bits == 8 else f"{image.mode};16N"
     image.use_load_libtiff = True  # type: ignore[attr-defined]
-    raw_mode = image.mode if bits == 8 else f"{image.mode};16N"
     area = (0, 0, tags[TiffImagePlugin.IMAGEWIDTH], tags[TiffImagePlugin.IMAGELENGTH])
     image.tile = [ImageFile._Tile("libtiff", area, 0, (raw_mode, *_LIBTIFF, tags.offset))]  # type: ignore[attr-defined]
+
+
+def _is_plain_ycbcr(tags: Tags) -> bool:
+    """Whether samples are those that Pillow expects: of the matrix and the range of JPEG files, not subsampled."""
+    full = tags.get(TiffImagePlugin.REFERENCEBLACKWHITE, _FULL_RANGE) == _FULL_RANGE
+    return full and _YCBCR_COEFFICIENTS not in tags and tags.get(TiffImagePlugin.YCBCRSUBSAMPLING) == (1, 1)
 
 
 def load_without_mapping(image: Image.Image) -> None:

@@ -1,0 +1,44 @@
+"""TIFF files of YCbCr: read with the matrix and the range that they name."""
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dcacodec.images.pillow import from_pillow
+from dcacodec.images.reading import read_picture
+
+tifffile = pytest.importorskip("tifffile")
+
+RATIONAL = 5
+JPEG_MATRIX, REC_709 = (0.299, 0.587, 0.114), (0.2126, 0.7152, 0.0722)
+FULL_RANGE, VIDEO_RANGE = (0, 255, 128, 255, 128, 255), (16, 235, 128, 240, 128, 240)
+
+
+def rationals(tag: int, values: tuple[float, ...]) -> tuple[int, int, int, tuple[int, ...], bool]:
+    return tag, RATIONAL, len(values), tuple(part for value in values for part in (round(value * 10000), 10000)), True
+
+
+@pytest.mark.parametrize("planar", [False, True])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("matrix", [JPEG_MATRIX, REC_709])
+@pytest.mark.parametrize("levels", [FULL_RANGE, VIDEO_RANGE])
+def test_ycbcr(levels: tuple[int, ...], matrix: tuple[float, ...], compression: str | None, planar: bool) -> None:
+    """By itself Pillow takes what is not compressed for the YCbCr of JPEG files."""
+    rows, columns = np.indices((20, 30))
+    light = np.dstack((rows * 12, columns * 8, 255 - rows * 6 - columns * 4)) / 255
+    luma = (light * matrix).sum(-1)
+    chroma = (light[..., 2] - luma) / (2 - 2 * matrix[2]), (light[..., 0] - luma) / (2 - 2 * matrix[0])
+    black, white, middle, largest, _, _ = levels
+    scaled = (black + luma * (white - black), *(middle + 2 * each * (largest - middle) for each in chroma))
+    samples = np.rint(np.dstack(scaled)).clip(0, 255).astype(np.uint8)
+    extra = [(529, matrix)] * (matrix != JPEG_MATRIX) + [(532, levels)] * (levels != FULL_RANGE)
+    options: dict[str, Any] = {"planarconfig": "separate" if planar else "contig", "compression": compression}
+    stored, file = np.ascontiguousarray(np.moveaxis(samples, -1, 0)) if planar else samples, io.BytesIO()
+    tags = [rationals(*each) for each in extra]
+    tifffile.imwrite(file, stored, photometric="ycbcr", subsampling=(1, 1), metadata=None, extratags=tags, **options)
+    with Image.open(file) as image:
+        for picture in (read_picture(file), from_pillow(image)):
+            assert np.abs(picture.pixels.astype(int) - np.rint(light * 255)).max() <= 5
