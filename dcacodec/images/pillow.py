@@ -20,7 +20,14 @@ from dcacodec.images.metadata import ignore_xmp_orientation, info_of, normalise_
 from dcacodec.images.picture import Picture, Plane, warn_of_change
 from dcacodec.images.png import PNG_HEADER, PNG_SIGNATURE
 from dcacodec.images.rounding import is_deep, load_rounded, reopened, to_8_bits
-from dcacodec.images.tiff import check_layout, decode_with_libtiff, is_misread, kind_of, load_without_mapping
+from dcacodec.images.tiff import (
+    check_layout,
+    correct_palette,
+    decode_with_libtiff,
+    is_misread,
+    kind_of,
+    load_without_mapping,
+)
 
 _SIXTEEN_BIT_MODES: Final = ("I;16", "I;16L", "I;16B", "I;16N")
 _WHITE_IS_ZERO: Final = 0
@@ -179,6 +186,7 @@ def from_pillow(image: Image.Image, exif: bytes | None = None, cmyk_icc: bytes |
                 raise ImageError(f"{kind_of(image.tag_v2)} is not read correctly by Pillow")  # type: ignore[attr-defined]
             check_layout(image.tag_v2, None)  # type: ignore[attr-defined]
             decode_with_libtiff(image)
+            correct_palette(image)
         rounded = _rounded(image)
         source = image if rounded is None else rounded
         if is_tiff and rounded is None:

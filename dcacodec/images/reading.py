@@ -35,6 +35,7 @@ from dcacodec.images.rounding import load_rounded
 from dcacodec.images.tiff import (
     check_layout,
     check_not_raw,
+    correct_palette,
     decode_with_libtiff,
     depth_of,
     first_directory,
@@ -161,6 +162,7 @@ def _unpack(image: Image.Image, source: _File, limits: _Limits) -> Picture:
         if is_misread(image):
             return _finished(read_with_tifffile(source.file, tags, limits.max_pixels), source, limits, bits, True)
         decode_with_libtiff(image)
+        correct_palette(image)
     if image.format == "BMP" and is_misread_bmp(image, source.head):
         read_indices(image, source.head)
     normalise_xmp(image)

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 import PIL
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
+from PIL import ExifTags, Image, ImageFile, ImagePalette, TiffImagePlugin
 
 from dcacodec.errors import ImageError, TooLargeError
 from dcacodec.format.container import check_pixels
@@ -163,6 +163,16 @@ def _is_plain_ycbcr(tags: Tags) -> bool:
     """Whether samples are those that Pillow expects: of the matrix and the range of JPEG files, not subsampled."""
     full = tags.get(TiffImagePlugin.REFERENCEBLACKWHITE, _FULL_RANGE) == _FULL_RANGE
     return full and _YCBCR_COEFFICIENTS not in tags and tags.get(TiffImagePlugin.YCBCRSUBSAMPLING) == (1, 1)
+
+
+def correct_palette(image: Image.Image) -> None:
+    """Give an opened TIFF the palette that its tags mean by values of 8 bits, which Pillow takes for 16 bits: black.
+
+    As libtiff does. Old programs have written such files.
+    """
+    values = image.tag_v2.get(TiffImagePlugin.COLORMAP, ())  # type: ignore[attr-defined]
+    if image.palette is not None and values and max(values) < 1 << 8:
+        image.palette = ImagePalette.raw("RGB;L", bytes(values))
 
 
 def load_without_mapping(image: Image.Image) -> None:

@@ -1,4 +1,4 @@
-"""TIFF files of YCbCr: read with the matrix and the range that they name."""
+"""TIFF files of YCbCr and of palettes: read with the colours that they mean."""
 
 import io
 from typing import Any
@@ -42,3 +42,16 @@ def test_ycbcr(levels: tuple[int, ...], matrix: tuple[float, ...], compression: 
     with Image.open(file) as image:
         for picture in (read_picture(file), from_pillow(image)):
             assert np.abs(picture.pixels.astype(int) - np.rint(light * 255)).max() <= 5
+
+
+@pytest.mark.parametrize("factor", [1, 256, 257])
+def test_values_of_a_palette_have_8_or_16_bits(factor: int) -> None:
+    """Pillow takes the upper byte of all: black, where a program has written 8 bits."""
+    random = np.random.default_rng(1)
+    indices, palette = random.integers(0, 256, (20, 30), np.uint8), random.integers(0, 256, (3, 256), np.uint8)
+    file = io.BytesIO()
+    colours = palette.astype(np.uint16) * factor
+    tifffile.imwrite(file, indices, photometric="palette", colormap=colours, metadata=None)
+    with Image.open(file) as image:
+        for picture in (read_picture(file), from_pillow(image)):
+            assert np.array_equal(picture.pixels, palette.T[indices])
