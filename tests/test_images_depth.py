@@ -145,8 +145,18 @@ def test_pgm_of_an_odd_maximum() -> None:
 
 
 def test_16_bit_ppm() -> None:
-    picture = read_with_warning(io.BytesIO(b"P6 2 1 65535\n" + bytes.fromhex("0000 8080 ffff ffff 0101 7f7f")), REDUCED)
+    file = io.BytesIO(b"P6 2 1 65535\n" + bytes.fromhex("0000 8080 ffff ffff 0101 7f7f"))
+    picture = read_with_warning(file, "16 bits are rounded")
     assert_same(picture, Picture(np.array([[[0, 128, 255], [255, 1, 127]]], np.uint8)))
+    assert_same(opened_with_warning(file, "16 bits are rounded"), picture)
+
+
+def opened_with_warning(file: io.BytesIO, expected: str) -> Picture:
+    """A picture of an image that is opened, and not loaded."""
+    with Image.open(file) as image, pytest.warns(ImageWarning, match=expected) as caught:
+        picture = from_pillow(image)
+    assert len(caught) == 1
+    return picture
 
 
 def test_10_bit_avif() -> None:
@@ -157,5 +167,6 @@ def test_10_bit_avif() -> None:
         "cgAAAABoaXBycAAAAElpcGNvAAAAFGlzcGUAAAAAAAAAEAAAABAAAAAOcGl4aQAAAAABCgAAAAxhdjFDgQBcAAAAABNjb2xybmNseAABAA0A"
         "BoAAAAAXaXBtYQAAAAAAAAABAAEEAQKDBAAAACZtZGF0EgAKCBgM//ngIaDUMhAXgAABAASDqBW45/+Ltg7g"
     )
-    picture = read_with_warning(io.BytesIO(file), "10 bits")
+    picture = read_with_warning(io.BytesIO(file), "10 bits are rounded")
     assert picture.pixels.shape == (16, 16, 3)
+    assert_same(opened_with_warning(io.BytesIO(file), "10 bits are rounded"), picture)

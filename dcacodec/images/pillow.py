@@ -13,7 +13,7 @@ from PIL import Image, ImageCms, TiffImagePlugin
 from dcacodec.errors import DcaError, ImageError
 from dcacodec.images.colour import ColourSpace, icc_profile
 from dcacodec.images.declared import declared_by_opened
-from dcacodec.images.isobmff import main_picture
+from dcacodec.images.isobmff import head_of, main_picture
 from dcacodec.images.jpeg_2000 import bits_of_jpeg_2000
 from dcacodec.images.jxl import jxl_header
 from dcacodec.images.metadata import ignore_xmp_orientation, info_of, normalise_xmp, turn_upright, xmp_of
@@ -30,6 +30,8 @@ from dcacodec.images.tiff import (
 )
 
 _SIXTEEN_BIT_MODES: Final = ("I;16", "I;16L", "I;16B", "I;16N")
+ROUNDING_FORMATS: Final = ("AVIF", "HEIF", "PPM")
+"""Formats whose readers round samples of more bits to 8."""
 _WHITE_IS_ZERO: Final = 0
 # Pillow's raw modes of PNG samples, such as "L;4" and "RGB;16B".
 _PNG_SAMPLES: Final = re.compile(r"\w+;(\d+)")
@@ -205,7 +207,8 @@ def from_pillow(image: Image.Image, exif: bytes | None = None, cmyk_icc: bytes |
         raise
     except Exception as error:  # as in _read
         raise ImageError(f"the picture is damaged or of an unknown kind: {one_line(error)}") from error
-    return to_picture(upright, source, bits, turn_upright(upright, source), space, rounded is not None)
+    is_rounded = rounded is not None or image.format in ROUNDING_FORMATS
+    return to_picture(upright, source, bits, turn_upright(upright, source), space, is_rounded)
 
 
 def _rounded(image: Image.Image) -> Image.Image | None:
@@ -238,7 +241,23 @@ def _bits_in_memory(image: Image.Image) -> int:
     if image.format == "PNG" and getattr(image, "tile", None):  # not loaded yet
         named = _PNG_SAMPLES.match(str(image.tile[0][3]))  # type: ignore[attr-defined]
         return int(named[1]) if named else 8
+    if image.format in ROUNDING_FORMATS and (head := _head_in_memory(image)) is not None:
+        return bits_per_sample(image, head)
     return 16 if image.mode in (*_SIXTEEN_BIT_MODES, "I") or is_deep(image) else 8
+
+
+def _head_in_memory(image: Image.Image) -> bytes | None:
+    """What `head_of` gives of an opened file of `ROUNDING_FORMATS`; None once it is loaded."""
+    if image.format == "HEIF":
+        return b""  # whose bits are in `info`
+    file = getattr(image, "fp", None)
+    if file is None or not getattr(image, "tile", None):
+        return None
+    place = file.tell()
+    try:
+        return head_of(file)
+    finally:
+        file.seek(place)
 
 
 def to_pillow(picture: Picture) -> Image.Image:

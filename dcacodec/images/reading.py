@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
@@ -29,7 +29,7 @@ from dcacodec.images.metadata import (
 )
 from dcacodec.images.optional import OPTIONAL_FORMATS, optional_format
 from dcacodec.images.picture import Picture, warn_of_change
-from dcacodec.images.pillow import bits_per_sample, one_line, to_picture
+from dcacodec.images.pillow import ROUNDING_FORMATS, bits_per_sample, one_line, to_picture
 from dcacodec.images.png import PNG_SIGNATURE, check_png_samples
 from dcacodec.images.rounding import load_rounded
 from dcacodec.images.tiff import (
@@ -42,9 +42,6 @@ from dcacodec.images.tiff import (
     is_misread,
     read_with_tifffile,
 )
-
-_ROUNDED: Final = ("AVIF", "HEIF")
-"""Formats whose libraries round samples of more bits to 8."""
 
 
 def read_picture(
@@ -166,7 +163,7 @@ def _unpack(image: Image.Image, source: _File, limits: _Limits) -> Picture:
     if image.format == "BMP" and is_misread_bmp(image, source.head):
         read_indices(image, source.head)
     normalise_xmp(image)
-    rounded = load_rounded(image, source.file) or image.format in _ROUNDED
+    rounded = load_rounded(image, source.file) or image.format in ROUNDING_FORMATS
     if image.format == "GIF":
         clear_outside_frame(image)
     return _finished(image, source, limits, bits, rounded)
