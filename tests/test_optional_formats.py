@@ -18,7 +18,7 @@ from dcacodec.cli.app import cli
 from dcacodec.errors import ImageError, TooLargeError
 from dcacodec.images.formats import picture_suffixes
 from dcacodec.images.isobmff import main_picture
-from dcacodec.images.jxl import jxl_header
+from dcacodec.images.jxl import JxlHeader, jxl_header
 from dcacodec.images.optional import optional_suffixes, unread_formats
 from dcacodec.images.picture import Picture
 from dcacodec.images.pillow import from_pillow
@@ -144,7 +144,24 @@ def test_the_header_of_a_jpeg_xl(side: int) -> None:
     pytest.importorskip("pillow_jxl")
     for width in (side, 2 * side, side + 1, side * 3 // 2 or 1):
         data = saved(np.zeros((side, width), np.uint8), "JXL", effort=1).getvalue()
-        assert jxl_header(data) == (width, side, 8, False)
+        assert jxl_header(data) == JxlHeader(width, side)
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ("ff0a103030004a0810100040004b188b1592382ef00310000000000100", "premultiplied"),
+        ("ff0a1030300a40020810100040004b188b1592382ef00310000000000100", "CMYK"),
+    ],
+)
+def test_channels_of_a_jpeg_xl_that_its_plugin_ignores_are_refused(data: str, told: str) -> None:
+    """4x3 samples of 7, whose header was changed: what was straight alpha is premultiplied, or black."""
+    pytest.importorskip("pillow_jxl")
+    straight = io.BytesIO(bytes.fromhex("ff0a1030b0120810100040004b188b1592382ef00310000000000100"))
+    assert read_silently(straight).alpha is not None
+    with pytest.raises(ImageError) as caught:
+        read_picture(io.BytesIO(bytes.fromhex(data)))
+    assert told in one_line(caught)
 
 
 @pytest.mark.parametrize("data", [b"", b"\0\0\0\x0cJXL \r\n\x87\n", b"\xff\x0b", b"\0\0\0\x09jxlcx"])

@@ -60,7 +60,7 @@ def bits_per_sample(image: Image.Image, head: bytes) -> int:
         return bits_of_jpeg_2000(head, image.mode)
     if image.format == "JXL":
         header = jxl_header(head)
-        return 16 if image.mode in _SIXTEEN_BIT_MODES else 8 if header is None else header[2]
+        return 16 if image.mode in _SIXTEEN_BIT_MODES else 8 if header is None else header.bits
     return 8
 
 

@@ -135,8 +135,10 @@ def _opened_with_plugin(source: _File, limits: _Limits) -> Image.Image:
         optional.require()
         formats = [optional.pillow]
         if optional.pillow == "JXL" and (header := jxl_header(source.head)) is not None:
-            limits.check(*header[:2])  # its plugin decodes when it opens
-            if header[3]:
+            limits.check(header.width, header.height)  # its plugin decodes when it opens
+            if header.unread:
+                raise ImageError(f"JPEG XL pictures of {header.unread} are not supported")
+            if header.animated:
                 raise ImageError("animated JPEG XL pictures are not supported: their reader gives the last frame alone")
         source.file.seek(0)
         with suppress(UnidentifiedImageError):
