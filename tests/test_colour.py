@@ -329,9 +329,9 @@ def test_bmp_with_a_profile() -> None:
     own = ImageCms.ImageCmsProfile(SRGB).tobytes()
     picture = read_silently(bmp(b"MBED", icc=own))
     assert np.array_equal(picture.pixels, PIXELS) and picture.icc == own
-    with pytest.raises(ImageError) as caught:
-        read_picture(io.BytesIO(bmp(b"MBED", icc=own).getvalue()[:-1]))
-    assert "ICC" in one_line(caught)
+    for missing in (1, len(own)):
+        with pytest.warns(ImageWarning, match="ICC profile is damaged"):
+            assert read_picture(io.BytesIO(bmp(b"MBED", icc=own).getvalue()[:-missing])).icc is None
     for kind in (b"sRGB", b"Win ", bytes(4)):
         assert read_silently(bmp(kind)).icc is None
     with pytest.warns(ImageWarning, match="ICC profile"):

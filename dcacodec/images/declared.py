@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 from typing import BinaryIO, Final
 
@@ -19,8 +18,8 @@ from dcacodec.images.png import check_png_samples
 
 _SILENT_FORMATS: Final = ("PNG", "AVIF", "HEIF", "BMP", "TIFF", "JPEG2000")
 """Formats whose readers do not show all that a file says about its colours."""
-_PROFILES_OF_PARTS: Final = ("PNG", "JPEG", "MPO")
-"""Formats in which Pillow may find a profile and not be able to put it together."""
+_PROFILES_NOT_FOUND: Final = ("PNG", "JPEG", "MPO", "BMP")
+"""Formats that may say that there is a profile where it cannot be put together, or is not there."""
 _BMP_HEADER: Final = 14
 """Where the second header of a BMP starts."""
 # The kind of colour space, nine coordinates of red, green and blue (2.30), and three exponents (16.16).
@@ -95,12 +94,13 @@ def _declared(
 def _drop_damaged_profile(image: Image.Image) -> bool:
     """Remove the ICC profile from `info` if it is not whole. Returns whether the picture has lost its colours by that.
 
-    Pillow gives None for a profile in a PNG that cannot be unpacked, and in a JPEG some of whose parts are missing.
+    None stands for a profile in a PNG that cannot be unpacked, in a JPEG some of whose parts are missing, and in a BMP
+    that ends before it.
     """
     if "icc_profile" not in image.info:
         return False
     icc = image.info["icc_profile"]
-    if icc is None and image.format not in _PROFILES_OF_PARTS:
+    if icc is None and image.format not in _PROFILES_NOT_FOUND:
         return False
     if isinstance(icc, bytes) and (not icc or is_whole_profile(icc)):
         return False
@@ -202,10 +202,8 @@ def _declared_by_bmp(image: Image.Image, file: BinaryIO, head: bytes) -> None:
         warn_of_change("the ICC profile is in another file and left out")
     elif kind == b"MBED" and size >= _BMP_V5:
         offset, length = struct.unpack_from("<II", head, _BMP_PROFILE_AT)
-        if not 0 < length <= file.seek(0, io.SEEK_END) - _BMP_HEADER - offset:
-            raise ImageError("the ICC profile of the BMP is cut off")
         file.seek(_BMP_HEADER + offset)
-        image.info["icc_profile"] = file.read(length)
+        image.info["icc_profile"] = file.read(length) or None
     elif kind == bytes(4) and any(coordinates[:9]) and all(coordinates[9:]):
         points = [coordinates[index : index + 3] for index in (0, 3, 6)]
         if all(sum(point) for point in points):
