@@ -1,4 +1,4 @@
-"""TIFF files of YCbCr and of palettes: read with the colours that they mean."""
+"""TIFF files of YCbCr, palettes and several extra bands: read with the colours and the alpha that they mean."""
 
 import io
 from typing import Any
@@ -55,3 +55,16 @@ def test_values_of_a_palette_have_8_or_16_bits(factor: int) -> None:
     with Image.open(file) as image:
         for picture in (read_picture(file), from_pillow(image)):
             assert np.array_equal(picture.pixels, palette.T[indices])
+
+
+@pytest.mark.parametrize("kind", ["unassalpha", "assocalpha"])
+def test_alpha_behind_another_band(kind: str) -> None:
+    random = np.random.default_rng(1)
+    samples, alpha = random.integers(0, 256, (20, 30, 4), np.uint8), random.integers(1, 256, (20, 30), np.uint8)
+    file = io.BytesIO()
+    stored = np.dstack((samples // 2, alpha // 2 + 128))
+    tifffile.imwrite(file, stored, photometric="rgb", extrasamples=["unspecified", kind], metadata=None)
+    picture = read_picture(file)
+    assert picture.alpha is not None and np.array_equal(picture.alpha, stored[..., 4])
+    straight = stored[..., :3] * (255 / stored[..., 4:] if kind == "assocalpha" else 1)
+    assert np.abs(picture.pixels - straight).max() <= 1

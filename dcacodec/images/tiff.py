@@ -245,13 +245,13 @@ def read_with_tifffile(file: BinaryIO, tags: Tags, max_pixels: int | None) -> Im
 def _straight(samples: NDArray[Any], bits: int, photometric: int, extra: tuple[int, ...]) -> NDArray[np.uint8]:
     """Samples of gray or RGB (H, W, bands) to 8 bits, with alpha if there is any, that is not premultiplied."""
     colours = 3 if photometric == _RGB else 1
-    shown, alpha = samples[..., :colours], samples[..., colours : colours + 1]
-    premultiplied = extra[:1] == (_PREMULTIPLIED,)
+    place = next((place for place, kind in enumerate(extra) if kind in (_PREMULTIPLIED, _STRAIGHT)), len(extra))
+    shown, alpha = samples[..., :colours], samples[..., colours + place : colours + place + 1]
+    premultiplied = extra[place : place + 1] == (_PREMULTIPLIED,)
     narrow = divided_by_alpha(shown, alpha, bits) if premultiplied else to_8_bits(shown, bits)
     if photometric == _WHITE_IS_ZERO:
         narrow = 255 - narrow
-    has_alpha = premultiplied or extra[:1] == (_STRAIGHT,)
-    return np.concatenate((narrow, to_8_bits(alpha, bits)), -1) if has_alpha else narrow
+    return np.concatenate((narrow, to_8_bits(alpha, bits)), -1) if alpha.size else narrow
 
 
 def _image(bands: NDArray[np.uint8], file: BinaryIO, tags: Tags) -> Image.Image:
