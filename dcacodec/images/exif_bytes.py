@@ -23,6 +23,7 @@ _WIDTHS: Final = {_SHORT: 2, _LONG: 4, _RATIONAL: 4, _SIGNED_LONG: 4, _SIGNED_RA
 """Bytes whose order counts; 1 for the other types."""
 _ENTRY: Final = 12
 """Bytes of an entry: tag, type, number, and the values or where they are."""
+_ORIENTATIONS: Final = 8
 _ORDERS: Final = {b"II": "<", b"MM": ">"}
 _NEW: Final = b"MM\0*\0\0\0\x08\0\0\0\0\0\0"
 """EXIF data without entries."""
@@ -101,13 +102,13 @@ def without_orientation(exif: bytes) -> bytes:
     if place is None:
         return exif
     (count,) = struct.unpack_from(order + "H", exif, start)
-    end = start + 2 + _ENTRY * count + 4  # with the place of the next directory
+    end = _end(exif, order, start) + 4
     moved = struct.pack(order + "H", count - 1) + exif[start + 2 : place] + exif[place + _ENTRY : end]
     return exif[:start] + moved + bytes(_ENTRY) + exif[end:]
 
 
 def upright_exif(exif: bytes, turned: bool) -> bytes:
-    """The same data with orientation 1.
+    """The same data with orientation 1, and without the thumbnail if the picture was turned, which that is not.
 
     Args:
         exif: without the prefix "Exif".
@@ -120,10 +121,14 @@ def upright_exif(exif: bytes, turned: bool) -> bytes:
     (start,) = struct.unpack_from(order + "I", exif, 4)
     entries = _entries(exif, order, start)
     upright = bytearray(exif)
+    orientation = 1
     if ExifTags.Base.Orientation in entries:
-        struct.pack_into(
-            order + "HHIHH", upright, entries[ExifTags.Base.Orientation], ExifTags.Base.Orientation, _SHORT, 1, 1, 0
-        )
+        place = entries[ExifTags.Base.Orientation]
+        (orientation,) = struct.unpack_from(order + "H", exif, place + 8)
+        struct.pack_into(order + "HHIHH", upright, place, ExifTags.Base.Orientation, _SHORT, 1, 1, 0)
+    if turned or 1 < orientation <= _ORIENTATIONS:
+        with suppress(struct.error):  # the data end before the place of the thumbnail
+            struct.pack_into(order + "I", upright, _end(exif, order, start), 0)
     if turned:
         _exchange(upright, entries, _SIDES)
         if ExifTags.IFD.Exif in entries:
@@ -190,6 +195,12 @@ def _entries(exif: bytes, order: str, start: int) -> dict[int, int]:
     if count:
         struct.unpack_from(f"{_ENTRY}x", exif, places[-1])
     return {struct.unpack_from(order + "H", exif, place)[0]: place for place in places}
+
+
+def _end(exif: bytes, order: str, start: int) -> int:
+    """Where the entries of a directory end, and the place of the next directory follows: that of the thumbnail."""
+    (count,) = struct.unpack_from(order + "H", exif, start)
+    return int(start + 2 + _ENTRY * count)
 
 
 def _exchange(exif: bytearray, entries: Mapping[int, int], pairs: tuple[tuple[int, int], ...]) -> None:
