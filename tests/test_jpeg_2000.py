@@ -140,13 +140,11 @@ def test_a_palette_that_pillow_changes_is_refused(file: io.BytesIO) -> None:
 
 
 def test_a_palette_of_gray_is_refused() -> None:
-    """Pillow takes its indices for samples."""
-    data = (
-        with_palette(PALETTE).getvalue().replace(struct.pack(">BBBI", 1, 0, 0, 16), struct.pack(">BBBI", 1, 0, 0, 17))
-    )
+    """Pillow takes its indices for samples, or, before version 13, fails."""
+    data = with_palette(PALETTE).getvalue().replace(b"colr\1\0\0\0\0\0\x10", b"colr\1\0\0\0\0\0\x11")
     with pytest.raises(ImageError) as caught:
         read_picture(io.BytesIO(data))
-    assert "palette" in one_line(caught)
+    assert one_line(caught)
 
 
 def with_channels(samples: Array, *channels: tuple[int, int, int]) -> io.BytesIO:

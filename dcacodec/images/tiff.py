@@ -21,7 +21,7 @@ from dcacodec.images.tiff_planes import is_planar
 
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 """Value of PlanarConfiguration: each band in a plane of its own."""
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _YCBCR = 0, 1, 2, 6
 _PREMULTIPLIED, _STRAIGHT = 1, 2
 _LARGEST_DEPTH: Final = 32
 _LIBTIFF: Final = (False,) if int(PIL.__version__.split(".")[0]) >= 13 else ("raw", False)
@@ -139,14 +139,15 @@ def is_misread(image: Image.Image) -> bool:
 def decode_with_libtiff(image: Image.Image) -> None:
     """Make Pillow read an opened, uncompressed TIFF of separate planes or YCbCr by libtiff, as it does compressed ones.
 
-    By itself it takes the samples of a plane for 8 bits in the usual order of bits, and YCbCr for that of JPEG files.
+    By itself it takes the samples of a plane for 8 bits in the usual order of bits, and YCbCr for that of JPEG files
+    or, until version 12, for RGB.
     """
     tags: Tags = image.tag_v2  # type: ignore[attr-defined]
     if image.use_load_libtiff or len(image.getbands()) == 1:  # type: ignore[attr-defined]
         return
     bits = depth_of(tags)
-    if image.mode == "YCbCr":
-        if not is_planar(tags) and _is_plain_ycbcr(tags):
+    if tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == _YCBCR:
+        if image.mode == "YCbCr" and not is_planar(tags) and _is_plain_ycbcr(tags):
             return
         image._mode, raw_mode = "RGB", "RGBX"
     else:
