@@ -6,6 +6,7 @@ import zlib
 from typing import Any
 
 import numpy as np
+import PIL
 import pytest
 from api_pictures import ALPHA, PIXELS, png, same
 from picture_files import profile
@@ -46,6 +47,8 @@ IMAGES = {
 @pytest.mark.filterwarnings("ignore::dcacodec.errors.ImageWarning")
 @pytest.mark.parametrize(("image", "format"), IMAGES.values(), ids=IMAGES.keys())
 def test_an_image_is_as_its_file(image: Image.Image, format: str) -> None:
+    if image.mode == "YCbCr" and int(PIL.__version__.split(".")[0]) < 13:
+        pytest.skip("libtiff, which reads these with older Pillow, rounds in another way")
     buffer = io.BytesIO()
     image.save(buffer, format)
     assert same(from_pillow(image), read_picture(buffer))
