@@ -40,6 +40,17 @@ def test_closed_standard_streams_are_reported() -> None:
     assert (done.returncode, done.stderr) == (1, b"dcacodec: error: standard output is closed\n")
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/stdout"), reason="standard output has no name here")
+def test_the_names_of_standard_output_are_standard_output(coded: Path) -> None:
+    """Its descriptor leads to standard error, where libraries print."""
+    expected = in_shell("", "decode", "--format", "ppm", coded, "-").stdout
+    for name in ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"):
+        done = in_shell("", "decode", "--format", "ppm", "--quiet", coded, name)
+        assert (done.returncode, done.stdout, done.stderr) == (0, expected, b""), name
+    done = in_shell("", "info", "--preview", "/dev/stdout", coded)
+    assert (done.returncode, done.stdout[1:4], done.stderr) == (0, b"PNG", b"")
+
+
 @pytest.mark.parametrize("arguments", [("info", "FILE"), ("info", "--json", "FILE"), ("completion", "bash")], ids=str)
 def test_a_result_that_cannot_be_printed_is_reported(arguments: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "photo.dca").write_bytes(FILE)

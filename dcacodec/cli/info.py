@@ -9,7 +9,15 @@ import click
 
 from dcacodec.cli.console import print_result
 from dcacodec.cli.options import MAX_PIXELS
-from dcacodec.cli.streams import about, check_files, picture_format, published_weights, read_file, write_file
+from dcacodec.cli.streams import (
+    about,
+    check_files,
+    named_output,
+    picture_format,
+    published_weights,
+    read_file,
+    write_file,
+)
 from dcacodec.format.container import Container, describe
 from dcacodec.format.writer import packed_size
 
@@ -28,6 +36,7 @@ Examples:
     "--preview",
     metavar="OUT",
     type=click.Path(allow_dash=True, readable=False),
+    callback=named_output,
     help="Instead, write a small version of the picture, of at most 256x256 pixels: the preview that files of large "
     "pictures have, or else the decoded picture, reduced. The suffix of OUT gives the format, of those that 'dcacodec "
     "decode' writes; it is PNG for '-' and where the suffix is not that of a picture.",

@@ -37,9 +37,19 @@ def shown(name: str, stream: str = "standard input") -> str:
     return stream if name == "-" else name
 
 
+_STANDARD_OUTPUT: Final = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+
+
+def named_output(context: click.Context, option: click.Parameter, name: str | None) -> str | None:
+    """OUT, and '-' for the names of descriptor 1: it is standard error now, where libraries print (see `app`)."""
+    return "-" if name is not None and os.path.normpath(name) in _STANDARD_OUTPUT else name
+
+
 # readable=False: a file that cannot be read is an error of its own (exit code 1), not one of the command line.
 IN: Final = click.argument("source", metavar="IN", type=click.Path(allow_dash=True, readable=False))
-OUT: Final = click.argument("target", metavar="OUT", type=click.Path(allow_dash=True, readable=False))
+OUT: Final = click.argument(
+    "target", metavar="OUT", type=click.Path(allow_dash=True, readable=False), callback=named_output
+)
 
 
 JSON: Final = click.option(
