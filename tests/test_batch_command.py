@@ -228,3 +228,15 @@ def test_names_of_any_bytes(pictures: Path, tmp_path: Path) -> None:
     error, summary = result.stderr.splitlines()
     assert re.match(r"dcacodec: error: .*/two lines .*2\.png: not a picture in one", error)
     assert summary.startswith("1 of 2 files coded, 1 failed; ")
+
+
+def test_a_source_that_may_not_be_read_is_an_error_of_its_own(pictures: Path, tmp_path: Path) -> None:
+    for name in ("locked.tif", "b.tif"):
+        shutil.copy(pictures / "in" / "deep" / "b.tif", tmp_path / name)
+    (tmp_path / "locked.tif").chmod(0)
+    if os.access(tmp_path / "locked.tif", os.R_OK):
+        pytest.skip("this user may read everything")
+    result = call("--jobs", "1", tmp_path / "locked.tif", tmp_path / "b.tif", tmp_path / "out")
+    assert result.exit_code == 1
+    assert f"dcacodec: error: {tmp_path}/locked.tif: Permission denied\n" in result.stderr
+    assert [each.name for each in (tmp_path / "out").iterdir()] == ["b.dca"]

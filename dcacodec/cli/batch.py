@@ -107,8 +107,10 @@ Exit codes:
   130  interrupted (143: terminated): run the same command to resume
 """
 )
-@click.argument("sources", metavar="SRC...", nargs=-1, required=True, type=click.Path(), callback=_not_empty)
-@click.argument("folder", metavar="DST", type=click.Path(), callback=_not_empty)
+@click.argument(
+    "sources", metavar="SRC...", nargs=-1, required=True, type=click.Path(readable=False), callback=_not_empty
+)
+@click.argument("folder", metavar="DST", type=click.Path(readable=False), callback=_not_empty)
 @click.option("--decode", "decoding", is_flag=True, help="Decode .dca files to pictures.")
 @QUALITY
 @EFFORT
