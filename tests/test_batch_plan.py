@@ -30,7 +30,9 @@ def test_a_tree_is_mirrored(tmp_path: Path) -> None:
 
 def test_files_and_folders_together(tmp_path: Path) -> None:
     fill(tmp_path, "in/a.txt", "else/b.text", "c.txt")
-    assert pairs(planned(tmp_path, "in", "else/b.text", "in/a.txt", "c.txt"), tmp_path) == [
+    plan = planned(tmp_path, "in", "else/b.text", "in/a.txt", "c.txt")
+    assert plan.warnings == ()
+    assert pairs(plan, tmp_path) == [
         ("in/a.txt", "out/a.dca"),  # once, though named twice
         ("else/b.text", "out/b.dca"),  # a file that is named needs no suffix that is known
         ("c.txt", "out/c.dca"),

@@ -114,11 +114,11 @@ def make_plan(
     walk = _Walk(folder, suffixes, new_suffix == DCA_SUFFIX, failures, warnings, left_out)
     found: dict[Path, _Found] = {}  # by path, since two patterns may find the same file
     for source in sources:
-        before = len(found)
-        for each in walk.source(source):
-            found.setdefault(each.path, each)
-        if len(found) == before and not failures:
+        files = list(walk.source(source))
+        if not files and not failures:
             warnings.append(f"{source}: no files to code in it")
+        for each in files:
+            found.setdefault(each.path, each)
     if not found and not failures:
         raise BatchError(f"nothing to do: no file in {', '.join(sources)} ends in {_listed(suffixes)}")
 
