@@ -137,6 +137,26 @@ def test_targets_that_are_links_to_one_another_are_one_target(link: str, tmp_pat
         planned(tmp_path, "in")
 
 
+@pytest.mark.parametrize(("one", "other"), [("A", "a"), ("deep/A", "Deep/a"), ("\u00fc", "u\u0308"), ("SS", "\u00df")])
+def test_targets_that_the_file_system_does_not_distinguish(one: str, other: str, tmp_path: Path) -> None:
+    """Whether it does is tried in the folder of the targets, and nothing of that is left there."""
+    fill(tmp_path, f"x/{one}.txt", f"y/{other}.txt", f"probe/{one}")
+    if (tmp_path / "probe" / other).exists():
+        with pytest.raises(BatchError, match="would both become"):
+            planned(tmp_path, "x", "y")
+    else:
+        assert len(planned(tmp_path, "x", "y").jobs) == 2
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["probe", "x", "y"]
+
+
+def test_a_file_system_that_ignores_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path, "x/A.txt", "y/a.txt", "y/b.txt", "x/C/A.txt")
+    found = Path.iterdir
+    monkeypatch.setattr(Path, "exists", lambda path: path.name.lower() in (n.name.lower() for n in found(path.parent)))
+    with pytest.raises(BatchError, match=r"x/A\.txt and .*y/a\.txt would both become .*out/a\.dca on this file system"):
+        planned(tmp_path, "x", "y")
+
+
 def test_a_suffix_that_is_kept(tmp_path: Path) -> None:
     fill(tmp_path, "in/a.txt", "in/a.TXT", "in/x/b.c.txt", "in/none", "out/x/b.c.txt.dca")
     plan = planned(tmp_path, "in", "in/none", keep_suffix=True)

@@ -4,12 +4,15 @@ import errno
 import glob
 import os
 import stat
-from collections.abc import Collection, Iterator, Sequence
+import tempfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from unicodedata import normalize
 
 from dcacodec.errors import BatchError, reason
+from dcacodec.files.temporary import PREFIX
 
 DCA_SUFFIX: Final = ".dca"
 
@@ -103,7 +106,8 @@ def make_plan(
 
     Raises:
         BatchError: a source does not exist, no file was found, or a target would be one of the sources, have two
-            sources, be a folder, or be a decoded picture beside its `.dca` file.
+            sources (also by names that its file system does not tell apart), be a folder, or be a decoded picture
+            beside its `.dca` file.
         OSError: `folder` exists and is not a folder.
     """
     if folder.exists() and not folder.is_dir():
@@ -278,4 +282,39 @@ def _targets(
         for parent in target.parents:
             if parent in sources:
                 raise BatchError(f"{sources[parent]} would become {parent}, which {source} needs as a folder")
+    _check_similar(taken)
     yield from jobs
+
+
+def _check_similar(taken: Mapping[str, Path]) -> None:
+    """Refuse two targets whose names are the same for their file system, as A.dca and a.dca on exFAT, NTFS and APFS.
+
+    Args:
+        taken: the sources by the real paths of their targets.
+
+    Raises:
+        BatchError: there are two such targets.
+    """
+    similar: dict[str, str] = {}
+    probed = set()
+    for place, source in taken.items():
+        other = similar.setdefault(normalize("NFC", normalize("NFD", place).casefold()), place)
+        pairs = zip(Path(other).parts, Path(place).parts, strict=False)
+        at, names = next(((at, pair) for at, pair in enumerate(pairs) if pair[0] != pair[1]), (0, ("", "")))
+        folder = Path(*Path(place).parts[:at])
+        if other != place and (folder, names) not in probed:
+            probed.add((folder, names))
+            if _is_one_name(folder, *names):
+                raise BatchError(f"{taken[other]} and {source} would both become {place} on this file system")
+
+
+def _is_one_name(folder: Path, one: str, other: str) -> bool:
+    """Whether two names are that of one file in a folder, or in the one where it will be made. It is tried there."""
+    while not folder.is_dir():
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryDirectory(prefix=PREFIX, dir=folder) as probe:
+            Path(probe, one).touch()
+            return Path(probe, other).exists()
+    except OSError:  # nothing can be written there, which is reported for each file
+        return False
