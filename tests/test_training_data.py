@@ -1,5 +1,6 @@
 """Training: pictures, their digest, and the crops that are cut from them."""
 
+import gzip
 import io
 import itertools
 import shutil
@@ -99,6 +100,12 @@ def _cut_shard(folder: Path) -> tuple[Path, str]:
     return path, str(path)
 
 
+def _compressed_shard(folder: Path) -> tuple[Path, str]:
+    path = shard(folder / "compressed.tar", {"a.png": png(photo(70, 70)), "b.png": png(photo(70, 70))})
+    path.write_bytes(gzip.compress(path.read_bytes())[:6000])
+    return path, str(path)
+
+
 def _damaged_member(folder: Path) -> tuple[Path, str]:
     path = shard(folder / "damaged.tar", {"in/a.png": png(photo(70, 70))[:-3000]})
     return path, f"{path}: in/a.png"
@@ -121,6 +128,7 @@ BAD_SOURCES = (
     _empty_shard,
     _no_shard,
     _cut_shard,
+    _compressed_shard,
     _damaged_member,
     _damaged_file,
     _small,

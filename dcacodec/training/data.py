@@ -28,14 +28,14 @@ def _encoded(source: Path) -> Iterator[tuple[str, bytes]]:
                 yield str(path), path.read_bytes()
     elif source.suffix == ".tar":
         try:
-            with tarfile.open(source) as archive:
+            with tarfile.open(source, "r:") as archive:
                 for member in archive:
                     wanted = member.isfile() and has_picture_name(PurePosixPath(member.name))
                     content = archive.extractfile(member) if wanted else None
                     if content is not None:
                         yield f"{source}: {member.name}", content.read()
         except tarfile.TarError as error:
-            raise ImageError(f"{source}: not a tar file, or a damaged one") from error
+            raise ImageError(f"{source}: not a tar file, or a compressed or damaged one") from error
     else:
         yield str(source), source.read_bytes()
 
