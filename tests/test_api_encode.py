@@ -53,10 +53,13 @@ def test_floats_are_rounded_to_the_nearest_level() -> None:
     assert np.array_equal(picture_of(values + 0.02 / 255).pixels, expected + 1)
 
 
+@pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
 def test_gray_and_alpha_of_arrays() -> None:
     gray = PIXELS[..., 0]
     assert same(picture_of(gray), Picture(np.dstack((gray, gray, gray)), gray=True))
     assert same(picture_of(np.dstack((PIXELS, ALPHA))), Picture(PIXELS, alpha=ALPHA))
+    assert same(picture_of(np.asmatrix(gray)), picture_of(gray))  # which has two dimensions whatever is done to it
+    assert same(picture_of(np.ma.masked_array(PIXELS)), Picture(PIXELS))
     assert picture_of(PIXELS).gray is False
 
 
@@ -81,6 +84,7 @@ def test_what_is_given_is_not_changed() -> None:
         (PIXELS[:, :, :1], "uint8 (20, 33, 1)"),
         (PIXELS[0, 0], "uint8 (3,)"),
         (PIXELS[:0], "33x0"),
+        (np.ma.masked_equal(PIXELS, PIXELS[3, 5, 1]), "masked"),
         (PIXELS[:, :0, 0], "0x20"),
         (torch.zeros(1, 8, 8), "float32 (1, 8, 8)"),
         (torch.zeros(4, 8, 8), "float32 (4, 8, 8)"),

@@ -93,7 +93,10 @@ def _of_array(array: NDArray[Any], max_pixels: int | None) -> Picture:
             "an array must be uint8 of shape (height, width), (height, width, 3) or (height, width, 4), "
             f"not {array.dtype} {array.shape}"
         )
+    if np.ma.is_masked(array):
+        raise ImageError("an array must have a value for every sample, and this one is masked: fill it")
     _check_sides(array.shape[0], array.shape[1], max_pixels)
+    array = np.asarray(array)  # a subclass can have an indexing of its own, as np.matrix has
     if array.ndim == 2:
         return Picture(np.repeat(array[..., np.newaxis], 3, -1), gray=True)
     alpha = np.ascontiguousarray(array[..., 3]) if array.shape[2] == 4 else None
