@@ -52,6 +52,8 @@ class CapitalsWorker(FileWorker):
         if source.stem == "odd":
             raise RuntimeError("who would\nhave thought")
         data = source.read_text("utf-8").upper().encode()
+        if source.stem == "changing" and self._first(source):
+            source.write_text("another text")
 
         def write(file: BinaryIO) -> None:
             file.write(data[:3])

@@ -41,6 +41,16 @@ def test_a_killed_worker_loses_nothing_and_does_nothing_twice(tmp_path: Path) ->
     assert remove_leftovers(target_folders(planned(tmp_path, "in", force=True)), now=time.time() + 3700) == len(left)
 
 
+def test_a_source_that_changes_while_it_is_coded_is_left_to_the_next_run(tmp_path: Path) -> None:
+    """Its target would be newer than the new source, and up to date from then on."""
+    fill(tmp_path, "in/changing.txt")
+    expected = {"changing": "it was changed while it was coded: run the same command again"}
+    assert do(tmp_path, Capitals(tmp_path)) == expected
+    assert not list(tmp_path.glob("out/*"))
+    assert do(tmp_path, Capitals(tmp_path)) == {"changing": None}
+    assert (tmp_path / "out" / "changing.dca").read_text() == "ANOTHER TEXT"
+
+
 def test_what_no_worker_survives_is_a_failure(tmp_path: Path) -> None:
     fill(tmp_path, "in/a.txt", "in/bad.txt", "in/deadly.txt", "in/odd.txt", "in/z.txt")
     assert do(tmp_path, Capitals(tmp_path), processes=1) == {

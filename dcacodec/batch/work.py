@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from dcacodec.batch.plan import Job, Stamp
 from dcacodec.codec import defaults
-from dcacodec.errors import reason
+from dcacodec.errors import BatchError, reason
 from dcacodec.files.atomic import no_space_left, write_atomically
 from dcacodec.format.container import DEFAULT_MAX_PIXELS
 from dcacodec.format.reader import read_container
@@ -140,7 +140,10 @@ class FileWorker:
             warnings.simplefilter("always")
             try:
                 if Stamp.of(job.target) == job.before:
+                    read = Stamp.of(job.source)
                     converted = self.convert(job.source)
+                    if Stamp.of(job.source) != read:  # the target would be newer, and be skipped from then on
+                        raise BatchError("it was changed while it was coded: run the same command again")
                     job.target.parent.mkdir(parents=True, exist_ok=True)
                     self.write(job, converted.write)
                     search, target_met = converted.search, converted.target_met
