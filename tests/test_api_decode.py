@@ -53,6 +53,16 @@ def test_a_file_comes_back_in_any_shape(codec: Codec, files: dict[str, bytes], m
         assert decode(source, codec=codec).tobytes() == image.tobytes()
 
 
+def test_a_raw_pipe_may_give_fewer_bytes_than_are_asked_for(codec: Codec, files: dict[str, bytes]) -> None:
+    class Slow(Pipe):
+        def read(self, size: int | None = -1) -> bytes:
+            return super().read(min(size, 3) if size and size > 0 else size)
+
+    assert decode(Slow(files["RGB"]), codec=codec).size == (33, 20)
+    with pytest.raises(BadMagicError):
+        decode(Slow(b"no such file"), codec=codec)
+
+
 def test_parts_and_previews(codec: Codec, files: dict[str, bytes]) -> None:
     data, whole = files["RGBA"], decode_array(files["RGBA"], codec=codec)
     assert np.array_equal(decode_array(data, region=(7, 3, 20, 9), codec=codec), whole[3:12, 7:27])

@@ -83,7 +83,9 @@ def read_container(file: IO[bytes], max_pixels: int | None = DEFAULT_MAX_PIXELS)
         As `parse`; TypeError: the file is open in text mode.
     """
     check_binary(file)
-    start = file.read(len(MAGIC))
+    start = b""
+    while len(start) < len(MAGIC) and (more := file.read(len(MAGIC) - len(start))):  # a raw pipe gives what is there
+        start += more
     return parse(read_bounded(file, max_pixels, start) if start == MAGIC else start, max_pixels)
 
 
