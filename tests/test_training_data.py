@@ -100,6 +100,14 @@ def _cut_shard(folder: Path) -> tuple[Path, str]:
     return path, str(path)
 
 
+def _shard_with_a_damaged_header(folder: Path) -> tuple[Path, str]:
+    path = shard(folder / "damaged.tar", {"a.png": png(photo(70, 70)), "b.png": png(photo(70, 70))})
+    data = bytearray(path.read_bytes())
+    data[data.rindex(b"b.png")] ^= 0xFF
+    path.write_bytes(data)
+    return path, str(path)
+
+
 def _compressed_shard(folder: Path) -> tuple[Path, str]:
     path = shard(folder / "compressed.tar", {"a.png": png(photo(70, 70)), "b.png": png(photo(70, 70))})
     path.write_bytes(gzip.compress(path.read_bytes())[:6000])
@@ -128,6 +136,7 @@ BAD_SOURCES = (
     _empty_shard,
     _no_shard,
     _cut_shard,
+    _shard_with_a_damaged_header,
     _compressed_shard,
     _damaged_member,
     _damaged_file,

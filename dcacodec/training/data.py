@@ -28,12 +28,15 @@ def _encoded(source: Path) -> Iterator[tuple[str, bytes]]:
                 yield str(path), path.read_bytes()
     elif source.suffix == ".tar":
         try:
-            with tarfile.open(source, "r:") as archive:
+            with open(source, "rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
                 for member in archive:
                     wanted = member.isfile() and has_picture_name(PurePosixPath(member.name))
                     content = archive.extractfile(member) if wanted else None
                     if content is not None:
                         yield f"{source}: {member.name}", content.read()
+                file.seek(archive.offset)
+                if file.read(tarfile.BLOCKSIZE).strip(b"\0"):  # tarfile takes a damaged header for the end
+                    raise tarfile.ReadError
         except tarfile.TarError as error:
             raise ImageError(f"{source}: not a tar file, or a compressed or damaged one") from error
     else:
