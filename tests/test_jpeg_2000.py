@@ -190,3 +190,25 @@ def test_channels_that_pillow_takes_for_others_are_refused(channels: list[tuple[
     assert "channels" in one_line(caught)
     with Image.open(file) as image, pytest.raises(ImageError):
         from_pillow(image)
+
+
+SUBSAMPLED = (
+    "ff4fff51002f0000000000{0:02x}000000040000000000000000000000{0:02x}0000000400000000000000000003070101070202070202"
+    "ff52000c00000001000004040001ff5c00044040ff90000a0000000000{1}ffd9"
+)
+"""A codestream of 4 rows whose chroma has half as many columns and rows. Made with opj_compress."""
+EVEN = SUBSAMPLED.format(4, "2d0001ff93df807011f707f52231b58b0676cd82687fc3e70806487db3c7d40804d346bf")
+ODD = SUBSAMPLED.format(5, "330001ff93df8078118ad5c7081a9529288c3631236557df803814c54ba924ef1fdf803014b74b10cfdb")
+
+
+def test_subsampled_channels() -> None:
+    """Where the number of their samples is rounded up, Pillow rounds it down: rows begin at wrong places."""
+    read = read_silently(io.BytesIO(bytes.fromhex(EVEN))).pixels
+    luma = 16 * np.arange(16).reshape(4, 4)
+    assert np.abs(read @ (0.299, 0.587, 0.114) - luma)[1:3].max() < 1  # others are cut to 0..255
+    file = io.BytesIO(bytes.fromhex(ODD))
+    with pytest.raises(ImageError) as caught:
+        read_picture(file)
+    assert "2x2" in one_line(caught)
+    with Image.open(file) as image, pytest.raises(ImageError):
+        from_pillow(image)

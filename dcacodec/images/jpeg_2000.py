@@ -32,10 +32,24 @@ def bits_of_jpeg_2000(head: bytes, mode: str) -> int:
     if min(depths) < 8 or (bits > 8 and not deep):
         wrong = bits if bits > 8 else min(depths)
         raise ImageError(f"JPEG 2000 pictures of {wrong or 'unknown'}-bit samples are not supported")
+    _check_subsampling(sizes)
     header = dict(boxes(dict(boxes(head)).get(b"jp2h", b"")))
     _check_channels(header.get(b"cdef"))
     _check_palette(header, mode)
     return 16 if bits > 8 else 8
+
+
+def _check_subsampling(sizes: bytes) -> None:
+    """Refuse subsampled channels of which a row or column of the picture, or of a tile, has a rounded number.
+
+    Pillow rounds it down where it is rounded up, and takes each row from a wrong place.
+    """
+    count = int.from_bytes(sizes[36:38], "big")
+    sides = struct.unpack_from(">8I", sizes, 4)  # across and down: end, start, sides of tiles, start of the first
+    for step in zip(sizes[39 : 38 + 3 * count : 3], sizes[40 : 38 + 3 * count : 3], strict=False):
+        if any(side % max(each, 1) for side, each in zip(sides, step * 4, strict=True)):
+            by = "x".join(map(str, step))
+            raise ImageError(f"JPEG 2000 channels subsampled by {by}, in sides not divisible by it, are not supported")
 
 
 def _check_channels(definitions: bytes | None) -> None:
