@@ -52,6 +52,22 @@ def test_bits_of_black_and_white() -> None:
             assert picture.gray and np.array_equal(picture.pixels[..., 0], BLACK_AND_WHITE[INDICES])
 
 
+@pytest.mark.parametrize(("mask", "alpha"), [(0x8000, [255, 0, 255, 0]), (0, None)])
+def test_a_bit_of_alpha(mask: int, alpha: list[int] | None) -> None:
+    """Pillow leaves it out."""
+    masks = struct.pack("<4I", 0x7C00, 0x3E0, 0x1F, mask)
+    header = struct.pack("<IiiHHIIiiII", 56, 4, 1, 1, 16, 3, 8, 0, 0, 0, 0) + masks
+    pixels = struct.pack("<4H", 0xFC00, 0x03E0, 0x801F, 0x7FFF)
+    file = io.BytesIO(b"BM" + struct.pack("<IHHI", 78, 0, 0, 70) + header + pixels)
+    picture = read_silently(file)
+    assert picture.pixels[0].tolist() == [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]]
+    assert (None if picture.alpha is None else picture.alpha[0].tolist()) == alpha
+    if alpha is not None:
+        with Image.open(file) as image, pytest.raises(ImageError) as caught:
+            from_pillow(image)
+        assert "alpha" in one_line(caught)
+
+
 @pytest.mark.parametrize("grays", [False, True])
 @pytest.mark.parametrize("transparency", [None, 3])
 def test_a_frame_that_does_not_cover_the_picture(transparency: int | None, grays: bool) -> None:

@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from dcacodec.errors import DcaError, ImageError, ImageWarning, TooLargeError
 from dcacodec.files.bounded import check_binary, read_bounded
 from dcacodec.format.container import DEFAULT_MAX_PIXELS, MAGIC, check_pixels
-from dcacodec.images.bmp import is_misread_bmp, read_indices
+from dcacodec.images.bmp import correct_bmp, is_misread_bmp
 from dcacodec.images.declared import declared_space
 from dcacodec.images.formats import READABLE
 from dcacodec.images.gif import clear_outside_frame
@@ -163,7 +163,7 @@ def _unpack(image: Image.Image, source: _File, limits: _Limits) -> Picture:
         decode_with_libtiff(image)
         correct_palette(image)
     if image.format == "BMP" and is_misread_bmp(image, source.head):
-        read_indices(image, source.head)
+        correct_bmp(image, source.head)
     normalise_xmp(image)
     rounded = load_rounded(image, source.file) or image.format in ROUNDING_FORMATS
     if image.format == "GIF":
