@@ -226,6 +226,15 @@ def test_orientation_profile_and_limit_with_tifffile() -> None:
         read_picture(file, max_pixels=599)
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_tags_of_a_bigtiff_with_tifffile(order: str) -> None:
+    """Pillow takes its directories for those of a TIFF."""
+    tags = [(271, "s", 0, "Maker", True)]
+    samples = np.zeros((20, 30), np.uint32)
+    exif = read(tiff(samples, photometric="minisblack", bigtiff=True, byteorder=order, extratags=tags)).exif
+    assert exif is not None and b"Maker" in exif
+
+
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
 @pytest.mark.parametrize("opened", [Image.open, lambda path: path], ids=["Pillow", "file"])
 def test_an_uncompressed_tiff_to_be_turned(opened: Callable[[Path], Any], orientation: int, tmp_path: Path) -> None:

@@ -258,7 +258,7 @@ def _straight(samples: NDArray[Any], bits: int, photometric: int, extra: tuple[i
 def _image(bands: NDArray[np.uint8], file: BinaryIO, tags: Tags) -> Image.Image:
     """An image of these bands, with the metadata of the TIFF."""
     image = Image.fromarray(np.ascontiguousarray(bands[..., 0] if bands.shape[-1] == 1 else bands))
-    kept = descriptive_exif(_exif(file))
+    kept = descriptive_exif(_exif(file, tags))
     if ExifTags.Base.Orientation in tags:
         kept = with_tags(kept, {ExifTags.Base.Orientation: short_entry(tags[ExifTags.Base.Orientation])})
     found: dict[str, Any] = {
@@ -270,16 +270,22 @@ def _image(bands: NDArray[np.uint8], file: BinaryIO, tags: Tags) -> Image.Image:
     return image
 
 
-def _exif(file: BinaryIO) -> Image.Exif:
+def _exif(file: BinaryIO, tags: Tags) -> Image.Exif:
     """The tags of a TIFF as EXIF data, which have the same form."""
     exif = Image.Exif()
+    inner = {ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo}
     file.seek(0)
     try:
-        exif.load(EXIF_PREFIX + file.read())
+        if tags._bigtiff:  # Pillow would take its directories for those of a TIFF
+            exif.update({tag: tags[tag] for tag in tags if tag not in inner})
+        else:
+            exif.load(EXIF_PREFIX + file.read())
     except MemoryError:
         raise
     except Exception:  # as in `turn_upright`
         warn_of_change("the EXIF data are damaged and left out")
+    if tags._bigtiff and inner & set(tags):
+        warn_of_change("the EXIF data of the BigTIFF are left out, but for those of its first directory")
     return exif
 
 
