@@ -64,7 +64,20 @@ def test_alpha_behind_another_band(kind: str) -> None:
     file = io.BytesIO()
     stored = np.dstack((samples // 2, alpha // 2 + 128))
     tifffile.imwrite(file, stored, photometric="rgb", extrasamples=["unspecified", kind], metadata=None)
-    picture = read_picture(file)
+    with pytest.warns(match="neither colour nor alpha"):
+        picture = read_picture(file)
     assert picture.alpha is not None and np.array_equal(picture.alpha, stored[..., 4])
     straight = stored[..., :3] * (255 / stored[..., 4:] if kind == "assocalpha" else 1)
     assert np.abs(picture.pixels - straight).max() <= 1
+
+
+def test_a_band_that_is_no_alpha_is_told_of() -> None:
+    """GraphicsMagick writes alpha so."""
+    file, samples = io.BytesIO(), np.arange(48, dtype=np.uint8).reshape(3, 4, 4)
+    tifffile.imwrite(file, samples, photometric="rgb", extrasamples=["unspecified"])
+    with Image.open(file) as image, pytest.warns(match="neither colour nor alpha"):
+        pictures = [from_pillow(image)]
+    with pytest.warns(match="neither colour nor alpha"):
+        pictures.append(read_picture(file))
+    for picture in pictures:
+        assert picture.alpha is None and np.array_equal(picture.pixels, samples[..., :3])

@@ -27,6 +27,7 @@ from dcacodec.images.tiff import (
     is_misread,
     kind_of,
     load_without_mapping,
+    warn_of_other_bands,
 )
 
 _SIXTEEN_BIT_MODES: Final = ("I;16", "I;16L", "I;16B", "I;16N")
@@ -187,6 +188,7 @@ def from_pillow(image: Image.Image, exif: bytes | None = None, cmyk_icc: bytes |
             if is_misread(image):
                 raise ImageError(f"{kind_of(image.tag_v2)} is not read correctly by Pillow")  # type: ignore[attr-defined]
             check_layout(image.tag_v2, None)  # type: ignore[attr-defined]
+            warn_of_other_bands(image.tag_v2)  # type: ignore[attr-defined]
             decode_with_libtiff(image)
             correct_palette(image)
         rounded = _rounded(image)

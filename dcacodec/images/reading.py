@@ -41,6 +41,7 @@ from dcacodec.images.tiff import (
     first_directory,
     is_misread,
     read_with_tifffile,
+    warn_of_other_bands,
 )
 
 
@@ -68,7 +69,7 @@ def read_picture(
         TypeError: it is open in text mode.
 
     Warns:
-        ImageWarning: bits, frames, EXIF data, texts, parts of XMP data, CMYK or other colours were lost.
+        ImageWarning: bits, bands, frames, EXIF data, texts, parts of XMP data, CMYK or other colours were lost.
     """
     limits = _Limits(max_pixels, allow_hdr)
     if isinstance(source, str | Path):
@@ -160,6 +161,7 @@ def _unpack(image: Image.Image, source: _File, limits: _Limits) -> Picture:
         check_layout(tags, limits.max_pixels)
         if is_misread(image):
             return _finished(read_with_tifffile(source.file, tags, limits.max_pixels), source, limits, bits, True)
+        warn_of_other_bands(tags)
         decode_with_libtiff(image)
         correct_palette(image)
     if image.format == "BMP" and is_misread_bmp(image, source.head):

@@ -125,6 +125,13 @@ def check_layout(tags: Tags, max_pixels: int | None) -> None:
             raise ImageError("a TIFF in which strips or tiles are left out (sparse) is not supported")
 
 
+def warn_of_other_bands(tags: Tags) -> None:
+    """Tell of bands that are neither colour nor alpha. GraphicsMagick writes alpha as such a band."""
+    extra = _extra(tags)
+    if len(extra) > bool({_PREMULTIPLIED, _STRAIGHT} & set(extra)):
+        warn_of_change("bands of the TIFF that are neither colour nor alpha are left out")
+
+
 def is_misread(image: Image.Image) -> bool:
     """Whether Pillow decodes an opened TIFF wrongly, by what its tags say about the samples."""
     tags: Tags = image.tag_v2  # type: ignore[attr-defined]
@@ -240,6 +247,7 @@ def read_with_tifffile(file: BinaryIO, tags: Tags, max_pixels: int | None) -> Im
         samples = np.moveaxis(samples, axes.index("S"), -1)
     if samples.size % (width * height):
         raise ImageError(f"{kind} is not supported")
+    warn_of_other_bands(tags)
     return _image(_straight(samples.reshape(height, width, -1), bits.pop(), photometric, _extra(tags)), file, tags)
 
 
