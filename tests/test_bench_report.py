@@ -30,3 +30,14 @@ def test_where_bytes_do_not_rise_with_the_setting() -> None:
     wanted = "bytes: the means DO NOT RISE from 30 to 50; the values of single pictures rise at 6 of 8 steps"
     assert wanted in lines
     assert "PSNR: the means rise at every step; the values of single pictures rise at 8 of 8 steps" in lines
+
+
+def test_nothing_is_said_of_the_order_of_values_that_are_missing() -> None:
+    given = results()
+    samples = tuple(
+        replace(each, quality={**each.quality, "ms-ssim": None if each.picture == given.pictures[0] else 0.9})
+        for each in given.samples
+    )
+    lines = told(replace(given, codecs=given.codecs[:1], samples=samples, anchors=()))
+    assert not [line for line in lines if line.startswith("MS-SSIM: the means")]
+    assert [line for line in lines if line.startswith("PSNR: the means")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -154,7 +153,8 @@ def _order(results: Results, codec: MeasuredCodec) -> list[str]:
     steps = len(results.pictures) * (len(means) - 1)
     lines = []
     rising: list[tuple[str, Callable[[Sample | Mean], float]]] = [("bytes", lambda each: each.bpp)]
-    rising += [(METRICS[name].title, partial(_rising, name)) for name in results.metrics]
+    known = [name for name in results.metrics if all(mean.quality[name] is not None for mean in means)]
+    rising += [(METRICS[name].title, partial(_rising, name)) for name in known]
     for what, value in rising:
         where = falls([value(mean) for mean in means])
         single = steps - sum(
@@ -168,7 +168,8 @@ def _order(results: Results, codec: MeasuredCodec) -> list[str]:
 
 def _rising(metric: str, each: Sample | Mean) -> float:
     value = each.quality[metric]
-    return math.nan if value is None else METRICS[metric].rising(value)
+    assert value is not None  # only metrics that all pictures have are asked for
+    return METRICS[metric].rising(value)
 
 
 def _bd_rates(results: Results, compared: Sequence[Opponent], method: Method, window: Window | None) -> str:
