@@ -8,6 +8,7 @@ import os
 import sys
 import warnings
 from typing import Final
+from unicodedata import category
 
 __all__ = [
     "BadBlockError",
@@ -237,3 +238,17 @@ def reason(error: Exception, known: os.PathLike[str] | None = None) -> str:
     else:
         text = f"internal error: {type(error).__name__}: {error}"
     return " ".join(text.split())
+
+
+_DIRECTIONS: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def escaped(text: str) -> str:
+    """The same text as one line without control characters, which file names can hold and a terminal would obey.
+
+    Those that change the direction of text are among them: they can make a name look like another one.
+    """
+    return "".join(
+        each.encode("unicode_escape").decode("ascii") if category(each) == "Cc" or each in _DIRECTIONS else each
+        for each in " ".join(text.splitlines())
+    )

@@ -142,7 +142,7 @@ def test_a_failing_codec_does_not_end_the_run(tmp_path: Path) -> None:
     assert len(lines) == len(settings)
     assert all(re.match(r"dcacodec: warning: .*\bwebp\b.*\bwide\\x1b", line) for line in lines)
     assert not re.search("(wide|narrow)\x1b", result.stderr)
-    assert "webp at 95 on wide\x1b: ValueError" in result.stdout
+    assert r"webp at 95 on wide\x1b: ValueError" in result.stdout
     assert "webp by PSNR: none, as webp: a curve needs two points or more" in result.stdout  # none over all pictures
 
 

@@ -41,3 +41,13 @@ def test_nothing_is_said_of_the_order_of_values_that_are_missing() -> None:
     lines = told(replace(given, codecs=given.codecs[:1], samples=samples, anchors=()))
     assert not [line for line in lines if line.startswith("MS-SSIM: the means")]
     assert [line for line in lines if line.startswith("PSNR: the means")]
+
+
+def test_names_do_not_control_the_terminal() -> None:
+    given, odd = results(), "two\x1b[31m\nlines\u202e"
+    samples = tuple(replace(each, picture=odd if each.picture == "one.png" else each.picture) for each in given.samples)
+    pictures = tuple(odd if name == "one.png" else name for name in given.pictures)
+    failures = tuple(replace(each, picture=odd) for each in given.failures)
+    lines = told(replace(given, dataset=odd, pictures=pictures, samples=samples, failures=failures))
+    assert not [line for line in lines if "\x1b" in line or "\u202e" in line or line.startswith("lines")]
+    assert [line for line in lines if r"two\x1b[31m lines\u202e" in line]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +16,7 @@ from dcacodec.bench.plots import write_plots
 from dcacodec.bench.results import Mean, MeasuredCodec, Results, Sample
 from dcacodec.bench.store import as_compressai, as_csv, counted, save_results, write_text
 from dcacodec.bench.summary import Comparison, Opponent, conventions, deficits, judged_by, opponents
+from dcacodec.errors import escaped
 from dcacodec.metrics.curves import Method, falls
 
 Window = tuple[float, float]
@@ -87,9 +88,9 @@ def _rates_as_json(comparison: Comparison) -> dict[str, Any]:
 def as_text(results: Results, compared: Sequence[Opponent], method: Method, window: Window | None) -> str:
     """The report for a terminal."""
     parts = [
-        f"{results.dataset}: {counted(len(results.pictures))}",
-        "\n".join(f"{name}: {value}" for name, value in results.machine.items()),
-        "\n".join(conventions(results)),
+        _lines([f"{results.dataset}: {counted(len(results.pictures))}"]),
+        _lines(f"{name}: {value}" for name, value in results.machine.items()),
+        _lines(conventions(results)),
         *(_codec(results, codec) for codec in results.codecs),
     ]
     if compared:
@@ -97,13 +98,18 @@ def as_text(results: Results, compared: Sequence[Opponent], method: Method, wind
     if worst := _deficits(results):
         parts.append(worst)
     if sources := [f"{anchor.curve.name}: {anchor.source}" for anchor in results.anchors]:
-        parts.append("\n".join(["Published curves:", *sources]))
+        parts.append(_lines(["Published curves:", *sources]))
     if results.failures:
-        parts.append("\n".join(["Failed:", *(
+        parts.append(_lines(["Failed:", *(
             f"{failure.codec} at {failure.setting:g} on {failure.picture}: {failure.reason}"
             for failure in results.failures
         )]))  # fmt: skip
     return ("\n\n".join(parts) + "\n").encode("utf-8", "replace").decode("utf-8")  # names may be no text at all
+
+
+def _lines(lines: Iterable[str]) -> str:
+    """Lines as one text, without the control characters that names can hold."""
+    return "\n".join(map(escaped, lines))
 
 
 def _codec(results: Results, codec: MeasuredCodec) -> str:
@@ -112,7 +118,7 @@ def _codec(results: Results, codec: MeasuredCodec) -> str:
     memory = "not measured" if codec.memory is None else f"{codec.memory / 2**20:.0f} MiB"
     title = f"{codec.name}: {codec.label}, peak memory {memory}"
     if not means:
-        return f"{title}\nnothing worked"
+        return _lines([title, "nothing worked"])
     streams = list(dict.fromkeys(stream for mean in means for stream in mean.streams))
     fewer = any(mean.pictures < len(results.pictures) for mean in means)
     columns = [
@@ -132,7 +138,7 @@ def _codec(results: Results, codec: MeasuredCodec) -> str:
         lines.append("(z_r and what follows: bits per pixel)")
     if len(results.whole(codec.name)) > 1:
         lines += _order(results, codec)
-    return "\n".join(lines)
+    return _lines(lines)
 
 
 def _optional(value: float | None, digits: int) -> str:
@@ -205,7 +211,7 @@ def _bd_rates(results: Results, compared: Sequence[Opponent], method: Method, wi
         for other in compared
         if (judged := other.by_metric.get(main)) is not None and judged.rates
     ]
-    return "\n".join(lines)
+    return _lines(lines)
 
 
 _WORST: Final = 5
@@ -223,7 +229,7 @@ def _deficits(results: Results) -> str:
         (name, [each.text for each in found[:_WORST]]),
         ("than", [each.codec for each in found[:_WORST]]),
     ])  # fmt: skip
-    return "\n".join(lines)
+    return _lines(lines)
 
 
 def _more_or_fewer(percent: float) -> str:

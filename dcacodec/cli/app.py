@@ -21,10 +21,10 @@ import click
 from click.shell_completion import CompletionItem
 
 from dcacodec._version import __version__
-from dcacodec.cli.console import escaped, print_warning
+from dcacodec.cli.console import print_warning
 from dcacodec.cli.failures import failure_of
 from dcacodec.cli.options import QUIET, VERBOSE
-from dcacodec.errors import CoderWarning, DeviceWarning, ImageWarning
+from dcacodec.errors import CoderWarning, DeviceWarning, ImageWarning, escaped
 
 _COMMANDS: Final = {
     "encode": ("dcacodec.cli.encode:encode", "Compress the picture IN to the .dca file OUT."),

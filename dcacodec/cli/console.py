@@ -8,13 +8,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import BinaryIO, Final
-from unicodedata import category
 
 import click
 
+from dcacodec.errors import escaped
+
 QUIET_KEY: Final = "dcacodec.quiet"
 VERBOSE_KEY: Final = "dcacodec.verbose"
-_DIRECTIONS: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def is_quiet() -> bool:
@@ -80,17 +80,6 @@ def print_line(text: str) -> None:
     """Print one line on standard error, even with --quiet. A failure to print is ignored."""
     with suppress(OSError):
         click.echo(escaped(text), file=sys.stderr)
-
-
-def escaped(text: str) -> str:
-    """The same text as one line without control characters, which file names can hold and a terminal would obey.
-
-    Those that change the direction of text are among them: they can make a name look like another one.
-    """
-    return "".join(
-        each.encode("unicode_escape").decode("ascii") if category(each) == "Cc" or each in _DIRECTIONS else each
-        for each in " ".join(text.splitlines())
-    )
 
 
 def print_error(text: str) -> None:

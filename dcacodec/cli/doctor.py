@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from dcacodec.cli.console import escaped, print_result
+from dcacodec.cli.console import print_result
 from dcacodec.cli.failures import Failure
+from dcacodec.errors import escaped
 
 
 @click.command(
