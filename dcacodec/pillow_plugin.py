@@ -14,7 +14,6 @@ Pillow has no way for a package to announce a format before it is imported. PyTo
 
 from __future__ import annotations
 
-import math
 import operator
 from contextlib import suppress
 from dataclasses import replace
@@ -49,7 +48,7 @@ class DcaImageFile(ImageFile.ImageFile):
     def _open(self) -> None:
         assert self.fp is not None
         # Pillow warns above its limit and refuses above twice that, but checks only after `_open`.
-        limit = Image.MAX_IMAGE_PIXELS and math.ceil(2 * Image.MAX_IMAGE_PIXELS)
+        limit = Image.MAX_IMAGE_PIXELS and 2 * Image.MAX_IMAGE_PIXELS
         try:
             container = read_container(self.fp, limit)
             self.info.update(info_of(*metadata_of(container)))

@@ -41,8 +41,11 @@ def test_no_more_is_read_than_the_limit_allows(monkeypatch: pytest.MonkeyPatch) 
         opened(MAGIC + bytes(1200))
 
 
-def test_a_pillow_without_limit_decodes_nothing_for_a_claim(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+@pytest.mark.parametrize("limit", [None, float("inf")])
+def test_a_pillow_without_limit_decodes_nothing_for_a_claim(
+    limit: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     assert opened(claiming(1 << 17, 1 << 15)).size == (1 << 17, 1 << 15)
 
 
