@@ -78,6 +78,11 @@ class DcaImageFile(ImageFile.ImageFile):
         self._size = (width, height)
         self.tile = [ImageFile._Tile(_DECODER, (0, 0, width, height), 0, (scale, self._whole, self._mode))]
 
+    def load_seek(self, pos: int) -> None:
+        """Seek in the file, for `load`. By this method `ImageFile.Parser` knows that it has to read all of the file."""
+        assert self.fp is not None
+        self.fp.seek(pos)
+
     def verify(self) -> None:
         """Check the alpha plane, which `open` does not check, without decoding the pixels.
 

@@ -107,6 +107,16 @@ def test_copies_and_pickles_are_loaded(data: bytes) -> None:
         assert (made.size, made.mode, made.tobytes()) == ((70, 50), "RGBA", pixels)
 
 
+@pytest.mark.parametrize("size", [100, 1 << 20])
+def test_a_file_that_arrives_in_pieces(data: bytes, size: int) -> None:
+    with ImageFile.Parser() as parser:
+        for start in range(0, len(data), size):
+            parser.feed(data[start : start + size])
+        assert parser.close().tobytes() == opened(data).tobytes()
+    with pytest.raises(OSError, match="parse"), ImageFile.Parser() as parser:
+        parser.feed(data[:-1])
+
+
 def test_an_open_by_another_name(data: bytes, tmp_path: Path) -> None:
     """The content tells the format, not the suffix; and other formats are left to their owners."""
     (tmp_path / "photo.jpg").write_bytes(data)
