@@ -178,7 +178,7 @@ def _save(image: Image.Image, file: IO[bytes], _filename: str | bytes) -> None:
     options = image.encoderinfo
     try:
         exif = options.get("exif")
-        exif_bytes = (exif.tobytes() if isinstance(exif, Image.Exif) else exif) or None
+        exif_bytes = _bytes("EXIF data", exif.tobytes() if isinstance(exif, Image.Exif) else exif)
         cmyk_icc = options["icc_profile"] or b"" if "icc_profile" in options else None
         picture = from_pillow(image, exif_bytes, cmyk_icc)
         if "exif" in options and not exif:
@@ -186,9 +186,7 @@ def _save(image: Image.Image, file: IO[bytes], _filename: str | bytes) -> None:
         if "icc_profile" in options and image.mode != "CMYK":
             picture = replace(picture, icc=options["icc_profile"] or None)
         if "xmp" in options:
-            xmp = options["xmp"] or None
-            if xmp is not None and not isinstance(xmp, bytes):
-                raise ImageError(f"an XMP packet must be bytes, not {type(xmp).__name__}")
+            xmp = _bytes("an XMP packet", options["xmp"])
             picture = replace(picture, xmp=xmp and upright_xmp(xmp))
         quality = options.get("quality", defaults.QUALITY)
         effort = operator.index(options.get("effort", defaults.EFFORT))
@@ -199,6 +197,13 @@ def _save(image: Image.Image, file: IO[bytes], _filename: str | bytes) -> None:
     except DcaError as error:
         raise OSError(f"cannot write this image as {FORMAT}: {error}") from error
     file.write(data)
+
+
+def _bytes(name: str, value: Any) -> bytes | None:
+    """Metadata of an option, None if they are empty."""
+    if value and not isinstance(value, bytes):
+        raise ImageError(f"{name} must be bytes, not {type(value).__name__}")
+    return value or None
 
 
 Image.register_open(FORMAT, DcaImageFile, _accept)

@@ -163,3 +163,9 @@ def test_a_file_over_itself(data: bytes, tmp_path: Path) -> None:
     image = Image.open(path)
     image.save(path, quality=90)
     assert path.read_bytes() == saved(pixels, quality=90)
+
+
+@pytest.mark.parametrize("name", ["exif", "xmp"])
+def test_metadata_of_another_type_than_bytes_are_refused(name: str) -> None:
+    with pytest.raises(OSError, match="must be bytes, not bytearray"):
+        saved(IMAGES["RGB"], **{name: bytearray(EXIF)})
