@@ -206,7 +206,9 @@ def test_qualities(text: str, qualities: tuple[int, ...]) -> None:
     assert parse_qualities(text) == qualities
 
 
-@pytest.mark.parametrize("text", ["", "0", "101", "50-", "-50", "60-50", "a", "1.5", "20,,30"])
+@pytest.mark.parametrize(
+    "text", ["", "0", "101", "50-", "-50", "60-50", "60-50,20", "1-999999999999", "a", "1.5", "20,,30"]
+)
 def test_other_qualities(text: str) -> None:
     with pytest.raises(ValueError):
         parse_qualities(text)

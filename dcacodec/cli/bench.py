@@ -31,10 +31,11 @@ def parse_qualities(text: str) -> tuple[int, ...]:
     """
     qualities: set[int] = set()
     for part in text.split(","):
-        first, dash, last = part.partition("-")
-        qualities.update(range(int(first), int(last if dash else first) + 1))
-    if not qualities or min(qualities) < 1 or max(qualities) > 100:
-        raise ValueError(f"{text!r} is not a list of qualities from 1 to 100")
+        start, dash, end = part.partition("-")
+        first, last = int(start), int(end if dash else start)
+        if not 1 <= first <= last <= 100:
+            raise ValueError(f"{text!r} is not a list of qualities from 1 to 100")
+        qualities.update(range(first, last + 1))
     return tuple(sorted(qualities))
 
 
