@@ -147,7 +147,7 @@ def test_a_torn_line_loses_itself_alone(tmp_path: Path) -> None:
     torn.add("three", 3)
     again = Journal(path)
     assert again["one"] == "one" and again["three"] == 3 and "two" not in again
-    path.write_bytes(b'\xff\xfe\n[1]\n{"key": 1}\n\n' + path.read_bytes() + b'{"key": "fo')
+    path.write_bytes(b'\xff\xfe\n[1]\n{"key": 1}\n{"key": [], "value": 1}\n\n' + path.read_bytes() + b'{"key": "fo')
     assert Journal(path)["three"] == 3
 
 

@@ -10,7 +10,7 @@ import dataclasses
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -163,16 +163,12 @@ class Journal:
             OSError: it exists, but cannot be read.
         """
         self._path = path
-        self._found = dict(self._entries())
-
-    def _entries(self) -> Iterator[tuple[str, Any]]:
-        if not self._path.exists():
-            return
-        for line in self._path.read_text("utf-8", "replace").splitlines():
+        self._found: dict[str, Any] = {}
+        for line in path.read_text("utf-8", "replace").splitlines() if path.exists() else ():
             try:
                 entry = json.loads(line)
-                yield entry["key"], entry["value"]
-            except (ValueError, KeyError, TypeError):
+                self._found[entry["key"]] = entry["value"]
+            except (ValueError, KeyError, TypeError, RecursionError):
                 continue
 
     def __contains__(self, key: str) -> bool:
