@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from dcacodec.bench.results import Anchor, Failure, Mean, MeasuredCodec, Results, Sample
+from dcacodec.bench.results import Anchor, Failure, MeasuredCodec, Results, Sample
 from dcacodec.errors import BenchError
 from dcacodec.files.atomic import append_line, write_atomically
 from dcacodec.metrics.curves import Curve
@@ -89,8 +89,12 @@ def sample_from_json(content: Mapping[str, Any]) -> Sample:
 
 
 def as_compressai(results: Results, codec: MeasuredCodec) -> dict[str, Any]:
-    """The curve of a codec in CompressAI's results format, with the other measurements as additional fields."""
-    means = results.means(codec.name)
+    """The curve of a codec in CompressAI's results format, with the other measurements as additional fields.
+
+    Settings at which a picture failed are left out: who reads a curve takes all of its points for means over the same
+    pictures.
+    """
+    means = results.whole(codec.name)
     columns: dict[str, list[float | None]] = {
         "setting": [mean.setting for mean in means],
         "bpp": [mean.bpp for mean in means],
@@ -102,7 +106,7 @@ def as_compressai(results: Results, codec: MeasuredCodec) -> dict[str, Any]:
     columns |= {f"bpp_{stream}": [mean.streams.get(stream) for mean in means] for stream in streams}
     machine = ", ".join(f"{name} {value}" for name, value in results.machine.items())
     description = (
-        f"{codec.label} on {results.dataset}: means over {_pictures(means, len(results.pictures))}; bpp of whole "
+        f"{codec.label} on {results.dataset}: means over {counted(len(results.pictures))}; bpp of whole "
         f"files, psnr over RGB samples of 8-bit pictures, times in seconds on: {machine}."
     )
     return {
@@ -115,13 +119,6 @@ def as_compressai(results: Results, codec: MeasuredCodec) -> dict[str, Any]:
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
-
-
-def _pictures(means: tuple[Mean, ...], count: int) -> str:
-    """The number of pictures of the points, as text."""
-    if all(mean.pictures == count for mean in means):
-        return counted(count)
-    return f"{', '.join(str(mean.pictures) for mean in means)} of {counted(count)}"
 
 
 def counted(pictures: int) -> str:
