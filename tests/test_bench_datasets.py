@@ -210,6 +210,7 @@ GOOD: dict[str, Any] = {"file": "a.png", "sha256": "0" * 64, "address": "http://
         ({"name": "set", "pictures": [{**GOOD, "sha256": None}]}, "None"),
         ({"name": "set", "pictures": [{**GOOD, "address": 1}]}, "1"),
         ({"name": "set", "pictures": [{**GOOD, "bytes": "1 MB"}]}, "'1 MB'"),
+        ({"name": "set", "pictures": [{**GOOD, "bytes": 10**400}]}, "bytes"),
     ],
 )
 def test_no_manifest(content: Any, named: str, tmp_path: Path) -> None:

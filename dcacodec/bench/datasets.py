@@ -141,7 +141,7 @@ def _check(manifest: Manifest) -> None:
             raise ValueError(f"{entry.file}: {entry.digest!r} is not a SHA-256 in hexadecimal")
         if entry.address is not None and not isinstance(entry.address, str):
             raise ValueError(f"{entry.file}: {entry.address!r} is not an address")
-        if entry.size is not None and not isinstance(entry.size, int):
+        if entry.size is not None and not (isinstance(entry.size, int) and 0 <= entry.size < 1 << 63):
             raise ValueError(f"{entry.file}: {entry.size!r} is not a number of bytes")
 
 
