@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner, Result
 from PIL import Image
 from tiny import photo
@@ -180,6 +181,16 @@ def test_completing_imports_nothing_heavy() -> None:
     )
     assert done.stdout.split() == [f"plain,{name}" for name in NAMES]
     assert done.stderr == "[]\n"
+
+
+def test_completing_presets_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def completed() -> list[str]:
+        shell = ShellComplete(cli, {}, "dcacodec", "_DCACODEC_COMPLETE")
+        return [item.value for item in shell.get_completions(["encode", "--preset"], "")]
+
+    assert completed() == zoo.presets()
+    monkeypatch.setenv("DCACODEC_MODELS", str(tmp_path))
+    assert completed() == []
 
 
 def test_a_shell_that_is_none() -> None:

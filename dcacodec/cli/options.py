@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -15,6 +16,7 @@ from click.core import ParameterSource
 
 from dcacodec.cli.console import QUIET_KEY, VERBOSE_KEY
 from dcacodec.codec import defaults
+from dcacodec.errors import DcaError
 from dcacodec.format.container import DEFAULT_MAX_PIXELS
 from dcacodec.format.metadata import METADATA_KINDS
 from dcacodec.format.quality import HIGHEST, LOWEST, nearest_quality
@@ -79,7 +81,9 @@ def one_of(names: Callable[[], Iterable[str]]) -> Callable[[click.Context, click
     """A completion callback for the names that `names` returns when it is called."""
 
     def complete(context: click.Context, option: click.Parameter, incomplete: str) -> list[str]:
-        return [name for name in names() if name.startswith(incomplete)]
+        with suppress(DcaError):  # the command itself reports it
+            return [name for name in names() if name.startswith(incomplete)]
+        return []
 
     return complete
 
