@@ -361,16 +361,20 @@ def test_a_file_that_begins_with_a_thumbnail_is_not_read_as_that(
 
 
 def test_a_raw_photograph_of_canon_is_not_read_as_its_preview() -> None:
-    """It has nothing but two letters after the header that would tell one from the other."""
-    data = tiff(COLOUR8).getvalue()
-    (start,) = struct.unpack_from("<I", data, 4)
-    (entries,) = struct.unpack_from("<H", data, start)
-    directory = data[start : start + 2 + 12 * entries + 4]
-    header, rest = data[:4] + struct.pack("<I", len(data)), data[12:] + directory
-    assert np.array_equal(read(io.BytesIO(header + bytes(4) + rest)).pixels, COLOUR8)
-    with pytest.raises(ImageError) as caught:
-        read_picture(io.BytesIO(header + b"CR\2\0" + rest))
-    assert "CR2" in one_line(caught)
+    """Nothing but what stands after the header tells one from the other. In other files, samples stand there."""
+    letters, samples = b"CR\2\0", b"CR\2\0" + bytes(COLOUR8[..., 0].tobytes()[4:])
+
+    def table(at: int) -> bytes:
+        tags = {256: 30, 257: 20, 258: 8, 259: 1, 262: 1, 273: at, 277: 1, 278: 20, 279: 600}
+        return struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", tag, 4, 1, tags[tag]) for tag in tags)
+
+    ordinary = io.BytesIO(struct.pack("<4sI", b"II*\0", 608) + samples + table(8) + bytes(4))
+    start = struct.pack("<4sI4s4x", b"II*\0", 16, letters)
+    raw = io.BytesIO(start + table(len(start + table(0)) + 4) + bytes(4) + samples)
+    for read_file in (read_picture, lambda file: from_pillow(Image.open(file))):
+        assert read_file(ordinary).pixels[..., 0].tobytes() == samples
+        with pytest.raises(ImageError, match="CR2"):
+            read_file(raw)
 
 
 def test_what_libraries_log_about_a_tiff_is_not_printed(capfd: pytest.CaptureFixture[str]) -> None:

@@ -22,6 +22,7 @@ from dcacodec.images.png import PNG_HEADER, PNG_SIGNATURE
 from dcacodec.images.rounding import is_deep, load_rounded, reopened, to_8_bits
 from dcacodec.images.tiff import (
     check_layout,
+    check_not_raw,
     correct_palette,
     decode_with_libtiff,
     is_misread,
@@ -187,6 +188,7 @@ def from_pillow(image: Image.Image, exif: bytes | None = None, cmyk_icc: bytes |
         if is_tiff:
             if is_misread(image):
                 raise ImageError(f"{kind_of(image.tag_v2)} is not read correctly by Pillow")  # type: ignore[attr-defined]
+            check_not_raw(_head_in_memory(image) or b"")
             check_layout(image.tag_v2, None)  # type: ignore[attr-defined]
             warn_of_other_bands(image.tag_v2)  # type: ignore[attr-defined]
             decode_with_libtiff(image)
@@ -249,7 +251,7 @@ def _bits_in_memory(image: Image.Image) -> int:
 
 
 def _head_in_memory(image: Image.Image) -> bytes | None:
-    """What `head_of` gives of an opened file of `ROUNDING_FORMATS`; None once it is loaded."""
+    """What `head_of` gives of an opened file; None once it is loaded."""
     if image.format == "HEIF":
         return b""  # whose bits are in `info`
     file = getattr(image, "fp", None)

@@ -33,8 +33,8 @@ _FULL_RANGE: Final = (0, 255, 128, 255, 128, 255)
 """What Y, Cb and Cr are at black and at white."""
 _ICC_TAG: Final = 34675
 _NEW_SUBFILE_TYPE, _DNG_VERSION = 254, 50706
-_CANON_RAW: Final = b"CR"
-"""After the offset of the first directory."""
+_CANON_RAW: Final = b"\x10\0\0\0CR\2"
+"""The offset of the first directory, and what stands before that. Samples may stand there in any other TIFF."""
 _LONGEST_REASON: Final = 120
 """Characters of tifffile's messages, which may contain all tags of a damaged file."""
 
@@ -86,7 +86,7 @@ def check_not_raw(head: bytes) -> None:
     Raises:
         ImageError: the first bytes of a TIFF are those of such a file.
     """
-    if head[8:10] == _CANON_RAW:
+    if head[4:].startswith(_CANON_RAW):
         raise ImageError("a raw photograph (CR2) is not supported; develop it first")
 
 
