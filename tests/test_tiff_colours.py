@@ -1,6 +1,8 @@
 """TIFF files of YCbCr, palettes and several extra bands: read with the colours and the alpha that they mean."""
 
 import io
+import struct
+import warnings
 from typing import Any
 
 import numpy as np
@@ -81,3 +83,31 @@ def test_a_band_that_is_no_alpha_is_told_of() -> None:
         pictures.append(read_picture(file))
     for picture in pictures:
         assert picture.alpha is None and np.array_equal(picture.pixels, samples[..., :3])
+
+
+@pytest.mark.parametrize("bits", [8, 16, 32])
+@pytest.mark.parametrize(("bands", "alpha", "told"), [(4, True, False), (5, False, True), (2, False, True)])
+def test_bands_of_which_nothing_says_what_they_are(bits: int, bands: int, alpha: bool, told: bool) -> None:
+    samples, file = np.arange(60, dtype=f"u{bits // 8}").reshape(3, -1, bands) << (bits - 8), io.BytesIO()
+    colours, photometric = (3, "rgb") if bands > 2 else (1, "minisblack")
+    options: dict[str, Any] = {"planarconfig": "contig", "extrasamples": ["unspecified"] * (bands - colours)}
+    tifffile.imwrite(file, samples, photometric=photometric, metadata=None, **options)
+    unsaid = file.getvalue().replace(struct.pack("<H", 338), struct.pack("<H", 337), 1)
+    assert unsaid != file.getvalue()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        picture = read_picture(io.BytesIO(unsaid))
+    assert any("neither colour nor alpha" in str(each.message) for each in caught) == told
+    assert (picture.alpha is not None) == alpha
+    assert np.abs(picture.pixels[..., :colours] - samples[..., :colours] / (1 << (bits - 8))).max() <= 1
+
+
+def test_alpha_as_corel_draw_writes_it_is_no_other_band() -> None:
+    file, samples = io.BytesIO(), np.arange(48, dtype=np.uint8).reshape(3, 4, 4)
+    tifffile.imwrite(file, samples, photometric="rgb", extrasamples=["unassalpha"])
+    field = struct.pack("<HHI", 338, 3, 1)
+    data = file.getvalue().replace(field + b"\2\0", field + struct.pack("<H", 999))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        picture = read_picture(io.BytesIO(data))
+    assert picture.alpha is not None and np.array_equal(picture.alpha, samples[..., 3])

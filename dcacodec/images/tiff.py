@@ -22,7 +22,9 @@ from dcacodec.images.tiff_planes import is_planar
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 """Value of PlanarConfiguration: each band in a plane of its own."""
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _YCBCR = 0, 1, 2, 6
-_PREMULTIPLIED, _STRAIGHT = 1, 2
+_COLOURS: Final = {_RGB: 3, 5: 4, _YCBCR: 3, 8: 3}
+"""How many bands of colour there are, by the photometric interpretation: of 5, CMYK, and 8, CIELAB; else 1."""
+_PREMULTIPLIED, _STRAIGHT, _COREL_ALPHA = 1, 2, 999
 _LARGEST_DEPTH: Final = 32
 _LIBTIFF: Final = (False,) if int(PIL.__version__.split(".")[0]) >= 13 else ("raw", False)
 """What Pillow's decoder takes between raw mode and offset: until version 12 the compression, and no file."""
@@ -298,4 +300,10 @@ def _exif(file: BinaryIO, tags: Tags) -> Image.Exif:
 
 
 def _extra(tags: Tags) -> tuple[int, ...]:
-    return tuple(tags.get(TiffImagePlugin.EXTRASAMPLES, ()))
+    """What each band behind the colours is. If nothing says it, a single one behind RGB is alpha, as in Pillow."""
+    declared = tags.get(TiffImagePlugin.EXTRASAMPLES, ())
+    if declared:
+        return tuple(_STRAIGHT if kind == _COREL_ALPHA else kind for kind in declared)
+    photometric = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, _WHITE_IS_ZERO)
+    others = tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1) - _COLOURS.get(photometric, 1)
+    return (_STRAIGHT,) if photometric == _RGB and others == 1 else (0,) * others
