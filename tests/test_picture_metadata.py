@@ -194,13 +194,16 @@ def test_the_directory_of_a_thumbnail_is_still_found() -> None:
     assert tags_of(added).get_ifd(ExifTags.IFD.IFD1) == {259: 6}
 
 
+@pytest.mark.parametrize("format", ["JPEG", "HEIF"])
 @pytest.mark.parametrize("orientation", range(10))
-def test_the_thumbnail_of_a_picture_that_is_turned_is_left_out(orientation: int) -> None:
+def test_the_thumbnail_of_a_picture_that_is_turned_is_left_out(orientation: int, format: str) -> None:
     """Else it would be shown as it was stored, beside the picture that is upright."""
+    if format == "HEIF":
+        pytest.importorskip("pillow_heif").register_heif_opener()
     for order, start in (("<", b"II*\0\x08\0\0\0"), (">", b"MM\0*\0\0\0\x08")):
         entry = struct.pack(order + "HHHIHHI", 1, 274, 3, 1, orientation, 0, 26)
         raw = start + entry + struct.pack(order + "HHHIHHI", 1, 259, 3, 1, 6, 0, 0)
-        file = saved("JPEG", exif=b"Exif\0\0" + raw)
+        file = saved(format, exif=b"Exif\0\0" + raw)
         kept = tags_of(read_silently(file).exif).get_ifd(ExifTags.IFD.IFD1)
         assert kept == ({} if 2 <= orientation <= 8 else {259: 6})
 

@@ -107,12 +107,13 @@ def without_orientation(exif: bytes) -> bytes:
     return exif[:start] + moved + bytes(_ENTRY) + exif[end:]
 
 
-def upright_exif(exif: bytes, turned: bool) -> bytes:
+def upright_exif(exif: bytes, turned: bool, applied: int = 1) -> bytes:
     """The same data with orientation 1, and without the thumbnail if the picture was turned, which that is not.
 
     Args:
         exif: without the prefix "Exif".
         turned: whether the picture was turned by a quarter: then width and height change places.
+        applied: the orientation that these data had before, if a reader has applied it and set it to 1.
 
     Raises:
         KeyError, struct.error: these are not EXIF data.
@@ -121,10 +122,10 @@ def upright_exif(exif: bytes, turned: bool) -> bytes:
     (start,) = struct.unpack_from(order + "I", exif, 4)
     entries = _entries(exif, order, start)
     upright = bytearray(exif)
-    orientation = 1
+    orientation = applied
     if ExifTags.Base.Orientation in entries:
         place = entries[ExifTags.Base.Orientation]
-        (orientation,) = struct.unpack_from(order + "H", exif, place + 8)
+        orientation = max(applied, *struct.unpack_from(order + "H", exif, place + 8))
         struct.pack_into(order + "HHIHH", upright, place, ExifTags.Base.Orientation, _SHORT, 1, 1, 0)
     if turned or 1 < orientation <= _ORIENTATIONS:
         with suppress(struct.error):  # the data end before the place of the thumbnail

@@ -80,7 +80,8 @@ def turn_upright(image: Image.Image, original: Image.Image) -> bytes | None:
         turned = _is_turned(image, original)
         kept = descriptive_exif((original if original.format == "TIFF" else image).getexif()) if raw is None else raw
         if kept is not None:
-            kept = upright_exif(kept.removeprefix(EXIF_PREFIX), turned)
+            applied = original.info.get("original_orientation") or 1  # by the reader of HEIC files
+            kept = upright_exif(kept.removeprefix(EXIF_PREFIX), turned, applied)
         kept = with_tags(kept, resolution_tags(image.info, original.format, turned) | _text_tags(original))
         ImageOps.exif_transpose(image, in_place=True)
     except MemoryError:
