@@ -188,8 +188,11 @@ def test_tags_are_added_and_all_else_stays(text: str, number: int) -> None:
     assert with_tags(None, {}) is None
 
 
-def test_the_directory_of_a_thumbnail_is_still_found() -> None:
-    raw = b"II*\0\x08\0\0\0" + struct.pack("<HHHIII", 1, 296, 3, 1, 2, 26) + struct.pack("<HHHIII", 1, 259, 3, 1, 6, 0)
+@pytest.mark.parametrize("times", [1, 2])
+def test_the_directory_of_a_thumbnail_is_still_found(times: int) -> None:
+    """Behind a tag that is there twice, too."""
+    entries, end = struct.pack("<HHII", 296, 3, 1, 2) * times, 14 + 12 * times
+    raw = b"II*\0\x08\0\0\0" + struct.pack("<H", times) + entries + struct.pack("<IHHHIII", end, 1, 259, 3, 1, 6, 0)
     added = with_tags(raw, {271: text_entry("Maker")})
     assert tags_of(added).get_ifd(ExifTags.IFD.IFD1) == {259: 6}
 

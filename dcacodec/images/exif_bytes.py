@@ -159,7 +159,7 @@ def with_tags(exif: bytes | None, new: Directory) -> bytes | None:
     head += values
     struct.pack_into(order + "I", head, 4, len(head))
     head += _table(fields | new_fields, order)
-    head += data[start + 2 + _ENTRY * len(old) :][:4].ljust(4, b"\0")
+    head += data[_end(data, order, start) :][:4].ljust(4, b"\0")
     return bytes(head)
 
 
