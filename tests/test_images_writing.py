@@ -140,6 +140,14 @@ def test_metadata_that_a_format_cannot_hold_are_left_out_with_a_warning(
     assert buffer.getvalue() == written(Picture(picture.pixels, picture.gray), format).getvalue()
 
 
+@pytest.mark.filterwarnings("ignore::dcacodec.errors.ImageWarning")
+def test_a_file_without_the_exif_data_that_pillow_refuses_has_the_quality_that_was_asked_for() -> None:
+    files = io.BytesIO(), io.BytesIO()
+    for exif, file in zip((None, b"junk"), files, strict=True):
+        write_picture(Picture(COLOUR, exif=exif), file, "avif", quality=20)
+    assert files[0].getvalue() == files[1].getvalue()
+
+
 def test_directories_of_exif_reach_a_tiff(capfd: pytest.CaptureFixture[str]) -> None:
     directories: dict[int, dict[int, object]] = {
         ExifTags.IFD.Exif: {ExifTags.Base.ExposureProgram: 2, ExifTags.Base.DateTimeOriginal: "2024:01:02"},

@@ -70,12 +70,12 @@ def write_picture(picture: Picture, target: BinaryIO, format: str, quality: int 
         metadata["exif"] = EXIF_PREFIX + exif if output.pillow == "JPEG" else exif  # for the others, Pillow adds it
     elif exif is not None and not tags and not ("dpi" in metadata and holds_resolution_alone(exif)):
         warn_of_change(f"{name} cannot hold the EXIF data of this picture: they are left out")
-    if picture.xmp is not None:
+    if picture.xmp is not None and format == "tiff":
+        tags[XMP_TAG] = bytes_entry(picture.xmp)
+    elif picture.xmp is not None:
         holds = output.texts and _fits(picture.xmp, output.max_xmp)
         xmp = xmp_for(format, picture.xmp) if holds else None
-        if format == "tiff":
-            tags[XMP_TAG] = bytes_entry(picture.xmp)
-        elif xmp is None:
+        if xmp is None:
             warn_of_change(f"{name} cannot hold the XMP data of this picture: they are left out")
         else:
             metadata |= xmp
@@ -125,7 +125,7 @@ def _saved(image: Image.Image, output: OutputFormat, options: dict[str, Any], me
         if "exif" not in metadata:
             raise
         warn_of_change(f"{output.pillow} cannot hold the EXIF data of this picture: they are left out ({error})")
-    return _file(image, output, dict(output.options), {key: metadata[key] for key in metadata if key != "exif"})
+    return _file(image, output, options, {key: metadata[key] for key in metadata if key != "exif"})
 
 
 def _file(image: Image.Image, output: OutputFormat, options: dict[str, Any], metadata: dict[str, Any]) -> io.BytesIO:
