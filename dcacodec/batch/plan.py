@@ -299,12 +299,13 @@ def _check_similar(taken: Mapping[str, Path]) -> None:
     probed = set()
     for place, source in taken.items():
         other = similar.setdefault(normalize("NFC", normalize("NFD", place).casefold()), place)
-        pairs = zip(Path(other).parts, Path(place).parts, strict=False)
-        at, names = next(((at, pair) for at, pair in enumerate(pairs) if pair[0] != pair[1]), (0, ("", "")))
-        folder = Path(*Path(place).parts[:at])
-        if other != place and (folder, names) not in probed:
-            probed.add((folder, names))
-            if _is_one_name(folder, *names):
+        if other == place:
+            continue
+        folder = Path(os.path.commonpath((other, place)))
+        one, another = (Path(each).relative_to(folder).parts[0] for each in (other, place))
+        if (folder, one, another) not in probed:
+            probed.add((folder, one, another))
+            if _is_one_name(folder, one, another):
                 raise BatchError(f"{taken[other]} and {source} would both become {place} on this file system")
 
 
