@@ -48,6 +48,8 @@ NAMES = [
     "300x270-RGB-q20-n8.dca",
     "astronaut-small-q60.dca",
     "cat-small-q25.dca",
+    "astronaut-918ce74d-q60.dca",
+    "cat-918ce74d-q25.dca",
 ]
 
 
