@@ -93,9 +93,7 @@ def entry_of(value: object, plain: bool) -> Entry | None:
 def without_orientation(exif: bytes) -> bytes:
     """The same data without the orientation, whose place in the first directory the tags after it take."""
     try:
-        order = _ORDERS[exif[:2]]
-        (start,) = struct.unpack_from(order + "I", exif, 4)
-        entries = _entries(exif, order, start)
+        order, start, entries = _first_directory(exif)
     except (KeyError, struct.error):
         return exif
     place = entries.get(ExifTags.Base.Orientation)
@@ -118,9 +116,7 @@ def upright_exif(exif: bytes, turned: bool, applied: int = 1) -> bytes:
     Raises:
         KeyError, struct.error: these are not EXIF data.
     """
-    order = _ORDERS[exif[:2]]
-    (start,) = struct.unpack_from(order + "I", exif, 4)
-    entries = _entries(exif, order, start)
+    order, start, entries = _first_directory(exif)
     upright = bytearray(exif)
     orientation = applied
     if ExifTags.Base.Orientation in entries:
@@ -146,9 +142,7 @@ def with_tags(exif: bytes | None, new: Directory) -> bytes | None:
         KeyError, struct.error: these are not EXIF data.
     """
     data = exif or _NEW
-    order = _ORDERS[data[:2]]
-    (start,) = struct.unpack_from(order + "I", data, 4)
-    old = _entries(data, order, start)
+    order, start, old = _first_directory(data)
     added = {tag: entry for tag, entry in new.items() if tag not in old}
     if not added:
         return exif
@@ -187,6 +181,17 @@ def _stored(entries: Directory, order: str, place: int) -> tuple[dict[int, bytes
 
 def _table(fields: Mapping[int, bytes], order: str) -> bytes:
     return struct.pack(order + "H", len(fields)) + b"".join(map(fields.__getitem__, sorted(fields)))
+
+
+def _first_directory(exif: bytes) -> tuple[str, int, dict[int, int]]:
+    """The order of bytes, where the first directory is, and where its entries are.
+
+    Raises:
+        KeyError, struct.error: these are not EXIF data.
+    """
+    order = _ORDERS[exif[:2]]
+    (start,) = struct.unpack_from(order + "I", exif, 4)
+    return order, start, _entries(exif, order, start)
 
 
 def _entries(exif: bytes, order: str, start: int) -> dict[int, int]:

@@ -23,12 +23,11 @@ from dcacodec.images.rounding import is_deep, load_rounded, reopened, to_8_bits
 from dcacodec.images.tiff import (
     check_layout,
     check_not_raw,
-    correct_palette,
+    correct_tiff,
     decode_with_libtiff,
     is_misread,
     kind_of,
     load_without_mapping,
-    warn_of_other_bands,
 )
 
 _SIXTEEN_BIT_MODES: Final = ("I;16", "I;16L", "I;16B", "I;16N")
@@ -190,9 +189,7 @@ def from_pillow(image: Image.Image, exif: bytes | None = None, cmyk_icc: bytes |
                 raise ImageError(f"{kind_of(image.tag_v2)} is not read correctly by Pillow")  # type: ignore[attr-defined]
             check_not_raw(_head_in_memory(image) or b"")
             check_layout(image.tag_v2, None)  # type: ignore[attr-defined]
-            warn_of_other_bands(image.tag_v2)  # type: ignore[attr-defined]
-            decode_with_libtiff(image)
-            correct_palette(image)
+            correct_tiff(image)
         rounded = _rounded(image)
         source = image if rounded is None else rounded
         if is_tiff and rounded is None:

@@ -35,13 +35,11 @@ from dcacodec.images.rounding import load_rounded
 from dcacodec.images.tiff import (
     check_layout,
     check_not_raw,
-    correct_palette,
-    decode_with_libtiff,
+    correct_tiff,
     depth_of,
     first_directory,
     is_misread,
     read_with_tifffile,
-    warn_of_other_bands,
 )
 
 
@@ -161,9 +159,7 @@ def _unpack(image: Image.Image, source: _File, limits: _Limits) -> Picture:
         check_layout(tags, limits.max_pixels)
         if is_misread(image):
             return _finished(read_with_tifffile(source.file, tags, limits.max_pixels), source, limits, bits, True)
-        warn_of_other_bands(tags)
-        decode_with_libtiff(image)
-        correct_palette(image)
+        correct_tiff(image)
     if image.format == "BMP" and is_misread_bmp(image, source.head):
         correct_bmp(image, source.head)
     normalise_xmp(image)

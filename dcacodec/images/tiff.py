@@ -127,7 +127,7 @@ def check_layout(tags: Tags, max_pixels: int | None) -> None:
             raise ImageError("a TIFF in which strips or tiles are left out (sparse) is not supported")
 
 
-def warn_of_other_bands(tags: Tags) -> None:
+def _warn_of_other_bands(tags: Tags) -> None:
     """Tell of bands that are neither colour nor alpha. GraphicsMagick writes alpha as such a band."""
     extra = _extra(tags)
     if len(extra) > bool({_PREMULTIPLIED, _STRAIGHT} & set(extra)):
@@ -143,6 +143,13 @@ def is_misread(image: Image.Image) -> bool:
         return False
     # libtiff's planes are put into the bands of RGBA, whatever they are, and alpha that is multiplied is not divided.
     return image.mode not in ("RGB", "RGBA", "CMYK", "YCbCr") or _PREMULTIPLIED in _extra(tags)
+
+
+def correct_tiff(image: Image.Image) -> None:
+    """Make Pillow read an opened TIFF that is not `is_misread` as its tags say, and tell of bands that are left out."""
+    _warn_of_other_bands(image.tag_v2)  # type: ignore[attr-defined]
+    decode_with_libtiff(image)
+    _correct_palette(image)
 
 
 def decode_with_libtiff(image: Image.Image) -> None:
@@ -175,7 +182,7 @@ def _is_plain_ycbcr(tags: Tags) -> bool:
     return full and _YCBCR_COEFFICIENTS not in tags and tags.get(TiffImagePlugin.YCBCRSUBSAMPLING) == (1, 1)
 
 
-def correct_palette(image: Image.Image) -> None:
+def _correct_palette(image: Image.Image) -> None:
     """Give an opened TIFF the palette that its tags mean by values of 8 bits, which Pillow takes for 16 bits: black.
 
     As libtiff does. Old programs have written such files.
@@ -249,13 +256,13 @@ def read_with_tifffile(file: BinaryIO, tags: Tags, max_pixels: int | None) -> Im
         samples = np.moveaxis(samples, axes.index("S"), -1)
     if samples.size % (width * height):
         raise ImageError(f"{kind} is not supported")
-    warn_of_other_bands(tags)
+    _warn_of_other_bands(tags)
     return _image(_straight(samples.reshape(height, width, -1), bits.pop(), photometric, _extra(tags)), file, tags)
 
 
 def _straight(samples: NDArray[Any], bits: int, photometric: int, extra: tuple[int, ...]) -> NDArray[np.uint8]:
     """Samples of gray or RGB (H, W, bands) to 8 bits, with alpha if there is any, that is not premultiplied."""
-    colours = 3 if photometric == _RGB else 1
+    colours = _COLOURS.get(photometric, 1)
     place = next((place for place, kind in enumerate(extra) if kind in (_PREMULTIPLIED, _STRAIGHT)), len(extra))
     shown, alpha = samples[..., :colours], samples[..., colours + place : colours + place + 1]
     premultiplied = extra[place : place + 1] == (_PREMULTIPLIED,)
